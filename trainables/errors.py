@@ -1,0 +1,20 @@
+"""What a user can get wrong.
+
+UserError               one sentence, exit code 2, never a stack trace
+├── ConfigError         a configuration value: names field, value, what is allowed and the fix
+└── DataError           a data set: a missing file, an array that cannot be trained on
+"""
+
+__all__ = ["ConfigError", "DataError", "UserError"]
+
+
+class UserError(Exception):
+    """A user's mistake; its text is the whole message the user sees."""
+
+
+class ConfigError(UserError):
+    """A configuration value that is not allowed."""
+
+
+class DataError(UserError):
+    """Data that cannot be found or cannot be trained on."""

@@ -1,0 +1,126 @@
+"""The names of configuration fields: paths to and from trees, and parsing with errors that name them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from trainables.config import DEFAULT_KIND, TrialConfig, kind_in
+from trainables.errors import ConfigError
+
+__all__ = ["flatten", "known_paths", "parse_config", "suggest", "unflatten", "variants"]
+
+
+def variants(family: str) -> dict[str, type[BaseModel]]:
+    """The variants of a family (`model`, `objective`, `beta`, `lr`, `optimizer`) by kind."""
+    return {cls.model_fields["kind"].default: cls for cls in _section_classes(family)}
+
+
+def _section_classes(name: str) -> list[type[BaseModel]]:
+    return list(_model_classes(TrialConfig.model_fields[name].annotation))
+
+
+def _model_classes(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) is not None:
+        for argument in get_args(annotation):
+            yield from _model_classes(argument)
+
+
+def known_paths() -> list[str]:
+    """Every path a configuration can have, over all kinds, in order of declaration."""
+    paths: dict[str, None] = {}
+    for name in TrialConfig.model_fields:
+        classes = _section_classes(name)
+        fields = [f"{name}.{field}" for cls in classes for field in sorted(cls.model_fields, key="kind".__ne__)]
+        paths |= dict.fromkeys(fields or [name])
+    return list(paths)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"lr": {"base": 1}} → {"lr.base": 1}; sections that are None (β under GECO) vanish."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif not (value is None and prefix == "" and key == "beta"):
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *sections, field = path.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[field] = value
+    return tree
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """`; did you mean …?` with the nearest known word, or all of them where none is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
+
+
+def parse_config(tree: Mapping[str, Any]) -> TrialConfig:
+    """A configuration from nested plain data; raises ConfigError with one line that names field, value and fix."""
+    try:
+        return TrialConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(list(error.errors()), tree))) from None
+
+
+def _explain(details: list[Any], tree: Mapping[str, Any]) -> list[str]:
+    """One sentence a field: what several alternatives of a field allow is joined by `or`."""
+    allowed: dict[str, list[str]] = {}
+    sentences = []
+    for detail in details:
+        path = _path_of(detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if detail["type"] == "extra_forbidden":
+            sentences.append(f"unknown key `{path}`{suggest(path, _applicable_paths(path, tree))}")
+        elif detail["type"] == "union_tag_invalid":
+            tag = str(detail["ctx"]["tag"])
+            sentences.append(f"{path}.kind: {tag!r} is unknown{suggest(tag, list(variants(path)))}")
+        elif detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
+            sentences.append(f"{path}: {message}" if path else message)
+        else:
+            allowed.setdefault(f"{path}: {_shown(detail['input'])} is not allowed", []).append(message)
+    return sentences + [f"{start}; allowed: {' or '.join(messages)}" for start, messages in allowed.items()]
+
+
+def _path_of(location: Sequence[int | str]) -> str:
+    """The path of a field in pydantic's location, which also names the kind and the alternative of a union tried."""
+    parts = [str(part) for part in location]
+    if len(parts) > 1 and parts[0] in DEFAULT_KIND:
+        del parts[1]
+    return ".".join(part for part in parts if re.fullmatch(r"[a-z_0-9]+", part) and part not in ("float", "int", "str"))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"{json.dumps(value)} (YAML reads yes, no, on, off as booleans; the word for off is `none`)"
+    return (
+        json.dumps(value) if isinstance(value, str | int | float | bool | list | tuple) or value is None else str(value)
+    )
+
+
+def _applicable_paths(path: str, tree: Mapping[str, Any]) -> list[str]:
+    """The paths beside an unknown key: those of the section's chosen kind, else all."""
+    section = path.partition(".")[0]
+    if section not in TrialConfig.model_fields:
+        return known_paths()
+    classes = _section_classes(section)
+    if section in DEFAULT_KIND:
+        classes = [cls for kind, cls in variants(section).items() if kind == kind_in(tree, section)] or classes
+    return [f"{section}.{field}" for cls in classes for field in cls.model_fields]
