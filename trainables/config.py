@@ -148,6 +148,7 @@ class Mlp(_Model):
     kind: Literal["mlp"] = "mlp"
     hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (400,)
     activation: Literal["relu", "tanh", "softplus"] = "relu"
+    output: Literal["auto", "identity", "sigmoid"] = "auto"
 
 
 class LinearVae(_Model):
@@ -305,7 +306,13 @@ class MetricsConfig(_Section):
 
 # GECO needs about 1,500 updates to settle on the 1,200 digits; MNIST's batch size would give it 360.
 _DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"batch_size": 32, "lr.base_batch_size": 32, "lr.base": 3e-3, "model.latent_dim": 8},
+    "digits": {
+        "batch_size": 32,
+        "lr.base_batch_size": 32,
+        "lr.base": 3e-3,
+        "model.latent_dim": 8,
+        "model.hidden": [128],
+    },
 }
 
 
@@ -375,13 +382,13 @@ def kind_in(tree: Mapping[str, Any], section: str) -> Any:
 
 
 def _set_default(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set a path the user left open, where the chosen kind has it with the default meaning."""
+    """Set a path the user left open; `lr.base` and `model.hidden` belong to their family's first kind alone."""
     section, _, field = path.partition(".")
     if not field:
         tree.setdefault(section, value)
         return
     content = tree.setdefault(section, {"kind": DEFAULT_KIND[section]})
-    if path == "lr.base" and kind_in(tree, "lr") != "constant":
+    if path in ("lr.base", "model.hidden") and kind_in(tree, section) != DEFAULT_KIND[section]:
         return
     if isinstance(content, Mapping):
         tree[section] = {field: value, **content}

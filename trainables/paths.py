@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from trainables.config import DEFAULT_KIND, TrialConfig, kind_in
 from trainables.errors import ConfigError
 
-__all__ = ["flatten", "known_paths", "parse_config", "suggest", "unflatten", "variants"]
+__all__ = ["flatten", "known_paths", "parse_config", "plain", "suggest", "unflatten", "variants"]
 
 
 def variants(family: str) -> dict[str, type[BaseModel]]:
@@ -70,6 +70,12 @@ def suggest(word: str, known: Sequence[str]) -> str:
     """`; did you mean …?` with the nearest known word, or all of them where none is near."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
+
+
+def plain(config: TrialConfig) -> dict[str, Any]:
+    """A configuration as nested plain data, JSON and YAML safe; β is left out where there is none."""
+    tree = config.model_dump(mode="json")
+    return {section: value for section, value in tree.items() if value is not None}
 
 
 def parse_config(tree: Mapping[str, Any]) -> TrialConfig:

@@ -1,0 +1,84 @@
+"""A trial's state on disk: versioned, replaced atomically, loadable without executing code (safetensors)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trainables.config import TrialConfig
+from trainables.errors import DataError
+from trainables.paths import parse_config, plain
+
+__all__ = ["FILE_NAME", "Checkpoint", "config_hash", "read", "write"]
+
+FILE_NAME = "checkpoint.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a trial needs to go on: randomness is a function of (seed, step) and needs no state.
+
+    groups: tensors by group (`params`, `first`, `second`, `count`, `state`) and name. shape: of one example.
+    """
+
+    config: TrialConfig
+    epoch: int
+    shape: tuple[int, ...]
+    groups: Mapping[str, Mapping[str, Tensor]]
+
+
+def config_hash(config: TrialConfig) -> str:
+    """A short digest of a configuration."""
+    text = json.dumps(plain(config), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write beside the target, then replace it: a reader sees the old file or the new one, never half of either."""
+    tensors = {
+        f"{group}/{name}": value for group, values in checkpoint.groups.items() for name, value in values.items()
+    }
+    metadata = {
+        "format": str(FORMAT),
+        "epoch": str(checkpoint.epoch),
+        "shape": json.dumps(checkpoint.shape),
+        "config": json.dumps(plain(checkpoint.config)),
+        "config_hash": config_hash(checkpoint.config),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial, metadata)
+    partial.replace(path)
+
+
+def read(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """The checkpoint in a file; raises DataError for a file that is not one."""
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be read as a checkpoint: {error}") from None
+    if metadata.get("format") != str(FORMAT):
+        raise DataError(f"{path} is no vae-tuner checkpoint of format {FORMAT}")
+    config = parse_config(json.loads(metadata["config"]))
+    return Checkpoint(config, int(metadata["epoch"]), tuple(json.loads(metadata["shape"])), _grouped(tensors))
+
+
+def _grouped(tensors: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {"params": {}, "first": {}, "second": {}, "count": {}, "state": {}}
+    for name, value in tensors.items():
+        group, _, rest = name.partition("/")
+        groups[group][rest] = value
+    return groups

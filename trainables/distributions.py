@@ -1,0 +1,67 @@
+"""Log-densities and divergences: the only copy of each formula. Nats, summed over elements, one value an example."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = [
+    "bernoulli_nll",
+    "gaussian_nll",
+    "kl_full_gaussian",
+    "kl_to_standard_normal",
+    "log_normal",
+    "log_normal_pairs",
+    "reparameterise",
+    "squared_error",
+]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def squared_error(x: Tensor, mean: Tensor) -> Tensor:
+    """SSE = Σ_d (x_d − μ_d)². x, mean [..., D] → [...]."""
+    return (x - mean).square().sum(-1)
+
+
+def gaussian_nll(sse: Tensor, sigma: Tensor, n_elements: int) -> Tensor:
+    """−log N(x; μ, σ²I) = SSE / 2σ² + D/2·ln(2πσ²), from the squared error. sse [...] → [...]."""
+    return sse / (2 * sigma.square()) + n_elements * (sigma.log() + LOG_2PI / 2)
+
+
+def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
+    """−Σ_d [x_d·ln p_d + (1 − x_d)·ln(1 − p_d)], p = sigmoid(logits). x, logits [..., D] → [...]."""
+    return functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(μ, s²) ‖ N(0, 1)) = ½(μ² + s² − 1 − ln s²) of each latent dimension. [..., M] → [..., M]."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
+def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; μ, diag s²). z, mean, log_variance [..., M] → [...]."""
+    return -0.5 * ((z - mean).square() * (-log_variance).exp() + log_variance + LOG_2PI).sum(-1)
+
+
+def log_normal_pairs(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z_b; μ_n, diag s_n²) of every pair, the square expanded so that matrices do the work.
+
+    z [B, M]; mean, log_variance [N, M] → [B, N]. Cancellation grows with |μ|/s: pass float64.
+    """
+    precision = (-log_variance).exp()
+    square = z.square() @ precision.T - 2 * z @ (mean * precision).T + (mean.square() * precision).sum(-1)
+    return -0.5 * (square + (log_variance + LOG_2PI).sum(-1))
+
+
+def kl_full_gaussian(mean: Tensor, covariance: Tensor) -> Tensor:
+    """KL(N(μ, Σ) ‖ N(0, I)) = ½(tr Σ + |μ|² − M − ln det Σ). mean [M], covariance [M, M] → scalar."""
+    return 0.5 * (covariance.trace() + mean.square().sum() - len(mean) - torch.logdet(covariance))
+
+
+def reparameterise(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """z = μ + s·ε, a draw from N(μ, s²) that gradients pass through (Kingma & Welling 2014). [..., M]."""
+    return torch.addcmul(mean, (0.5 * log_variance).exp(), noise)

@@ -1,0 +1,57 @@
+"""What a VAE's networks are: pure functions of their parameters, so that several members can share one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.random_streams import generator
+
+__all__ = ["Model", "Params", "initial_uniform", "linear", "linear_params"]
+
+Params = dict[str, Tensor]
+
+
+class Model(Protocol):
+    """Encoder and decoder of a VAE with a diagonal Gaussian posterior.
+
+    Data are flat, [B, D]; an architecture that needs another shape folds them itself.
+    """
+
+    @property
+    def latent_dim(self) -> int:
+        """M, the number of latents."""
+
+    def init(self, seed: int, device: torch.device) -> Params:
+        """Initial parameters, each a function of (seed, its name, its shape)."""
+
+    def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x). x [B, D] → two of [B, M]."""
+
+    def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        """The last layer's output, before the sigmoid where there is one: logits. z [B, M] → [B, D]."""
+
+
+def initial_uniform(name: str, shape: tuple[int, ...], fan_in: int, seed: int, device: torch.device) -> Tensor:
+    """U(−1/√fan_in, 1/√fan_in), torch's default for linear layers; drawn on the CPU so that devices agree."""
+    bound = 1 / math.sqrt(fan_in)
+    values = torch.rand(shape, generator=generator("cpu", seed, f"init/{name}"))
+    return ((2 * values - 1) * bound).to(device)
+
+
+def linear(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """x·Wᵀ + b with the parameters `name.weight` and `name.bias`."""
+    return functional.linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
+
+
+def linear_params(name: str, n_in: int, n_out: int, seed: int, device: torch.device) -> Params:
+    """Initial parameters for `linear`."""
+    return {
+        f"{name}.weight": initial_uniform(f"{name}.weight", (n_out, n_in), n_in, seed, device),
+        f"{name}.bias": initial_uniform(f"{name}.bias", (n_out,), n_in, seed, device),
+    }

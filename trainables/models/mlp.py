@@ -1,0 +1,55 @@
+"""Fully connected encoder and decoder (Kingma & Welling 2014, arXiv 1312.6114)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainables.models.base import Params, linear, linear_params
+
+__all__ = ["MlpVae"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "tanh": torch.tanh,
+    "softplus": functional.softplus,
+}
+
+
+@dataclass(frozen=True)
+class MlpVae:
+    """D → hidden → (mean, log-variance) of M latents → hidden reversed → D."""
+
+    n_elements: int
+    latent_dim: int
+    hidden: tuple[int, ...]
+    activation: str
+
+    def init(self, seed: int, device: torch.device) -> Params:
+        sizes = (self.n_elements, *self.hidden)
+        layers = {f"encoder.{i}": pair for i, pair in enumerate(pairwise(sizes))}
+        layers["encoder.head"] = (sizes[-1], 2 * self.latent_dim)
+        layers |= {f"decoder.{i}": pair for i, pair in enumerate(pairwise((self.latent_dim, *reversed(self.hidden))))}
+        layers["decoder.head"] = (sizes[1], self.n_elements)
+        params: Params = {}
+        for name, (n_in, n_out) in layers.items():
+            params |= linear_params(name, n_in, n_out, seed, device)
+        return params
+
+    def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self._network(params, "encoder", x).chunk(2, dim=-1)
+        return mean, log_variance
+
+    def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        return self._network(params, "decoder", z)
+
+    def _network(self, params: Mapping[str, Tensor], side: str, x: Tensor) -> Tensor:
+        activation = ACTIVATIONS[self.activation]
+        for i in range(len(self.hidden)):
+            x = activation(linear(params, f"{side}.{i}", x))
+        return linear(params, f"{side}.head", x)

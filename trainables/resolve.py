@@ -1,0 +1,150 @@
+"""From a configuration with `auto` in it to the numbers a trial runs with, and the checks that need the data."""
+
+from __future__ import annotations
+
+from trainables.config import (
+    BetaConfig,
+    ClrLr,
+    CyclicalBeta,
+    DataConfig,
+    Geco,
+    LinearBeta,
+    LrConfig,
+    Mlp,
+    ModelConfig,
+    TrialConfig,
+    steps_of,
+)
+from trainables.data import DataFacts
+from trainables.errors import ConfigError
+
+__all__ = ["notes", "output_of", "resolve", "steps_per_epoch"]
+
+AUTO_SHARE = 0.6
+
+
+def steps_per_epoch(n_train: int, batch_size: int) -> int:
+    """Updates an epoch; a ragged last batch is left out."""
+    return n_train // batch_size
+
+
+def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threads: int = 1) -> TrialConfig:
+    """The configuration with no `auto` left; raises ConfigError where it does not fit the data.
+
+    device, threads: what `auto` means for them here.
+    """
+    if config.batch_size > facts.n_train:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} is more than the {facts.n_train} training examples; "
+            f"allowed: 1 to {facts.n_train}"
+        )
+    data = config.data.model_copy(update={"n_train": facts.n_train, "likelihood": _likelihood(config.data, facts)})
+    resolved = config.model_copy(
+        update={
+            "data": data,
+            "model": _model(config, data, facts),
+            "objective": _geco(config.objective, data, facts)
+            if isinstance(config.objective, Geco)
+            else config.objective,
+            "device": device if config.device == "auto" else config.device,
+            "threads": threads if config.threads == "auto" else config.threads,
+        }
+    )
+    _check_durations(resolved, facts)
+    return resolved
+
+
+def _likelihood(data: DataConfig, facts: DataFacts) -> str:
+    bits = facts.bits or data.binarize in ("dynamic", "fixed")
+    likelihood = data.likelihood
+    if likelihood == "auto":
+        likelihood = "bernoulli" if bits or data.binarize == "soft" else "gaussian"
+    if likelihood == "bernoulli" and not (facts.low >= 0 and facts.high <= 1):
+        raise ConfigError(
+            f"data.likelihood: bernoulli needs values in [0, 1], the data span [{facts.low:g}, {facts.high:g}]; "
+            "rescale them or use gaussian"
+        )
+    if likelihood == "bernoulli" and not bits and data.binarize != "soft":
+        raise ConfigError(
+            "data.likelihood: bernoulli describes bits and the data are gray; set data.binarize to dynamic or fixed, "
+            "or to soft to fit gray values on purpose"
+        )
+    return likelihood
+
+
+def _model(config: TrialConfig, data: DataConfig, facts: DataFacts) -> ModelConfig:
+    known: dict[str, object] = {"sigma": _sigma(config, data, facts)}
+    if isinstance(config.model, Mlp) and config.model.output == "auto":
+        known["output"] = "sigmoid" if facts.low >= 0 and facts.high <= 1 else "identity"
+    return config.model.model_copy(update=known)
+
+
+def output_of(config: TrialConfig) -> str:
+    """What makes the decoder's output a mean: logits need a sigmoid; a linear model has none of its own."""
+    if config.data.likelihood == "bernoulli":
+        return "sigmoid"
+    return config.model.output if isinstance(config.model, Mlp) else "identity"
+
+
+def _sigma(config: TrialConfig, data: DataConfig, facts: DataFacts) -> float | None:
+    if data.likelihood == "bernoulli":
+        return None
+    sigma = config.model.sigma
+    if isinstance(sigma, float):
+        return sigma
+    if facts.kappa_max["re"] == 0:
+        raise ConfigError("model.sigma: auto needs data that vary, and all training examples are equal")
+    return AUTO_SHARE * facts.kappa_max["re"]
+
+
+def _geco(objective: Geco, data: DataConfig, facts: DataFacts) -> Geco:
+    natural = "nll" if data.likelihood == "bernoulli" else "re"
+    constraint = natural if objective.constraint == "auto" else objective.constraint
+    if constraint == "nll" and natural == "re":
+        raise ConfigError("objective.constraint: nll needs the Bernoulli likelihood; use re under a Gaussian one")
+    kappa = AUTO_SHARE * facts.kappa_max[constraint] if objective.kappa == "auto" else objective.kappa
+    return objective.model_copy(update={"constraint": constraint, "kappa": kappa})
+
+
+def _check_durations(config: TrialConfig, facts: DataFacts) -> None:
+    total = config.epochs * steps_per_epoch(facts.n_train, config.batch_size)
+    for path, duration in _durations(config.beta, config.lr).items():
+        steps = steps_of(duration, total)
+        if steps > total:
+            raise ConfigError(
+                f"{path}: {duration} is beyond the budget of {total} steps ({config.epochs} epochs); "
+                f"allowed: at most {total} steps"
+            )
+        if steps < 1 and path in ("beta.period", "lr.step_size"):
+            raise ConfigError(f"{path}: {duration} is less than one of the {total} steps of the budget; make it longer")
+
+
+def _durations(beta: BetaConfig | None, lr: LrConfig) -> dict[str, float | str]:
+    durations = {"lr.warmup": lr.warmup}
+    if isinstance(beta, LinearBeta):
+        durations["beta.warmup"] = beta.warmup
+    if isinstance(beta, CyclicalBeta):
+        durations["beta.period"] = beta.period
+    if isinstance(lr, ClrLr):
+        durations["lr.step_size"] = lr.step_size
+    return durations
+
+
+def notes(config: TrialConfig, facts: DataFacts) -> list[str]:
+    """What a user should know about a resolved configuration that is allowed all the same."""
+    found = []
+    if isinstance(config.objective, Geco) and isinstance(config.objective.kappa, float):
+        limit = facts.kappa_max[config.objective.constraint]
+        if config.objective.kappa >= limit:
+            found.append(
+                f"objective.kappa {config.objective.kappa:g} is not below {limit:.4g}, what the mean image reaches: "
+                "the constraint is slack and the KL falls to 0"
+            )
+        if config.objective.constraint == "re" and config.data.likelihood == "bernoulli":
+            found.append(
+                "objective.constraint re under a Bernoulli likelihood: the result is not comparable with trials that "
+                "maximise the Bernoulli likelihood"
+            )
+    if config.data.binarize == "soft":
+        found.append("data.binarize soft: gray values under a Bernoulli likelihood are never ranked with bits")
+    return found

@@ -1,0 +1,46 @@
+"""The files a finished trial leaves beside its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+
+from trainables.checkpoint import FILE_NAME, write
+from trainables.config import TrialConfig
+from trainables.paths import plain
+from trainables.pictures import is_image, write_grid
+from trainables.trainer import Trainer
+from trainables.vae import Vae
+
+__all__ = ["config_yaml", "write_results"]
+
+GRID = 8
+
+
+def config_yaml(config: TrialConfig) -> str:
+    """A configuration as YAML that `vae-tuner train` reads back to the same tree."""
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+
+
+def write_results(folder: Path, trainer: Trainer) -> None:
+    """checkpoint.safetensors, config.yaml and, for images, samples.png and reconstructions.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = trainer.checkpoint()
+    write(folder / FILE_NAME, checkpoint)
+    (folder / "config.yaml").write_text(config_yaml(trainer.config), encoding="utf-8")
+    if is_image(trainer.dataset.shape):
+        _write_pictures(folder, trainer, Vae(checkpoint))
+
+
+def _write_pictures(folder: Path, trainer: Trainer, vae: Vae) -> None:
+    """Samples from the prior; validation images above their reconstructions, row by row."""
+    dataset = trainer.dataset
+    write_grid(folder / "samples.png", vae.sample(GRID * GRID).reshape(GRID, GRID, -1), dataset.shape)
+    n = min(len(dataset.val), GRID * GRID // 2)
+    originals = dataset.floats(dataset.val[:n])
+    columns = min(GRID, n)
+    pairs = [originals, vae.reconstruct(originals).reshape(n, -1)]
+    rows = [part[start : start + columns] for start in range(0, n - columns + 1, columns) for part in pairs]
+    write_grid(folder / "reconstructions.png", torch.stack(rows), dataset.shape)

@@ -1,0 +1,152 @@
+"""One train step: a pure function of (parameters, state, batch, noise, hyper-parameters as tensors).
+
+Losses are written per member: `torch.func.vmap` takes many members' losses at once, and one gradient of their sum
+serves all, since no member's loss depends on another's parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainables import distributions, optimizers
+from trainables.config import OptimizerConfig
+from trainables.models import Model, Params
+from trainables.objectives import Hyper, Objective, State, Terms
+from trainables.optimizers import OptimizerState
+
+__all__ = ["Program", "Record", "advance", "decoded_mean", "likelihood_terms", "members_step", "train_step"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is static about a trial: everything that is not a tensor.
+
+    output: `sigmoid` or `identity`, what turns the decoder's output into the mean of p(x|z).
+    """
+
+    model: Model
+    objective: Objective
+    likelihood: str
+    output: str
+    optimizer: OptimizerConfig
+
+
+class Record(NamedTuple):
+    """What a step is remembered by, scalars on the device."""
+
+    loss: Tensor
+    recon_nll: Tensor
+    kl: Tensor
+    grad_norm: Tensor
+
+
+def decoded_mean(program: Program, output: Tensor) -> Tensor:
+    """The mean of p(x|z)."""
+    return output.sigmoid() if program.output == "sigmoid" else output
+
+
+def likelihood_terms(program: Program, x: Tensor, output: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """(recon_nll, sse) of each example, from the decoder's output; the error is that of the mean."""
+    sse = distributions.squared_error(x, decoded_mean(program, output))
+    if program.likelihood == "bernoulli":
+        return distributions.bernoulli_nll(x, output), sse
+    return distributions.gaussian_nll(sse, sigma, x.shape[-1]), sse
+
+
+def _loss(
+    program: Program, params: Mapping[str, Tensor], state: State, batch: Tensor, noise: Tensor, hyper: Hyper
+) -> tuple[Tensor, tuple[State, Tensor, Tensor]]:
+    """One member's loss, its next objective state, and the batch means of recon_nll and KL."""
+    mean, log_variance = program.model.encode(params, batch)
+    output = program.model.decode(params, distributions.reparameterise(mean, log_variance, noise))
+    recon_nll, sse = likelihood_terms(program, batch, output, hyper["sigma"])
+    kl = distributions.kl_to_standard_normal(mean, log_variance)
+    loss, state = program.objective.step(Terms(recon_nll, sse, kl), state, hyper)
+    return loss, (state, recon_nll.detach().mean(), kl.detach().sum(-1).mean())
+
+
+def _gradients(loss: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(params.values())))
+
+
+def train_step(
+    program: Program,
+    params: Params,
+    optimizer: OptimizerState,
+    state: State,
+    batch: Tensor,
+    noise: Tensor,
+    hyper: Hyper,
+) -> tuple[Params, OptimizerState, State, Record]:
+    """The next parameters, optimiser and objective state, and the record of the step. batch [B, D], noise [B, M]."""
+    params = {name: value.detach().requires_grad_() for name, value in params.items()}
+    loss, (state, recon_nll, kl) = _loss(program, params, state, batch, noise, hyper)
+    params, optimizer, norm = _update(program, params, _gradients(loss, params), optimizer, hyper["lr"])
+    return params, optimizer, state, Record(loss.detach(), recon_nll, kl, norm)
+
+
+def members_step(
+    program: Program,
+    params: Params,
+    optimizer: OptimizerState,
+    state: State,
+    batch: Tensor,
+    noise: Tensor,
+    hyper: Hyper,
+) -> tuple[Params, OptimizerState, State, Record]:
+    """`train_step` of several members at once: every argument has a leading member axis."""
+    params = {name: value.detach().requires_grad_() for name, value in params.items()}
+    losses, (state, recon_nll, kl) = torch.func.vmap(lambda *member: _loss(program, *member))(
+        params, state, batch, noise, hyper
+    )
+    gradients = _gradients(losses.sum(), params)
+
+    def update(
+        params: Params, gradients: list[Tensor], moments: tuple[Params, Params, Params], lr: Tensor
+    ) -> tuple[Params, tuple[Params, Params, Params], Tensor]:
+        params, new, norm = _update(program, params, gradients, OptimizerState(*moments), lr)
+        return params, (new.first, new.second, new.count), norm
+
+    moments = (optimizer.first, optimizer.second, optimizer.count)
+    params, moments, norm = torch.func.vmap(update)(params, gradients, moments, hyper["lr"])
+    return params, OptimizerState(*moments), state, Record(losses.detach(), recon_nll, kl, norm)
+
+
+def _update(
+    program: Program, params: Params, gradients: list[Tensor], optimizer: OptimizerState, lr: Tensor
+) -> tuple[Params, OptimizerState, Tensor]:
+    with torch.no_grad():
+        norm = optimizers.global_norm(gradients)
+        gradients = _clipped(program, gradients, norm)
+        params, optimizer = optimizers.update(program.optimizer, params, gradients, optimizer, lr)
+    return params, optimizer, norm
+
+
+def _clipped(program: Program, gradients: list[Tensor], norm: Tensor) -> list[Tensor]:
+    bound = program.optimizer.clip_norm
+    return gradients if bound is None else optimizers.clip_by_norm(gradients, norm, bound)
+
+
+def advance(
+    program: Program,
+    params: Params,
+    optimizer: OptimizerState,
+    state: State,
+    batch: Tensor,
+    noise: Tensor,
+    hyper: Hyper,
+    lr: float,
+) -> tuple[State, Record]:
+    """`train_step` for a single trial: parameters and optimiser state are updated in place by torch's fused kernel."""
+    loss, (state, recon_nll, kl) = _loss(program, params, state, batch, noise, hyper)
+    gradients = _gradients(loss, params)
+    with torch.no_grad():
+        norm = optimizers.global_norm(gradients)
+        gradients = _clipped(program, gradients, norm)
+        optimizers.update_in_place(program.optimizer, params, gradients, optimizer, lr)
+    return state, Record(loss.detach(), recon_nll, kl, norm)

@@ -1,0 +1,245 @@
+"""Drives the train step for one trial and yields a report per epoch. No host synchronisation inside an epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables import metrics, optimizers, schedules
+from trainables.checkpoint import Checkpoint
+from trainables.config import TrialConfig
+from trainables.data import Dataset
+from trainables.models import Params, build_model
+from trainables.objectives import GecoObjective, State, build_objective, outcome
+from trainables.optimizers import OptimizerState
+from trainables.random_streams import generator
+from trainables.resolve import output_of, steps_per_epoch
+from trainables.step import Program, Record, advance
+
+__all__ = ["Report", "Trainer", "build_program"]
+
+NOISE_BLOCK = 64
+TRAIN_EVAL_EXAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an epoch ended with. outcome: at the last epoch, how the constraint stood (`ok` where there is none)."""
+
+    epoch: int
+    metrics: dict[str, float]
+    diverged: bool
+    outcome: str | None
+
+
+def build_program(config: TrialConfig, n_elements: int, total_steps: int) -> Program:
+    """What is static about a trial of a resolved configuration."""
+    return Program(
+        build_model(config.model, n_elements),
+        build_objective(config, n_elements, total_steps),
+        config.data.likelihood,
+        output_of(config),
+        config.optimizer,
+    )
+
+
+class Trainer:
+    """One trial: a function of (resolved configuration, data)."""
+
+    def __init__(self, config: TrialConfig, dataset: Dataset) -> None:
+        torch.set_num_threads(int(config.threads))
+        self.config = config
+        self.dataset = dataset
+        self.device = torch.device(config.device)
+        self.epoch = 0
+        self.steps_per_epoch = steps_per_epoch(len(dataset.train), config.batch_size)
+        self.total_steps = self.steps_per_epoch * config.epochs
+        self.n_elements = dataset.train.shape[1]
+        self.program = build_program(config, self.n_elements, self.total_steps)
+        self.params: Params = self._trainable(self.program.model.init(config.seed, self.device))
+        self.optimizer = optimizers.init(self.params)
+        self.state: State = {name: self._scalar(value) for name, value in self.program.objective.init().items()}
+        self._constants = {name: self._scalar(value) for name, value in self.program.objective.constants().items()}
+        self._constants["sigma"] = self._scalar(config.model.sigma if isinstance(config.model.sigma, float) else 1.0)
+        self._evaluation = {
+            "val": dataset.floats(dataset.val),
+            "train_eval": dataset.train_batch(
+                torch.arange(min(TRAIN_EVAL_EXAMPLES, len(dataset.train)), device=self.device),
+                config.data.split_seed,
+                step=0,
+            ),
+        }
+
+    def _scalar(self, value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float32, device=self.device)
+
+    @staticmethod
+    def _trainable(params: Params) -> Params:
+        return {name: value.requires_grad_() for name, value in params.items()}
+
+    def train_epoch(self) -> Report:
+        """Train one epoch, evaluate, and say how it stands."""
+        started = time.perf_counter()
+        records = self._run_steps()
+        self.epoch += 1
+        means = torch.stack([torch.stack(column).mean() for column in zip(*records, strict=True)])
+        params_finite = torch.stack([value.isfinite().all() for value in self.params.values()]).all()
+        *train, finite = torch.cat([means, params_finite[None].to(means.dtype)]).tolist()
+        trained = time.perf_counter()
+        values = dict(zip(("train/loss", "train/recon_nll", "train/kl", "train/grad_norm"), train, strict=True))
+        values |= self._evaluate() | self._schedule_metrics()
+        values["epoch"] = float(self.epoch)
+        values["time/epoch_s"] = time.perf_counter() - started
+        values["time/samples_per_s"] = self.steps_per_epoch * self.config.batch_size / (trained - started)
+        diverged = not (finite and all(math.isfinite(value) for value in train))
+        finite_values = {name: value for name, value in values.items() if math.isfinite(value)}
+        return Report(self.epoch, finite_values, diverged, self._outcome())
+
+    def _run_steps(self) -> list[Record]:
+        first = self.epoch * self.steps_per_epoch
+        steps = np.arange(first, first + self.steps_per_epoch, dtype=np.float64)
+        rates = schedules.lr_at(self.config.lr, steps, self.total_steps, self.config.batch_size).tolist()
+        betas, progress = self._scalars(self._betas(steps)), self._scalars(steps / self.total_steps)
+        order = torch.split(self._order(), self.config.batch_size)
+        records = []
+        for i, noise in enumerate(self._noise(first)):
+            batch = self.dataset.train_batch(order[i], self.config.seed, first + i)
+            hyper = {**self._constants, "beta": betas[i], "progress": progress[i]}
+            self.state, record = advance(
+                self.program, self.params, self.optimizer, self.state, batch, noise, hyper, rates[i]
+            )
+            records.append(record)
+        return records
+
+    def _scalars(self, curve: schedules.Curve) -> list[Tensor]:
+        return list(torch.tensor(curve, dtype=torch.float32, device=self.device).unbind())
+
+    def _betas(self, steps: schedules.Curve) -> schedules.Curve:
+        if self.config.beta is None:
+            return np.ones(len(steps))
+        return schedules.beta_at(self.config.beta, steps, self.total_steps)
+
+    def _order(self) -> Tensor:
+        """The epoch's permutation of the training examples."""
+        draw = generator(self.device, self.config.seed, "order", self.epoch)
+        return torch.randperm(len(self.dataset.train), generator=draw, device=self.device)
+
+    def _noise(self, first: int) -> Iterator[Tensor]:
+        """The noise of each step of an epoch, drawn in blocks that depend on (seed, step) alone."""
+        shape = (NOISE_BLOCK, self.config.batch_size, self.program.model.latent_dim)
+        block = -1
+        for step in range(first, first + self.steps_per_epoch):
+            if step // NOISE_BLOCK != block:
+                block = step // NOISE_BLOCK
+                draw = generator(self.device, self.config.seed, "noise", block)
+                noises = torch.randn(shape, generator=draw, device=self.device)
+            yield noises[step % NOISE_BLOCK]
+
+    def _evaluate(self) -> dict[str, float]:
+        val, train = self.evaluation("val"), self.evaluation("train_eval")
+        values = self._fit_metrics(val, "val") | {
+            "val/active_units": metrics.active_units(val.mean),
+            "train_eval/mse": train.sse.mean() / self.n_elements,
+        }
+        if self.config.data.likelihood == "gaussian":
+            values["val/elbo_cal"] = metrics.calibrated_elbo(val, train, self.n_elements)
+        if self.epoch == self.config.epochs or self.epoch % self.config.metrics.every == 0:
+            values |= self._aggregate_metrics(val) | {"train_eval/elbo": train.elbo()}
+        numbers = dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
+        return numbers | self._mutual_information_metrics(numbers, min(len(val.z), metrics.AGGREGATE_EXAMPLES))
+
+    def evaluation(self, part: str) -> metrics.Evaluation:
+        """One pass over the validation (`val`), test, or first training examples (`train_eval`)."""
+        x = self._evaluation[part] if part in self._evaluation else self.dataset.floats(self.dataset.test)
+        noise = metrics.evaluation_noise(
+            len(x), self.program.model.latent_dim, self.config.data.split_seed, part, self.device
+        )
+        return metrics.evaluate(self.program, self.params, x, noise, self._constants["sigma"])
+
+    def _fit_metrics(self, found: metrics.Evaluation, part: str) -> dict[str, Tensor]:
+        return {
+            f"{part}/elbo": found.elbo(),
+            f"{part}/recon_nll": found.recon_nll.mean(),
+            f"{part}/kl": found.kl.sum(-1).mean(),
+            f"{part}/mse": found.sse.mean() / self.n_elements,
+            f"{part}/mse_mean_z": found.sse_mean_z.mean() / self.n_elements,
+        }
+
+    def _aggregate_metrics(self, val: metrics.Evaluation) -> dict[str, Tensor]:
+        some = slice(metrics.AGGREGATE_EXAMPLES)
+        return {
+            "val/agg_kl_gauss": metrics.agg_kl_gauss(val.mean, val.log_variance),
+            "val/mutual_info": metrics.mutual_information(val.mean[some], val.log_variance[some], val.z[some]),
+        }
+
+    @staticmethod
+    def _mutual_information_metrics(values: dict[str, float], n: int) -> dict[str, float]:
+        if "val/mutual_info" not in values:
+            return {}
+        return {
+            "val/mi_cap": math.log(n),
+            "val/mi_saturated": float(metrics.saturated(values["val/mutual_info"], n)),
+            "val/marginal_kl": values["val/kl"] - values["val/mutual_info"],
+        }
+
+    def test_metrics(self) -> dict[str, float]:
+        """`test/*`: for a final report, never for a search."""
+        test, train = self.evaluation("test"), self.evaluation("train_eval")
+        values = self._fit_metrics(test, "test") | {"test/active_units": metrics.active_units(test.mean)}
+        if self.config.data.likelihood == "gaussian":
+            values["test/elbo_cal"] = metrics.calibrated_elbo(test, train, self.n_elements)
+        return {name: float(value) for name, value in values.items()}
+
+    def _schedule_metrics(self) -> dict[str, float]:
+        """The values used in the epoch's last step."""
+        last = np.array([self.epoch * self.steps_per_epoch - 1], dtype=np.float64)
+        values = {
+            "schedule/lr": float(schedules.lr_at(self.config.lr, last, self.total_steps, self.config.batch_size)[0])
+        }
+        if isinstance(self.program.objective, GecoObjective):
+            return values | self._geco_metrics(self.program.objective)
+        values["schedule/beta"] = float(self._betas(last)[0])
+        if isinstance(self.config.model.sigma, float):
+            values["schedule/sigma_eq"] = math.sqrt(values["schedule/beta"]) * self.config.model.sigma
+        return values
+
+    def _geco_metrics(self, objective: GecoObjective) -> dict[str, float]:
+        """λ, the constraint's moving average, and the β and σ that weigh the same."""
+        weight, moving = math.exp(float(self.state["log_lambda"])), float(self.state["moving"])
+        values = {"geco/lambda": weight, "geco/constraint": moving}
+        if objective.constraint == "nll":
+            return values | {"schedule/beta": 1 / weight}
+        values["schedule/sigma_eq"] = math.sqrt(1 / (2 * weight))
+        if isinstance(self.config.model.sigma, float):
+            values["schedule/beta"] = 1 / (2 * weight * self.config.model.sigma**2)
+        return values
+
+    def _outcome(self) -> str | None:
+        if self.epoch < self.config.epochs:
+            return None
+        if isinstance(self.program.objective, GecoObjective):
+            return outcome(self.program.objective, {name: float(value) for name, value in self.state.items()})
+        return "ok"
+
+    def checkpoint(self) -> Checkpoint:
+        """The trial's whole state."""
+        moments = {"first": self.optimizer.first, "second": self.optimizer.second, "count": self.optimizer.count}
+        return Checkpoint(
+            self.config, self.epoch, self.dataset.shape, {"params": self.params, "state": self.state, **moments}
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint as if never interrupted."""
+        groups = {group: dict(tensors) for group, tensors in checkpoint.groups.items()}
+        self.epoch = checkpoint.epoch
+        self.params = self._trainable(groups["params"])
+        self.optimizer = OptimizerState(
+            *({name: groups[g][name] for name in self.params} for g in ("first", "second", "count"))
+        )
+        self.state = groups["state"]

@@ -1,0 +1,62 @@
+"""A trained VAE to work with: encode, decode, sample, reconstruct."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainables import checkpoint as checkpoints
+from trainables.checkpoint import Checkpoint
+from trainables.config import TrialConfig
+from trainables.distributions import reparameterise
+from trainables.random_streams import generator
+from trainables.step import decoded_mean
+from trainables.trainer import build_program
+
+__all__ = ["Vae"]
+
+
+class Vae:
+    """The model of a checkpoint. Examples have their own shape, [N, *shape], in the units it was trained on.
+
+    config: the configuration it was trained with. shape: of one example.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.config: TrialConfig = checkpoint.config
+        self.shape = checkpoint.shape
+        self._params = dict(checkpoint.groups["params"])
+        n_elements = int(torch.Size(self.shape).numel())
+        self._program = build_program(self.config, n_elements, total_steps=1)
+
+    @classmethod
+    def from_file(cls, path: str | Path, device: str = "cpu") -> Vae:
+        """The model in a checkpoint file; raises DataError for any other file."""
+        return cls(checkpoints.read(Path(path), device))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x). x [N, *shape] → two of [N, M]."""
+        return self._program.model.encode(self._params, x.reshape(len(x), -1).float())
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z). z [N, M] → [N, *shape]."""
+        mean = decoded_mean(self._program, self._program.model.decode(self._params, z))
+        return mean.reshape(len(z), *self.shape)
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """n means of p(x|z), z drawn from the prior. → [n, *shape]."""
+        device = next(iter(self._params.values())).device
+        draw = generator(device, seed, "sample")
+        return self.decode(torch.randn(n, self._program.model.latent_dim, generator=draw, device=device))
+
+    def reconstruct(self, x: Tensor, seed: int | None = None) -> Tensor:
+        """The mean of p(x|z) at z = E q(z|x), or at a draw from q(z|x) where a seed is given. [N, *shape] → the same."""
+        mean, log_variance = self.encode(x)
+        if seed is None:
+            return self.decode(mean)
+        noise = torch.randn(mean.shape, generator=generator(mean.device, seed, "reconstruct"), device=mean.device)
+        return self.decode(reparameterise(mean, log_variance, noise))
