@@ -1,0 +1,86 @@
+"""Spaces by name, joined by `+`, or from a user's YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from itertools import combinations
+from operator import add
+from typing import Any
+
+from search_spaces.annealing import ANNEALING, CYCLICAL, FREE_BITS, LINEAR
+from search_spaces.batch_size import BATCH_SIZE
+from search_spaces.domains import Choice, Space
+from search_spaces.geco import GECO, GECO_VS_ANNEALING
+from search_spaces.learning_rate import CLR, LR, ONE_CYCLE
+from trainables.errors import ConfigError
+from trainables.paths import suggest
+
+__all__ = ["parse_space", "space_named", "space_names"]
+
+_SPACES = {
+    space.name: space
+    for space in (LINEAR, CYCLICAL, FREE_BITS, GECO, ANNEALING, GECO_VS_ANNEALING, LR, CLR, ONE_CYCLE, BATCH_SIZE)
+}
+
+
+def space_names() -> list[str]:
+    """The names of all spaces."""
+    return list(_SPACES)
+
+
+def space_named(name: str) -> Space:
+    """The space of this name; raises ConfigError where there is none."""
+    if name not in _SPACES:
+        raise ConfigError(f"space: {name!r} is unknown{suggest(name, space_names())}")
+    return _SPACES[name]
+
+
+def parse_space(value: str | Mapping[str, Any]) -> Space:
+    """A space from names joined by `+`, or from the YAML form of `Space.parse` with `use: [NAME, …]` to start from.
+
+    Raises ConfigError for unknown names and for spaces that exclude each other.
+    """
+    if isinstance(value, str):
+        return _joined([name.strip() for name in value.split("+")])
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"space: {value!r} is not allowed; write names joined by + or {{PATH: …, use: [NAME]}}")
+    own = {path: entry for path, entry in value.items() if path != "use"}
+    start = _joined(_names(value["use"])) if "use" in value else None
+    return start if start and not own else Space.parse(own, onto=start)
+
+
+def _names(use: Any) -> list[str]:
+    names = use.split("+") if isinstance(use, str) else use
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"space: use: {use!r} is not allowed; write [NAME, …]; known: {', '.join(space_names())}")
+    return [name.strip() for name in names]
+
+
+def _joined(names: list[str]) -> Space:
+    spaces = [space_named(name) for name in dict.fromkeys(names)]
+    for first, second in combinations(spaces, 2):
+        _check_compatible(first, second)
+    return reduce(add, spaces)
+
+
+def _check_compatible(first: Space, second: Space) -> None:
+    """Named spaces are joined only where neither decides what the other does."""
+    mine, yours = ({**space.fixed, **space.dimensions} for space in (first, second))
+    for path in mine:
+        if path in yours and mine[path] != yours[path]:
+            raise ConfigError(
+                f"spaces {first.name} and {second.name} exclude each other: both decide {path}; "
+                f"use {_choosing(path, first, second)}"
+            )
+
+
+def _choosing(path: str, *spaces: Space) -> str:
+    """The space that chooses between what these decide, if there is one."""
+    wanted = {option for space in spaces for option in _options(path, space)}
+    return next((name for name, space in _SPACES.items() if wanted <= _options(path, space)), "one of them")
+
+
+def _options(path: str, space: Space) -> set[Any]:
+    domain = space.dimensions.get(path)
+    return set(domain.options) if isinstance(domain, Choice) else {space.fixed.get(path)}

@@ -1,0 +1,69 @@
+"""A space in the forms that searchers take: Optuna define-by-run, Optuna distributions, Tune's native dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search_spaces.domains import Choice, Domain, Float, Int, Space
+
+__all__ = ["distributions", "suggest_trial", "to_tune"]
+
+
+def suggest_trial(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
+    """Draw an assignment; a parameter's name is its configuration path."""
+    return space.walk(lambda path, domain, chosen: _suggest(trial, path, domain))
+
+
+def _suggest(trial: optuna.trial.BaseTrial, path: str, domain: Domain) -> Any:
+    match _absolute(path, domain):
+        case Float(low=low, high=high, log=log):
+            return trial.suggest_float(path, low, high, log=log)
+        case Int(low=low, high=high, log=log):
+            return trial.suggest_int(path, low, high, log=log)
+        case Choice(options=options):
+            return trial.suggest_categorical(path, options)
+
+
+def distributions(space: Space, assignment: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """Optuna's distributions of the dimensions that the assignment draws, as `optuna.create_trial` wants them."""
+    return {path: _distribution(path, space.dimensions[path]) for path in space.active(assignment)}
+
+
+def _distribution(path: str, domain: Domain) -> BaseDistribution:
+    match _absolute(path, domain):
+        case Float(low=low, high=high, log=log):
+            return FloatDistribution(low, high, log=log)
+        case Int(low=low, high=high, log=log):
+            return IntDistribution(low, high, log=log)
+        case Choice(options=options):
+            return CategoricalDistribution(options)
+
+
+def to_tune(space: Space) -> dict[str, Any]:
+    """Tune's native search space by configuration path; raises ValueError where dimensions have conditions."""
+    conditional = [path for path, domain in space.dimensions.items() if domain.when]
+    if conditional:
+        raise ValueError(f"Tune's native spaces have no conditions; {conditional[0]} has one")
+    return {path: _tune_domain(path, domain) for path, domain in space.dimensions.items()}
+
+
+def _tune_domain(path: str, domain: Domain) -> Any:
+    from ray import tune  # 1.5 s that only this form costs
+
+    match _absolute(path, domain):
+        case Float(low=low, high=high, log=log):
+            return (tune.loguniform if log else tune.uniform)(low, high)
+        case Int(low=low, high=high, log=log):
+            return (tune.lograndint if log else tune.randint)(low, high + 1)  # Tune leaves the upper bound out
+        case Choice(options=options):
+            return tune.choice(list(options))
+
+
+def _absolute(path: str, domain: Domain) -> Domain:
+    if isinstance(domain, Float) and domain.relative_to:
+        raise ValueError(f"{path} is relative to {domain.relative_to}; call Space.scaled first")
+    return domain
