@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PINS := .venv/.pins-$(shell cat pyproject.toml constraints.txt | cksum | tr ' ' '-')
+
+.PHONY: help install sweep test check bench
+
+help:
+	@echo "make sweep   install, then search the offline digits and print the best configuration"
+	@echo "make test    install, then checks and tests"
+	@echo "make check   ruff and mypy"
+	@echo "make bench   reproduce published rows and measure speed (slow)"
+	@echo "make install the environment in .venv"
+
+install: $(PINS)
+
+$(PINS): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.11 ..." % v[:2])'
+	@echo "Installing into .venv (some 6 GB with a GPU build of PyTorch; a few minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@rm -f .venv/.pins-* && touch $@
+
+sweep: install
+	@$(BIN)/vae-tuner sweep
+
+check: install
+	@$(BIN)/ruff format --check --quiet . || (echo "run .venv/bin/ruff format" && false)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+test: check
+	@$(BIN)/pytest
+
+bench: install
+	@$(BIN)/pytest -m bench -s tests/benchmarks
