@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "DEFAULT_KIND",
@@ -61,6 +61,12 @@ def _device(value: Any) -> Any:
     if not (isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value)):
         raise ValueError("auto, cpu, cuda or cuda:N")
     return value
+
+
+def _not_empty(layers: tuple[int, ...]) -> tuple[int, ...]:
+    if not layers:
+        raise ValueError("at least one layer")
+    return layers
 
 
 def parse_duration(value: Any) -> float | str:
@@ -135,7 +141,7 @@ class DataConfig(_Section):
 
 class _Model(_Section):
     latent_dim: Count = 16
-    sigma: Positive | Auto | None = "auto"
+    sigma: Annotated[Positive | Auto | None, BeforeValidator(_none_word)] = "auto"
 
 
 class Mlp(_Model):
@@ -146,7 +152,7 @@ class Mlp(_Model):
     """
 
     kind: Literal["mlp"] = "mlp"
-    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (400,)
+    hidden: Annotated[tuple[Count, ...], AfterValidator(_not_empty)] = (400,)
     activation: Literal["relu", "tanh", "softplus"] = "relu"
     output: Literal["auto", "identity", "sigmoid"] = "auto"
 
@@ -341,7 +347,7 @@ class TrialConfig(_Section):
         tree = {name: _first_kind(name, section) for name, section in _plain(tree).items()}
         data = tree.get("data")
         name = data.get("name", "digits") if isinstance(data, Mapping) else "digits"
-        for path, value in _DATASET_DEFAULTS.get(name, {}).items():
+        for path, value in _DATASET_DEFAULTS.get(str(name), {}).items():
             _set_default(tree, path, value)
         if tree.get("beta") is None and kind_in(tree, "objective") != "geco":
             tree["beta"] = {"kind": "constant"}
@@ -378,7 +384,7 @@ def _first_kind(name: str, section: Any) -> Any:
 
 def kind_in(tree: Mapping[str, Any], section: str) -> Any:
     value = tree.get(section)
-    return value.get("kind") if isinstance(value, Mapping) else DEFAULT_KIND[section]
+    return value.get("kind", DEFAULT_KIND[section]) if isinstance(value, Mapping) else DEFAULT_KIND[section]
 
 
 def _set_default(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -65,11 +65,16 @@ def update(
         count = state.count[name] + 1
         first = config.beta1 * state.first[name] + (1 - config.beta1) * gradient
         second = config.beta2 * state.second[name] + (1 - config.beta2) * gradient.square()
-        corrected = first / (1 - config.beta1**count)
-        scale = (second / (1 - config.beta2**count)).sqrt() + config.eps
+        corrected = first / _bias_correction(config.beta1, count, first.dtype)
+        scale = (second / _bias_correction(config.beta2, count, second.dtype)).sqrt() + config.eps
         new_params[name] = value * (1 - lr * decay) - lr * corrected / scale
         new.first[name], new.second[name], new.count[name] = first, second, count
     return new_params, new
+
+
+def _bias_correction(beta: float, count: Tensor, dtype: torch.dtype) -> Tensor:
+    """1 − βᵗ; taken in float64 because five digits cancel where β is near 1."""
+    return (1 - beta ** count.double()).to(dtype)
 
 
 def update_in_place(

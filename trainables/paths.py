@@ -73,9 +73,13 @@ def suggest(word: str, known: Sequence[str]) -> str:
 
 
 def plain(config: TrialConfig) -> dict[str, Any]:
-    """A configuration as nested plain data, JSON and YAML safe; β is left out where there is none."""
+    """A configuration as nested plain data, JSON and YAML safe; `kind` first, β left out where there is none."""
     tree = config.model_dump(mode="json")
-    return {section: value for section, value in tree.items() if value is not None}
+    return {name: _kind_first(section) for name, section in tree.items() if section is not None}
+
+
+def _kind_first(section: Any) -> Any:
+    return {"kind": section["kind"], **section} if isinstance(section, dict) and "kind" in section else section
 
 
 def parse_config(tree: Mapping[str, Any]) -> TrialConfig:
@@ -92,9 +96,9 @@ def _explain(details: list[Any], tree: Mapping[str, Any]) -> list[str]:
     sentences = []
     for detail in details:
         path = _path_of(detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        message = _allowed(detail["msg"])
         if detail["type"] == "extra_forbidden":
-            sentences.append(f"unknown key `{path}`{suggest(path, _applicable_paths(path, tree))}")
+            sentences.append(_unknown_key(path, tree))
         elif detail["type"] == "union_tag_invalid":
             tag = str(detail["ctx"]["tag"])
             sentences.append(f"{path}.kind: {tag!r} is unknown{suggest(tag, list(variants(path)))}")
@@ -110,7 +114,13 @@ def _path_of(location: Sequence[int | str]) -> str:
     parts = [str(part) for part in location]
     if len(parts) > 1 and parts[0] in DEFAULT_KIND:
         del parts[1]
-    return ".".join(part for part in parts if re.fullmatch(r"[a-z_0-9]+", part) and part not in ("float", "int", "str"))
+    return ".".join(part for part in parts if "[" not in part)
+
+
+def _allowed(message: str) -> str:
+    """What pydantic says is allowed, without how it tried."""
+    message = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return re.sub(", (unable to|got a) .*", "", message)
 
 
 def _shown(value: Any) -> str:
@@ -121,12 +131,25 @@ def _shown(value: Any) -> str:
     )
 
 
-def _applicable_paths(path: str, tree: Mapping[str, Any]) -> list[str]:
-    """The paths beside an unknown key: those of the section's chosen kind, else all."""
-    section = path.partition(".")[0]
-    if section not in TrialConfig.model_fields:
-        return known_paths()
-    classes = _section_classes(section)
+def _unknown_key(path: str, tree: Mapping[str, Any]) -> str:
+    """A key that exists nowhere, under another kind only, or at another place."""
+    section, _, field = path.partition(".")
+    if path not in known_paths():
+        return f"unknown key `{path}`{suggest(path, _paths_beside(section, tree))}"
+    if field in _fields(section, tree):
+        return f"`{path}` is not nested; write {section}: {{{field}: …}}"
+    owners = [kind for kind, cls in variants(section).items() if field in cls.model_fields]
+    return f"`{path}` does not exist under {section}.kind {kind_in(tree, section)}; it belongs to {' or '.join(owners)}"
+
+
+def _paths_beside(section: str, tree: Mapping[str, Any]) -> list[str]:
+    """What could stand in a section; or the sections."""
+    return [f"{section}.{field}" for field in _fields(section, tree)] or list(TrialConfig.model_fields)
+
+
+def _fields(section: str, tree: Mapping[str, Any]) -> list[str]:
+    """The fields of a section, of its chosen kind where it has kinds."""
+    classes = _section_classes(section) if section in TrialConfig.model_fields else []
     if section in DEFAULT_KIND:
-        classes = [cls for kind, cls in variants(section).items() if kind == kind_in(tree, section)] or classes
-    return [f"{section}.{field}" for cls in classes for field in cls.model_fields]
+        classes = [cls for kind, cls in variants(section).items() if kind == kind_in(tree, section)]
+    return [field for cls in classes for field in cls.model_fields]

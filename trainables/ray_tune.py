@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import traceback
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,18 +29,23 @@ def _dataset(config: DataConfig, root: Path, device: str) -> Dataset:
 
 
 class VaeTrainable(tune.Trainable):  # type: ignore[misc]
-    """Trains one epoch a step and returns its report under RESULT_KEY.
+    """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
-    Its configuration: `trial` (our id), `config` (the resolved TrialConfig as plain data), `folder` (of the sweep's
-    trials), `data_dir`.
+    Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
+    `data_dir`. What a model raises is a report too, so that the actor serves the next trial.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        trial_config = parse_config(config["config"])
-        dataset = _dataset(trial_config.data, Path(config["data_dir"]), trial_config.device)
         self.key = str(config["trial"])
         self.folder = Path(config["folder"]) / self.key
-        self.trainer = Trainer(trial_config, dataset)
+        self.trainer: Trainer | None = None
+        self.failure = ""
+        try:
+            trial_config = parse_config(json.loads(config["config"]))
+            dataset = _dataset(trial_config.data, Path(config["data_dir"]), trial_config.device)
+            self.trainer = Trainer(trial_config, dataset)
+        except Exception:
+            self.failure = traceback.format_exc()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial into this actor."""
@@ -46,32 +53,43 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        report = self.trainer.train_epoch()
-        path = self._save(report)
+        return {RESULT_KEY: json.dumps(self._epoch_or_error())}
+
+    def _epoch_or_error(self) -> dict[str, Any]:
+        try:
+            return self._epoch() if self.trainer else {"trial": self.key, "error": self.failure}
+        except Exception:
+            self.trainer = None
+            return {"trial": self.key, "error": traceback.format_exc()}
+
+    def _epoch(self) -> dict[str, Any]:
+        report = self._running.train_epoch()
         return {
-            RESULT_KEY: {
-                "trial": self.key,
-                "epoch": report.epoch,
-                "metrics": report.metrics,
-                "diverged": report.diverged,
-                "outcome": report.outcome,
-                "checkpoint": path,
-            }
+            "trial": self.key,
+            "epoch": report.epoch,
+            "metrics": report.metrics,
+            "diverged": report.diverged,
+            "outcome": report.outcome,
+            "checkpoint": self._save(report),
         }
 
     def _save(self, report: Report) -> str | None:
         """The checkpoint is on disk before the epoch is reported; a diverged epoch leaves the one before."""
         if report.diverged:
             return None
-        path = self.folder / checkpoints.FILE_NAME
-        if report.epoch == self.trainer.config.epochs:
-            write_results(self.folder, self.trainer)
+        if report.epoch == self._running.config.epochs:
+            write_results(self.folder, self._running)
         else:
-            checkpoints.write(path, self.trainer.checkpoint())
+            checkpoints.write(self.folder / checkpoints.FILE_NAME, self._running.checkpoint())
         return checkpoints.FILE_NAME
 
+    @property
+    def _running(self) -> Trainer:
+        assert self.trainer is not None
+        return self.trainer
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        checkpoints.write(Path(checkpoint_dir) / checkpoints.FILE_NAME, self.trainer.checkpoint())
+        checkpoints.write(Path(checkpoint_dir) / checkpoints.FILE_NAME, self._running.checkpoint())
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        self.trainer.restore(checkpoints.read(Path(checkpoint) / checkpoints.FILE_NAME, self.trainer.device))
+        self._running.restore(checkpoints.read(Path(checkpoint) / checkpoints.FILE_NAME, self._running.device))

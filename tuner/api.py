@@ -1,0 +1,106 @@
+"""The verbs as functions: what `vae-tuner` does, for a notebook or a script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from search_spaces.catalogue import parse_space
+from search_spaces.domains import Space
+from trainables.checkpoint import FILE_NAME
+from trainables.config import TrialConfig
+from trainables.errors import UserError
+from trainables.paths import parse_config
+from trainables.vae import Vae
+from tuner import queries
+from tuner.driver import SweepResult, run_sweep
+from tuner.planning import Plan, make_plan
+from tuner.queries import BestTrial
+from tuner.retraining import Retrained, retrain
+from tuner.spec import SweepSpec, parse_spec, read_yaml
+from tuner.sweep_status import SweepStatus, sweep_statuses
+from tuner.tracking_uri import resolve_uri
+
+__all__ = ["best", "load", "plan", "spaces", "status", "sweep", "train"]
+
+Spec = SweepSpec | Mapping[str, Any] | str | Path
+
+
+def _spec(spec: Spec) -> SweepSpec:
+    if isinstance(spec, SweepSpec):
+        return spec
+    return parse_spec(spec if isinstance(spec, Mapping) else read_yaml(Path(spec)))
+
+
+def plan(spec: Spec, *, data_dir: Path | None = None) -> Plan:
+    """What a sweep would do: rungs, concurrency, the space in numbers. Starts nothing."""
+    return make_plan(_spec(spec), data_dir)
+
+
+def sweep(spec: Spec, *, data_dir: Path | None = None) -> SweepResult:
+    """Run a sweep to its end: a SweepSpec, its YAML file, or the same as nested plain data.
+
+    Raises UserError for what cannot run, before anything is started.
+    """
+    return run_sweep(make_plan(_spec(spec), data_dir))
+
+
+def best(
+    sweep: Sequence[str] = (),
+    *,
+    experiment: str = "vae-tuner",
+    method: str | None = None,
+    dataset: str | None = None,
+    metric: str | None = None,
+    top: int | None = 1,
+    include_pruned: bool = False,
+    tracking_uri: str | None = None,
+) -> list[BestTrial]:
+    """The best completed trials that MLflow knows, best first; see `tuner.queries.best`."""
+    return queries.best(
+        resolve_uri(tracking_uri, Path.cwd()),
+        sweep=sweep,
+        experiment=experiment,
+        method=method,
+        dataset=dataset,
+        metric=metric,
+        top=top,
+        include_pruned=include_pruned,
+    )
+
+
+def train(
+    config: TrialConfig | Mapping[str, Any] | str | Path,
+    *,
+    experiment: str = "vae-tuner",
+    tracking_uri: str | None = None,
+    data_dir: Path | None = None,
+) -> Retrained:
+    """Train one configuration to its end and log it: a TrialConfig, its YAML file, or nested plain data."""
+    if not isinstance(config, TrialConfig):
+        config = parse_config(config if isinstance(config, Mapping) else read_yaml(Path(config)))
+    return retrain(config, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir)
+
+
+def load(source: str | Path, *, tracking_uri: str | None = None, device: str = "cpu") -> Vae:
+    """A trained model: from a checkpoint file, or from an MLflow run that completed, by its id."""
+    if Path(source).is_file():
+        return Vae.from_file(source, device)
+    if "/" in str(source) or Path(source).suffix:
+        raise UserError(f"{source} does not exist; give a checkpoint file or the id of an MLflow run")
+    with TemporaryDirectory() as folder:
+        return Vae.from_file(
+            queries.artifact(resolve_uri(tracking_uri, Path.cwd()), str(source), FILE_NAME, Path(folder)), device
+        )
+
+
+def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:
+    """How the sweeps in a storage folder stand, or the one of this name."""
+    return sweep_statuses(Path(storage), name)
+
+
+def spaces(name: str) -> Space:
+    """A search space by name; names may be joined by `+`."""
+    return parse_space(name)

@@ -1,0 +1,54 @@
+"""Asynchronous successive halving (Li et al. 2018, arXiv 1810.05934): the rung rule, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Asha", "Verdict"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """stop: whether the trial is hopeless. rung: where its value was filed, with the cutoff it was held against."""
+
+    stop: bool
+    rung: int | None = None
+    cutoff: float | None = None
+
+
+@dataclass(frozen=True)
+class Asha:
+    """At each rung a trial goes on if it is in the best 1/reduction_factor of those that arrived before it.
+
+    rungs: epochs, rising. direction: `max` or `min`. The first to arrive at a rung always passes.
+    """
+
+    rungs: tuple[int, ...]
+    reduction_factor: int
+    direction: str
+
+    def decide(self, filed: Mapping[int, Mapping[str, float]], trial: str, epoch: int, value: float) -> Verdict:
+        """Decide on a report. filed: by rung, the values of the trials that were filed there.
+
+        A value is filed once a rung, at the highest rung it has reached: a trial that reports seldom is never compared
+        with what others reached much earlier.
+        """
+        rung = max((rung for rung in self.rungs if rung <= epoch), default=None)
+        if rung is None or any(trial in filed.get(other, ()) for other in self.rungs if other >= rung):
+            return Verdict(stop=False)
+        cutoff = self.cutoff(filed.get(rung, {}).values())
+        return Verdict(cutoff is not None and self._worse(value, cutoff), rung, cutoff)
+
+    def cutoff(self, values: Iterable[float]) -> float | None:
+        """The value that 1/reduction_factor of the values reach, interpolated; None where there are none."""
+        known = list(values)
+        if not known:
+            return None
+        share = 100 / self.reduction_factor
+        return float(np.percentile(known, 100 - share if self.direction == "max" else share))
+
+    def _worse(self, value: float, cutoff: float) -> bool:
+        return value < cutoff if self.direction == "max" else value > cutoff

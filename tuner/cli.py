@@ -1,0 +1,291 @@
+"""The command line: options to a spec, results to a table or JSON. Heavy imports wait for the verb that needs them."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainables.errors import ConfigError, UserError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="vae-tuner",
+    help="Find good hyper-parameters for variational autoencoders: sweeps on Ray Tune, recorded in MLflow.",
+    epilog="First steps: vae-tuner sweep · vae-tuner best --export best.yaml · vae-tuner train best.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Sampler(StrEnum):
+    TPE = "tpe"
+    RANDOM = "random"
+
+
+class Scheduler(StrEnum):
+    ASHA = "asha"
+    NONE = "none"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="json: one document on stdout, nothing else there.")]
+UriOption = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow's store; default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."),
+]
+ExperimentOption = Annotated[str, typer.Option("--experiment", help="MLflow experiment.")]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Built-in data sets; default VAE_TUNER_DATA, else ~/.cache/vae-tuner."),
+]
+StorageOption = Annotated[Path, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it.")]
+
+
+@app.command(
+    epilog="Example: vae-tuner sweep --dataset mnist --space geco-vs-annealing --trials 32 --set data.n_train=10000"
+)
+def sweep(
+    spec: Annotated[Path | None, typer.Argument(help="YAML file; options override it.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="State is kept under this name; default SPACE-DATASET-N.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Named spaces joined by +; see `vae-tuner spaces`. Default geco-vs-annealing.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, or a .npy/.npz file.")] = None,
+    data_dir: DataDirOption = None,
+    model: Annotated[str | None, typer.Option(help="mlp or linear-vae.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to try. Default 20.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is not pruned. Default 40.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the search; all trials share their own seed. Default 0.")] = None,
+    sampler: Annotated[Sampler | None, typer.Option(help="Default tpe.")] = None,
+    scheduler: Annotated[Scheduler | None, typer.Option(help="Default asha.")] = None,
+    grace: Annotated[
+        int | None, typer.Option(help="Epochs before trials are compared; default from the longest warm-up.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What is searched by; default val/elbo_cal (Gaussian) or val/elbo (Bernoulli).")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
+    cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a trial.")] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="Default 1 where there is a GPU; fractions share one.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="MLflow experiment. Default vae-tuner.")] = None,
+    tracking_uri: UriOption = None,
+    storage: Annotated[Path | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; default starts Ray here.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show trials, rungs and cost; start nothing.")] = False,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
+    from tuner import display
+    from tuner.spec import overlaid, parse_spec, read_yaml
+
+    options = {
+        "name": name,
+        "space": space,
+        "config.data.name": dataset,
+        "config.model.kind": model,
+        "config.epochs": epochs,
+        "config.device": device,
+        "search.trials": trials,
+        "search.seed": seed,
+        "search.sampler": sampler and sampler.value,
+        "search.metric": metric,
+        "scheduler.kind": scheduler and scheduler.value,
+        "scheduler.grace": grace,
+        "resources.concurrency": concurrency,
+        "resources.cpus_per_trial": cpus_per_trial,
+        "resources.gpus_per_trial": gpus_per_trial,
+        "resources.ray_address": ray_address,
+        "tracking.experiment": experiment,
+        "tracking.uri": tracking_uri,
+        "storage": storage and str(storage),
+    }
+    tree = overlaid(read_yaml(spec) if spec else {}, options)
+    parsed = parse_spec(overlaid(tree, _settings(settings or [])))
+    with display.working("Reading the data"):
+        from tuner.planning import make_plan
+
+        ready = make_plan(parsed, data_dir)
+    if plan:
+        display.show_plan(ready, output.value)
+        return
+    from tuner.driver import run_sweep
+
+    result = run_sweep(ready, display.SweepProgress)
+    display.show_result(result, output.value)
+    raise typer.Exit(result.exit_code)
+
+
+def _settings(settings: list[str]) -> dict[str, Any]:
+    """`PATH=VALUE` options as spec paths, values read as YAML."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--set {setting}: write PATH=VALUE, as in --set lr.base=3e-3")
+        try:
+            found[f"config.{path}"] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {setting}: {value} is no valid YAML value; quote it") from None
+    return found
+
+
+@app.command(epilog="Example: vae-tuner best --sweep geco-vs-annealing-digits-1 --export best.yaml")
+def best(
+    sweep: Annotated[list[str] | None, typer.Option(help="Sweeps to look at; default all of the experiment.")] = None,
+    experiment: ExperimentOption = "vae-tuner",
+    method: Annotated[str | None, typer.Option(help="geco, linear, cyclical, free-bits, beta, elbo.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only trials on this data set.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Rank by; default what the sweeps searched by.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many; default the best of each method.", show_default=False)
+    ] = None,
+    include_pruned: Annotated[bool, typer.Option("--include-pruned", help="Rank pruned trials too.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Write the best configuration to this YAML file.")] = None,
+    tracking_uri: UriOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Ask MLflow for the best configuration; prints it and, with --export, writes it for `vae-tuner train`."""
+    from tuner import display
+
+    if export and export.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--export {export}: the file must end in .yaml")
+    with display.working("Asking MLflow"):
+        from tuner import api, queries
+
+        rows = (
+            api.best(
+                sweep or (),
+                experiment=experiment,
+                method=method,
+                dataset=dataset,
+                metric=metric,
+                top=top,
+                include_pruned=include_pruned,
+                tracking_uri=tracking_uri,
+            )
+            if top
+            else queries.groups_by_method(
+                api.best(
+                    sweep or (),
+                    experiment=experiment,
+                    method=method,
+                    dataset=dataset,
+                    metric=metric,
+                    top=None,
+                    include_pruned=include_pruned,
+                    tracking_uri=tracking_uri,
+                )
+            )
+        )
+    if not rows:
+        raise typer.Exit(display.complain("no trial has completed yet; --include-pruned ranks the pruned ones too"))
+    if export:
+        export.write_text(display.exported(rows[0]), encoding="utf-8")
+    display.show_best(rows, output.value, export)
+
+
+@app.command(epilog="Example: vae-tuner train best.yaml --seed 1")
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of a configuration, as `best --export` writes it.")],
+    seed: Annotated[int | None, typer.Option(help="Another seed than the file's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Another budget than the file's.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    experiment: ExperimentOption = "vae-tuner",
+    tracking_uri: UriOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
+    from tuner import display
+    from tuner.spec import overlaid, read_yaml
+
+    changes = {path.removeprefix("config."): value for path, value in _settings(settings or []).items()}
+    tree = overlaid(read_yaml(config), {"seed": seed, "epochs": epochs, **changes})
+    with display.working("Loading PyTorch"):
+        from trainables.paths import parse_config
+        from tuner.retraining import retrain
+        from tuner.tracking_uri import resolve_uri
+
+        parsed = parse_config(tree)
+    with display.epoch_progress(parsed.epochs) as on_report:
+        result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report)
+    display.show_retrained(result, output.value)
+    raise typer.Exit(0 if result.stop_reason == "completed" else 1)
+
+
+@app.command(epilog="Example: vae-tuner spaces geco-vs-annealing+batch-size")
+def spaces(
+    name: Annotated[str | None, typer.Argument(help="A space, or several joined by +.", show_default=False)] = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List the search spaces, or show what one of them varies, between which bounds and under which condition."""
+    from tuner import display
+
+    display.show_spaces(name, output.value)
+
+
+@app.command(epilog="Example: vae-tuner init my-sweep.yaml && vae-tuner sweep my-sweep.yaml --plan")
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
+) -> None:
+    """Write a commented sweep file to start from."""
+    from tuner.starter import STARTER
+
+    if path.exists():
+        raise UserError(f"{path} exists; name another file, or remove it first")
+    try:
+        path.write_text(STARTER, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; name a file in an existing folder") from None
+    typer.echo(f"Wrote {path}. Next: vae-tuner sweep {path} --plan")
+
+
+@app.command(epilog="Example: vae-tuner status geco-vs-annealing-digits-1")
+def status(
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep; default all in the storage folder.", show_default=False)
+    ] = None,
+    storage: StorageOption = Path("./sweeps"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
+    from tuner import display
+    from tuner.sweep_status import sweep_statuses
+
+    display.show_status(sweep_statuses(storage, name), name, output.value)
+
+
+def main() -> None:
+    """The `vae-tuner` command: a user's mistake is one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted.", err=True)
+        sys.exit(130)

@@ -1,0 +1,336 @@
+"""A plan run to its end: journal, Ray, Tune's loop, MLflow beside it, and what came of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import signal
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any, NoReturn, Protocol
+
+from filelock import FileLock, Timeout
+
+from trainables.config import TrialConfig
+from trainables.errors import UserError
+from trainables.paths import parse_config, plain, unflatten
+from tuner.journal import Journal, Sweep, Trial
+from tuner.planning import Plan
+from tuner.spec import spec_yaml
+from tuner.sweep_status import JOURNAL, ranked_trials
+from tuner.tracking import Tracker, check_reachable, resolve_uri
+
+__all__ = ["Progress", "RankedTrial", "SweepResult", "run_sweep"]
+
+SEND_SECONDS = 120.0
+OBJECT_STORE_BYTES = 100 * 2**20
+
+
+class Progress(Protocol):
+    """What is told of a running sweep."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """A line was written to the journal."""
+
+
+ProgressFactory = Callable[[Plan, str, str], AbstractContextManager[Progress]]
+
+
+class _Silent:
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Nothing is shown."""
+
+
+@contextmanager
+def _silent(plan: Plan, name: str, uri: str) -> Iterator[Progress]:
+    yield _Silent()
+
+
+@dataclass(frozen=True)
+class RankedTrial:
+    """A completed trial as the journal knows it. run_id: None until MLflow has it."""
+
+    run_id: str | None
+    trial: str
+    method: str
+    stop_reason: str
+    outcome: str | None
+    metrics: dict[str, float]
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What came of a sweep. ranked: completed trials, best first. unsent: records that MLflow lacks."""
+
+    name: str
+    experiment: str
+    sweep_id: str
+    parent_run_id: str | None
+    metric: str
+    stop_reasons: dict[str, int]
+    epochs: int
+    wall_s: float
+    ranked: list[RankedTrial]
+    searched: tuple[str, ...]
+    unsent: int
+    tracker_error: str
+    exit_code: int
+
+    @property
+    def n_trials(self) -> int:
+        return sum(self.stop_reasons.values())
+
+    @property
+    def best(self) -> RankedTrial | None:
+        """The best completed trial, None where none has completed."""
+        return self.ranked[0] if self.ranked else None
+
+    def document(self) -> dict[str, Any]:
+        """The result as plain data."""
+        best = None if self.best is None else {**vars(self.best), "config": plain(self.best.config)}
+        names = ("name", "experiment", "sweep_id", "parent_run_id", "n_trials", "stop_reasons", "epochs", "wall_s")
+        return {**{name: getattr(self, name) for name in names}, "best": best}
+
+
+def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
+    """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
+    uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
+    check_reachable(uri)
+    started = time.monotonic()
+    with _claimed_folder(plan) as folder:
+        name = folder.name
+        (folder / "spec.yaml").write_text(spec_yaml(plan.spec.model_copy(update={"name": name})), encoding="utf-8")
+        journal = Journal.create(folder / JOURNAL)
+        journal.append("header", **_header(plan, name))
+        tracking = plan.spec.tracking
+        tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
+        tracker.start()
+        with progress(plan, name, uri) as shown:
+            exit_code = _search(plan, journal, folder, shown)
+        unsent = tracker.finish(SEND_SECONDS)
+        journal.close()
+        return _result(plan, journal.sweep, tracker, unsent, time.monotonic() - started, exit_code)
+
+
+# --- the sweep's folder -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _claimed_folder(plan: Plan) -> Iterator[Path]:
+    """The folder of a new sweep, locked against a second driver."""
+    root = Path(plan.spec.storage)
+    try:
+        folder = _new_folder(root, plan)
+    except OSError as error:
+        raise UserError(f"storage: {root} cannot be written: {error.strerror}; choose another with --storage") from None
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield folder
+    except Timeout:
+        raise UserError(f"sweep {folder.name} is being run by another process; choose another --name") from None
+
+
+def _new_folder(root: Path, plan: Plan) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    if plan.spec.name is not None:
+        folder = root / plan.spec.name
+        if folder.exists():
+            free = _first_free(root, re.sub(r"-\d+$", "", plan.spec.name))
+            raise UserError(
+                f"name: sweep {plan.spec.name!r} exists in {root}; see it with `vae-tuner best --sweep {plan.spec.name}`, "
+                f"or choose a free name such as {free.name}"
+            )
+        folder.mkdir()
+        return folder
+    space = plan.space.name.replace("+", "-") or "custom"
+    dataset = re.sub(r"[^A-Za-z0-9._-]", "-", Path(plan.default.data.name).stem)
+    while True:
+        folder = _first_free(root, f"{space}-{dataset}"[:58].strip(".-"))
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+
+
+def _first_free(root: Path, stem: str) -> Path:
+    n = 1
+    while (root / f"{stem}-{n}").exists():
+        n += 1
+    return root / f"{stem}-{n}"
+
+
+def _header(plan: Plan, name: str) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "name": name,
+        "sweep_id": str(uuid.uuid4()),
+        "spec": plan.spec.model_dump(mode="json"),
+        "space": plan.space.to_mapping(),
+        "metric": plan.metric,
+        "direction": plan.direction,
+        "epochs": plan.epochs,
+        "rungs": list(plan.rungs),
+        "scheduler": plan.spec.scheduler.model_dump(mode="json"),
+        "kappa_max": plan.facts.kappa_max,
+        "versions": {package: version(package) for package in ("vae-tuner", "ray", "optuna", "mlflow", "torch")},
+    }
+
+
+# --- Tune -------------------------------------------------------------------------------------------------------------
+
+
+class _Stopped(BaseException):
+    """A signal asked for an orderly stop."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
+def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
+    """Run Tune's loop; returns the exit code."""
+    try:
+        with _stopping_on_signals(), _stdout_on_stderr():
+            _run_tune(plan, journal, folder, shown)
+    except _Stopped as stop:
+        for trial in journal.sweep.trials.values():
+            if trial.stop_reason is None:
+                shown.event(journal.append("end", trial=trial.id, reason="interrupted", error=None))
+        journal.append("finish", reason="interrupted")
+        return stop.exit_code
+    journal.append("finish", reason="completed")
+    completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
+    return 0 if completed else 1
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise _Stopped(128 + number)
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """Ray prints to file descriptor 1 whatever it is told; results alone belong there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _quiet_ray() -> None:
+    """Set before Ray is imported; what the user set stays."""
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> None:
+    _quiet_ray()
+    import ray
+    from ray import tune
+
+    from trainables.ray_tune import VaeTrainable
+    from tuner.schedulers import JournalScheduler
+    from tuner.searchers import JournalSearcher
+
+    search, resources = plan.spec.search, plan.spec.resources
+    searcher = JournalSearcher(
+        journal,
+        plan.space,
+        unflatten(plan.base),
+        plan.trial,
+        sampler=search.sampler,
+        seed=search.seed,
+        n_trials=search.trials,
+        concurrency=plan.concurrency,
+        on_event=shown.event,
+    )
+    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.asha, shown.event)
+    started_here = not ray.is_initialized()
+    if started_here:
+        _start_ray(plan)
+    try:
+        with TemporaryDirectory() as scratch:
+            tune.Tuner(
+                tune.with_resources(VaeTrainable, {"cpu": resources.cpus_per_trial, "gpu": plan.gpus_per_trial}),
+                param_space={"folder": str((folder / "trials").resolve()), "data_dir": str(plan.data_dir)},
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
+                ),
+                run_config=tune.RunConfig(name="tune", storage_path=scratch, verbose=0),
+            ).fit()
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _start_ray(plan: Plan) -> None:
+    import ray
+
+    resources = plan.spec.resources
+    if resources.ray_address is not None:
+        ray.init(address=resources.ray_address, log_to_driver=False, logging_level="ERROR")
+        return
+    ray.init(
+        num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=OBJECT_STORE_BYTES,
+    )
+
+
+def _result(plan: Plan, sweep: Sweep, tracker: Tracker, unsent: int, wall_s: float, exit_code: int) -> SweepResult:
+    run_ids = tracker.run_ids()
+    return SweepResult(
+        name=sweep.header["name"],
+        experiment=plan.spec.tracking.experiment,
+        sweep_id=sweep.header["sweep_id"],
+        parent_run_id=tracker.parent_run_id,
+        metric=plan.metric,
+        stop_reasons=dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values())),
+        epochs=sum(trial.epochs for trial in sweep.trials.values()),
+        wall_s=wall_s,
+        ranked=[_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)],
+        searched=tuple(plan.space.dimensions),
+        unsent=unsent,
+        tracker_error=str(tracker.error or "").partition("\n")[0],
+        exit_code=exit_code,
+    )
+
+
+def _ranked(trial: Trial, run_id: str | None) -> RankedTrial:
+    return RankedTrial(
+        run_id, trial.id, trial.method, "completed", trial.outcome, dict(trial.last), parse_config(trial.config)
+    )

@@ -1,0 +1,207 @@
+"""A sweep as one append-only file of events, and the state that is a fold of it.
+
+Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t` (seconds since 1970), `event`, the
+event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}.
+
+    header  {format, name, sweep_id, spec, space, metric, direction, epochs, rungs, …}
+    ask     {trial, number, assignment, config, method}
+    report  {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
+    end     {trial, reason, error}       a trial that ends without a report: `error` or `interrupted`
+    finish  {reason}
+
+A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from trainables.errors import UserError
+
+__all__ = ["Event", "Journal", "JournalError", "Report", "Sweep", "Trial", "fold", "read_journal"]
+
+Event = dict[str, Any]
+
+
+class JournalError(UserError):
+    """A journal that cannot be trusted."""
+
+
+# --- the fold ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Report:
+    """An epoch's metrics and what was decided on them. reason: why the trial stopped, None where it went on."""
+
+    epoch: int
+    metrics: dict[str, float]
+    decision: str
+    reason: str | None
+    rung: int | None
+
+
+@dataclass
+class Trial:
+    """A configuration and what became of it. stop_reason: None while it runs."""
+
+    id: str
+    number: int
+    assignment: dict[str, Any]
+    config: dict[str, Any]
+    method: str
+    reports: list[Report] = field(default_factory=list)
+    stop_reason: str | None = None
+    outcome: str | None = None
+    error: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The last epoch reported."""
+        return self.reports[-1].epoch if self.reports else 0
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The metrics of the last epoch: a trial's metrics."""
+        return self.reports[-1].metrics if self.reports else {}
+
+
+@dataclass
+class Sweep:
+    """What the events so far amount to. rungs: by rung, the value each trial was filed with."""
+
+    header: Event = field(default_factory=dict)
+    trials: dict[str, Trial] = field(default_factory=dict)
+    rungs: dict[int, dict[str, float]] = field(default_factory=dict)
+    finished: str | None = None
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Fold one event; a repeated one changes nothing."""
+        match event["event"]:
+            case "header":
+                self.header = dict(event)
+            case "ask":
+                fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
+                self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
+            case "report":
+                self._report(self.trials[event["trial"]], event)
+            case "end":
+                trial = self.trials[event["trial"]]
+                trial.stop_reason, trial.error = event["reason"], event["error"]
+            case "finish":
+                self.finished = event["reason"]
+
+    def _report(self, trial: Trial, event: Mapping[str, Any]) -> None:
+        if event["epoch"] <= trial.epochs:
+            return
+        fields = {name: event[name] for name in ("epoch", "metrics", "decision", "reason", "rung")}
+        trial.reports.append(Report(**fields))
+        trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
+        if event["rung"] is not None:
+            self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
+
+
+def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:
+    """The state after these events."""
+    sweep = Sweep()
+    for event in events:
+        sweep.apply(event)
+    return sweep
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    if isinstance(value, Mapping):
+        return {key: _encoded(item) for key, item in value.items()}
+    return [_encoded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _decoded(value: dict[str, Any]) -> Any:
+    return float(value["$float"]) if value.keys() == {"$float"} else value
+
+
+def _line(event: Event) -> bytes:
+    text = json.dumps(_encoded(event), ensure_ascii=False)
+    return f'{text[:-1]}, "crc": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
+
+
+def _event(line: bytes) -> Event | None:
+    """The event of a line, None where the line is torn or altered."""
+    body, found, crc = line.rpartition(b', "crc": "')
+    text = body + b"}"
+    if not found or crc != f'{zlib.crc32(text):08x}"}}\n'.encode():
+        return None
+    event: Event = json.loads(text, object_hook=_decoded)
+    return event
+
+
+def _parsed(content: bytes, path: Path) -> tuple[list[Event], int]:
+    """The events of a file and the length of what is whole; a torn last line is left out, any other is refused."""
+    events: list[Event] = []
+    length = 0
+    for line in content.splitlines(keepends=True):
+        event = _event(line)
+        if event is None and length + len(line) == len(content):
+            break
+        if event is None or event["seq"] != len(events):
+            raise JournalError(
+                f"{path} is damaged at byte {length} (line {len(events) + 1}); restore the file from a copy, or start "
+                "the sweep under another name"
+            )
+        events.append(event)
+        length += len(line)
+    return events, length
+
+
+def read_journal(path: Path) -> list[Event]:
+    """The events of a journal that another process may be writing."""
+    return _parsed(path.read_bytes(), path)[0]
+
+
+class Journal:
+    """The open journal of a sweep: its events, and `sweep`, their fold, kept up with every append."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
+        self._session = uuid.uuid4().hex[:12]
+        self.events: list[Event] = []
+        self.sweep = Sweep()
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """A new journal; raises FileExistsError where there is one."""
+        return cls(path, os.O_CREAT | os.O_EXCL)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """An existing journal, a torn last line cut off; raises JournalError where it is damaged elsewhere."""
+        events, length = _parsed(path.read_bytes(), path)
+        journal = cls(path, 0)
+        os.ftruncate(journal._file, length)
+        journal.events, journal.sweep = events, fold(events)
+        return journal
+
+    def append(self, event: str, **fields: Any) -> Event:
+        """Write one event and fold it."""
+        head = {"seq": len(self.events), "session": self._session, "t": time.time(), "event": event}
+        written = {**head, **fields}
+        os.write(self._file, _line(written))
+        self.sweep.apply(written)
+        self.events.append(written)
+        return written
+
+    def close(self) -> None:
+        os.close(self._file)

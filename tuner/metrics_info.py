@@ -1,0 +1,91 @@
+"""What a metric rewards, which way is better, and how trials are ranked by it."""
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from trainables.errors import UserError
+from trainables.paths import suggest
+
+__all__ = ["METRICS", "Direction", "MetricInfo", "direction_of", "is_usable", "rank_key"]
+
+Direction = Literal["max", "min"]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """direction: `max` or `min`. rewards: one sentence on what a trial wins by, and what the metric does not see."""
+
+    direction: Direction
+    rewards: str
+
+
+METRICS: dict[str, MetricInfo] = {
+    "val/elbo_cal": MetricInfo(
+        "max",
+        "rewards a good Gaussian fit at the best scalar σ, so that σ, β and κ compare; says nothing about latent "
+        "structure or sample quality",
+    ),
+    "val/elbo": MetricInfo(
+        "max",
+        "rewards a tight bound on log p(x) at β=1 under the configured likelihood; under a Gaussian one its winner "
+        "depends on the fixed σ",
+    ),
+    "val/nll": MetricInfo(
+        "min",
+        "rewards a high log p(x) by importance samples, fair to IWAE; its bias depends on the method and on K",
+    ),
+    "val/recon_nll": MetricInfo(
+        "min", "rewards reconstruction alone; a model that ignores the prior wins, and its samples are poor"
+    ),
+    "val/mse": MetricInfo(
+        "min", "rewards reconstruction at z ~ q per element, what GECO constrains; the prior does not count"
+    ),
+    "val/mse_mean_z": MetricInfo(
+        "min", "rewards reconstruction from the posterior mean; lower than val/mse and not comparable with it"
+    ),
+    "val/kl": MetricInfo("min", "rewards a short code; a collapsed model that reconstructs nothing wins with 0"),
+    "val/active_units": MetricInfo(
+        "max", "rewards latents whose posterior mean moves with x; says nothing about how well they are used"
+    ),
+    "val/mutual_info": MetricInfo(
+        "max", "rewards a code that tells examples apart; saturates near val/mi_cap, where it ranks nothing"
+    ),
+    "val/marginal_kl": MetricInfo(
+        "min", "rewards an aggregate posterior close to the prior; worthless where val/mutual_info nears val/mi_cap"
+    ),
+    "val/agg_kl_gauss": MetricInfo(
+        "min", "rewards an aggregate posterior with the prior's mean and covariance; a collapsed model wins"
+    ),
+    "train_eval/elbo": MetricInfo("max", "rewards the bound on training images, overfitting included"),
+    "train/loss": MetricInfo(
+        "min", "rewards the annealed or constrained loss itself, which differs between methods; compare one method only"
+    ),
+    "train/recon_nll": MetricInfo("min", "rewards reconstruction of training images, overfitting included"),
+    "train/kl": MetricInfo("min", "rewards a short code on training images; a collapsed model wins with 0"),
+    "time/epoch_s": MetricInfo("min", "rewards speed alone"),
+    "time/samples_per_s": MetricInfo("max", "rewards speed alone"),
+}
+
+
+def direction_of(metric: str) -> Direction:
+    """Which way `metric` is better; raises UserError for a name that cannot be ranked by, test metrics included."""
+    if metric.startswith("test/"):
+        raise UserError(
+            f"metric {metric!r} is refused: nobody selects on test; use its validation counterpart, "
+            f"as in `--metric val/{metric.removeprefix('test/')}`"
+        )
+    if metric not in METRICS:
+        raise UserError(f"metric {metric!r} cannot be ranked by{suggest(metric, list(METRICS))}")
+    return METRICS[metric].direction
+
+
+def is_usable(value: float) -> bool:
+    """Finite, also after a trip through a database that stores ±inf as the largest float."""
+    return math.isfinite(value) and abs(value) < sys.float_info.max
+
+
+def rank_key(value: float, direction: Direction, trial: str) -> tuple[float, str]:
+    """Sorts best first, ties by trial id."""
+    return (-value if direction == "max" else value, trial)

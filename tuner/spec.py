@@ -1,0 +1,148 @@
+"""What a sweep is, as one YAML file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from trainables.config import Auto, Count, Positive, Seed
+from trainables.errors import ConfigError
+from trainables.paths import flatten, known_paths, suggest, unflatten
+
+__all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "read_yaml", "spec_yaml"]
+
+DEFAULT_SPACE = "geco-vs-annealing"
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _name(value: Any) -> Any:
+    if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):
+        raise ValueError("1 to 64 letters, digits, '.', '_' or '-', not starting with a dot")
+    return value
+
+
+class Search(_Section):
+    """sampler: `tpe` learns from finished trials, `random` does not. metric: `auto` follows the likelihood."""
+
+    sampler: Literal["tpe", "random"] = "tpe"
+    trials: Count = 20
+    seed: Seed = 0
+    metric: str = "auto"
+
+
+class Scheduler(_Section):
+    """grace: epochs before the first rung; `auto` from the longest warm-up the space can draw."""
+
+    kind: Literal["asha", "none"] = "asha"
+    grace: Count | Auto = "auto"
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class Resources(_Section):
+    """What a trial gets, and how many run at once; `auto` fills the machine."""
+
+    concurrency: Count | Auto = "auto"
+    cpus_per_trial: Positive = 1.0
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Auto = "auto"
+    ray_address: str | None = None
+
+
+class Tracking(_Section):
+    """uri: MLflow's; none for `sqlite:///mlflow.db` in the working directory, or MLFLOW_TRACKING_URI."""
+
+    uri: str | None = None
+    experiment: Annotated[str, Field(min_length=1)] = "vae-tuner"
+    tags: dict[str, str] = {}
+
+
+class SweepSpec(_Section):
+    """A sweep: the fixed part of every trial, what varies, and how it is searched.
+
+    name: state is kept in storage/NAME; none for SPACE-DATASET-N with the first free N.
+    config: configuration by section; space: names joined by `+`, or `use: [NAME]` with dimensions by path.
+    """
+
+    name: Annotated[str | None, BeforeValidator(_name)] = None
+    config: dict[str, Any] = {}
+    space: str | dict[str, Any] = DEFAULT_SPACE
+    search: Search = Search()
+    scheduler: Scheduler = Scheduler()
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+    storage: str = "./sweeps"
+
+
+def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:
+    """A spec from nested plain data; raises ConfigError with one line that names field, value and fix."""
+    try:
+        spec = SweepSpec.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("; ".join(dict.fromkeys(_explain(detail) for detail in error.errors()))) from None
+    for path in flatten(spec.config):
+        if path not in known_paths():
+            raise ConfigError(f"config: unknown key `{path}`{suggest(path, known_paths())}")
+    return spec
+
+
+def _explain(detail: Any) -> str:
+    path = ".".join(str(part) for part in detail["loc"] if part in _spec_words())
+    if detail["type"] == "extra_forbidden":
+        section = detail["loc"][:-1]
+        unknown = ".".join(map(str, detail["loc"]))
+        return f"unknown key `{unknown}`{suggest(str(detail['loc'][-1]), _fields(section))}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{path}: {detail['input']!r} is not allowed; allowed: {message}"
+
+
+def _fields(section: tuple[int | str, ...]) -> list[str]:
+    model: Any = SweepSpec
+    for part in section:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _spec_words() -> set[str]:
+    sections = [field.annotation for field in SweepSpec.model_fields.values()]
+    models = [section for section in sections if isinstance(section, type) and issubclass(section, BaseModel)]
+    return {word for model in (SweepSpec, *models) for word in model.model_fields}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping; loaded safely."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist; give the path of a YAML file, or start one with `vae-tuner init`"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines, not {type(tree).__name__}")
+    return tree
+
+
+def spec_yaml(spec: SweepSpec) -> str:
+    """A spec as YAML that parses back to the same."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def overlaid(tree: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree with options by path laid over it; options that are None are left out."""
+    chosen = {path: value for path, value in options.items() if value is not None}
+    result: dict[str, Any] = dict(tree)
+    for section, value in unflatten(chosen).items():
+        below = result.get(section)
+        result[section] = overlaid(below, value) if isinstance(below, Mapping) and isinstance(value, dict) else value
+    return result

@@ -1,0 +1,28 @@
+"""The sweep file that `vae-tuner init` writes."""
+
+__all__ = ["STARTER"]
+
+STARTER = """\
+# A sweep: run it with `vae-tuner sweep FILE`, look first with `vae-tuner sweep FILE --plan`.
+
+# State is kept in ./sweeps/NAME; left out, the name is SPACE-DATASET-N.
+# name: my-first-sweep
+
+# The fixed part of every trial; defaults fill the rest.
+config:
+  data: {name: digits}            # digits, mnist, fashion-mnist, or your own: faces.npz, faces.npy
+  model: {kind: mlp, latent_dim: 8}
+  epochs: 40
+
+# What varies: named spaces (`vae-tuner spaces` lists them), and dimensions by configuration path.
+space:
+  use: [geco-vs-annealing]
+  # lr.base: {float: [1e-3, 1e-2], log: true}
+  # batch_size: {choice: [32, 64]}
+  # objective.kappa: {float: [0.12, 0.2], log: true, when: {objective.kind: geco}}
+
+search: {sampler: tpe, trials: 20, seed: 0, metric: auto}
+scheduler: {kind: asha, grace: auto, reduction_factor: 3}   # grace in epochs; auto: from the longest warm-up
+resources: {concurrency: auto, cpus_per_trial: 1, gpus_per_trial: auto}
+tracking: {experiment: vae-tuner}                           # uri: none is sqlite:///mlflow.db in this folder
+"""

@@ -1,0 +1,104 @@
+"""How sweeps stand, read from their journals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from trainables.errors import UserError
+from trainables.paths import suggest
+from tuner.journal import Sweep, Trial, fold, read_journal
+from tuner.metrics_info import is_usable, rank_key
+
+__all__ = ["JOURNAL", "SweepStatus", "TrialStatus", "ranked_trials", "sweep_statuses"]
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """A trial's state (its stop reason, or `running`) and the sweep's metric at its last epoch."""
+
+    trial: str
+    method: str
+    state: str
+    epochs: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """A sweep: running, completed or interrupted; how its trials stand; the best of the completed ones."""
+
+    name: str
+    state: str
+    planned: int
+    n_trials: int
+    stop_reasons: dict[str, int]
+    epochs: int
+    metric: str
+    best_trial: str | None
+    best_value: float | None
+    trials: list[TrialStatus]
+
+    def document(self) -> dict[str, Any]:
+        """The status as plain data."""
+        return asdict(self)
+
+
+def ranked_trials(sweep: Sweep) -> list[Trial]:
+    """Completed trials with a finite metric, best first, ties by id."""
+    metric, direction = sweep.header["metric"], sweep.header["direction"]
+    usable = [
+        trial
+        for trial in sweep.trials.values()
+        if trial.stop_reason == "completed" and is_usable(trial.last.get(metric, float("nan")))
+    ]
+    return sorted(usable, key=lambda trial: rank_key(trial.last[metric], direction, trial.id))
+
+
+def sweep_statuses(storage: Path, name: str | None = None) -> list[SweepStatus]:
+    """The sweeps in a storage folder by name, or the one of this name."""
+    names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}"))
+    if name is not None and name not in names:
+        known = suggest(name, names) if names else "; there is none yet"
+        raise UserError(f"name: no sweep {name!r} in {storage}{known}")
+    return [_status(storage / known) for known in names if name in (None, known)]
+
+
+def _status(folder: Path) -> SweepStatus:
+    sweep = fold(read_journal(folder / JOURNAL))
+    trials = list(sweep.trials.values())
+    ranked = ranked_trials(sweep) if trials else []
+    metric = sweep.header.get("metric", "")
+    return SweepStatus(
+        name=folder.name,
+        state=sweep.finished or ("running" if _is_locked(folder) else "interrupted"),
+        planned=sweep.header["spec"]["search"]["trials"] if sweep.header else 0,
+        n_trials=len(trials),
+        stop_reasons=dict(Counter(_state(trial) for trial in trials)),
+        epochs=sum(trial.epochs for trial in trials),
+        metric=metric,
+        best_trial=ranked[0].id if ranked else None,
+        best_value=ranked[0].last[metric] if ranked else None,
+        trials=[
+            TrialStatus(trial.id, trial.method, _state(trial), trial.epochs, trial.last.get(metric)) for trial in trials
+        ],
+    )
+
+
+def _state(trial: Trial) -> str:
+    return trial.stop_reason or "running"
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether a driver holds the sweep."""
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,146 @@
+"""Off the driver's path: a thread that keeps MLflow up to the journal, and the run of a retrained configuration."""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainables.config import TrialConfig, method_of
+from tuner.tracking_uri import check_reachable, resolve_uri
+
+if TYPE_CHECKING:
+    from tuner.projection import Projection
+
+__all__ = ["Tracker", "check_reachable", "log_retrain", "resolve_uri"]
+
+_BATCH = 2000
+_LONGEST_DELAY = 60.0
+
+
+class Tracker(threading.Thread):
+    """Sends a growing list of journal events to MLflow.
+
+    The journal is the truth: an outage makes the tracker fall behind and nothing else, and it takes up where MLflow
+    stands, whether after an outage, a crash or in another process. A missing database is created as soon as it starts.
+
+    events: the journal's list, only ever appended to.
+    folder: where the trials' folders lie.
+    interval: seconds between two looks at the list; doubled after each failure, up to a minute.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        events: Sequence[Mapping[str, Any]],
+        folder: Path | None = None,
+        tags: Mapping[str, str] | None = None,
+        interval: float = 1.0,
+    ):
+        super().__init__(name="mlflow-tracker", daemon=True)
+        self.error: Exception | None = None
+        self._uri, self._experiment, self._folder, self._tags = uri, experiment, folder, tags
+        self._events = events
+        self._interval = interval
+        self._projection: Projection | None = None
+        self._run_ids: dict[str, str] = {}
+        self._parent_run_id: str | None = None
+        self._position = 0
+        self._finishing = threading.Event()
+        self._abandoned = threading.Event()
+
+    @property
+    def unsent(self) -> int:
+        """The number of events that MLflow lacks."""
+        return len(self._events) - self._position
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The sweep's run, None until it was sent."""
+        return self._parent_run_id
+
+    def run_ids(self) -> dict[str, str]:
+        """Trial → run, of what was sent."""
+        return self._run_ids
+
+    def finish(self, timeout: float) -> int:
+        """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow."""
+        self._finishing.set()
+        self.join(timeout)
+        self._abandoned.set()
+        return self.unsent
+
+    def run(self) -> None:
+        delay = self._interval
+        while not self._abandoned.is_set():
+            try:
+                self._send()
+                self.error, delay = None, self._interval
+            except Exception as error:  # whatever goes wrong in a server or on the way is an outage
+                self._projection, self.error, delay = None, error, min(2 * delay, _LONGEST_DELAY)
+            if self._finishing.is_set() and not self.unsent:
+                return
+            self._wait(delay)
+
+    def _wait(self, delay: float) -> None:
+        """Until it is time for the next try; a finish brings it forward, but never to a busy loop."""
+        if not self._finishing.wait(delay):
+            return
+        if self.error:
+            self._abandoned.wait(min(delay, self._interval))
+
+    def _send(self) -> None:
+        if self._projection is None:
+            self._projection = self._opened()
+        while self.unsent:
+            batch = self._events[self._position : self._position + _BATCH]
+            self._projection.project(batch)
+            self._position += len(batch)
+            self._run_ids, self._parent_run_id = self._projection.run_ids(), self._projection.parent_run_id
+
+    def _opened(self) -> "Projection":
+        from tuner.mlflow_store import open_client
+        from tuner.projection import Projection
+
+        projection = Projection(open_client(self._uri), self._experiment, self._folder, self._tags)
+        self._position = projection.resume(self._events)
+        return projection
+
+
+def log_retrain(
+    uri: str,
+    experiment: str,
+    config: TrialConfig,
+    reports: Iterable[tuple[int, Mapping[str, float]]],
+    final: Mapping[str, float],
+    tags: Mapping[str, str],
+    artifact_dir: Path,
+    stop_reason: str = "completed",
+    outcome: str | None = None,
+) -> str:
+    """Log one training of a configuration as a run of kind `retrain`; returns its id.
+
+    reports: epoch and metrics of each epoch. final: further metrics of the last one, as `test/elbo`.
+    """
+    from tuner.mlflow_store import Tag, ensure_experiment, log_batches, open_client, status_of
+    from tuner.params import to_params
+    from tuner.projection import points_of, upload
+
+    client = open_client(uri)
+    now = time.time()
+    epochs = [{"t": now, "epoch": epoch, "metrics": metrics} for epoch, metrics in reports]
+    epochs.append({"t": now, "epoch": epochs[-1]["epoch"] if epochs else 0, "metrics": final})
+    own = {
+        Tag.KIND: "retrain",
+        Tag.METHOD: method_of(config),
+        Tag.DATASET: config.data.name,
+        Tag.STOP_REASON: stop_reason,
+        **({Tag.OUTCOME: outcome} if outcome else {}),
+    }
+    run_id = str(client.create_run(ensure_experiment(client, experiment), tags={**tags, **own}).info.run_id)
+    points = [point for event in epochs for point in points_of(event)]
+    log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
+    upload(client, run_id, artifact_dir)
+    client.set_terminated(run_id, status_of(stop_reason))
+    return run_id

@@ -1,0 +1,106 @@
+"""Where MLflow's store is, and whether it can be reached.
+
+MLflow itself is imported only where a server asks who we are.
+"""
+
+import http.client
+import os
+import re
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from trainables.errors import UserError
+
+__all__ = ["check_reachable", "resolve_uri", "sqlite_path"]
+
+_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+_WAY_OUT = "start the server, or name another one with --tracking-uri"
+
+
+def resolve_uri(uri: str | None, base: Path) -> str:
+    """The store's absolute URI: `uri`, else MLFLOW_TRACKING_URI, else `mlflow.db` in `base`.
+
+    Raises UserError for a URI that is not a server, a database or Databricks.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme = re.match(r"([a-z]+)(\+\w+)?(:|$)", uri)
+    if not scheme or scheme[1] not in _SCHEMES:
+        raise UserError(
+            f"tracking URI {uri!r} is not one that can be used; give a server as http://host:5000 or a database as "
+            "sqlite:///mlflow.db"
+        )
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{(base / path).resolve()}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The database file of a SQLite URI, None for any other."""
+    found = re.fullmatch(r"sqlite(?:\+\w+)?:///(.+?)(\?.*)?", uri)
+    return Path(found[1]) if found else None
+
+
+def check_reachable(uri: str, seconds: float = 5.0) -> None:
+    """Try the store once; raises UserError with the URI and the way out. Creates nothing."""
+    path = sqlite_path(uri)
+    if path is not None:
+        _check_database(uri, path)
+    elif uri.startswith(("http://", "https://")):
+        _check_server(uri, seconds)
+
+
+def _check_database(uri: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UserError(f"tracking URI {uri}: folder {path.parent} does not exist; create it, or pass --tracking-uri")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UserError(f"tracking URI {uri} cannot be written; change its permissions, or pass --tracking-uri")
+    if path.exists() and not _is_sqlite(path):
+        raise UserError(f"tracking URI {uri}: {path} is no SQLite database; pass another --tracking-uri")
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) in (b"", b"SQLite format 3\0")
+
+
+def _check_server(uri: str, seconds: float) -> None:
+    """In a thread, because neither name resolution nor a slow answer obeys a socket's timeout."""
+    outcome: list[str | None] = []
+    attempt = threading.Thread(target=lambda: outcome.append(_fault_of(uri, seconds)), daemon=True)
+    attempt.start()
+    attempt.join(seconds)
+    fault = outcome[0] if outcome else f"gave no answer within {seconds:g} seconds"
+    if fault:
+        raise UserError(f"tracking server {uri} {fault}")
+
+
+def _fault_of(uri: str, seconds: float) -> str | None:
+    """What is wrong with the server at `uri`, None if nothing."""
+    request = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
+            is_mlflow = "json" in answer.headers.get_content_type()
+    except urllib.error.HTTPError as error:
+        return _refusal(uri, error.code) if error.code in (401, 403) else f"answered {error.code}; {_WAY_OUT}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        return (
+            _refusal(uri, reason) if isinstance(reason, ssl.SSLError) else f"cannot be reached ({reason}); {_WAY_OUT}"
+        )
+    return None if is_mlflow else f"answers, but is no MLflow server; {_WAY_OUT}"
+
+
+def _refusal(uri: str, reason: object) -> str | None:
+    """Asked again through MLflow, which knows the user's credentials and certificates; None if it is let in."""
+    from tuner.mlflow_store import MlflowException, open_client
+
+    try:
+        open_client(uri).search_experiments(max_results=1)
+    except MlflowException:
+        return (
+            f"refused access ({reason}); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or "
+            "MLFLOW_TRACKING_TOKEN, or let the server accept this host (--allowed-hosts)"
+        )
+    return None
