@@ -22,7 +22,7 @@ from trainables.paths import parse_config, plain
 __all__ = ["FILE_NAME", "Checkpoint", "config_hash", "read", "write"]
 
 FILE_NAME = "checkpoint.safetensors"
-FORMAT = 1
+FORMAT = "vae-tuner 1"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         f"{group}/{name}": value for group, values in checkpoint.groups.items() for name, value in values.items()
     }
     metadata = {
-        "format": str(FORMAT),
+        "format": FORMAT,
         "epoch": str(checkpoint.epoch),
         "shape": json.dumps(checkpoint.shape),
         "config": json.dumps(plain(checkpoint.config)),
@@ -70,8 +70,8 @@ def read(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read as a checkpoint: {error}") from None
-    if metadata.get("format") != str(FORMAT):
-        raise DataError(f"{path} is no vae-tuner checkpoint of format {FORMAT}")
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} is no checkpoint of the format {FORMAT}")
     config = parse_config(json.loads(metadata["config"]))
     return Checkpoint(config, int(metadata["epoch"]), tuple(json.loads(metadata["shape"])), _grouped(tensors))
 

@@ -133,7 +133,7 @@ class Dataset:
 
     def floats(self, values: Tensor) -> Tensor:
         """Examples in the units of the model."""
-        return values.float() if self.scale == 1 else values.float().mul_(1 / self.scale)
+        return values.float() * (1 / self.scale)
 
     def train_batch(self, index: Tensor, seed: int, step: int) -> Tensor:
         """The training examples of an index, as the model sees them at a step. [B] → [B, D]."""

@@ -40,7 +40,8 @@ def init(params: Mapping[str, Tensor]) -> OptimizerState:
 
 def global_norm(gradients: list[Tensor]) -> Tensor:
     """√Σ|g|² over all parameters."""
-    return torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt()
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    return norm
 
 
 def clip_by_norm(gradients: list[Tensor], norm: Tensor, bound: float) -> list[Tensor]:

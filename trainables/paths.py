@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from trainables.config import DEFAULT_KIND, TrialConfig, kind_in
 from trainables.errors import ConfigError
 
-__all__ = ["flatten", "known_paths", "parse_config", "plain", "suggest", "unflatten", "variants"]
+__all__ = ["flatten", "known_paths", "not_allowed", "parse_config", "plain", "suggest", "unflatten", "variants"]
 
 
 def variants(family: str) -> dict[str, type[BaseModel]]:
@@ -91,22 +91,28 @@ def parse_config(tree: Mapping[str, Any]) -> TrialConfig:
 
 
 def _explain(details: list[Any], tree: Mapping[str, Any]) -> list[str]:
-    """One sentence a field: what several alternatives of a field allow is joined by `or`."""
-    allowed: dict[str, list[str]] = {}
-    sentences = []
+    sentences, others = [], []
     for detail in details:
         path = _path_of(detail["loc"])
-        message = _allowed(detail["msg"])
         if detail["type"] == "extra_forbidden":
             sentences.append(_unknown_key(path, tree))
         elif detail["type"] == "union_tag_invalid":
             tag = str(detail["ctx"]["tag"])
             sentences.append(f"{path}.kind: {tag!r} is unknown{suggest(tag, list(variants(path)))}")
         elif detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
+            message = _allowed(detail["msg"])
             sentences.append(f"{path}: {message}" if path else message)
         else:
-            allowed.setdefault(f"{path}: {_shown(detail['input'])} is not allowed", []).append(message)
-    return sentences + [f"{start}; allowed: {' or '.join(messages)}" for start, messages in allowed.items()]
+            others.append((path, detail))
+    return sentences + not_allowed(others)
+
+
+def not_allowed(details: Sequence[tuple[str, Any]]) -> list[str]:
+    """One sentence a field, from (path, pydantic's detail): what the alternatives of a field allow, joined by `or`."""
+    allowed: dict[str, list[str]] = {}
+    for path, detail in details:
+        allowed.setdefault(f"{path}: {_shown(detail['input'])} is not allowed", []).append(_allowed(detail["msg"]))
+    return [f"{start}; allowed: {' or '.join(messages)}" for start, messages in allowed.items()]
 
 
 def _path_of(location: Sequence[int | str]) -> str:

@@ -114,33 +114,46 @@ def _read_user_file(path: Path) -> Source:
     if not path.exists():
         raise DataError(f"data.name: {path} does not exist; give the path of a .npy or .npz file")
     try:
-        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
-        arrays = {"x": loaded} if path.suffix == ".npy" else {key: loaded[key] for key in loaded.files}
+        arrays = _read_arrays(path)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"data.name: {path} cannot be read as a NumPy file without pickles: {error}") from None
-    train = arrays.get("x_train", arrays.get("x"))
-    if train is None:
+    name = "x_train" if "x_train" in arrays else "x"
+    if name not in arrays:
         raise DataError(
             f"data.name: {path} has the arrays {sorted(arrays)}; needed: x, or x_train with x_val and x_test"
         )
-    parts = {"x_train": train, "x_val": arrays.get("x_val"), "x_test": arrays.get("x_test")}
-    for key, array in parts.items():
-        if array is not None:
-            _check_array(path, key if "x_train" in arrays else "x", array, train)
-    return Source(train, parts["x_val"], parts["x_test"], 1.0)
+    for key in (name, "x_val", "x_test"):
+        if key in arrays:
+            _check_array(path, key, arrays[key])
+            _check_shape(path, key, arrays[key], arrays[name])
+    return Source(arrays[name], arrays.get("x_val"), arrays.get("x_test"), 1.0)
 
 
-def _check_array(path: Path, key: str, array: Array, train: Array) -> None:
+def _read_arrays(path: Path) -> dict[str, Array]:
+    """By name; an array alone is `x`."""
+    if path.suffix == ".npy":
+        return {"x": np.lib.format.open_memmap(path, mode="r")}
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        return {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+
+
+def _check_array(path: Path, key: str, array: Array) -> None:
     if array.dtype.kind not in "biuf":
         raise DataError(f"data.name: {key} in {path} holds {array.dtype}; allowed: numbers")
     if array.ndim not in (2, 3, 4):
         raise DataError(
             f"data.name: {key} in {path} has shape {array.shape}; allowed: N×D, N×H×W or N×C×H×W, one example a row"
         )
-    if array.shape[1:] != train.shape[1:]:
-        raise DataError(f"data.name: {key} in {path} has examples of {array.shape[1:]}, x_train of {train.shape[1:]}")
     if len(array) == 0:
         raise DataError(f"data.name: {key} in {path} is empty; at least one example is needed")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise DataError(f"data.name: {key} in {path} has {bad} values that are NaN or infinite; remove or impute them")
+
+
+def _check_shape(path: Path, key: str, array: Array, train: Array) -> None:
+    if array.shape[1:] != train.shape[1:]:
+        raise DataError(
+            f"data.name: {key} in {path} has examples of {array.shape[1:]}, those to train on are {train.shape[1:]}"
+        )

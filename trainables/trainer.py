@@ -94,6 +94,7 @@ class Trainer:
         trained = time.perf_counter()
         values = dict(zip(("train/loss", "train/recon_nll", "train/kl", "train/grad_norm"), train, strict=True))
         values |= self._evaluate() | self._schedule_metrics()
+        values |= self._val_violation(values)
         values["epoch"] = float(self.epoch)
         values["time/epoch_s"] = time.perf_counter() - started
         values["time/samples_per_s"] = self.steps_per_epoch * self.config.batch_size / (trained - started)
@@ -220,6 +221,14 @@ class Trainer:
             values["schedule/beta"] = 1 / (2 * weight * self.config.model.sigma**2)
         return values
 
+    def _val_violation(self, values: dict[str, float]) -> dict[str, float]:
+        """By how much of its target the constraint, kept on training data, is violated on validation data."""
+        objective = self.program.objective
+        if not isinstance(objective, GecoObjective):
+            return {}
+        distortion = values["val/mse"] if objective.constraint == "re" else values["val/recon_nll"] / self.n_elements
+        return {"geco/val_violation": distortion / objective.target - 1}
+
     def _outcome(self) -> str | None:
         if self.epoch < self.config.epochs:
             return None
@@ -236,10 +245,12 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint as if never interrupted."""
-        groups = {group: dict(tensors) for group, tensors in checkpoint.groups.items()}
+        # a file sorts its tensors, and the gradient norm is a sum in the order of the parameters
+        ordered = {
+            group: {name: checkpoint.groups[group][name] for name in self.params}
+            for group in ("params", "first", "second", "count")
+        }
         self.epoch = checkpoint.epoch
-        self.params = self._trainable(groups["params"])
-        self.optimizer = OptimizerState(
-            *({name: groups[g][name] for name in self.params} for g in ("first", "second", "count"))
-        )
-        self.state = groups["state"]
+        self.params = self._trainable(ordered["params"])
+        self.optimizer = OptimizerState(ordered["first"], ordered["second"], ordered["count"])
+        self.state = dict(checkpoint.groups["state"])

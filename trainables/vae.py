@@ -54,7 +54,7 @@ class Vae:
         return self.decode(torch.randn(n, self._program.model.latent_dim, generator=draw, device=device))
 
     def reconstruct(self, x: Tensor, seed: int | None = None) -> Tensor:
-        """The mean of p(x|z) at z = E q(z|x), or at a draw from q(z|x) where a seed is given. [N, *shape] → the same."""
+        """The mean of p(x|z) at z = E q(z|x), or at a draw from q(z|x) where a seed is given. [N, *shape] → same."""
         mean, log_variance = self.encode(x)
         if seed is None:
             return self.decode(mean)

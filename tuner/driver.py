@@ -30,7 +30,7 @@ from tuner.spec import spec_yaml
 from tuner.sweep_status import JOURNAL, ranked_trials
 from tuner.tracking import Tracker, check_reachable, resolve_uri
 
-__all__ = ["Progress", "RankedTrial", "SweepResult", "run_sweep"]
+__all__ = ["Progress", "RankedTrial", "SweepResult", "quiet_ray", "run_sweep"]
 
 SEND_SECONDS = 120.0
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -148,8 +148,8 @@ def _new_folder(root: Path, plan: Plan) -> Path:
         if folder.exists():
             free = _first_free(root, re.sub(r"-\d+$", "", plan.spec.name))
             raise UserError(
-                f"name: sweep {plan.spec.name!r} exists in {root}; see it with `vae-tuner best --sweep {plan.spec.name}`, "
-                f"or choose a free name such as {free.name}"
+                f"name: sweep {plan.spec.name!r} exists in {root}; see it with "
+                f"`vae-tuner best --sweep {plan.spec.name}`, or choose a free name such as {free.name}"
             )
         folder.mkdir()
         return folder
@@ -242,7 +242,7 @@ def _stdout_on_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _quiet_ray() -> None:
+def quiet_ray() -> None:
     """Set before Ray is imported; what the user set stays."""
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -256,7 +256,7 @@ def _quiet_ray() -> None:
 
 
 def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> None:
-    _quiet_ray()
+    quiet_ray()
     import ray
     from ray import tune
 

@@ -109,7 +109,7 @@ class Projection:
         self._header = header
         for run in find_runs(self._client, self._experiment_id, has_tags({Tag.SWEEP_ID: header["sweep_id"]})):
             tags = run.data.tags
-            if False:
+            if tags[Tag.KIND] in ("sweep", "trial"):
                 self._runs[tags.get(Tag.TRIAL, _PARENT)] = run.info.run_id
                 self._statuses[run.info.run_id] = run.info.status
                 self._synced = tags.get(Tag.SYNCED, self._synced)
@@ -221,7 +221,7 @@ def _dataset_of(trial: Trial) -> str:
 
 def _milliseconds(event: Event) -> int:
     """MLflow's time of an event."""
-    return round(event["t"] * 1000)
+    return round(float(event["t"]) * 1000)
 
 
 def points_of(report: Event) -> list[Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from trainables.config import Auto, Count, Positive, Seed
 from trainables.errors import ConfigError
-from trainables.paths import flatten, known_paths, suggest, unflatten
+from trainables.paths import flatten, known_paths, not_allowed, suggest, unflatten
 
 __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "read_yaml", "spec_yaml"]
 
@@ -86,28 +86,31 @@ def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:
     try:
         spec = SweepSpec.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("; ".join(dict.fromkeys(_explain(detail) for detail in error.errors()))) from None
+        raise ConfigError("; ".join(_explain(error.errors()))) from None
     for path in flatten(spec.config):
         if path not in known_paths():
             raise ConfigError(f"config: unknown key `{path}`{suggest(path, known_paths())}")
     return spec
 
 
-def _explain(detail: Any) -> str:
-    path = ".".join(str(part) for part in detail["loc"] if part in _spec_words())
-    if detail["type"] == "extra_forbidden":
-        section = detail["loc"][:-1]
-        unknown = ".".join(map(str, detail["loc"]))
-        return f"unknown key `{unknown}`{suggest(str(detail['loc'][-1]), _fields(section))}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{path}: {detail['input']!r} is not allowed; allowed: {message}"
+def _explain(details: Sequence[Any]) -> list[str]:
+    unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    sentences = [
+        f"unknown key `{'.'.join(map(str, path))}`{suggest(str(path[-1]), _fields(path[:-1]))}" for path in unknown
+    ]
+    others = [detail for detail in details if detail["type"] != "extra_forbidden"]
+    return sentences + not_allowed([(_path_of(detail["loc"]), detail) for detail in others])
 
 
-def _fields(section: tuple[int | str, ...]) -> list[str]:
-    model: Any = SweepSpec
-    for part in section:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+def _path_of(location: Sequence[int | str]) -> str:
+    """The path of a field in pydantic's location, which also names the alternative of a union tried."""
+    return ".".join(str(part) for part in location if part in _spec_words())
+
+
+def _fields(section: Sequence[int | str]) -> list[str]:
+    """The keys a section of a spec may have."""
+    section_model: Any = SweepSpec.model_fields[str(section[0])].annotation if section else SweepSpec
+    return list(section_model.model_fields)
 
 
 def _spec_words() -> set[str]:

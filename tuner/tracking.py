@@ -96,16 +96,19 @@ class Tracker(threading.Thread):
         while self.unsent:
             batch = self._events[self._position : self._position + _BATCH]
             self._projection.project(batch)
-            self._position += len(batch)
-            self._run_ids, self._parent_run_id = self._projection.run_ids(), self._projection.parent_run_id
+            self._advance(self._projection, self._position + len(batch))
 
     def _opened(self) -> "Projection":
         from tuner.mlflow_store import open_client
         from tuner.projection import Projection
 
         projection = Projection(open_client(self._uri), self._experiment, self._folder, self._tags)
-        self._position = projection.resume(self._events)
+        self._advance(projection, projection.resume(self._events))
         return projection
+
+    def _advance(self, projection: "Projection", position: int) -> None:
+        self._run_ids, self._parent_run_id = projection.run_ids(), projection.parent_run_id
+        self._position = position
 
 
 def log_retrain(

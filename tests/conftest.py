@@ -1,0 +1,29 @@
+"""Where tests find data, without touching what they were given."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+GIVEN = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A data directory with a copy of the real MNIST."""
+    given = Path(os.environ.get("VAE_TUNER_DATA", GIVEN)) / "MNIST" / "raw"
+    files = sorted(given.glob("*.gz"))
+    if not files:
+        pytest.skip(f"no MNIST in {given}; set VAE_TUNER_DATA to a folder that holds MNIST/raw/*.gz")
+    root = tmp_path_factory.mktemp("data")
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    for file in files:
+        shutil.copy(file, root / "MNIST" / "raw")
+    return root
+
+
+@pytest.fixture(scope="session")
+def vae_data_root(tmp_path_factory):
+    """A data directory for the digits, which need no files."""
+    return tmp_path_factory.mktemp("digits")

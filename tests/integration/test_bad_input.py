@@ -1,0 +1,82 @@
+"""A user's mistake: one sentence that names field, value and way out, exit code 2, nothing half-written."""
+
+import numpy as np
+import pytest
+
+from tuner.spec import DEFAULT_SPACE
+
+MISTAKES = {
+    "sweep --dataset minst": "data.name: 'minst' is no known data set; did you mean `mnist`?; "
+    "or a path to .npy or .npz",
+    "sweep --model cnn": "model.kind: 'cnn' is unknown; known: mlp, linear-vae",
+    "sweep --space gecko": "space: 'gecko' is unknown; did you mean `geco`?",
+    "sweep --space geco+linear": "spaces geco and linear exclude each other: both decide objective.kind; "
+    f"use {DEFAULT_SPACE}",
+    "sweep --set lr.bas=1": "config: unknown key `lr.bas`; did you mean `lr.base`?",
+    "sweep --set objective.kind=geco --set objective.kappa=0": "objective.kappa: 0 is not allowed; "
+    "allowed: greater than 0 or 'auto'",
+    "sweep --space clr --set lr.base=0.5": "space clr can draw lr.max = 0.002: lr: base 0.5 must be below max 0.002; "
+    "lower lr.base or raise lr.max",
+    "sweep --set beta.warmup=1.5": "beta.warmup: 1.5 is not allowed; allowed: a fraction of the budget from 0 to 1, "
+    "or steps as in '400 steps'",
+    "sweep --space linear --set beta.warmup='9999 steps'": "beta.warmup: 9999 steps is beyond the budget of 1480 steps "
+    "(40 epochs); allowed: at most 1480 steps",
+    "sweep --set batch_size=5000": "batch_size: 5000 is more than the 1199 training examples; allowed: 1 to 1199",
+    "sweep --dataset wide.npy --set data.likelihood=bernoulli": "data.likelihood: bernoulli needs values in [0, 1], "
+    "the data span [-3, 3]; rescale them or use gaussian",
+    "sweep --dataset missing.npy": "data.name: {folder}/missing.npy does not exist; give the path of "
+    "a .npy or .npz file",
+    "sweep --dataset nan.npy": "data.name: x in {folder}/nan.npy has 10 values that are NaN or infinite; "
+    "remove or impute them",
+    "sweep --dataset flat.npy": "data.name: x in {folder}/flat.npy has shape (10,); allowed: N×D, N×H×W or N×C×H×W, "
+    "one example a row",
+    "sweep broken.yaml": "broken.yaml is no valid YAML: while parsing a flow sequence",
+    "sweep list.yaml": "list.yaml must hold `key: value` lines, not list",
+    "sweep none.yaml": "none.yaml does not exist; give the path of a YAML file, or start one with `vae-tuner init`",
+    "sweep --tracking-uri http://127.0.0.1:9": "tracking server http://127.0.0.1:9 cannot be reached",
+    "sweep --tracking-uri nonsense": "tracking URI 'nonsense' is not one that can be used; give a server as "
+    "http://host:5000 or a database as sqlite:///mlflow.db",
+    "sweep --name a/b": 'name: "a/b" is not allowed; allowed: 1 to 64 letters, digits, '
+    "'.', '_' or '-', "
+    "not starting with a dot",
+    "sweep --trials 0": "search.trials: 0 is not allowed; allowed: greater than or equal to 1",
+    "sweep --concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
+    "sweep --metric test/elbo": "search.metric: test/elbo: nobody selects on test data; use a val/ metric such as "
+    "val/elbo",
+    "sweep --metric val/elb": "metric 'val/elb' cannot be ranked by; did you mean `val/elbo`?",
+    "sweep --grace 100": "scheduler.grace: 100 is beyond the 40 epochs of a trial; allowed: 1 to 40",
+    "sweep --set nonsense": "--set nonsense: write PATH=VALUE, as in --set lr.base=3e-3",
+    "sweep --device tpu": 'device: "tpu" is not allowed; allowed: auto, cpu, cuda or cuda:N',
+    "sweep wrong-key.yaml": "unknown key `serch`; did you mean `search`?",
+    "train none.yaml": "none.yaml does not exist; give the path of a YAML file, or start one with `vae-tuner init`",
+    "train wrong-key.yaml": "unknown key `serch`; known: ",
+    "status nope": "name: no sweep 'nope' in sweeps; there is none yet",
+    "spaces nope": "space: 'nope' is unknown; known: linear, cyclical,",
+    "best": "no MLflow database at {folder}/mlflow.db; run this in the folder of the sweep, or pass its store as "
+    "--tracking-uri",
+    "init list.yaml": "list.yaml exists; name another file, or remove it first",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mistakes")
+    np.save(folder / "nan.npy", np.array([[1.0, np.nan]] * 10))
+    np.save(folder / "flat.npy", np.ones(10))
+    np.save(folder / "wide.npy", np.tile(np.linspace(-3, 3, 4), (400, 1)))
+    (folder / "broken.yaml").write_text("a: [1")
+    (folder / "list.yaml").write_text("- 1")
+    (folder / "wrong-key.yaml").write_text("serch: {trials: 3}")
+    return folder
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(line, folder, cli):
+    before = sorted(folder.rglob("*"))
+    arguments = [word.strip("'") for word in line.replace("'9999 steps'", "9999_steps").split()]
+    done = cli(folder, *(word.replace("_steps", " steps") for word in arguments))
+    assert done.code == 2
+    assert done.err.startswith(f"Error: {MISTAKES[line].format(folder=folder)}")
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+    assert sorted(folder.rglob("*")) == before

@@ -1,0 +1,82 @@
+"""Sweeps through the Python functions, on a Ray that is shared by the tests."""
+
+import numpy as np
+import pytest
+
+import tuner
+from tuner.driver import run_sweep
+from tuner.journal import fold, read_journal
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, shared_ray, vae_data_root):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
+    return tmp_path
+
+
+def spec(name, **parts):
+    defaults = {"config": {"epochs": 6}, "search": {"trials": 4}, "resources": {"concurrency": 1}}
+    return {**defaults, "name": name, **parts}
+
+
+def story(folder, name):
+    """What a sweep did, without times."""
+    sweep = fold(read_journal(folder / "sweeps" / name / "journal.jsonl"))
+    return [
+        (trial.id, trial.config, trial.stop_reason, [(r.epoch, r.rung, _timeless(r.metrics)) for r in trial.reports])
+        for trial in sweep.trials.values()
+    ]
+
+
+def _timeless(metrics):
+    return {name: value for name, value in metrics.items() if not name.startswith("time/")}
+
+
+def test_a_sweep_at_concurrency_one_repeats_exactly(folder):
+    for name in ("first", "second"):
+        tuner.sweep(spec(name))
+    assert story(folder, "first") == story(folder, "second")
+
+
+def test_a_diverged_trial_stops_at_once_and_is_never_best(folder):
+    result = tuner.sweep(
+        spec("wild", space="batch-size", config={"epochs": 6, "lr": {"base": 1e30, "scaling": "none"}})
+    )
+    assert result.stop_reasons == {"diverged": 4}
+    assert result.best is None
+    assert result.exit_code == 1
+    sweep = fold(read_journal(folder / "sweeps" / "wild" / "journal.jsonl"))
+    assert all(trial.epochs == 1 for trial in sweep.trials.values())
+
+
+def test_an_error_in_a_trial_is_kept_and_the_sweep_goes_on(folder):
+    np.save(folder / "mine.npy", np.random.default_rng(0).random((200, 6)))
+    config = {"data": {"name": "mine.npy"}, "epochs": 4, "batch_size": 32}
+    plan = tuner.plan(spec("orphan", space="lr", config=config, search={"trials": 2}))
+    (folder / "mine.npy").unlink()
+    result = run_sweep(plan)
+    assert result.stop_reasons == {"error": 2}
+    sweep = fold(read_journal(folder / "sweeps" / "orphan" / "journal.jsonl"))
+    assert all("mine.npy does not exist" in trial.error for trial in sweep.trials.values())
+
+
+def test_own_arrays_give_a_best_configuration(folder):
+    np.savez(folder / "mine.npz", x=np.random.default_rng(0).normal(size=(300, 2, 3)))
+    result = tuner.sweep(
+        spec("own", space="geco", config={"data": {"name": "mine.npz"}, "epochs": 5, "batch_size": 32})
+    )
+    assert result.best is not None
+    assert result.best.config.data.likelihood == "gaussian"
+    assert tuner.best(["own"])[0].trial == result.best.trial
+
+
+@pytest.mark.parametrize("binarize", ["none", "dynamic"])
+def test_mnist_is_prepared_once_and_searched(folder, data_dir, binarize):
+    config = {"data": {"name": "mnist", "n_train": 512, "binarize": binarize}, "epochs": 2, "batch_size": 64}
+    result = tuner.sweep(spec(f"mnist-{binarize}", config=config, search={"trials": 2}), data_dir=data_dir)
+    assert result.best is not None
+    assert result.metric == ("val/elbo" if binarize == "dynamic" else "val/elbo_cal")
+    assert (data_dir / "prepared" / "mnist" / "train.npy").exists()

@@ -1,0 +1,95 @@
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from trainables import checkpoint as checkpoints
+from trainables.checkpoint import Checkpoint, config_hash, read, write
+from trainables.errors import DataError
+from trainables.paths import parse_config
+
+
+def a_checkpoint(value=1.0):
+    params = {"encoder.weight": torch.full((2, 3), value), "decoder.bias": torch.tensor([value, float("inf")])}
+    count = {name: torch.tensor(value) for name in params}
+    moments = {group: {name: tensor.clone() for name, tensor in params.items()} for group in ("first", "second")}
+    groups = {"params": params, **moments, "count": count, "state": {"met": torch.tensor(1.0)}}
+    config = parse_config({"objective": {"kind": "geco"}, "model": {"hidden": [3, 2]}})
+    return Checkpoint(config, 7, (2, 4), groups)
+
+
+def test_what_was_written_is_read(tmp_path):
+    written = a_checkpoint()
+    write(tmp_path / "folder" / "checkpoint", written)
+    found = read(tmp_path / "folder" / "checkpoint")
+    assert (found.config, found.epoch, found.shape) == (written.config, 7, (2, 4))
+    torch.testing.assert_close(found.groups, written.groups, rtol=0, atol=0)
+
+
+def test_a_checkpoint_replaces_the_one_before(tmp_path):
+    write(tmp_path / "checkpoint", a_checkpoint(1.0))
+    write(tmp_path / "checkpoint", a_checkpoint(2.0))
+    assert read(tmp_path / "checkpoint").groups["state"]["met"] == 1
+    assert read(tmp_path / "checkpoint").groups["params"]["encoder.weight"][0, 0] == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "checkpoint"]
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    write(path, a_checkpoint(1.0))
+    before = path.read_bytes()
+
+    def half(tensors, partial, metadata):
+        save_file(tensors, partial, metadata)
+        partial.write_bytes(partial.read_bytes()[:40])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_file", half)
+    with pytest.raises(KeyboardInterrupt):
+        write(path, a_checkpoint(2.0))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("size", [0, 4, 40, -1])
+def test_a_truncated_file_is_refused(size, tmp_path):
+    path = tmp_path / "checkpoint"
+    write(path, a_checkpoint())
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path} cannot be read as a checkpoint: ")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "none")
+    assert str(error.value).startswith(f"{tmp_path / 'none'} cannot be read as a checkpoint: ")
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "0"}, {"format": "pt"}, {"format": "1"}], ids=str)
+def test_somebody_elses_tensors_are_refused(metadata, tmp_path):
+    path = tmp_path / "checkpoint"
+    save_file({"weight": torch.zeros(2)}, path, metadata)
+    with pytest.raises(DataError) as error:
+        read(path)
+    assert str(error.value) == f"{path} is no checkpoint of the format vae-tuner 1"
+
+
+def test_a_pickle_is_refused_and_not_executed(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    (tmp_path / "checkpoint").write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(DataError):
+        read(tmp_path / "checkpoint")
+    torch.save({"payload": Payload()}, tmp_path / "checkpoint")
+    with pytest.raises(DataError):
+        read(tmp_path / "checkpoint")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_equal_configurations_have_equal_hashes():
+    first, same, other = (parse_config(tree) for tree in ({}, {"lr": {"base": "3e-3"}}, {"seed": 1}))
+    assert config_hash(first) == config_hash(same) != config_hash(other)

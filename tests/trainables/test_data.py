@@ -1,0 +1,225 @@
+import numpy as np
+import pytest
+import torch
+
+from trainables.config import DataConfig
+from trainables.data import data_facts, load
+from trainables.errors import DataError
+
+CPU = torch.device("cpu")
+PARTS = ("train", "val", "test")
+
+
+@pytest.fixture
+def user_file(tmp_path):
+    """A user's .npz (or, of one array, .npy) file; its name as in `data.name`."""
+
+    def write(x=None, /, **arrays):
+        path = tmp_path / ("x.npz" if arrays else "x.npy")
+        if arrays:
+            np.savez(path, **arrays)
+        else:
+            np.save(path, x)
+        return str(path)
+
+    return write
+
+
+def rows(tensor):
+    return [tuple(row) for row in tensor.tolist()]
+
+
+def loaded(root, **tree):
+    return load(DataConfig(**tree), root, CPU)
+
+
+# --- the split --------------------------------------------------------------------------------------------------------
+
+
+def test_a_split_is_disjoint_and_complete(user_file, tmp_path):
+    x = np.arange(60.0).reshape(30, 2)
+    found = loaded(tmp_path, name=user_file(x))
+    everything = [row for part in PARTS for row in rows(getattr(found, part))]
+    assert sorted(everything) == sorted(map(tuple, x.tolist()))
+    assert [len(getattr(found, part)) for part in PARTS] == [20, 5, 5]
+
+
+def test_a_split_depends_on_split_seed(user_file, tmp_path):
+    name = user_file(np.arange(60.0).reshape(30, 2))
+    assert loaded(tmp_path, name=name).val.equal(loaded(tmp_path, name=name).val)
+    assert not loaded(tmp_path, name=name).val.equal(loaded(tmp_path, name=name, split_seed=1).val)
+
+
+def test_fewer_training_examples_are_a_part_of_more_and_leave_the_rest_alone(user_file, tmp_path):
+    name = user_file(np.arange(60.0).reshape(30, 2))
+    whole, twelve, five = (loaded(tmp_path, name=name, n_train=n) for n in (None, 12, 5))
+    assert twelve.train.equal(whole.train[:12])
+    assert five.train.equal(whole.train[:5])
+    assert five.val.equal(whole.val)
+    assert five.test.equal(whole.test)
+
+
+@pytest.mark.parametrize("given", ["x", "x_train"])
+def test_parts_that_are_given_are_not_split_again(given, user_file, tmp_path):
+    x, val, test = (np.arange(12.0).reshape(6, 2) + shift for shift in (0, 100, 200))
+    found = loaded(tmp_path, name=user_file(**{given: x, "x_val": val, "x_test": test}))
+    assert rows(found.val) == list(map(tuple, val))
+    assert rows(found.test) == list(map(tuple, test))
+    assert sorted(rows(found.train)) == list(map(tuple, x))
+
+
+def test_only_what_is_missing_is_split_off(user_file, tmp_path):
+    x, test = np.arange(24.0).reshape(12, 2), np.full((3, 2), -1.0)
+    found = loaded(tmp_path, name=user_file(x_train=x, x_test=test))
+    assert sorted(rows(found.train) + rows(found.val)) == list(map(tuple, x))
+    assert (len(found.val), len(found.test)) == (2, 3)
+
+
+def test_npz_with_x_is_the_npy_file(user_file, tmp_path):
+    x = np.random.default_rng(0).random((12, 2, 3))
+    alone, named = (loaded(tmp_path, name=name) for name in (user_file(x), user_file(x=x)))
+    assert all(getattr(alone, part).equal(getattr(named, part)) for part in PARTS)
+    assert alone.shape == (2, 3)
+
+
+def test_digits_are_bytes_whose_values_are_sixteenths(vae_data_root):
+    digits = loaded(vae_data_root, name="digits")
+    assert digits.train.dtype == torch.uint8
+    assert sum(len(getattr(digits, part)) for part in PARTS) == 1797
+    values = digits.floats(digits.train)
+    assert (values.min(), values.max()) == (0, 1)
+    assert (values * 16 == digits.train).all()
+
+
+def test_mnists_official_test_set_stays(data_dir):
+    name = DataConfig(name="mnist", n_train=100).name
+    mnist, other = (loaded(data_dir, name=name, split_seed=seed) for seed in (0, 1))
+    assert [len(getattr(mnist, part)) for part in PARTS] == [55_000, 5_000, 10_000]
+    assert mnist.test.equal(other.test)
+    assert not mnist.val.equal(other.val)
+    official = np.load(data_dir / "prepared" / "mnist" / "test.npy").reshape(10_000, -1)
+    assert (mnist.test.numpy() == official).all()
+
+
+# --- bits -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gray(user_file):
+    return user_file(np.random.default_rng(0).random((40, 5), dtype=np.float32))
+
+
+def test_fixed_bits_are_a_function_of_split_seed(gray, tmp_path):
+    gray_data = loaded(tmp_path, name=gray)
+    for part in PARTS:
+        first, second, other = (
+            getattr(loaded(tmp_path, name=gray, binarize="fixed", split_seed=seed), part) for seed in (0, 0, 1)
+        )
+        assert first.unique().tolist() == [0, 1]
+        assert first.equal(second)
+        assert not first.equal(other)
+        assert not first.equal((getattr(gray_data, part) > 0.5).float())
+
+
+def test_fixed_bits_of_bytes_are_0_and_1(vae_data_root):
+    digits = loaded(vae_data_root, name="digits", binarize="fixed")
+    assert digits.floats(digits.train).unique().tolist() == [0, 1]
+    assert digits.train_batch(torch.arange(5), seed=0, step=0).equal(digits.train_batch(torch.arange(5), 1, 2))
+
+
+def test_dynamic_bits_are_a_function_of_seed_and_step_and_validation_is_fixed(gray, tmp_path):
+    found, fixed = (loaded(tmp_path, name=gray, binarize=how) for how in ("dynamic", "fixed"))
+    index = torch.arange(20)
+    first = found.train_batch(index, seed=0, step=3)
+    assert first.unique().tolist() == [0, 1]
+    assert first.equal(found.train_batch(index, seed=0, step=3))
+    assert not first.equal(found.train_batch(index, seed=0, step=4))
+    assert not first.equal(found.train_batch(index, seed=1, step=3))
+    assert found.val.equal(fixed.val)
+    assert found.test.equal(fixed.test)
+
+
+def test_bits_have_the_gray_values_as_their_probability(gray, tmp_path):
+    found = loaded(tmp_path, name=gray, binarize="dynamic")
+    index = torch.arange(len(found.train))
+    mean = torch.stack([found.train_batch(index, 0, step) for step in range(2000)]).mean(0)
+    assert (mean - found.train).abs().max() < 0.06
+
+
+def test_reading_values_does_not_change_them(vae_data_root):
+    digits = loaded(vae_data_root, name="digits", binarize="fixed")
+    before = digits.val.clone()
+    digits.floats(digits.val)
+    assert digits.val.equal(before)
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+def test_facts_of_arrays(user_file, tmp_path):
+    x = np.random.default_rng(0).normal(2, 3, (30, 4, 5))
+    found = data_facts(DataConfig(name=user_file(x_train=x, x_val=x[:3], x_test=x[:2])), tmp_path)
+    assert (found.shape, found.n_elements) == ((4, 5), 20)
+    assert (found.n_train, found.n_val, found.n_test) == (30, 3, 2)
+    assert (found.low, found.high, found.bits) == (x.min(), x.max(), False)
+    assert found.kappa_max == {"re": pytest.approx(np.sqrt(x.var(0).mean()))}
+
+
+def test_kappa_max_of_the_digits(vae_data_root):
+    assert data_facts(DataConfig(name="digits"), vae_data_root).kappa_max["re"] == pytest.approx(0.27, abs=0.002)
+
+
+def test_kappa_max_of_mnist_as_a_users_array(data_dir, user_file):
+    data_facts(DataConfig(name="mnist"), data_dir)
+    x = np.load(data_dir / "prepared" / "mnist" / "train.npy", mmap_mode="r")[:10_000] / 255
+    found = data_facts(DataConfig(name=user_file(x_train=x, x_val=x[:1], x_test=x[:1])), data_dir)
+    assert found.kappa_max["re"] == pytest.approx(0.2594, abs=5e-5)
+
+
+@pytest.mark.parametrize("binarize", ["none", "fixed"])
+def test_kappa_max_is_what_the_mean_image_reaches(binarize, user_file, tmp_path):
+    """With as many bits as here, those drawn have the mean and variance expected of them."""
+    x = np.tile(np.random.default_rng(0).random((50, 3)), (2000, 1))
+    config = DataConfig(name=user_file(x_train=x, x_val=x[:1], x_test=x[:1]), binarize=binarize)
+    found = data_facts(config, tmp_path).kappa_max
+    values = load(config, tmp_path, CPU).train.double()
+    mean = values.mean(0)
+    assert found["re"] == pytest.approx((values - mean).square().mean().sqrt().item(), abs=0.002)
+    nll = torch.nn.functional.binary_cross_entropy(mean.expand_as(values), values).item()
+    assert found["nll"] == pytest.approx(nll, abs=0.002)
+
+
+def test_bits_are_recognised(user_file, tmp_path):
+    x = np.random.default_rng(0).integers(0, 2, (30, 4))
+    for bits in (x, x.astype(bool), x.astype(float), x.astype(np.uint8)):
+        assert data_facts(DataConfig(name=user_file(bits)), tmp_path).bits
+    assert not data_facts(DataConfig(name=user_file(x + 1)), tmp_path).bits
+
+
+def test_a_users_bytes_are_not_rescaled(user_file, tmp_path):
+    x = np.full((6, 2), 255, dtype=np.uint8)
+    name = user_file(x)
+    found = loaded(tmp_path, name=name)
+    assert found.train.dtype == torch.uint8
+    assert (found.floats(found.train) == 255).all()
+    assert data_facts(DataConfig(name=name), tmp_path).high == 255
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+def test_more_training_examples_than_there_are(user_file, tmp_path):
+    name = user_file(np.zeros((30, 2)))
+    with pytest.raises(DataError) as error:
+        loaded(tmp_path, name=name, n_train=21)
+    assert str(error.value) == (
+        f"data.n_train: 21 is more than the 20 training examples of {name}; at most 20, or none for all"
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_too_few_examples_to_split(n, user_file, tmp_path):
+    name = user_file(np.zeros((n, 2)))
+    with pytest.raises(DataError) as error:
+        loaded(tmp_path, name=name)
+    assert str(error.value) == f"data.name: {name} has {n} examples; at least 3 are needed to split them"

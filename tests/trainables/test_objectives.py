@@ -1,0 +1,180 @@
+import math
+
+import pytest
+import torch
+
+from trainables.objectives import ElboObjective, FreeBitsObjective, GecoObjective, Terms, outcome
+
+D, M, T = 20, 4, 1000
+
+
+def tensor(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def terms(seed=0, n=6):
+    generator = torch.Generator().manual_seed(seed)
+    recon_nll, sse, kl = (
+        torch.rand(*shape, generator=generator, dtype=torch.float64) for shape in ((n,), (n,), (n, M))
+    )
+    return Terms(10 * recon_nll, sse.requires_grad_(), kl.requires_grad_())
+
+
+def hyper(objective, beta=1.0, progress=0.5):
+    values = {**objective.constants(), "beta": beta, "progress": progress}
+    return {name: tensor(value) for name, value in values.items()}
+
+
+def state_of(objective, **values):
+    return {name: tensor(value) for name, value in (objective.init() | values).items()}
+
+
+def geco(kappa=0.1, constraint="re", bounded=False, total_steps=T):
+    return GecoObjective(kappa, constraint, D, M, total_steps, bounded)
+
+
+# --- ELBO and free bits -----------------------------------------------------------------------------------------------
+
+
+def test_elbo_weighs_the_kl_with_beta():
+    given = terms()
+    loss, _ = ElboObjective().step(given, {}, hyper(ElboObjective(), beta=0.3))
+    torch.testing.assert_close(loss, given.recon_nll.mean() + 0.3 * given.kl.sum(1).mean())
+
+
+def test_free_bits_of_0_is_the_elbo_with_its_gradient():
+    given, objective = terms(), FreeBitsObjective(0.0)
+    free, _ = objective.step(given, {}, hyper(objective, beta=0.7))
+    elbo, _ = ElboObjective().step(given, {}, hyper(ElboObjective(), beta=0.7))
+    torch.testing.assert_close(free, elbo)
+    torch.testing.assert_close(torch.autograd.grad(free, given.kl), torch.autograd.grad(elbo, given.kl))
+
+
+def test_free_bits_clips_the_mean_over_the_batch_and_not_each_image():
+    """One image above λ = 1, one below: their mean of 1.5 counts in full; clipped one by one, .5 would be 1."""
+    kl = tensor([[2.5], [0.5]])
+    objective = FreeBitsObjective(1.0)
+    loss, _ = objective.step(Terms(tensor([0.0, 0.0]), tensor([0.0, 0.0]), kl), {}, hyper(objective))
+    assert loss.item() == 1.5
+
+
+def test_below_its_free_bits_a_dimension_costs_them_and_has_no_gradient():
+    kl = tensor([[0.1, 2.0], [0.3, 3.0]]).requires_grad_()
+    objective = FreeBitsObjective(0.5)
+    loss, _ = objective.step(Terms(tensor([0.0, 0.0]), tensor([0.0, 0.0]), kl), {}, hyper(objective))
+    assert loss.item() == 0.5 + 2.5
+    (gradient,) = torch.autograd.grad(loss, kl)
+    assert gradient.tolist() == [[0, 0.5], [0, 0.5]]
+
+
+# --- GECO -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constraint", ["re", "nll"])
+def test_gecos_value_is_the_moving_average_and_its_gradient_this_batch(constraint):
+    given, objective = terms(), geco(constraint=constraint)
+    given = Terms(given.recon_nll.requires_grad_(), given.sse, given.kl)
+    distortion = given.sse if constraint == "re" else given.recon_nll
+    state = state_of(objective, log_lambda=math.log(3), moving=0.2)
+    loss, after = objective.step(given, state, hyper(objective))
+    violation = distortion.mean() / D - objective.target
+    average = 0.9 * 0.2 + 0.1 * violation
+    torch.testing.assert_close(after["moving"], average)
+    torch.testing.assert_close(loss, given.kl.sum(1).mean() + 3 * D * average)
+    by_distortion, by_kl = torch.autograd.grad(loss, [distortion, given.kl])
+    torch.testing.assert_close(by_distortion, torch.full_like(distortion, 3 / len(distortion)))
+    torch.testing.assert_close(by_kl, torch.full_like(given.kl, 1 / len(given.kl)))
+    assert not after["moving"].requires_grad
+
+
+def test_the_moving_average_starts_at_the_first_violation():
+    given, objective = terms(), geco()
+    _, after = objective.step(given, state_of(objective), hyper(objective))
+    torch.testing.assert_close(after["moving"], given.sse.mean() / D - 0.01)
+
+
+@pytest.mark.parametrize(
+    ("mse", "grows"), [(4.0, True), (1.01, True), (0.99, False), (0.0, False)], ids=["far", "violated", "met", "0"]
+)
+def test_a_violated_constraint_makes_lambda_grow_and_a_met_one_shrink(mse, grows):
+    objective = geco()
+    given = Terms(tensor([0.0]), tensor([mse * objective.target * D]), tensor([[1.0]]))
+    _, after = objective.step(given, state_of(objective), hyper(objective))
+    assert (after["log_lambda"].item() > math.log(objective.initial_lambda)) == grows
+
+
+@pytest.mark.parametrize(("mse", "change"), [(1.2, 0.2), (9.0, 0.5), (0.7, -0.3), (0.0, -1.0)])
+def test_log_lambda_moves_by_the_clipped_relative_violation(mse, change):
+    objective = geco()
+    given = Terms(tensor([0.0]), tensor([mse * objective.target * D]), tensor([[1.0]]))
+    state = state_of(objective, log_lambda=1.0)
+    _, after = objective.step(given, state, hyper(objective))
+    assert after["log_lambda"].item() == pytest.approx(1 + 0.04 * change)
+
+
+@pytest.mark.parametrize(("total_steps", "rate"), [(100, 0.05), (1000, 0.04), (100_000, 0.01)])
+def test_the_rate_follows_the_budget_within_bounds(total_steps, rate):
+    assert geco(total_steps=total_steps).constants()["rate"] == rate
+
+
+@pytest.mark.parametrize(
+    ("met", "progress", "sse", "moves"),
+    [
+        (0.0, 0.0, 1.0, False),  # held while the decoder learns
+        (0.0, 0.099, 1.0, False),
+        (0.0, 0.1, 1.0, True),  # until a tenth of the budget has passed
+        (1.0, 0.0, 1.0, True),  # or the constraint was met
+        (0.0, 0.0, 0.0, True),  # or is met now
+    ],
+)
+def test_lambda_is_held_until_the_constraint_is_met_or_a_tenth_of_the_budget_has_passed(met, progress, sse, moves):
+    objective = geco()
+    given = Terms(tensor([0.0]), tensor([sse]), tensor([[1.0]]))
+    state = state_of(objective, met=met)
+    _, after = objective.step(given, state, hyper(objective, progress=progress))
+    assert (after["log_lambda"] != state["log_lambda"]).item() == moves
+
+
+def test_lambda_starts_where_half_a_nat_a_latent_balances_the_accepted_error():
+    assert geco(0.1).initial_lambda == pytest.approx(M / (2 * D * 0.01))
+    assert geco(1e-3).initial_lambda == 20
+    assert geco(10.0).initial_lambda == 0.05
+    assert geco(0.1, "nll").initial_lambda == 1
+
+
+@pytest.mark.parametrize(("sse", "bound"), [(1e6, 1e3), (0.0, 1e-3)])
+def test_lambda_stays_within_a_factor_of_1000(sse, bound):
+    objective = geco()
+    given = Terms(tensor([0.0]), tensor([sse]), tensor([[1.0]]))
+    state = state_of(objective)
+    for _ in range(500):
+        _, state = objective.step(given, state, hyper(objective))
+    assert state["log_lambda"].exp().item() == pytest.approx(bound * objective.initial_lambda)
+    assert (state["ceiling_steps"] > 0).item() == (bound > 1)
+
+
+def test_a_bounded_loss_is_divided_by_1_plus_lambda():
+    given, plain, bounded = terms(), geco(), geco(bounded=True)
+    state = state_of(plain, log_lambda=math.log(3))
+    torch.testing.assert_close(
+        bounded.step(given, state, hyper(bounded))[0], plain.step(given, state, hyper(plain))[0] / 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"met": 1.0, "moving": 0.0}, "ok"),
+        ({"met": 1.0, "moving": 0.019 * 0.01}, "ok"),
+        ({"met": 1.0, "moving": 0.021 * 0.01}, "unsettled"),
+        ({"met": 1.0, "moving": -0.021 * 0.01}, "unsettled"),
+        ({"met": 0.0, "moving": 0.05}, "unmet"),
+        ({"met": 1.0, "moving": -0.005, "shift": -math.log(1e3)}, "slack"),
+        ({"met": 0.0, "moving": 0.05, "shift": math.log(1e3), "ceiling_steps": 50.0}, "infeasible"),
+        ({"met": 0.0, "moving": 0.05, "shift": math.log(1e3), "ceiling_steps": 49.0}, "unmet"),
+    ],
+)
+def test_the_outcome_says_how_the_constraint_stood(state, expected):
+    objective = geco(total_steps=1000)
+    log_lambda = math.log(objective.initial_lambda) + state.pop("shift", 0.0)
+    assert outcome(objective, objective.init() | state | {"log_lambda": log_lambda}) == expected

@@ -1,0 +1,168 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from trainables import sources
+from trainables.errors import DataError
+
+
+@pytest.fixture
+def message(tmp_path):
+    """What is said of a name, without the folder in it."""
+
+    def read(name, root=tmp_path):
+        with pytest.raises(DataError) as error:
+            sources.read(name, root)
+        return str(error.value).replace(f"{tmp_path}/", "")
+
+    return read
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(message):
+    assert message("mnst") == "data.name: 'mnst' is no known data set; did you mean `mnist`?; or a path to .npy or .npz"
+    assert message("faces") == (
+        "data.name: 'faces' is no known data set; known: digits, mnist, fashion-mnist; or a path to .npy or .npz"
+    )
+
+
+def test_a_missing_file(message, tmp_path):
+    assert message(str(tmp_path / "no.npz")) == (
+        "data.name: no.npz does not exist; give the path of a .npy or .npz file"
+    )
+
+
+NAN = np.array([[0.0, np.nan], [np.inf, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (NAN, "data.name: x in x.npy has 2 values that are NaN or infinite; remove or impute them"),
+        (
+            np.zeros(5),
+            "data.name: x in x.npy has shape (5,); allowed: N×D, N×H×W or N×C×H×W, one example a row",
+        ),
+        (
+            np.zeros((2, 2, 2, 2, 2)),
+            "data.name: x in x.npy has shape (2, 2, 2, 2, 2); allowed: N×D, N×H×W or N×C×H×W, one example a row",
+        ),
+        (np.zeros((0, 3)), "data.name: x in x.npy is empty; at least one example is needed"),
+        (np.array([["a", "b"]]), "data.name: x in x.npy holds <U1; allowed: numbers"),
+        (np.zeros((2, 2), dtype=complex), "data.name: x in x.npy holds complex128; allowed: numbers"),
+    ],
+    ids=["nan", "1-d", "5-d", "empty", "words", "complex"],
+)
+def test_arrays_that_cannot_be_trained_on(x, expected, message, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    assert message(str(tmp_path / "x.npy")) == expected
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        (
+            {"images": np.zeros((2, 2))},
+            "data.name: x.npz has the arrays ['images']; needed: x, or x_train with x_val and x_test",
+        ),
+        (
+            {"x_train": np.zeros((4, 2)), "x_val": np.zeros((4, 3))},
+            "data.name: x_val in x.npz has examples of (3,), those to train on are (2,)",
+        ),
+        (
+            {"x_train": np.zeros((4, 2)), "x_test": NAN},
+            "data.name: x_test in x.npz has 2 values that are NaN or infinite; remove or impute them",
+        ),
+        (
+            {"x": np.zeros((4, 2)), "x_val": NAN},
+            "data.name: x_val in x.npz has 2 values that are NaN or infinite; remove or impute them",
+        ),
+    ],
+    ids=["names", "shapes", "nan in test", "nan in val beside x"],
+)
+def test_npz_files_that_cannot_be_trained_on(arrays, expected, message, tmp_path):
+    np.savez(tmp_path / "x.npz", **arrays)
+    assert message(str(tmp_path / "x.npz")) == expected
+
+
+class Payload:
+    """Unpickling it would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_a_pickle_is_refused_and_not_executed(suffix, message, tmp_path):
+    path = tmp_path / f"x.{suffix}"
+    array = np.array([Payload(tmp_path / "executed")], dtype=object)
+    if suffix == "npy":
+        np.save(path, array, allow_pickle=True)
+    else:
+        np.savez(path, x=array)
+    assert message(str(path)).startswith(f"data.name: x.{suffix} cannot be read as a NumPy file without pickles: ")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an array", b"\x93NUMPY\x01\x00"], ids=["empty", "text", "torn"])
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_a_file_that_is_none_of_numpys(suffix, content, message, tmp_path):
+    (tmp_path / f"x.{suffix}").write_bytes(content)
+    found = message(str(tmp_path / f"x.{suffix}"))
+    assert found.startswith(f"data.name: x.{suffix} cannot be read as a NumPy file without pickles: ")
+
+
+def test_a_torn_npz(message, tmp_path):
+    np.savez(tmp_path / "whole.npz", x=np.zeros((100, 10)))
+    (tmp_path / "x.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:500])
+    assert message(str(tmp_path / "x.npz")).startswith("data.name: x.npz cannot be read")
+
+
+def test_a_folder_that_cannot_be_written(message, tmp_path):
+    (tmp_path / "file").write_text("")
+    found = message("digits", tmp_path / "file")
+    assert found.startswith("data.name: digits could not be prepared in file: ")
+    assert found.endswith("; choose a writable folder with --data-dir or VAE_TUNER_DATA")
+
+
+def test_a_built_in_set_is_prepared_once(tmp_path, monkeypatch):
+    first = sources.read("digits", tmp_path)
+    monkeypatch.setattr(sources, "_prepare", lambda *arguments: pytest.fail("prepared twice"))
+    again = sources.read("digits", tmp_path)
+    assert np.array_equal(first.train, again.train)
+    assert first.test is None
+    assert first.train.shape == (1797, 8, 8)
+
+
+def test_processes_that_prepare_together_get_the_same_whole_set(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from trainables import sources; "
+        "print(sources.read('digits', Path(sys.argv[1])).train.astype(int).sum())"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    sums = {worker.communicate()[0].strip() for worker in workers}
+    assert sums == {str(sources.read("digits", tmp_path).train.astype(int).sum())}
+
+
+def test_mnist_is_read_from_its_files(data_dir):
+    mnist = sources.read("mnist", data_dir)
+    assert mnist.train.shape == (60_000, 28, 28)
+    assert mnist.test.shape == (10_000, 28, 28)
+    assert mnist.train.dtype == np.uint8
+    assert mnist.scale == 255
+
+
+def test_the_data_folder_is_the_argument_else_the_environments_else_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("VAE_TUNER_DATA", raising=False)
+    assert sources.data_dir() == tmp_path / ".cache" / "vae-tuner"
+    monkeypatch.setenv("VAE_TUNER_DATA", "~/data")
+    assert sources.data_dir() == tmp_path / "data"
+    assert sources.data_dir(tmp_path / "mine") == tmp_path / "mine"

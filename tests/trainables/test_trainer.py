@@ -1,0 +1,208 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from trainables import checkpoint as checkpoints
+from trainables import metrics
+from trainables import trainer as trainers
+from trainables.config import DEFAULT_KIND
+from trainables.data import data_facts, load
+from trainables.paths import parse_config, variants
+from trainables.resolve import resolve
+from trainables.results import config_yaml
+from trainables.trainer import Trainer
+
+EPOCHS = 4
+KINDS = [{family: {"kind": kind}} for family in DEFAULT_KIND for kind in variants(family)]
+BITS = [{"data": {"binarize": how}} for how in ("dynamic", "fixed", "soft")]
+OTHERS = [
+    {"objective": {"kind": "geco"}, "data": {"binarize": "dynamic"}},
+    {"objective": {"kind": "geco", "kappa": 0.2}, "optimizer": {"clip_norm": 1.0}},
+]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A fresh trainer of a configuration, from a file of 70 gray images of 3×4, 48 of them for training."""
+    path = tmp_path / "images.npz"
+    np.savez(path, x=np.random.default_rng(0).random((70, 3, 4), dtype=np.float32))
+
+    def build(tree):
+        tree = {"batch_size": 10, "epochs": EPOCHS, "metrics": {"every": 2}, "device": "cpu", "threads": 1, **tree}
+        tree["model"] = {"latent_dim": 3, **tree.get("model", {})}
+        tree["data"] = {"name": str(path), **tree.get("data", {})}
+        config = parse_config(tree)
+        config = resolve(config, data_facts(config.data, tmp_path))
+        return Trainer(config, load(config.data, tmp_path, torch.device(config.device)))
+
+    return build
+
+
+def train(trainer, epochs):
+    return [trainer.train_epoch() for _ in range(epochs)]
+
+
+def numbers(report):
+    """What a report says, but for the clock."""
+    found = {name: value for name, value in report.metrics.items() if not name.startswith("time/")}
+    return report.epoch, found, report.diverged, report.outcome
+
+
+def tensors(trainer):
+    groups = trainer.checkpoint().groups.items()
+    return {f"{group}/{name}": value.tolist() for group, values in groups for name, value in values.items()}
+
+
+@pytest.mark.parametrize("tree", KINDS + BITS + OTHERS, ids=str)
+def test_a_trial_restored_from_a_file_goes_on_bit_for_bit(tree, start, tmp_path):
+    undisturbed, interrupted = start(tree), start(tree)
+    expected = train(undisturbed, EPOCHS)
+    train(interrupted, 2)
+    checkpoints.write(tmp_path / "checkpoint", interrupted.checkpoint())
+    restored = start(tree)
+    restored.restore(checkpoints.read(tmp_path / "checkpoint"))
+    found = train(restored, EPOCHS - 2)
+    assert [numbers(report) for report in found] == [numbers(report) for report in expected[2:]]
+    assert tensors(restored) == tensors(undisturbed)
+
+
+@pytest.mark.parametrize("tree", [{}, *OTHERS], ids=str)
+def test_a_trial_is_a_function_of_its_configuration_and_seed(tree, start):
+    first, second, other = (train(start(tree | {"seed": seed}), EPOCHS)[-1] for seed in (1, 1, 2))
+    assert numbers(first) == numbers(second)
+    assert numbers(first) != numbers(other)
+
+
+def test_an_exported_configuration_trains_again_to_the_same_numbers(start):
+    trainer = start({"objective": {"kind": "geco"}})
+    again = start(yaml.safe_load(config_yaml(trainer.config)))
+    assert again.config == trainer.config
+    for first, second in zip(train(trainer, EPOCHS), train(again, EPOCHS), strict=True):
+        assert numbers(second)[1] == pytest.approx(numbers(first)[1], rel=1e-6)
+
+
+def test_all_trials_of_a_seed_share_their_order_and_noise(start, monkeypatch):
+    seen = []
+
+    def spy(program, params, optimizer, state, batch, noise, *rest):
+        seen.append((batch.clone(), noise.clone()))
+        return advance(program, params, optimizer, state, batch, noise, *rest)
+
+    advance = trainers.advance
+    monkeypatch.setattr(trainers, "advance", spy)
+    train(start({"lr": {"kind": "clr"}, "objective": {"kind": "geco"}}), 2)
+    train(start({"model": {"kind": "linear-vae"}, "optimizer": {"kind": "adamw"}}), 2)
+    half = len(seen) // 2
+    torch.testing.assert_close(seen[:half], seen[half:], rtol=0, atol=0)
+    assert not seen[0][0].equal(seen[1][0])
+    assert not seen[0][1].equal(seen[1][1])
+
+
+def test_an_epoch_sees_no_example_twice_and_leaves_out_only_the_ragged_rest(start, monkeypatch):
+    seen = []
+
+    def spy(program, params, optimizer, state, batch, *rest):
+        seen.extend(map(tuple, batch.tolist()))
+        return advance(program, params, optimizer, state, batch, *rest)
+
+    advance = trainers.advance
+    monkeypatch.setattr(trainers, "advance", spy)
+    trainer = start({})
+    train(trainer, 1)
+    n_train = len(trainer.dataset.train)
+    assert len(seen) == len(set(seen)) == 40 < n_train
+    assert set(seen) <= set(map(tuple, trainer.dataset.train.tolist()))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4])
+def test_the_size_of_an_evaluation_chunk_does_not_show(chunk, start, monkeypatch):
+    """11 validation and 11 test images: the last chunk of 3 or 4 is ragged."""
+    trainer, chunked = start({"epochs": 1}), start({"epochs": 1})
+    expected = numbers(trainer.train_epoch())[1] | trainer.test_metrics()
+    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    found = numbers(chunked.train_epoch())[1] | chunked.test_metrics()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("tree", [{}, {"objective": {"kind": "geco"}}, {"data": {"binarize": "dynamic"}}], ids=str)
+def test_an_absurd_learning_rate_is_a_diverged_trial_with_finite_metrics(tree, start):
+    report = train(start(tree | {"lr": {"base": 1e30}}), EPOCHS)[-1]
+    assert report.diverged
+    assert all(math.isfinite(value) for value in report.metrics.values())
+
+
+def test_a_trial_that_learns_has_not_diverged(start):
+    assert not train(start({}), 1)[0].diverged
+
+
+EVERY_EPOCH = {
+    *("val/elbo", "val/recon_nll", "val/kl", "val/mse", "val/mse_mean_z", "val/active_units"),
+    *("train/loss", "train/recon_nll", "train/kl", "train/grad_norm", "train_eval/mse"),
+    *("schedule/lr", "schedule/beta", "time/epoch_s", "time/samples_per_s", "epoch"),
+}
+NOW_AND_THEN = {
+    *("val/agg_kl_gauss", "val/mutual_info", "val/mi_cap", "val/mi_saturated", "val/marginal_kl", "train_eval/elbo")
+}
+GAUSSIAN = {"val/elbo_cal", "schedule/sigma_eq"}
+GECO = {"geco/lambda", "geco/constraint", "geco/val_violation"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "more"),
+    [
+        ({}, GAUSSIAN),
+        ({"data": {"binarize": "fixed"}}, set()),
+        ({"objective": {"kind": "geco"}}, GAUSSIAN | GECO),
+        ({"objective": {"kind": "geco"}, "data": {"binarize": "fixed"}}, GECO),
+    ],
+    ids=str,
+)
+def test_what_is_reported_and_when(tree, more, start):
+    reports = train(start(tree | {"epochs": 3, "metrics": {"every": 2}}), 3)
+    costly = EVERY_EPOCH | NOW_AND_THEN | more
+    assert [set(report.metrics) for report in reports] == [EVERY_EPOCH | more, costly, costly]
+    assert [report.outcome is None for report in reports] == [True, True, False]
+
+
+def test_the_reported_terms_add_up(start):
+    trainer = start({"beta": {"end": 0.5}, "data": {"binarize": "none"}})
+    found = train(trainer, EPOCHS)[-1].metrics
+    assert found["val/elbo"] == pytest.approx(-found["val/recon_nll"] - found["val/kl"])
+    assert found["train/loss"] == pytest.approx(found["train/recon_nll"] + 0.5 * found["train/kl"])
+    assert found["schedule/sigma_eq"] == pytest.approx(math.sqrt(0.5) * trainer.config.model.sigma)
+    assert found["val/marginal_kl"] == pytest.approx(found["val/kl"] - found["val/mutual_info"])
+    n_val = len(trainer.dataset.val)
+    assert found["val/mi_cap"] == pytest.approx(math.log(n_val))
+    sigma = trainer.config.model.sigma
+    nll = 12 * (found["val/mse"] / (2 * sigma**2) + math.log(sigma) + math.log(2 * math.pi) / 2)
+    assert found["val/recon_nll"] == pytest.approx(nll)
+
+
+@pytest.mark.parametrize(("binarize", "distortion"), [("none", "val/mse"), ("fixed", "val/recon_nll")])
+def test_gecos_validation_violation_is_relative_to_its_target(binarize, distortion, start):
+    trainer = start({"objective": {"kind": "geco"}, "data": {"binarize": binarize}})
+    found = train(trainer, 1)[0].metrics
+    kappa = trainer.config.objective.kappa
+    relative = found["val/mse"] / kappa**2 if binarize == "none" else found["val/recon_nll"] / 12 / kappa
+    assert found["geco/val_violation"] == pytest.approx(relative - 1)
+
+
+def test_gecos_multiplier_is_also_told_as_beta_and_sigma(start):
+    gaussian = start({"objective": {"kind": "geco"}})
+    found = train(gaussian, 1)[0].metrics
+    assert found["schedule/sigma_eq"] == pytest.approx(math.sqrt(1 / (2 * found["geco/lambda"])))
+    assert found["schedule/beta"] == pytest.approx((found["schedule/sigma_eq"] / gaussian.config.model.sigma) ** 2)
+    bits = train(start({"objective": {"kind": "geco"}, "data": {"binarize": "fixed"}}), 1)[0].metrics
+    assert bits["schedule/beta"] == pytest.approx(1 / bits["geco/lambda"])
+
+
+def test_training_leaves_the_data_as_they_were(vae_data_root):
+    config = parse_config({"data": {"binarize": "fixed"}, "epochs": 1, "device": "cpu", "threads": 1})
+    config = resolve(config, data_facts(config.data, vae_data_root))
+    dataset = load(config.data, vae_data_root, torch.device("cpu"))
+    first, second = (Trainer(config, dataset) for _ in range(2))
+    assert numbers(first.train_epoch()) == numbers(second.train_epoch())
+    assert first.test_metrics() == first.test_metrics()

@@ -1,0 +1,120 @@
+"""A migrated MLflow database, made once and copied for each test, and journals written by hand."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables.config import method_of
+from trainables.paths import flatten, parse_config
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tuner.mlflow_store import open_client
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_client(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def new_store(migrated_database: Path, tmp_path: Path) -> Callable[[str], str]:
+    """Make an empty store in a folder of its own; returns its URI."""
+
+    def make(name: str) -> str:
+        (tmp_path / name).mkdir()
+        shutil.copy(migrated_database, tmp_path / name / "mlflow.db")
+        return f"sqlite:///{tmp_path / name / 'mlflow.db'}"
+
+    return make
+
+
+@pytest.fixture
+def uri(new_store: Callable[[str], str]) -> str:
+    return new_store("store")
+
+
+@dataclass
+class WrittenJournal:
+    """Events in the journal's format, one second apart."""
+
+    name: str
+    metric: str
+    direction: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.add("header", name=self.name, sweep_id=f"id-of-{self.name}", metric=self.metric, direction=self.direction)
+
+    def add(self, event: str, **payload: Any) -> None:
+        seq = len(self.events)
+        self.events.append({"seq": seq, "session": "s", "t": 1_700_000_000.1 + seq, "event": event, **payload})
+
+    def ask(self, trial: str, tree: dict[str, Any] | None = None) -> None:
+        tree = tree or {}
+        config = parse_config(tree)
+        self.add(
+            "ask",
+            trial=trial,
+            number=int(trial),
+            assignment=flatten(tree),
+            config=config.model_dump(mode="json"),
+            method=method_of(config),
+        )
+
+    def report(
+        self, trial: str, epoch: int, metrics: dict[str, float], reason: str | None = None, outcome: str | None = None
+    ) -> None:
+        self.add(
+            "report",
+            trial=trial,
+            epoch=epoch,
+            metrics={"epoch": float(epoch), **metrics},
+            decision="stop" if reason else "continue",
+            reason=reason,
+            rung=None,
+            cutoff=None,
+            outcome=outcome,
+            checkpoint=None,
+        )
+
+    def trial(self, trial: str, values: list[float], reason: str, tree: dict[str, Any] | None = None) -> None:
+        """A whole trial: one report a value, the last with the reason."""
+        self.ask(trial, tree)
+        for epoch, value in enumerate(values, start=1):
+            self.report(trial, epoch, {self.metric: value}, reason if epoch == len(values) else None)
+
+
+@pytest.fixture
+def written_journal() -> Callable[..., WrittenJournal]:
+    def make(name: str = "s", metric: str = "val/elbo_cal", direction: str = "max") -> WrittenJournal:
+        return WrittenJournal(name, metric, direction)
+
+    return make
+
+
+@pytest.fixture
+def eventful_journal(written_journal: Callable[..., WrittenJournal]) -> WrittenJournal:
+    """A sweep in which everything happens once: every stop reason, an interruption, a resumed trial."""
+    journal = written_journal()
+    geco = {"objective": {"kind": "geco", "kappa": 0.1 + 0.2}}
+    journal.ask("0000", geco)
+    journal.ask("0001", {"beta": {"kind": "linear", "warmup": 1 / 3}})
+    journal.report("0000", 1, {"val/elbo_cal": -5.0, "val/mse": 0.1})
+    journal.report("0001", 1, {"val/elbo_cal": -9.0}, "pruned")
+    journal.trial("0002", [-4.0, float("-inf")], "diverged")
+    journal.ask("0003")
+    journal.add("end", trial="0003", reason="error", error="Traceback: out of memory")
+    journal.trial("0004", [-8.0, -7.0], "budget")
+    journal.ask("0005")
+    journal.add("end", trial="0005", reason="interrupted", error=None)
+    journal.add("end", trial="0000", reason="interrupted", error=None)
+    journal.add("finish", reason="interrupted")
+    journal.report("0000", 2, {"val/elbo_cal": -3.0, "val/mse": 0.05}, "completed", "ok")
+    journal.trial("0006", [-6.0, -5.5], "completed")
+    journal.add("finish", reason="completed")
+    return journal

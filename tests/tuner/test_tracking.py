@@ -1,0 +1,168 @@
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trainables.paths import parse_config
+from tuner.mlflow_store import MlflowClient, MlflowException, Tag, ensure_experiment, find_runs, has_tags, open_client
+from tuner.params import from_params
+from tuner.tracking import Tracker, log_retrain
+
+CALLS = ("create_run", "log_batch", "search_runs", "set_terminated", "log_text")
+
+
+def points_of_sweep(uri):
+    """Every metric point of every run, doubled runs and points included."""
+    client = open_client(uri)
+    runs = find_runs(client, ensure_experiment(client, "vae-tuner"), "")
+    return sorted(
+        (
+            run.data.tags.get(Tag.TRIAL, "sweep"),
+            run.info.status,
+            run.data.tags[Tag.STOP_REASON],
+            key,
+            point.step,
+            point.value,
+        )
+        for run in runs
+        for key in run.data.metrics
+        for point in client.get_metric_history(run.info.run_id, key)
+    )
+
+
+def sent(uri, events, **options):
+    tracker = Tracker(uri, "vae-tuner", events, **options)
+    tracker.start()
+    assert tracker.finish(60) == 0
+    return tracker
+
+
+@pytest.fixture
+def undisturbed(new_store, eventful_journal):
+    uri = new_store("undisturbed")
+    sent(uri, eventful_journal.events)
+    return points_of_sweep(uri)
+
+
+def test_a_growing_journal_is_sent_while_it_grows(uri, eventful_journal, undisturbed):
+    growing = []
+    tracker = Tracker(uri, "vae-tuner", growing, interval=0.05)
+    tracker.start()
+    for event in eventful_journal.events[:8]:
+        growing.append(event)
+        time.sleep(0.02)
+    deadline = time.monotonic() + 30
+    while tracker.unsent and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert sorted(tracker.run_ids()) == ["0000", "0001", "0002"]
+    growing += eventful_journal.events[8:]
+    assert tracker.finish(60) == 0
+    assert points_of_sweep(uri) == undisturbed
+    client = open_client(uri)
+    assert client.get_run(tracker.run_ids()["0006"]).data.tags[Tag.PARENT] == tracker.parent_run_id
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_outage_costs_nothing(seed, uri, eventful_journal, undisturbed, monkeypatch):
+    """Calls fail at random, before they reach the store or after they did (a lost answer)."""
+    chance = random.Random(seed)
+    failures = []
+
+    def unreliable(name, original):
+        def call(self, *args, **kwargs):
+            fails = chance.choice(["before", "after", "not", "not"]) if len(failures) < 12 else "not"
+            if fails == "before":
+                failures.append(name)
+                raise MlflowException("the server is away")
+            result = original(self, *args, **kwargs)
+            if fails == "after":
+                failures.append(name)
+                raise MlflowException("the answer was lost")
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(MlflowClient, name, unreliable(name, getattr(MlflowClient, name)))
+        sent(uri, eventful_journal.events, interval=0.01)
+    assert len(failures) == 12
+    assert points_of_sweep(uri) == undisturbed
+
+
+def test_what_an_outage_left_unsent_is_counted_and_sent_by_the_next_tracker(
+    uri, eventful_journal, undisturbed, monkeypatch
+):
+    events = eventful_journal.events
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", lambda *args, **kwargs: (_ for _ in ()).throw(MlflowException("away")))
+        tracker = Tracker(uri, "vae-tuner", events, interval=0.01)
+        tracker.start()
+        started = time.monotonic()
+        assert tracker.finish(0.5) == len(events)
+        assert time.monotonic() - started < 5
+        assert "away" in str(tracker.error)
+        tracker.join(10)
+    sent(uri, events)
+    assert points_of_sweep(uri) == undisturbed
+
+
+def test_a_tracker_with_nothing_to_send_knows_the_runs(uri, eventful_journal):
+    first, second = sent(uri, eventful_journal.events), sent(uri, eventful_journal.events)
+    assert second.parent_run_id == first.parent_run_id is not None
+    assert second.run_ids() == first.run_ids() != {}
+
+
+def test_a_retrained_configuration_is_a_run_of_its_own(uri, tmp_path):
+    config = parse_config({"lr": {"kind": "constant", "base": 0.1 + 0.2}})
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "config.yaml").write_text("x")
+    reports = [(1, {"val/elbo": -5.0}), (2, {"val/elbo": -4.0, "val/mse": float("nan")})]
+    run_id = log_retrain(uri, "vae-tuner", config, reports, {"test/elbo": -4.5}, {"note": "n"}, tmp_path / "files")
+    client = open_client(uri)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"val/elbo": -4.0, "test/elbo": -4.5}
+    assert [point.step for point in client.get_metric_history(run_id, "val/elbo")] == [1, 2]
+    assert from_params(run.data.params) == config
+    assert {tag: run.data.tags[tag] for tag in (Tag.KIND, Tag.METHOD, Tag.DATASET, Tag.STOP_REASON, "note")} == {
+        Tag.KIND: "retrain",
+        Tag.METHOD: "elbo",
+        Tag.DATASET: "digits",
+        Tag.STOP_REASON: "completed",
+        "note": "n",
+    }
+    assert [file.path for file in client.list_artifacts(run_id)] == ["config.yaml"]
+
+
+def test_a_new_store_in_the_working_directory_is_made_silently_without_telemetry(tmp_path):
+    """In a process of its own: MLflow reads its settings when it is imported, and speaks when it creates a database."""
+    script = """
+from pathlib import Path
+from tuner.tracking import Tracker, resolve_uri
+header = {"seq": 0, "t": 1.0, "event": "header", "name": "s", "sweep_id": "i", "metric": "m", "direction": "max"}
+tracker = Tracker(resolve_uri(None, Path.cwd()), "vae-tuner", [header])
+tracker.start()
+assert tracker.finish(120) == 0
+from mlflow.telemetry.utils import is_telemetry_disabled
+assert is_telemetry_disabled()
+"""
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTEST_", "CI"))}
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**settings, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+    client = open_client(f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = find_runs(client, ensure_experiment(client, "vae-tuner"), has_tags({Tag.KIND: "sweep"}))
+    assert run.info.run_name == "s"
