@@ -58,7 +58,10 @@ def best(
     include_pruned: bool = False,
     tracking_uri: str | None = None,
 ) -> list[BestTrial]:
-    """The best completed trials that MLflow knows, best first; see `tuner.queries.best`."""
+    """The best completed trials that MLflow knows, best first; `top=None` gives the best of each method.
+
+    Raises UserError for a store, sweep, method, data set or metric that is not there.
+    """
     return queries.best(
         resolve_uri(tracking_uri, Path.cwd()),
         sweep=sweep,

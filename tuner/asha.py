@@ -47,8 +47,12 @@ class Asha:
         known = list(values)
         if not known:
             return None
-        share = 100 / self.reduction_factor
-        return float(np.percentile(known, 100 - share if self.direction == "max" else share))
+        scores = self._sign * np.array(known)
+        return self._sign * float(np.percentile(scores, (1 - 1 / self.reduction_factor) * 100))
 
     def _worse(self, value: float, cutoff: float) -> bool:
-        return value < cutoff if self.direction == "max" else value > cutoff
+        return self._sign * value < self._sign * cutoff
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.direction == "max" else -1

@@ -172,32 +172,17 @@ def best(
     if export and export.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--export {export}: the file must end in .yaml")
     with display.working("Asking MLflow"):
-        from tuner import api, queries
+        from tuner import api
 
-        rows = (
-            api.best(
-                sweep or (),
-                experiment=experiment,
-                method=method,
-                dataset=dataset,
-                metric=metric,
-                top=top,
-                include_pruned=include_pruned,
-                tracking_uri=tracking_uri,
-            )
-            if top
-            else queries.groups_by_method(
-                api.best(
-                    sweep or (),
-                    experiment=experiment,
-                    method=method,
-                    dataset=dataset,
-                    metric=metric,
-                    top=None,
-                    include_pruned=include_pruned,
-                    tracking_uri=tracking_uri,
-                )
-            )
+        rows = api.best(
+            sweep or (),
+            experiment=experiment,
+            method=method,
+            dataset=dataset,
+            metric=metric,
+            top=top,
+            include_pruned=include_pruned,
+            tracking_uri=tracking_uri,
         )
     if not rows:
         raise typer.Exit(display.complain("no trial has completed yet; --include-pruned ranks the pruned ones too"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -194,38 +195,49 @@ def _header(plan: Plan, name: str) -> dict[str, Any]:
 class _Stopped(BaseException):
     """A signal asked for an orderly stop."""
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__()
-        self.exit_code = exit_code
+
+class _Signals:
+    """SIGINT and SIGTERM while a sweep runs. received: the first one's number; native code may hide the exception."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def _stop(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.received = self.received or number
+        raise _Stopped
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        previous = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
     """Run Tune's loop; returns the exit code."""
+    signals = _Signals()
     try:
-        with _stopping_on_signals(), _stdout_on_stderr():
-            _run_tune(plan, journal, folder, shown)
-    except _Stopped as stop:
-        for trial in journal.sweep.trials.values():
-            if trial.stop_reason is None:
-                shown.event(journal.append("end", trial=trial.id, reason="interrupted", error=None))
-        journal.append("finish", reason="interrupted")
-        return stop.exit_code
+        with signals.caught(), _stdout_on_stderr():
+            _run_tune(plan, journal, folder, shown, signals)
+    except BaseException:
+        _close(journal, shown)
+        if signals.received is None:
+            raise
+        return 128 + signals.received
     journal.append("finish", reason="completed")
     completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
     return 0 if completed else 1
 
 
-@contextmanager
-def _stopping_on_signals() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise _Stopped(128 + number)
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _close(journal: Journal, shown: Progress) -> None:
+    """Write down that the sweep was cut short."""
+    for trial in list(journal.sweep.trials.values()):
+        if trial.stop_reason is None:
+            shown.event(journal.append("end", trial=trial.id, reason="interrupted", error=None))
+    journal.append("finish", reason="interrupted")
 
 
 @contextmanager
@@ -243,7 +255,8 @@ def _stdout_on_stderr() -> Iterator[None]:
 
 
 def quiet_ray() -> None:
-    """Set before Ray is imported; what the user set stays."""
+    """Set before Ray is imported; what the user set stays. What goes wrong in a trial is told by the journal."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
@@ -255,7 +268,7 @@ def quiet_ray() -> None:
         os.environ.setdefault(name, value)
 
 
-def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> None:
+def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: _Signals) -> None:
     quiet_ray()
     import ray
     from ray import tune
@@ -281,14 +294,20 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> No
     if started_here:
         _start_ray(plan)
     try:
-        with TemporaryDirectory() as scratch:
+        # Ray has put its own signal handlers in place of ours.
+        with signals.caught(), TemporaryDirectory() as scratch:
             tune.Tuner(
                 tune.with_resources(VaeTrainable, {"cpu": resources.cpus_per_trial, "gpu": plan.gpus_per_trial}),
                 param_space={"folder": str((folder / "trials").resolve()), "data_dir": str(plan.data_dir)},
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
                 ),
-                run_config=tune.RunConfig(name="tune", storage_path=scratch, verbose=0),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=scratch,
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
             ).fit()
     finally:
         if started_here:

@@ -27,7 +27,9 @@ from typing import Any, Self
 
 from trainables.errors import UserError
 
-__all__ = ["Event", "Journal", "JournalError", "Report", "Sweep", "Trial", "fold", "read_journal"]
+__all__ = ["FORMAT", "Event", "Journal", "JournalError", "Report", "Sweep", "Trial", "fold", "read_journal"]
+
+FORMAT = 1
 
 Event = dict[str, Any]
 
@@ -65,6 +67,11 @@ class Trial:
     error: str | None = None
 
     @property
+    def unfinished(self) -> bool:
+        """Whether it runs, or may go on in a later session."""
+        return self.stop_reason in (None, "interrupted")
+
+    @property
     def epochs(self) -> int:
         """The last epoch reported."""
         return self.reports[-1].epoch if self.reports else 0
@@ -85,7 +92,8 @@ class Sweep:
     finished: str | None = None
 
     def apply(self, event: Mapping[str, Any]) -> None:
-        """Fold one event; a repeated one changes nothing."""
+        """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
+        self.finished = None
         match event["event"]:
             case "header":
                 self.header = dict(event)
@@ -95,8 +103,7 @@ class Sweep:
             case "report":
                 self._report(self.trials[event["trial"]], event)
             case "end":
-                trial = self.trials[event["trial"]]
-                trial.stop_reason, trial.error = event["reason"], event["error"]
+                self._end(self.trials[event["trial"]], event)
             case "finish":
                 self.finished = event["reason"]
 
@@ -108,6 +115,11 @@ class Sweep:
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
+
+    @staticmethod
+    def _end(trial: Trial, event: Mapping[str, Any]) -> None:
+        if trial.unfinished:
+            trial.stop_reason, trial.error = event["reason"], event["error"]
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:
@@ -134,7 +146,7 @@ def _decoded(value: dict[str, Any]) -> Any:
 
 
 def _line(event: Event) -> bytes:
-    text = json.dumps(_encoded(event), ensure_ascii=False)
+    text = json.dumps(_encoded(event))
     return f'{text[:-1]}, "crc": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
 
 
@@ -148,13 +160,17 @@ def _event(line: bytes) -> Event | None:
     return event
 
 
-def _parsed(content: bytes, path: Path) -> tuple[list[Event], int]:
+def _read(path: Path) -> tuple[list[Event], int]:
     """The events of a file and the length of what is whole; a torn last line is left out, any other is refused."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror}; is it the folder of a sweep?") from None
     events: list[Event] = []
     length = 0
     for line in content.splitlines(keepends=True):
         event = _event(line)
-        if event is None and length + len(line) == len(content):
+        if event is None and length + len(line) == len(content) and not line.endswith(b"\n"):
             break
         if event is None or event["seq"] != len(events):
             raise JournalError(
@@ -163,18 +179,33 @@ def _parsed(content: bytes, path: Path) -> tuple[list[Event], int]:
             )
         events.append(event)
         length += len(line)
+    _check_format(path, events)
     return events, length
 
 
+def _check_format(path: Path, events: list[Event]) -> None:
+    found = events[0].get("format", FORMAT) if events else FORMAT
+    if found != FORMAT:
+        raise JournalError(f"{path} has format {found}, this vae-tuner reads {FORMAT}; use the version that wrote it")
+
+
 def read_journal(path: Path) -> list[Event]:
-    """The events of a journal that another process may be writing."""
-    return _parsed(path.read_bytes(), path)[0]
+    """The events of a journal that another process may be writing.
+
+    Raises JournalError where there is none, where it is damaged before its last line, or has another format.
+    """
+    return _read(path)[0]
 
 
 class Journal:
-    """The open journal of a sweep: its events, and `sweep`, their fold, kept up with every append."""
+    """The open journal of a sweep: its events, and `sweep`, their fold, kept up with every append.
+
+    events: only ever appended to, so that another thread may read along.
+    """
 
     def __init__(self, path: Path, flags: int) -> None:
+        self._path = path
+        self._size = 0
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
         self._session = uuid.uuid4().hex[:12]
         self.events: list[Event] = []
@@ -188,20 +219,42 @@ class Journal:
     @classmethod
     def open(cls, path: Path) -> Self:
         """An existing journal, a torn last line cut off; raises JournalError where it is damaged elsewhere."""
-        events, length = _parsed(path.read_bytes(), path)
+        events, size = _read(path)
         journal = cls(path, 0)
-        os.ftruncate(journal._file, length)
-        journal.events, journal.sweep = events, fold(events)
+        journal._take(events, size)
         return journal
 
     def append(self, event: str, **fields: Any) -> Event:
-        """Write one event and fold it."""
+        """Write one event and fold it; returns it as a reader of the file finds it.
+
+        Raises JournalError where the line cannot be written whole.
+        """
+        # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
+        if os.fstat(self._file).st_size != self._size:
+            self._take(*_read(self._path))
         head = {"seq": len(self.events), "session": self._session, "t": time.time(), "event": event}
-        written = {**head, **fields}
-        os.write(self._file, _line(written))
+        line = _line({**head, **fields})
+        self._write(line)
+        written = _event(line)
+        assert written is not None
         self.sweep.apply(written)
         self.events.append(written)
+        self._size += len(line)
         return written
+
+    def _write(self, line: bytes) -> None:
+        try:
+            whole = os.write(self._file, line) == len(line)
+        except OSError as error:
+            raise JournalError(f"{self._path} cannot be written: {error.strerror}") from None
+        if not whole:
+            raise JournalError(f"{self._path} cannot be written: only a part of a line fits; is the disk full?")
+
+    def _take(self, events: list[Event], size: int) -> None:
+        """Hold what the file holds, but for a torn last line."""
+        os.ftruncate(self._file, size)
+        self.events.extend(events[len(self.events) :])
+        self.sweep, self._size = fold(self.events), size
 
     def close(self) -> None:
         os.close(self._file)

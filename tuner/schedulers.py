@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tuner.asha import Asha, Verdict
-from tuner.journal import Event, Journal
+from tuner.journal import Event, Journal, Trial
 
 __all__ = ["JournalScheduler", "grace_for", "rungs_for"]
 
@@ -55,26 +55,31 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         report = json.loads(result[RESULT_KEY])
+        own = self._journal.sweep.trials[report["trial"]]
         if "error" in report:
-            self._end(report["trial"], report["error"])
+            self._end(own, report["error"])
             return str(TrialScheduler.STOP)
-        decision = self._known(report) or self._decide(report)
+        decision = self._known(own, report["epoch"]) or self._decide(report)
         return str(TrialScheduler.STOP if decision == "stop" else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone; what a model raised arrives as a result instead."""
-        self._end(trial.config["trial"], "the worker process died: killed, or out of memory")
+        own = self._journal.sweep.trials[trial.config["trial"]]
+        self._end(own, "the worker process died: killed, or out of memory")
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Tune pickles its scheduler for a restore that is never asked for."""
         return object, ()
 
-    def _end(self, trial: str, error: str) -> None:
-        self._on_event(self._journal.append("end", trial=trial, reason="error", error=error))
+    def _end(self, trial: Trial, error: str) -> None:
+        if trial.unfinished:
+            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error))
 
-    def _known(self, report: Mapping[str, Any]) -> str | None:
-        reports = self._journal.sweep.trials[report["trial"]].reports
-        return next((known.decision for known in reports if known.epoch == report["epoch"]), None)
+    @staticmethod
+    def _known(trial: Trial, epoch: int) -> str | None:
+        """The decision recorded on this epoch; what comes after a trial's end is stopped."""
+        recorded = next((report.decision for report in trial.reports if report.epoch == epoch), None)
+        return recorded or (None if trial.unfinished else "stop")
 
     def _decide(self, report: Mapping[str, Any]) -> str:
         reason, verdict = self._verdict(report)

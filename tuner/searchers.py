@@ -101,11 +101,11 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._handed: set[str] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
-        running = [trial for trial in self._journal.sweep.trials.values() if trial.stop_reason is None]
-        waiting = [trial for trial in running if trial.id not in self._handed]
+        unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
+        waiting = [trial for trial in unfinished if trial.id not in self._handed]
         if not waiting and len(self._journal.sweep.trials) >= self._n_trials:
             return str(Searcher.FINISHED)
-        if len(running) - len(waiting) >= self._concurrency:
+        if len(unfinished) - len(waiting) >= self._concurrency:
             return None
         trial = waiting[0] if waiting else self._new_trial()
         self._handed.add(trial.id)

@@ -109,8 +109,8 @@ def _path_of(location: Sequence[int | str]) -> str:
 
 def _fields(section: Sequence[int | str]) -> list[str]:
     """The keys a section of a spec may have."""
-    section_model: Any = SweepSpec.model_fields[str(section[0])].annotation if section else SweepSpec
-    return list(section_model.model_fields)
+    owner = SweepSpec.model_fields[str(section[0])].annotation if section else SweepSpec
+    return list(owner.model_fields) if isinstance(owner, type) and issubclass(owner, BaseModel) else []
 
 
 def _spec_words() -> set[str]:
