@@ -278,6 +278,8 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
     from tuner.searchers import JournalSearcher
 
     search, resources = plan.spec.search, plan.spec.resources
+    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.concurrency)
     searcher = JournalSearcher(
         journal,
         plan.space,

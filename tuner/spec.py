@@ -115,8 +115,9 @@ def _fields(section: Sequence[int | str]) -> list[str]:
 
 def _spec_words() -> set[str]:
     sections = [field.annotation for field in SweepSpec.model_fields.values()]
-    models = [section for section in sections if isinstance(section, type) and issubclass(section, BaseModel)]
-    return {word for model in (SweepSpec, *models) for word in model.model_fields}
+    models: list[type[BaseModel]] = [SweepSpec]
+    models += [section for section in sections if isinstance(section, type) and issubclass(section, BaseModel)]
+    return {word for model in models for word in model.model_fields}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
