@@ -1,6 +1,7 @@
 """Schedules for β, and free bits: the hand-tuned ways to keep the KL term from collapsing the code."""
 
-from search_spaces.domains import Choice, Float, Space, one_of
+from search_spaces.domains import Choice, Float
+from search_spaces.space import Space, one_of
 
 __all__ = ["ANNEALING", "CYCLICAL", "FREE_BITS", "HAND_ANNEALED", "LINEAR"]
 

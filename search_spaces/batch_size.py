@@ -1,6 +1,7 @@
 """Batch size with the learning rate scaled to it, after a gradual warm-up (Goyal et al. 2017)."""
 
-from search_spaces.domains import Choice, Space
+from search_spaces.domains import Choice
+from search_spaces.space import Space
 
 __all__ = ["BATCH_SIZE"]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from search_spaces.annealing import ANNEALING, CYCLICAL, FREE_BITS, LINEAR
 from search_spaces.batch_size import BATCH_SIZE
-from search_spaces.domains import Choice, Space
+from search_spaces.domains import Choice
 from search_spaces.geco import GECO, GECO_VS_ANNEALING
 from search_spaces.learning_rate import CLR, LR, ONE_CYCLE
+from search_spaces.space import Space
 from trainables.errors import ConfigError
 from trainables.paths import suggest
 

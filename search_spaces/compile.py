@@ -8,7 +8,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.domains import Choice, Domain, Float, Int, Space
+from search_spaces.domains import Choice, Domain, Float, Int
+from search_spaces.space import Space
 
 __all__ = ["distributions", "suggest_trial", "to_tune"]
 

@@ -1,7 +1,6 @@
-"""Dimensions, conditions between them, and the spaces they form.
+"""Dimensions: what one configuration field may be, and under which condition it is drawn.
 
-A dimension's name is the path of the configuration field it sets. Bounds are inclusive. A dimension with a condition is
-drawn only where its parents have one of the values named.
+Bounds are inclusive. A dimension with a condition is drawn only where its parents have one of the values named.
 """
 
 from __future__ import annotations
@@ -9,19 +8,14 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from graphlib import CycleError, TopologicalSorter
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from trainables.errors import ConfigError
-from trainables.paths import flatten, known_paths, parse_config, suggest, unflatten
+from trainables.paths import suggest
 
-__all__ = ["Choice", "Domain", "Float", "Int", "Row", "Space", "assemble", "defaults_of", "one_of"]
-
-Assignment = dict[str, Any]
-
+__all__ = ["Choice", "Domain", "Float", "Int", "normalise", "parse_domain", "read_number", "words"]
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
@@ -47,7 +41,7 @@ def _whole(value: Any) -> int:
     return int(number)
 
 
-def _read(word: Any) -> Any:
+def read_number(word: Any) -> Any:
     """A number that YAML left a string (`1e-4`) as a number; anything else as it is."""
     for convert in (int, float):
         try:
@@ -67,14 +61,14 @@ def _option(value: Any) -> Any:
         )
     if isinstance(value, float):
         _number(value, "option")
-    return _read(value)
+    return read_number(value)
 
 
 def _listed(values: Any) -> tuple[Any, ...]:
     return tuple(map(_option, values if isinstance(values, list | tuple) else [values]))
 
 
-def _words(values: Iterable[Any]) -> str:
+def words(values: Iterable[Any]) -> str:
     return " | ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
@@ -89,7 +83,7 @@ class _Domain(ABC):
     when: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
-        _set(self, when={parent: _listed(values) for parent, values in self.when.items()})
+        normalise(self, when={parent: _listed(values) for parent, values in self.when.items()})
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether every parent has one of the values named."""
@@ -113,13 +107,13 @@ class _Domain(ABC):
 
     def condition(self) -> str:
         """`objective.kind = elbo, beta.kind = linear`, or nothing."""
-        return ", ".join(f"{parent} = {_words(allowed)}" for parent, allowed in self.when.items())
+        return ", ".join(f"{parent} = {words(allowed)}" for parent, allowed in self.when.items())
 
     def _when_mapping(self) -> dict[str, Any]:
         return {"when": {parent: list(allowed) for parent, allowed in self.when.items()}} if self.when else {}
 
 
-def _set(instance: Any, **values: Any) -> None:
+def normalise(instance: Any, **values: Any) -> None:
     """Normalise a frozen instance while it is made."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
@@ -168,7 +162,7 @@ class Float(_Range):
     relative_to: str | None = None
 
     def __post_init__(self) -> None:
-        _set(self, low=_number(self.low), high=_number(self.high))
+        normalise(self, low=_number(self.low), high=_number(self.high))
         super().__post_init__()
         if self.relative_to not in (None, "kappa_max"):
             raise ConfigError(f"relative_to: {_shown(self.relative_to)} is unknown; known: kappa_max")
@@ -195,7 +189,7 @@ class Int(_Range):
     high: int
 
     def __post_init__(self) -> None:
-        _set(self, low=_whole(self.low), high=_whole(self.high))
+        normalise(self, low=_whole(self.low), high=_whole(self.high))
         super().__post_init__()
 
     def contains(self, value: Any) -> bool:
@@ -216,7 +210,7 @@ class Choice(_Domain):
         super().__post_init__()
         if not isinstance(self.options, list | tuple) or not self.options:
             raise ConfigError(f"choice takes a list of options, not {_shown(self.options)}")
-        _set(self, options=_listed(self.options))
+        normalise(self, options=_listed(self.options))
         if len(set(self.options)) < len(self.options):
             raise ConfigError(f"choice [{', '.join(map(str, self.options))}] names an option twice")
 
@@ -233,7 +227,7 @@ class Choice(_Domain):
         return {self.kind: list(self.options)} | self._when_mapping()
 
     def __str__(self) -> str:
-        return _words(self.options)
+        return words(self.options)
 
 
 Domain = Float | Int | Choice
@@ -241,7 +235,7 @@ Domain = Float | Int | Choice
 _KEYS = {"float": ("log", "when", "relative_to"), "int": ("log", "when"), "choice": ("when",)}
 
 
-def _parse_domain(entry: Mapping[str, Any]) -> Domain:
+def parse_domain(entry: Mapping[str, Any]) -> Domain:
     kinds = [kind for kind in _KEYS if kind in entry]
     if len(kinds) != 1:
         raise ConfigError(f"{_shown(dict(entry))} must have exactly one of float, int, choice")
@@ -256,239 +250,3 @@ def _parse_domain(entry: Mapping[str, Any]) -> Domain:
     if not isinstance(entry[kind], list | tuple) or len(entry[kind]) != 2:
         raise ConfigError(f"{kind} takes [low, high], not {_shown(entry[kind])}")
     return (Float if kind == "float" else Int)(*entry[kind], **options)
-
-
-# --- spaces -----------------------------------------------------------------------------------------------------------
-
-
-class Row(NamedTuple):
-    """One line of a printed space."""
-
-    path: str
-    varies: str
-    condition: str
-
-
-@dataclass(frozen=True)
-class Space:
-    """Fixed values and dimensions by configuration path; dimensions stand after their parents.
-
-    Raises ConfigError for unknown paths, and for conditions on unknown parents, in a circle, or that never hold.
-    """
-
-    name: str
-    fixed: Mapping[str, Any]
-    dimensions: Mapping[str, Domain]
-
-    def __post_init__(self) -> None:
-        for path in (*self.fixed, *self.dimensions):
-            _check_known(path, f"space {self.name}: ")
-        for path, domain in self.dimensions.items():
-            for parent, allowed in domain.when.items():
-                self._check_condition(path, parent, allowed)
-        _set(self, dimensions={path: self.dimensions[path] for path in self._parents_first()})
-
-    def __add__(self, other: Space) -> Space:
-        """Both; the later replaces the earlier path by path."""
-        return self.extended(other.name, other.fixed, other.dimensions)
-
-    def extended(self, name: str, fixed: Mapping[str, Any], dimensions: Mapping[str, Domain]) -> Space:
-        """With these entries added or replaced; what they make unreachable here leaves.
-
-        What replaces a dimension that has a condition, and states none itself, keeps the condition.
-        """
-        held = {path: _constant(path, value) for path, value in fixed.items() if self._when(path)}
-        replacing = {**dimensions, **held}
-        now_fixed = {path: value for path, value in self.fixed.items() if path not in dimensions} | {
-            path: value for path, value in fixed.items() if path not in held
-        }
-        inherited = {path: old for path, old in self.dimensions.items() if path not in {**now_fixed, **replacing}}
-        added = {path: new if new.when else replace(new, when=self._when(path)) for path, new in replacing.items()}
-        dimensions = {**_reachable(inherited, now_fixed, added), **added}
-        return Space("+".join(filter(None, (self.name, name))), now_fixed, dimensions)
-
-    @classmethod
-    def parse(cls, mapping: Mapping[str, Any], onto: Space | None = None) -> Space:
-        """A space from its YAML form: `{PATH: DOMAIN}` to vary and `{PATH: VALUE}` to fix.
-
-        DOMAIN: `{float: [low, high], log: true, when: {PATH: VALUE}}`, `{int: [low, high]}` or `{choice: [VALUE, …]}`.
-        onto: the space that these entries are added to, which may hold the parents of their conditions.
-        """
-        domains = {path: _parse_at(path, entry) for path, entry in mapping.items() if isinstance(entry, Mapping)}
-        fixed = {path: value for path, value in mapping.items() if path not in domains}
-        return (onto or cls("", {}, {})).extended("custom", fixed, domains)
-
-    def to_mapping(self) -> dict[str, Any]:
-        """The YAML form; inverse of `parse` but for the name."""
-        return {**self.fixed, **{path: domain.to_mapping() for path, domain in self.dimensions.items()}}
-
-    def walk(self, choose: Callable[[str, Domain, Assignment], Any]) -> Assignment:
-        """An assignment, parents first: `choose(path, domain, chosen so far)` of each dimension that is drawn."""
-        chosen: Assignment = {}
-        for path, domain in self.dimensions.items():
-            if domain.holds({**self.fixed, **chosen}):
-                chosen[path] = choose(path, domain, chosen)
-        return chosen
-
-    def active(self, assignment: Mapping[str, Any]) -> list[str]:
-        """The dimensions that are drawn where the choices are those of the assignment, parents first."""
-        return list(self.walk(lambda path, domain, chosen: assignment.get(path)))
-
-    def branches(self) -> list[Assignment]:
-        """Every combination of the choices that decide a kind or a condition."""
-        parents = {parent for domain in self.dimensions.values() for parent in domain.when}
-        found: list[Assignment] = [{}]
-        for path, domain in self.dimensions.items():
-            if isinstance(domain, Choice) and (path in parents or path.endswith(".kind")):
-                found = [{**branch, **step} for branch in found for step in self._steps(path, domain, branch)]
-        return found
-
-    def scaled(self, kappa_max: float) -> Space:
-        """Bounds that are multiples of κ_max in absolute terms."""
-        return replace(
-            self,
-            dimensions={
-                path: domain.scaled(kappa_max) if isinstance(domain, Float) else domain
-                for path, domain in self.dimensions.items()
-            },
-        )
-
-    def default(self, base: Mapping[str, Any]) -> Assignment:
-        """The default configuration as an assignment: of each dimension the value that the user's part, or else the
-        configuration by default, has where it lies inside, and the middle where not."""
-        explicit = flatten(base)
-
-        def choose(path: str, domain: Domain, chosen: Assignment) -> Any:
-            value = _read((defaults_of({**explicit, **self.fixed, **chosen}) | explicit).get(path))
-            return value if domain.contains(value) else domain.middle()
-
-        return self.walk(choose)
-
-    def describe(self) -> list[Row]:
-        """What is fixed, what varies and under which condition, for printing."""
-        fixed = [Row(path, f"fixed at {_words([value])}", "") for path, value in self.fixed.items()]
-        return fixed + [Row(path, str(domain), domain.condition()) for path, domain in self.dimensions.items()]
-
-    def decides(self, path: str) -> bool:
-        """Whether the space chooses the kind of the path's section."""
-        section = path.partition(".")[0]
-        deciding = {f"{section}.kind"} | ({"objective.kind"} if section == "beta" else set())
-        return bool(deciding & {*self.fixed, *self.dimensions})
-
-    def _when(self, path: str) -> Mapping[str, Any]:
-        return self.dimensions[path].when if path in self.dimensions else {}
-
-    def _steps(self, path: str, domain: Choice, branch: Assignment) -> list[Assignment]:
-        return [{path: option} for option in domain.options] if domain.holds({**self.fixed, **branch}) else [{}]
-
-    def _check_condition(self, path: str, parent: str, allowed: Sequence[Any]) -> None:
-        start = f"space {self.name}: {path}: when names {parent}"
-        if parent not in self.fixed and parent not in self.dimensions:
-            raise ConfigError(f"{start}, which the space neither fixes nor varies; add it to the space")
-        possible = _possible(parent, self.fixed, self.dimensions)
-        if not possible:
-            raise ConfigError(f"{start}, which is a range; a condition needs a choice or a fixed value")
-        for value in allowed:
-            if value not in possible:
-                raise ConfigError(f"{start} = {_words([value])}, which is never so; {parent} is {_words(possible)}")
-
-    def _parents_first(self) -> list[str]:
-        parents = {path: [p for p in d.when if p in self.dimensions] for path, d in self.dimensions.items()}
-        try:
-            return list(TopologicalSorter(parents).static_order())
-        except CycleError as error:
-            raise ConfigError(f"space {self.name}: conditions form a circle: {' → '.join(error.args[1])}") from None
-
-
-@contextmanager
-def _naming(path: str) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"space: {path}: {error}") from None
-
-
-def _constant(path: str, value: Any) -> Choice:
-    with _naming(path):
-        return Choice((value,))
-
-
-def _parse_at(path: str, entry: Mapping[str, Any]) -> Domain:
-    _check_known(path, "space: ")
-    with _naming(path):
-        return _parse_domain(entry)
-
-
-def _possible(path: str, fixed: Mapping[str, Any], dimensions: Mapping[str, Domain]) -> tuple[Any, ...]:
-    """The values a parent can have; none where it is absent or a range."""
-    if path in fixed:
-        return (fixed[path],)
-    domain = dimensions.get(path)
-    return domain.options if isinstance(domain, Choice) else ()
-
-
-def _reachable(
-    inherited: Mapping[str, Domain], fixed: Mapping[str, Any], added: Mapping[str, Domain]
-) -> dict[str, Domain]:
-    """The inherited dimensions whose conditions can still hold, conditions narrowed to what is still possible."""
-    kept: dict[str, Domain] = {}
-    for path, domain in inherited.items():
-        when = {
-            parent: tuple(value for value in allowed if value in _possible(parent, fixed, {**kept, **added}))
-            for parent, allowed in domain.when.items()
-        }
-        if all(when.values()):
-            kept[path] = replace(domain, when=when)
-    return kept
-
-
-def one_of(name: str, selector: str, *branches: Space) -> Space:
-    """A choice between spaces that fix the selector's path at different values; each dimension is drawn in its own.
-
-    Raises ValueError where the branches disagree on anything but the selector.
-    """
-    options = {branch.fixed[selector]: branch for branch in branches}
-    others = [{path: value for path, value in branch.fixed.items() if path != selector} for branch in branches]
-    if any(other != others[0] for other in others):
-        raise ValueError(f"the branches of {selector} fix other paths differently")
-    dimensions: dict[str, Domain] = {selector: Choice(tuple(options))}
-    for path in dict.fromkeys(path for branch in branches for path in branch.dimensions):
-        homes = {value: branch.dimensions[path] for value, branch in options.items() if path in branch.dimensions}
-        domain, *rest = homes.values()
-        if any(other != domain for other in rest):
-            raise ValueError(f"{path} differs between the branches of {selector}")
-        condition = {selector: tuple(homes)} if len(homes) < len(options) else {}
-        dimensions[path] = replace(domain, when={**condition, **domain.when})
-    return Space(name, others[0], dimensions)
-
-
-# --- configurations ---------------------------------------------------------------------------------------------------
-
-
-def assemble(base: Mapping[str, Any], space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
-    """The user's fixed part, overlaid by the space's, overlaid by an assignment; nested, ready for `parse_config`.
-
-    Where the space chooses a kind, what the chosen kind does not have leaves the fixed parts. Raises ConfigError for
-    paths that no kind has.
-    """
-    fixed = {**flatten(base), **space.fixed}
-    for path in fixed:
-        _check_known(path)
-    existing = defaults_of({**fixed, **assignment})
-    kept = {path: value for path, value in fixed.items() if path in existing or not space.decides(path)}
-    return unflatten({**kept, **assignment})
-
-
-def defaults_of(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """By path, the defaults of a configuration of these kinds and this data set (GECO has no `beta`)."""
-    kinds = {path: value for path, value in flat.items() if path.endswith(".kind") or path == "data.name"}
-    beta = kinds.pop("beta.kind", None)
-    config = parse_config(unflatten(kinds))
-    if beta is not None and config.beta is not None:
-        config = parse_config(unflatten({**kinds, "beta.kind": beta}))
-    return flatten(config.model_dump())
-
-
-def _check_known(path: str, start: str = "") -> None:
-    if path not in known_paths():
-        raise ConfigError(f"{start}unknown key `{path}`{suggest(str(path), known_paths())}")

@@ -1,7 +1,8 @@
 """GECO's reconstruction constraint, alone and as one choice beside hand-annealing."""
 
 from search_spaces.annealing import FREE_BITS, HAND_ANNEALED
-from search_spaces.domains import Float, Space, one_of
+from search_spaces.domains import Float
+from search_spaces.space import Space, one_of
 
 __all__ = ["GECO", "GECO_VS_ANNEALING"]
 

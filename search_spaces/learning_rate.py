@@ -1,6 +1,7 @@
 """The learning rate: constant, cyclical (Smith 2015) and one-cycle (Smith & Topin 2018)."""
 
-from search_spaces.domains import Choice, Float, Space
+from search_spaces.domains import Choice, Float
+from search_spaces.space import Space
 
 __all__ = ["CLR", "LR", "ONE_CYCLE"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, product
 from typing import Any
 
-from search_spaces.domains import Space, assemble, defaults_of
+from search_spaces.space import Space, assemble, defaults_of
 from trainables.config import parse_duration, steps_of
 from trainables.errors import ConfigError, UserError
 from trainables.paths import flatten, variants

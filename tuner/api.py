@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from search_spaces.catalogue import parse_space
-from search_spaces.domains import Space
+from search_spaces.space import Space
 from trainables.checkpoint import FILE_NAME
 from trainables.config import TrialConfig
 from trainables.errors import UserError

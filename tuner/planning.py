@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from search_spaces.catalogue import parse_space
-from search_spaces.domains import Space, assemble
 from search_spaces.reach import check, longest_warmup
+from search_spaces.space import Space, assemble
 from trainables.config import DataConfig, TrialConfig, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
@@ -111,7 +111,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
         rungs=rungs,
         concurrency=_concurrency(spec, gpus),
         gpus_per_trial=gpus,
-        notes=(*_data_notes(default, facts), *notes(default, facts), *grace_notes),
+        notes=(*_data_notes(default, facts), *notes(default, facts), *grace_notes, *_fixed_notes(spec)),
     )
 
 
@@ -131,6 +131,13 @@ def _split_fixed(space: Space, base: dict[str, Any]) -> tuple[Space, dict[str, A
         return space, base
     fixed = space.extended("", own, {})
     return fixed, {path: value for path, value in base.items() if path not in own}
+
+
+def _fixed_notes(spec: SweepSpec) -> list[str]:
+    """What the space would search and the user's own part holds fixed."""
+    searched = parse_space(spec.space).dimensions
+    fixed = [path for path in flatten(spec.config) if path in searched]
+    return [f"{path} is fixed by the configuration and not searched" for path in fixed]
 
 
 def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec) -> TrialConfig:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.compile import distributions, suggest_trial
-from search_spaces.domains import Space
+from search_spaces.space import Space
 from tuner.journal import Event, Journal, Sweep, Trial
 
 __all__ = ["JournalSearcher", "ask", "study_of"]

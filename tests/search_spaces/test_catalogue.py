@@ -5,8 +5,9 @@ import pytest
 
 from search_spaces.catalogue import parse_space, space_named, space_names
 from search_spaces.compile import suggest_trial
-from search_spaces.domains import Choice, Float, assemble
+from search_spaces.domains import Choice, Float
 from search_spaces.reach import check
+from search_spaces.space import assemble
 from trainables.config import TrialConfig
 from trainables.data import DataFacts
 from trainables.errors import ConfigError

@@ -7,7 +7,8 @@ import pytest
 
 from search_spaces.catalogue import space_named, space_names
 from search_spaces.compile import distributions, suggest_trial, to_tune
-from search_spaces.domains import Choice, Float, Int, Space
+from search_spaces.domains import Choice, Float, Int
+from search_spaces.space import Space
 
 ALL_KINDS = Space(
     "all",

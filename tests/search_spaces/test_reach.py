@@ -1,8 +1,8 @@
 import pytest
 
 from search_spaces.catalogue import parse_space, space_names
-from search_spaces.domains import Space
 from search_spaces.reach import check, longest_warmup
+from search_spaces.space import Space
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.paths import parse_config

@@ -19,7 +19,7 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.utils import flatten_dict
 
 from search_spaces.catalogue import parse_space
-from search_spaces.domains import assemble
+from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.paths import parse_config, plain
 from tuner.asha import Asha

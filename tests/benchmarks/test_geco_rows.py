@@ -1,0 +1,57 @@
+"""GECO's recipe against its published rows: final mse/κ², KL and λ within 5 % (seeds spread by ±.2 nats of KL)."""
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.data import data_facts, load
+from trainables.paths import parse_config
+from trainables.resolve import resolve
+from trainables.trainer import Trainer
+
+pytestmark = pytest.mark.bench
+
+KAPPAS = (0.125, 0.15, 0.175, 0.2)
+PUBLISHED = {  # mse/κ², KL, λ at the end
+    "digits": ((0.996, 11.1, 14.8), (1.006, 7.0, 7.0), (1.005, 4.3, 3.8), (0.997, 2.5, 2.2)),
+    "mnist": ((0.994, 19.8, 2.2), (0.995, 12.4, 1.02), (0.997, 7.4, 0.58), (0.997, 4.1, 0.35)),
+}
+SEEDS = 3
+
+
+def final(name, root, kappa, seed):
+    """The constraint, KL and λ that a run of 40 epochs ends with."""
+    config = parse_config({"data": {"name": name}, "objective": {"kind": "geco", "kappa": kappa}, "seed": seed})
+    config = resolve(config, data_facts(config.data, root), threads=2)
+    trainer = Trainer(config, load(config.data, root, torch.device("cpu")))
+    for _ in range(config.epochs):
+        report = trainer.train_epoch()
+    metrics = report.metrics
+    assert report.outcome in ("ok", "unsettled")
+    return 1 + metrics["geco/constraint"] / kappa**2, metrics["train/kl"], metrics["geco/lambda"]
+
+
+@pytest.fixture(scope="module")
+def first_mnist_images(data_dir, tmp_path_factory):
+    """The first 10,000 training images, as the rows were measured on."""
+    from trainables.sources import read
+
+    images = read("mnist", data_dir).train[:12_000].astype(np.float32) / 255
+    path = tmp_path_factory.mktemp("mnist") / "first.npz"
+    np.savez(path, x_train=images[:10_000], x_val=images[10_000:11_000], x_test=images[11_000:])
+    return str(path)
+
+
+@pytest.mark.parametrize("rows", PUBLISHED)
+def test_geco_reproduces_its_published_rows(rows, request, vae_data_root, capsys):
+    name = "digits" if rows == "digits" else request.getfixturevalue("first_mnist_images")
+    found = np.array([[final(name, vae_data_root, kappa, seed) for seed in range(SEEDS)] for kappa in KAPPAS])
+    mean, spread, published = found.mean(1), np.ptp(found, axis=1) / 2, np.array(PUBLISHED[rows])
+    with capsys.disabled():
+        print(f"\n{rows}: κ, then found ± half the range of {SEEDS} seeds (published) of mse/κ², KL, λ")
+        for kappa, values, ranges, expected in zip(KAPPAS, mean, spread, published, strict=True):
+            cells = [f"{v:.3g} ± {r:.2g} ({e:.3g})" for v, r, e in zip(values, ranges, expected, strict=True)]
+            print(f"  {kappa:<6}", "   ".join(cells))
+    assert np.abs(mean[:, 0] - 1).max() < 0.02
+    np.testing.assert_allclose(mean[:, 2], published[:, 2], rtol=0.05)
+    assert (np.abs(mean[:, 1] - published[:, 1]) <= np.maximum(0.05 * published[:, 1], 0.4)).all()

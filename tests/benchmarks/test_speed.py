@@ -1,0 +1,106 @@
+"""Speed as ratios within one run: an epoch against a bare loop, a sweep against the stock stack."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from trainables.data import data_facts, load
+from trainables.paths import parse_config
+from trainables.resolve import resolve
+from trainables.trainer import Trainer
+
+pytestmark = pytest.mark.bench
+
+STOCK = Path(__file__).with_name("stock_sweep.py")
+
+
+class BareVae(nn.Module):
+    def __init__(self, n_elements, hidden, latent_dim):
+        super().__init__()
+        self.encoder, self.head = nn.Linear(n_elements, hidden), nn.Linear(hidden, 2 * latent_dim)
+        self.decoder, self.output = nn.Linear(latent_dim, hidden), nn.Linear(hidden, n_elements)
+
+    def forward(self, x):
+        mean, log_variance = self.head(torch.relu(self.encoder(x))).chunk(2, -1)
+        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        return self.output(torch.relu(self.decoder(z))).sigmoid(), mean, log_variance
+
+
+def bare_epochs(x, config):
+    """Epochs of what one writes by hand: a module, a permutation, torch's fused Adam, nothing recorded."""
+    model = BareVae(x.shape[1], config.model.hidden[0], config.model.latent_dim)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    weight = 1 / (2 * config.model.sigma**2)
+    while True:
+        order = torch.randperm(len(x))
+        for i in range(len(x) // config.batch_size):
+            batch = x[order[i * config.batch_size : (i + 1) * config.batch_size]]
+            output, mean, log_variance = model(batch)
+            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+            loss = ((output - batch).square().sum() * weight + kl) / config.batch_size
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        yield
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("name", "goal"), [("mnist", 0.9), ("digits", None)])
+def test_an_epoch_against_a_bare_loop(name, goal, threads, request, capsys):
+    root = request.getfixturevalue("data_dir" if name == "mnist" else "vae_data_root")
+    n_train = 10_000 if name == "mnist" else None
+    config = parse_config({"data": {"name": name, "n_train": n_train}, "epochs": 1000})
+    config = resolve(config, data_facts(config.data, root), threads=threads)
+    dataset = load(config.data, root, torch.device("cpu"))
+    trainer = Trainer(config, dataset)
+    bare = bare_epochs(dataset.floats(dataset.train), config)
+    ratios = []
+    for i in range(12):
+        started = time.perf_counter()
+        next(bare)
+        bare_s = time.perf_counter() - started
+        ours_s = trainer.steps_per_epoch * config.batch_size / trainer.train_epoch().metrics["time/samples_per_s"]
+        if i > 1:
+            ratios.append(bare_s / ours_s)
+    with capsys.disabled():
+        low, high = min(ratios), max(ratios)
+        print(
+            f"\n{name}, {threads} threads: {statistics.median(ratios):.3f} of the bare loop's throughput [{low:.2f}, {high:.2f}]"
+        )
+    assert goal is None or statistics.median(ratios) >= goal
+
+
+def wall(command, folder, environment):
+    folder.mkdir()
+    started = time.perf_counter()
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=1800)
+    return time.perf_counter() - started
+
+
+def test_a_sweep_against_the_stock_stack(tmp_path, vae_data_root, capsys):
+    """64 digits trials × 20 epochs, two at a time, logged to SQLite, timed from outside."""
+    environment = {**os.environ, "VAE_TUNER_DATA": str(vae_data_root), "RAY_USAGE_STATS_ENABLED": "0"}
+    ours = [Path(sys.executable).parent / "vae-tuner", "sweep", "--space", "linear", "--epochs", "20"]
+    times = {}
+    for trials in (16, 64):
+        times["ours", trials] = wall(
+            [*ours, "--trials", str(trials), "--concurrency", "2"], tmp_path / f"o{trials}", environment
+        )
+        folder = tmp_path / f"s{trials}"
+        times["stock", trials] = wall([sys.executable, STOCK, str(trials), "20", folder], folder, environment)
+    marginal = {who: (times[who, 64] - times[who, 16]) / 48 for who in ("ours", "stock")}
+    with capsys.disabled():
+        print("\n64 trials:", {who: round(times[who, 64], 1) for who in marginal}, "s")
+        print("a further trial:", {who: round(seconds, 3) for who, seconds in marginal.items()}, "s")
+        print(
+            f"ratios: {times['stock', 64] / times['ours', 64]:.1f}× wall, {marginal['stock'] / marginal['ours']:.1f}× a trial"
+        )
+    assert times["stock", 64] / times["ours", 64] >= 6
+    assert marginal["stock"] / marginal["ours"] >= 10
