@@ -30,7 +30,10 @@ TRAIN_EVAL_EXAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Report:
-    """What an epoch ended with. outcome: at the last epoch, how the constraint stood (`ok` where there is none)."""
+    """What an epoch ended with.
+
+    outcome: at the last epoch of a trial that has not diverged, how the constraint stood (`ok` where there is none).
+    """
 
     epoch: int
     metrics: dict[str, float]
@@ -100,7 +103,7 @@ class Trainer:
         values["time/samples_per_s"] = self.steps_per_epoch * self.config.batch_size / (trained - started)
         diverged = not (finite and all(math.isfinite(value) for value in train))
         finite_values = {name: value for name, value in values.items() if math.isfinite(value)}
-        return Report(self.epoch, finite_values, diverged, self._outcome())
+        return Report(self.epoch, finite_values, diverged, None if diverged else self._outcome())
 
     def _run_steps(self) -> list[Record]:
         first = self.epoch * self.steps_per_epoch

@@ -76,6 +76,11 @@ def test_a_trial_is_a_function_of_its_configuration_and_seed(tree, start):
     assert numbers(first) != numbers(other)
 
 
+def test_the_split_does_not_depend_on_the_seed(start):
+    first, other = (start({"seed": seed}).dataset for seed in (0, 1))
+    assert all(getattr(first, part).equal(getattr(other, part)) for part in ("train", "val", "test"))
+
+
 def test_an_exported_configuration_trains_again_to_the_same_numbers(start):
     trainer = start({"objective": {"kind": "geco"}})
     again = start(yaml.safe_load(config_yaml(trainer.config)))
@@ -131,6 +136,7 @@ def test_the_size_of_an_evaluation_chunk_does_not_show(chunk, start, monkeypatch
 def test_an_absurd_learning_rate_is_a_diverged_trial_with_finite_metrics(tree, start):
     report = train(start(tree | {"lr": {"base": 1e30}}), EPOCHS)[-1]
     assert report.diverged
+    assert report.outcome is None
     assert all(math.isfinite(value) for value in report.metrics.values())
 
 
