@@ -1,13 +1,17 @@
-"""Asynchronous successive halving (Li et al. 2018, arXiv 1810.05934): the rung rule, pure."""
+"""Asynchronous successive halving (Li et al. 2018, arXiv 1810.05934): the rungs and the rule at a rung, pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Asha", "Verdict"]
+__all__ = ["Asha", "Verdict", "grace_for", "rungs_for"]
+
+LEAST_GRACE_EPOCHS = 4
+LEAST_GRACE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,22 @@ class Asha:
     @property
     def _sign(self) -> int:
         return 1 if self.direction == "max" else -1
+
+
+def grace_for(epochs: int, warmup_epochs: int) -> tuple[int, bool]:
+    """The first rung: when every warm-up has ended, at least 4 epochs and 10 % of the budget, at most half of it.
+
+    Returns it and whether the cap cut a warm-up short.
+    """
+    wanted = max(LEAST_GRACE_EPOCHS, math.ceil(LEAST_GRACE_SHARE * epochs), warmup_epochs)
+    cap = max(1, epochs // 2)
+    return min(wanted, cap), warmup_epochs > cap
+
+
+def rungs_for(epochs: int, grace: int, reduction_factor: int) -> tuple[int, ...]:
+    """grace·reduction_factor^k below `epochs`: at the end nothing is left to prune."""
+    rungs = []
+    while grace < epochs:
+        rungs.append(grace)
+        grace *= reduction_factor
+    return tuple(rungs)

@@ -32,10 +32,6 @@ METRICS: dict[str, MetricInfo] = {
         "rewards a tight bound on log p(x) at β=1 under the configured likelihood; under a Gaussian one its winner "
         "depends on the fixed σ",
     ),
-    "val/nll": MetricInfo(
-        "min",
-        "rewards a high log p(x) by importance samples, fair to IWAE; its bias depends on the method and on K",
-    ),
     "val/recon_nll": MetricInfo(
         "min", "rewards reconstruction alone; a model that ignores the prior wins, and its samples are poor"
     ),

@@ -24,9 +24,8 @@ from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import notes, resolve, steps_per_epoch
 from trainables.sources import data_dir, is_path
-from tuner.asha import Asha
+from tuner.asha import Asha, grace_for, rungs_for
 from tuner.metrics_info import METRICS, Direction, direction_of
-from tuner.schedulers import grace_for, rungs_for
 from tuner.spec import SweepSpec
 
 __all__ = ["Plan", "make_plan"]

@@ -1,4 +1,4 @@
-"""When trials are compared, and the Tune scheduler that decides on every report and writes it down."""
+"""The Tune scheduler that decides on every report and writes it down."""
 
 from __future__ import annotations
 
@@ -12,30 +12,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tuner.asha import Asha, Verdict
 from tuner.journal import Event, Journal, Trial
 
-__all__ = ["JournalScheduler", "grace_for", "rungs_for"]
+__all__ = ["JournalScheduler"]
 
 RESULT_KEY = "vae_tuner"
-LEAST_GRACE_EPOCHS = 4
-LEAST_GRACE_SHARE = 0.1
-
-
-def grace_for(epochs: int, warmup_epochs: int) -> tuple[int, bool]:
-    """The first rung: when every warm-up has ended, at least 4 epochs and 10 % of the budget, at most half of it.
-
-    Returns it and whether the cap cut a warm-up short.
-    """
-    wanted = max(LEAST_GRACE_EPOCHS, math.ceil(LEAST_GRACE_SHARE * epochs), warmup_epochs)
-    cap = max(1, epochs // 2)
-    return min(wanted, cap), warmup_epochs > cap
-
-
-def rungs_for(epochs: int, grace: int, reduction_factor: int) -> tuple[int, ...]:
-    """grace·reduction_factor^k below `epochs`: at the end nothing is left to prune."""
-    rungs = []
-    while grace < epochs:
-        rungs.append(grace)
-        grace *= reduction_factor
-    return tuple(rungs)
 
 
 class JournalScheduler(FIFOScheduler):  # type: ignore[misc]

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from tuner.asha import Asha
-from tuner.schedulers import rungs_for
+from tuner.asha import Asha, rungs_for
 
 
 def stock(direction="max", **options):

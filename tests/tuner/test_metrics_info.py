@@ -14,7 +14,6 @@ from tuner.metrics_info import METRICS, direction_of, is_usable, rank_key
         ("val/elbo_cal", "max"),
         ("val/active_units", "max"),
         ("val/mutual_info", "max"),
-        ("val/nll", "min"),
         ("val/mse", "min"),
         ("val/kl", "min"),
         ("train/loss", "min"),

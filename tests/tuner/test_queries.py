@@ -50,11 +50,11 @@ def test_pruned_trials_are_ranked_when_asked_for_and_failed_ones_never(swept):
 
 
 def test_a_minimised_metric_is_ranked_upwards(uri, written_journal):
-    journal = written_journal(metric="val/nll", direction="min")
+    journal = written_journal(metric="val/mse", direction="min")
     for n, value in enumerate([90.0, 80.0, 100.0]):
         journal.trial(f"{n:04d}", [value], "completed")
     project(uri, journal)
-    assert [row.metrics["val/nll"] for row in best(uri, top=3)] == [80.0, 90.0, 100.0]
+    assert [row.metrics["val/mse"] for row in best(uri, top=3)] == [80.0, 90.0, 100.0]
 
 
 def test_a_row_is_what_the_journal_says_to_the_last_bit(swept):
@@ -87,7 +87,7 @@ def test_no_completed_trial_is_an_empty_answer(uri, written_journal):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e30])
-@pytest.mark.parametrize(("metric", "direction"), [("val/elbo_cal", "max"), ("val/nll", "min")])
+@pytest.mark.parametrize(("metric", "direction"), [("val/elbo_cal", "max"), ("val/mse", "min")])
 def test_reading_in_pages_gives_the_order_of_a_plain_sort(metric, direction, scale, uri, written_journal, monkeypatch):
     draw = random.Random(0)
     journal = written_journal(metric=metric, direction=direction)
@@ -169,7 +169,7 @@ def test_a_missing_database_is_not_made(tmp_path):
         ({"method": "gecko"}, "method 'gecko'.*did you mean `geco`"),
         ({"dataset": "mnist"}, "dataset 'mnist'.*known: digits"),
         ({"metric": "val/nonsense"}, "metric 'val/nonsense' cannot be ranked by"),
-        ({"metric": "val/nll"}, "metric 'val/nll' was not recorded.*recorded: epoch, val/elbo_cal"),
+        ({"metric": "val/mse"}, "metric 'val/mse' was not recorded.*recorded: epoch, val/elbo_cal"),
         ({"metric": "test/elbo"}, "nobody selects on test"),
     ],
 )
@@ -185,15 +185,15 @@ def test_an_experiment_without_a_sweep_is_named(uri):
 
 
 def test_sweeps_by_different_metrics_need_one_named(uri, written_journal):
-    by_elbo, by_nll = written_journal("a", "val/elbo"), written_journal("b", "val/nll", "min")
+    by_elbo, by_nll = written_journal("a", "val/elbo"), written_journal("b", "val/mse", "min")
     for journal in (by_elbo, by_nll):
         journal.ask("0000")
-        journal.report("0000", 1, {"val/elbo": -3.0, "val/nll": 2.0}, "completed")
+        journal.report("0000", 1, {"val/elbo": -3.0, "val/mse": 2.0}, "completed")
     project(uri, by_elbo, by_nll)
-    with pytest.raises(UserError, match=r"val/elbo, val/nll.*--metric"):
+    with pytest.raises(UserError, match=r"val/elbo, val/mse.*--metric"):
         best(uri)
-    assert {row.sweep for row in best(uri, metric="val/nll", top=2)} == {"a", "b"}
-    assert best(uri, sweep=["b"])[0].metric == "val/nll"
+    assert {row.sweep for row in best(uri, metric="val/mse", top=2)} == {"a", "b"}
+    assert best(uri, sweep=["b"])[0].metric == "val/mse"
 
 
 def test_an_elbo_on_two_data_sets_is_not_ranked_together(uri, written_journal):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.utils import flatten_dict
 
-from tuner.asha import Asha
+from tuner.asha import Asha, grace_for, rungs_for
 from tuner.journal import Journal, read_journal
-from tuner.schedulers import RESULT_KEY, JournalScheduler, grace_for, rungs_for
+from tuner.schedulers import RESULT_KEY, JournalScheduler
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 METRIC = "val/elbo"
