@@ -12,6 +12,8 @@ from torch import Tensor
 __all__ = ["is_image", "write_grid"]
 
 MIN_SIDE = 28
+GAP = 1
+GAP_LEVEL = 96
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -20,13 +22,14 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 
 def write_grid(path: Path, rows: Tensor, shape: tuple[int, ...]) -> None:
-    """Rows of flat examples as one picture, values clipped to [0, 1], small ones enlarged. rows [R, C, D]."""
+    """Rows of flat examples as one picture with gaps, values clipped to [0, 1], small ones enlarged. rows [R, C, D]."""
     levels = (rows.clamp(0, 1) * 255).round().byte().cpu().numpy()
-    n_rows, n_columns = levels.shape[:2]
     channels = shape[0] if len(shape) == 3 else 1
     height, width = shape[-2:]
-    grid: NDArray[np.uint8] = levels.reshape(n_rows, n_columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    grid = grid.reshape(n_rows * height, n_columns * width, channels)
+    images: NDArray[np.uint8] = levels.reshape(*levels.shape[:2], channels, height, width)
+    images = np.pad(images, ((0, 0), (0, 0), (0, 0), (0, GAP), (0, GAP)), constant_values=GAP_LEVEL)
+    n_rows, n_columns = images.shape[:2]
+    grid = images.transpose(0, 3, 1, 4, 2).reshape(n_rows * (height + GAP), n_columns * (width + GAP), channels)
     picture = Image.fromarray(grid if channels == 3 else grid[..., 0])
     enlarged = -(-MIN_SIDE // min(height, width))
     picture.resize((picture.width * enlarged, picture.height * enlarged), Image.Resampling.NEAREST).save(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +55,14 @@ def _err() -> Console:
 def _json(document: Any) -> None:
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+def command() -> str:
+    """`vae-tuner` as it can be typed here: by its path where it is not on PATH."""
+    if shutil.which("vae-tuner"):
+        return "vae-tuner"
+    beside = Path(sys.executable).with_name("vae-tuner")
+    return os.path.relpath(beside) if beside.exists() else "vae-tuner"
 
 
 def complain(message: str) -> int:
@@ -254,7 +264,10 @@ def show_result(result: SweepResult, output: str) -> None:
     console.print(_best_table(result.ranked[:5], result.metric, f"best by {result.metric}"))
     console.print()
     console.print(_config_table(result.best.config, result.searched))
-    console.print(f"\nNext: vae-tuner best --sweep {result.name} --export best.yaml && vae-tuner train best.yaml")
+    verb = command()
+    console.print(
+        f"\nNext: {verb} best --sweep {result.name} --export best.yaml && {verb} train best.yaml", soft_wrap=True
+    )
 
 
 # --- best -------------------------------------------------------------------------------------------------------------

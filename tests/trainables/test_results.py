@@ -39,13 +39,13 @@ def test_a_finished_trial_leaves_its_files(written):
     }
     assert Vae.from_file(folder / checkpoints.FILE_NAME).config == trainer.config
     assert parse_config(yaml.safe_load((folder / "config.yaml").read_text())) == trainer.config
-    assert size(folder / "samples.png") == ((8 * 8 * 4, 8 * 8 * 4), "L")
-    assert size(folder / "reconstructions.png") == ((8 * 8 * 4, 2 * 4 * 8 * 4), "L")
+    assert size(folder / "samples.png") == ((8 * 9 * 4, 8 * 9 * 4), "L")
+    assert size(folder / "reconstructions.png") == ((8 * 9 * 4, 2 * 4 * 9 * 4), "L")
 
 
 @pytest.mark.parametrize(
     ("shape", "samples", "mode"),
-    [((28, 28), (224, 224), "L"), ((30, 40), (320, 240), "L"), ((3, 32, 32), (256, 256), "RGB")],
+    [((28, 28), (232, 232), "L"), ((30, 40), (328, 248), "L"), ((3, 32, 32), (264, 264), "RGB")],
 )
 def test_the_size_of_a_picture_is_that_of_its_images(shape, samples, mode, written):
     _, folder = written(shape)
@@ -54,7 +54,7 @@ def test_the_size_of_a_picture_is_that_of_its_images(shape, samples, mode, writt
 
 def test_few_validation_images_are_all_shown(written):
     _, folder = written((28, 28), n=5)
-    assert size(folder / "reconstructions.png") == ((5 * 28, 2 * 28), "L")
+    assert size(folder / "reconstructions.png") == ((5 * 29, 2 * 29), "L")
 
 
 def test_what_is_no_image_has_no_picture(written):
@@ -71,8 +71,10 @@ def test_a_grid_shows_each_image_at_its_place(tmp_path):
     write_grid(tmp_path / "grid.png", images, (28, 30))
     with Image.open(tmp_path / "grid.png") as picture:
         shown = np.asarray(picture)
-    assert shown.shape == (56, 90)
-    assert (shown.reshape(2, 28, 3, 30) == (51 * np.arange(6).reshape(2, 1, 3, 1))).all()
+    assert shown.shape == (58, 93)
+    cells = shown.reshape(2, 29, 3, 31)
+    assert (cells[:, :28, :, :30] == (51 * np.arange(6).reshape(2, 1, 3, 1))).all()
+    assert len(np.unique(np.concatenate([cells[:, 28].ravel(), cells[..., 30].ravel()]))) == 1
 
 
 def test_a_grid_keeps_colours_and_clips(tmp_path):
