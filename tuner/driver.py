@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -208,6 +209,10 @@ class _Signals:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
+        """Takes the signals over; in a thread, which may not, the process keeps its own way."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         previous = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

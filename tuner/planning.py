@@ -192,9 +192,16 @@ def _largest_batch(space: Space, default: TrialConfig) -> int:
 
 
 def _gpus_per_trial(spec: SweepSpec, default: TrialConfig) -> float:
-    if spec.resources.gpus_per_trial != "auto":
-        return float(spec.resources.gpus_per_trial)
-    return 0.0 if default.device == "cpu" else 1.0
+    """Refuses what this machine lacks: Tune would wait for it for ever."""
+    chosen = spec.resources.gpus_per_trial
+    gpus = float(default.device != "cpu") if chosen == "auto" else chosen
+    here = torch.cuda.device_count()
+    if spec.resources.ray_address is None and gpus > here:
+        field = f"device: {default.device}" if chosen == "auto" else f"resources.gpus_per_trial: {chosen:g}"
+        raise ConfigError(
+            f"{field} needs {gpus:g} GPU and this machine has {here}; use --device cpu --gpus-per-trial 0"
+        )
+    return gpus
 
 
 def _concurrency(spec: SweepSpec, gpus: float) -> int:

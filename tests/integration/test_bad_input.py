@@ -47,6 +47,7 @@ MISTAKES = {
     "sweep --grace 100": "scheduler.grace: 100 is beyond the 40 epochs of a trial; allowed: 1 to 40",
     "sweep --set nonsense": "--set nonsense: write PATH=VALUE, as in --set lr.base=3e-3",
     "sweep --device tpu": 'device: "tpu" is not allowed; allowed: auto, cpu, cuda or cuda:N',
+    "sweep --gpus-per-trial 64": "resources.gpus_per_trial: 64 needs 64 GPU and this machine has ",
     "sweep wrong-key.yaml": "unknown key `serch`; did you mean `search`?",
     "train none.yaml": "none.yaml does not exist; give the path of a YAML file, or start one with `vae-tuner init`",
     "train wrong-key.yaml": "unknown key `serch`; known: ",
