@@ -13,6 +13,8 @@ from trainables.paths import flatten, variants
 
 __all__ = ["check", "longest_warmup"]
 
+CONSTANT = ("epochs", "device", "threads", "metrics.every", "objective.constraint")
+
 Parse = Callable[[dict[str, Any]], object]
 
 
@@ -24,6 +26,7 @@ def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
     """
     if not space.dimensions:
         raise ConfigError("space: nothing varies; add a dimension or start from a named space with `use: [NAME]`")
+    _check_comparable(space)
     reached: set[str] = set()
     for branch in space.branches():
         existing = defaults_of({**flatten(base), **space.fixed, **branch})
@@ -36,6 +39,17 @@ def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
     for path in (*space.fixed, *space.dimensions):
         if path not in reached:
             raise ConfigError(f"space {space.name}: {path} is never used: nothing the space draws has it; leave it out")
+
+
+def _check_comparable(space: Space) -> None:
+    """Refuse what would make the trials of a sweep incomparable."""
+    for path in space.dimensions:
+        if path.startswith("data.") or path in CONSTANT:
+            raise ConfigError(f"space {space.name}: {path} must be the same for all trials; set it in config")
+    if {"model.sigma", "beta.end"} <= space.dimensions.keys():
+        raise ConfigError(
+            f"space {space.name}: model.sigma and beta.end weigh the same two terms and cannot both vary; fix one"
+        )
 
 
 def _check_exists(space: Space, path: str, existing: Mapping[str, Any]) -> None:

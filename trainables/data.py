@@ -27,7 +27,7 @@ MAX_VALIDATION = 5_000
 class DataFacts:
     """What the driver and `resolve` need to know of the data.
 
-    shape: of one example. low, high: range of the training values. bits: all values are 0 or 1.
+    shape: of one example. low, high: range of all values. bits: all of them are 0 or 1.
     kappa_max: by constraint, what the mean image reaches per element: the RMS error (`re`), the nats (`nll`, where
         values lie in [0, 1]). A larger κ constrains nothing.
     """
@@ -81,7 +81,11 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
     split = _split(config, root)
     pixel_mean = split.train.mean(0, dtype=np.float64).ravel() / split.scale
     squares = sum(np.square(part / split.scale).sum(0) for part in _chunks(split.train))
-    low, high = float(split.train.min()) / split.scale, float(split.train.max()) / split.scale
+    parts = (split.train, split.val, split.test)
+    low, high = (
+        float(min(part.min() for part in parts)) / split.scale,
+        float(max(part.max() for part in parts)) / split.scale,
+    )
     return DataFacts(
         shape=tuple(split.train.shape[1:]),
         n_train=len(split.train),
@@ -89,7 +93,7 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
         n_test=len(split.test),
         low=low,
         high=high,
-        bits=_are_bits(split.train),
+        bits=all(map(_are_bits, parts)),
         kappa_max=_kappa_max(
             pixel_mean,
             np.ravel(squares) / len(split.train),

@@ -68,7 +68,9 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def suggest(word: str, known: Sequence[str]) -> str:
     """`; did you mean …?` with the nearest known word, or all of them where none is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6) or [
+        path for path in known if difflib.get_close_matches(word, [path.rpartition(".")[2]], n=1, cutoff=0.7)
+    ]
     return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
 
 

@@ -18,7 +18,7 @@ from trainables.config import (
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 
-__all__ = ["notes", "output_of", "resolve", "steps_per_epoch"]
+__all__ = ["likelihood_of", "notes", "output_of", "resolve", "steps_per_epoch"]
 
 AUTO_SHARE = 0.6
 
@@ -38,7 +38,7 @@ def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threa
             f"batch_size: {config.batch_size} is more than the {facts.n_train} training examples; "
             f"allowed: 1 to {facts.n_train}"
         )
-    data = config.data.model_copy(update={"n_train": facts.n_train, "likelihood": _likelihood(config.data, facts)})
+    data = config.data.model_copy(update={"n_train": facts.n_train, "likelihood": likelihood_of(config.data, facts)})
     resolved = config.model_copy(
         update={
             "data": data,
@@ -54,7 +54,8 @@ def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threa
     return resolved
 
 
-def _likelihood(data: DataConfig, facts: DataFacts) -> str:
+def likelihood_of(data: DataConfig, facts: DataFacts) -> str:
+    """The likelihood a configuration means; raises ConfigError where it does not describe the data."""
     bits = facts.bits or data.binarize in ("dynamic", "fixed")
     likelihood = data.likelihood
     if likelihood == "auto":

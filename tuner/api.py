@@ -13,6 +13,7 @@ from trainables.checkpoint import FILE_NAME
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import parse_config
+from trainables.sources import is_path
 from trainables.vae import Vae
 from tuner import queries
 from tuner.driver import SweepResult, run_sweep
@@ -48,7 +49,7 @@ def sweep(spec: Spec, *, data_dir: Path | None = None) -> SweepResult:
 
 
 def best(
-    sweep: Sequence[str] = (),
+    sweep: str | Sequence[str] = (),
     *,
     experiment: str = "vae-tuner",
     method: str | None = None,
@@ -64,10 +65,10 @@ def best(
     """
     return queries.best(
         resolve_uri(tracking_uri, Path.cwd()),
-        sweep=sweep,
+        sweep=[sweep] if isinstance(sweep, str) else sweep,
         experiment=experiment,
         method=method,
-        dataset=dataset,
+        dataset=str(Path(dataset).expanduser().resolve()) if dataset and is_path(dataset) else dataset,
         metric=metric,
         top=top,
         include_pruned=include_pruned,

@@ -69,7 +69,7 @@ def sweep(
     model: Annotated[str | None, typer.Option(help="mlp or linear-vae.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to try. Default 20.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is not pruned. Default 40.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the search; all trials share their own seed. Default 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the search and of every trial. Default 0.")] = None,
     sampler: Annotated[Sampler | None, typer.Option(help="Default tpe.")] = None,
     scheduler: Annotated[Scheduler | None, typer.Option(help="Default asha.")] = None,
     grace: Annotated[
@@ -187,7 +187,7 @@ def best(
     if not rows:
         raise typer.Exit(display.complain("no trial has completed yet; --include-pruned ranks the pruned ones too"))
     if export:
-        export.write_text(display.exported(rows[0]), encoding="utf-8")
+        _write(export, display.exported(rows[0]))
     display.show_best(rows, output.value, export)
 
 
@@ -242,10 +242,7 @@ def init(
 
     if path.exists():
         raise UserError(f"{path} exists; name another file, or remove it first")
-    try:
-        path.write_text(STARTER, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; name a file in an existing folder") from None
+    _write(path, STARTER)
     typer.echo(f"Wrote {path}. Next: vae-tuner sweep {path} --plan")
 
 
@@ -262,6 +259,13 @@ def status(
     from tuner.sweep_status import sweep_statuses
 
     display.show_status(sweep_statuses(storage, name), name, output.value)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; name a file in an existing folder") from None
 
 
 def main() -> None:

@@ -227,18 +227,22 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
     try:
         with signals.caught(), _stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, signals)
-    except BaseException:
+    except BaseException as error:
         _close(journal, shown)
-        if signals.received is None:
+        # While Ray starts, its own handler turns SIGTERM into an exit.
+        received = signal.SIGTERM if isinstance(error, SystemExit) else signals.received
+        if received is None:
             raise
-        return 128 + signals.received
+        return 128 + received
     journal.append("finish", reason="completed")
     completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
     return 0 if completed else 1
 
 
 def _close(journal: Journal, shown: Progress) -> None:
-    """Write down that the sweep was cut short."""
+    """Write down that the sweep was cut short, once."""
+    if journal.sweep.finished:
+        return
     for trial in list(journal.sweep.trials.values()):
         if trial.stop_reason is None:
             shown.event(journal.append("end", trial=trial.id, reason="interrupted", error=None))
@@ -316,6 +320,10 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()
+    except BaseException:
+        # First of all: a signal to the whole process group has ended Ray too, and its client may abort this process.
+        _close(journal, shown)
+        raise
     finally:
         if started_here:
             ray.shutdown()

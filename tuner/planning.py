@@ -18,11 +18,11 @@ import torch
 from search_spaces.catalogue import parse_space
 from search_spaces.reach import check, longest_warmup
 from search_spaces.space import Space, assemble
-from trainables.config import DataConfig, TrialConfig, method_of
+from trainables.config import TrialConfig, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, unflatten
-from trainables.resolve import notes, resolve, steps_per_epoch
+from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import data_dir, is_path
 from tuner.asha import Asha, grace_for, rungs_for
 from tuner.metrics_info import METRICS, Direction, direction_of
@@ -91,12 +91,12 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
     data = parse_config({"data": unflatten(base).get("data", {})}).data
     facts = data_facts(data, root)
     space, base = _split_fixed(parse_space(spec.space), base)
-    space = space.scaled(_kappa_max(base, space, facts, spec))
+    space = space.scaled(_kappa_max(base, space, facts))
     check(space, unflatten(base), lambda tree: _resolved(tree, facts, spec))
     default = _resolved(assemble(unflatten(base), space, space.default(unflatten(base))), facts, spec)
     metric = _metric(spec.search.metric, default)
     if metric in AGGREGATES:
-        base = {"metrics.every": 1, **base}
+        base = {**base, "metrics.every": 1}
     rungs, grace_notes = _rungs(spec, space, base, default, facts)
     gpus = _gpus_per_trial(spec, default)
     return Plan(
@@ -115,12 +115,12 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
 
 
 def _base(spec: SweepSpec) -> dict[str, Any]:
-    """The fixed part by path; a user's file by its absolute path, which workers find too."""
+    """The fixed part by path: a file by its absolute path, which workers find too, and the sweep's seed."""
     base = flatten(spec.config)
     name = base.get("data.name")
     if isinstance(name, str) and is_path(name):
         base["data.name"] = str(Path(name).expanduser().resolve())
-    return base
+    return {"seed": spec.search.seed, **base}
 
 
 def _split_fixed(space: Space, base: dict[str, Any]) -> tuple[Space, dict[str, Any]]:
@@ -144,13 +144,12 @@ def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec) -> Tri
     return resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
 
 
-def _kappa_max(base: Mapping[str, Any], space: Space, facts: DataFacts, spec: SweepSpec) -> float:
+def _kappa_max(base: Mapping[str, Any], space: Space, facts: DataFacts) -> float:
     """What κ is measured against: the mean image's error, or its nats where the likelihood is Bernoulli."""
-    data = DataConfig.model_validate(unflatten(base).get("data", {}))
-    likelihood = _resolved({"data": data.model_dump()}, facts, spec).data.likelihood
-    constraint = {**base, **space.fixed}.get("objective.constraint", "auto")
-    natural = "nll" if likelihood == "bernoulli" else "re"
-    return facts.kappa_max[natural if constraint == "auto" else constraint]
+    data = parse_config({"data": unflatten(base).get("data", {})}).data
+    natural = "nll" if likelihood_of(data, facts) == "bernoulli" else "re"
+    chosen = {**base, **space.fixed}.get("objective.constraint", natural)
+    return facts.kappa_max.get(chosen, facts.kappa_max[natural])
 
 
 def _metric(chosen: str, default: TrialConfig) -> str:

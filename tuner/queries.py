@@ -232,8 +232,13 @@ class _Ranking:
             raise UserError(
                 f"metric {self.metric!r} was not recorded by these trials; recorded: {_listed(sorted(recorded))}"
             )
-        usable = [run for run in asked if is_usable(run.data.metrics.get(self.metric, math.nan))]
-        return sorted(usable, key=self._key)
+        return sorted(filter(self._is_result, asked), key=self._key)
+
+    def _is_result(self, run: Run) -> bool:
+        """Finite, and no estimate at its own bound."""
+        bounded = self.metric in ("val/mutual_info", "val/marginal_kl")
+        saturated = bounded and run.data.metrics.get("val/mi_saturated") == 1
+        return not saturated and is_usable(run.data.metrics.get(self.metric, math.nan))
 
     def _key(self, run: Run) -> tuple[float, str]:
         return rank_key(run.data.metrics[self.metric], direction_of(self.metric), run.data.tags[Tag.TRIAL])

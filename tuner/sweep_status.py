@@ -74,25 +74,23 @@ def _status(folder: Path) -> SweepStatus:
     sweep = fold(read_journal(folder / JOURNAL))
     trials = list(sweep.trials.values())
     ranked = ranked_trials(sweep) if trials else []
+    unended = "running" if _is_locked(folder) else "interrupted"
     metric = sweep.header.get("metric", "")
     return SweepStatus(
         name=folder.name,
-        state=sweep.finished or ("running" if _is_locked(folder) else "interrupted"),
+        state=sweep.finished or unended,
         planned=sweep.header["spec"]["search"]["trials"] if sweep.header else 0,
         n_trials=len(trials),
-        stop_reasons=dict(Counter(_state(trial) for trial in trials)),
+        stop_reasons=dict(Counter(trial.stop_reason or unended for trial in trials)),
         epochs=sum(trial.epochs for trial in trials),
         metric=metric,
         best_trial=ranked[0].id if ranked else None,
         best_value=ranked[0].last[metric] if ranked else None,
         trials=[
-            TrialStatus(trial.id, trial.method, _state(trial), trial.epochs, trial.last.get(metric)) for trial in trials
+            TrialStatus(trial.id, trial.method, trial.stop_reason or unended, trial.epochs, trial.last.get(metric))
+            for trial in trials
         ],
     )
-
-
-def _state(trial: Trial) -> str:
-    return trial.stop_reason or "running"
 
 
 def _is_locked(folder: Path) -> bool:

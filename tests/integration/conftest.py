@@ -57,6 +57,7 @@ def cli(monkeypatch, capfd, vae_data_root):
     def run(folder, *arguments):
         monkeypatch.chdir(folder)
         monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         monkeypatch.setattr(sys, "argv", ["vae-tuner", *map(str, arguments)])
         capfd.readouterr()
         try:

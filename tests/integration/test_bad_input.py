@@ -48,6 +48,12 @@ MISTAKES = {
     "sweep --set nonsense": "--set nonsense: write PATH=VALUE, as in --set lr.base=3e-3",
     "sweep --device tpu": 'device: "tpu" is not allowed; allowed: auto, cpu, cuda or cuda:N',
     "sweep --gpus-per-trial 64": "resources.gpus_per_trial: 64 needs 64 GPU and this machine has ",
+    "sweep --set objective.constraint=foo": 'objective.constraint: "foo" is not allowed; '
+    "allowed: 'auto', 're' or 'nll'",
+    "sweep --set kapa=1": "config: unknown key `kapa`; did you mean `objective.kappa`?",
+    "sweep searched-data.yaml": "space custom: data.n_train must be the same for all trials; set it in config",
+    "sweep two-weights.yaml": "space linear+custom: model.sigma and beta.end weigh the same two terms and cannot both "
+    "vary; fix one",
     "sweep wrong-key.yaml": "unknown key `serch`; did you mean `search`?",
     "train none.yaml": "none.yaml does not exist; give the path of a YAML file, or start one with `vae-tuner init`",
     "train wrong-key.yaml": "unknown key `serch`; known: ",
@@ -68,6 +74,8 @@ def folder(tmp_path_factory):
     (folder / "broken.yaml").write_text("a: [1")
     (folder / "list.yaml").write_text("- 1")
     (folder / "wrong-key.yaml").write_text("serch: {trials: 3}")
+    (folder / "searched-data.yaml").write_text("space: {data.n_train: {choice: [300, 600]}}")
+    (folder / "two-weights.yaml").write_text("space: {use: [linear], model.sigma: {float: [0.1, 0.3]}}")
     return folder
 
 

@@ -1,5 +1,7 @@
 """Sweeps through the Python functions, on a Ray that is shared by the tests."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.cluster
 def folder(tmp_path, monkeypatch, shared_ray, vae_data_root):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
 
 
@@ -80,3 +83,28 @@ def test_mnist_is_prepared_once_and_searched(folder, data_dir, binarize):
     assert result.best is not None
     assert result.metric == ("val/elbo" if binarize == "dynamic" else "val/elbo_cal")
     assert (data_dir / "prepared" / "mnist" / "train.npy").exists()
+
+
+def test_small_arrays_are_searched_with_a_small_batch(folder):
+    np.save(folder / "small.npy", np.random.default_rng(0).random((60, 6)))
+    plan = tuner.plan(spec("small", config={"data": {"name": "small.npy"}, "batch_size": 16, "epochs": 3}))
+    assert plan.default.batch_size == 16
+
+
+def test_the_sweeps_seed_is_every_trials(folder):
+    seeded = {"search": {"trials": 2, "seed": 7}}
+    assert tuner.plan(spec("seven", **seeded)).default.seed == 7
+    assert tuner.plan(spec("three", config={"seed": 3}, **seeded)).default.seed == 3
+
+
+def test_validation_values_count_for_the_likelihood(folder):
+    bits = np.random.default_rng(0).integers(0, 2, (200, 6))
+    np.savez(folder / "late.npz", x_train=bits, x_val=5 * bits[:20])
+    config = {"data": {"name": "late.npz"}, "batch_size": 16}
+    assert tuner.plan(spec("late", config=config)).default.data.likelihood == "gaussian"
+
+
+def test_a_sweep_runs_in_a_thread(folder):
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(tuner.sweep, spec("threaded", space="lr", search={"trials": 1})).result()
+    assert result.best is not None

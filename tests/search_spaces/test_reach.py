@@ -1,3 +1,5 @@
+from itertools import combinations, product
+
 import pytest
 
 from search_spaces.catalogue import parse_space, space_names
@@ -102,10 +104,11 @@ def test_a_space_that_can_draw_what_is_not_valid_is_refused(mapping, base, messa
 
 def test_values_that_only_clash_in_pairs_are_found():
     seen = []
-    space = Space.parse({path: {"int": [1, 2]} for path in ("epochs", "seed", "batch_size")})
+    space = Space.parse({path: {"int": [1, 2]} for path in ("lr.base_batch_size", "seed", "batch_size")})
     check(space, {}, seen.append)
-    for first, second in (("epochs", "seed"), ("epochs", "batch_size"), ("seed", "batch_size")):
-        assert {(tree[first], tree[second]) for tree in seen} == {(1, 1), (1, 2), (2, 1), (2, 2)}
+    drawn = [(tree["lr"]["base_batch_size"], tree["seed"], tree["batch_size"]) for tree in seen]
+    for first, second in combinations(range(3), 2):
+        assert {(values[first], values[second]) for values in drawn} == set(product((1, 2), repeat=2))
 
 
 @pytest.mark.parametrize(

@@ -218,3 +218,14 @@ def test_an_artifact_comes_back_and_a_missing_one_is_named(uri, written_journal,
         artifact(uri, run_id, "checkpoint.safetensors", tmp_path)
     with pytest.raises(UserError, match="run 'nonsense' is not in"):
         artifact(uri, "nonsense", "config.yaml", tmp_path)
+
+
+def test_a_saturated_mutual_information_is_no_result(uri, written_journal):
+    journal = written_journal(metric="val/elbo")
+    for trial, saturated in (("0000", 1.0), ("0001", 0.0)):
+        journal.ask(trial)
+        values = {"val/elbo": -1.0, "val/mutual_info": 5.0 + saturated, "val/mi_saturated": saturated}
+        journal.report(trial, 1, values, "completed")
+    project(uri, journal)
+    assert [row.trial for row in best(uri, metric="val/mutual_info", top=2)] == ["0001"]
+    assert len(best(uri, metric="val/elbo", top=2)) == 2

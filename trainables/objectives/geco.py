@@ -5,7 +5,10 @@ relative violation with a clipped step, and held until the decoder has had time 
 
     c = distortion/D − target;   m ← α·m + (1 − α)·c,  m₀ = c₀
     loss = KL + λ·D·(c + stop_gradient(m − c))           value: the moving average; gradient: this batch
-    ln λ += ν·clip(m/target, −1, ½)                      a violated constraint (m > 0) makes λ grow
+    ln λ += ν·clip(m/s, −1, ½)                           a violated constraint (m > 0) makes λ grow
+
+The scale s is the target under `re`. Bits have a noise floor of nats that no model gets below, most of κ under `nll`:
+there s is 0.3 of the target, or relative violations are too small to bring λ back from its overshoot.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ MOVING_AVERAGE = 0.9
 HOLD = 0.1
 LAMBDA_RANGE = 1e3
 SETTLED = 0.02
+NLL_SCALE = 0.3
 CEILING_SHARE = 0.05
 _AT_BOUND = 1e-4
 
@@ -58,6 +62,7 @@ class GecoObjective:
     def constants(self) -> dict[str, float]:
         return {
             "target": self.target,
+            "scale": self.target * (1.0 if self.constraint == "re" else NLL_SCALE),
             "rate": min(max(40 / self.total_steps, 0.01), 0.05),
             "log_lambda_0": math.log(self.initial_lambda),
         }
@@ -84,7 +89,7 @@ class GecoObjective:
     def _next(self, state: State, moving: Tensor, hyper: Hyper) -> State:
         met = torch.maximum(state["met"], (moving <= 0).to(moving.dtype))
         held = (met == 0) & (hyper["progress"] < HOLD)
-        push = hyper["rate"] * (moving / hyper["target"]).clamp(-1.0, 0.5)
+        push = hyper["rate"] * (moving / hyper["scale"]).clamp(-1.0, 0.5)
         reach = math.log(LAMBDA_RANGE)
         free = state["log_lambda"] + torch.where(held, torch.zeros_like(push), push)
         log_lambda = torch.minimum(torch.maximum(free, hyper["log_lambda_0"] - reach), hyper["log_lambda_0"] + reach)
