@@ -44,7 +44,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             trial_config = parse_config(json.loads(config["config"]))
             dataset = _dataset(trial_config.data, Path(config["data_dir"]), trial_config.device)
             self.trainer = Trainer(trial_config, dataset)
-        except Exception:
+        except Exception:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = traceback.format_exc()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -58,7 +58,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     def _epoch_or_error(self) -> dict[str, Any]:
         try:
             return self._epoch() if self.trainer else {"trial": self.key, "error": self.failure}
-        except Exception:
+        except Exception:  # as in setup; the trainer's memory is given back
             self.trainer = None
             return {"trial": self.key, "error": traceback.format_exc()}
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tuner.journal import Sweep, Trial
-from tuner.metrics_info import is_usable, rank_key
+from tuner.metrics_info import is_usable
 from tuner.mlflow_store import Metric, MlflowClient, Tag, ensure_experiment, find_runs, has_tags, log_batches, status_of
 from tuner.params import to_params
+from tuner.sweep_status import ranked_trials
 
 __all__ = ["Projection", "points_of", "upload"]
 
@@ -92,13 +93,7 @@ class Projection:
         return len(trial.reports) if trial else 0
 
     def _best(self) -> Trial | None:
-        metric, direction = self._header["metric"], self._header["direction"]
-        completed = [
-            trial
-            for trial in self._sweep.trials.values()
-            if trial.stop_reason == "completed" and is_usable(trial.last.get(metric, float("nan")))
-        ]
-        return min(completed, key=lambda trial: rank_key(trial.last[metric], direction, trial.id), default=None)
+        return next(iter(ranked_trials(self._sweep)), None)
 
     def _counts(self) -> Counter[str]:
         return Counter(trial.stop_reason for trial in self._sweep.trials.values() if trial.stop_reason)
