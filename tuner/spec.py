@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from trainables.config import Auto, Count, Positive, Seed
+from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
 from trainables.paths import flatten, known_paths, not_allowed, suggest, unflatten
 
@@ -30,21 +30,51 @@ def _name(value: Any) -> Any:
     return value
 
 
-class Search(_Section):
-    """sampler: `tpe` learns from finished trials, `random` does not. metric: `auto` follows the likelihood."""
+def _metrics(value: Any) -> Any:
+    """`val/mse,val/kl` as on the command line, or a list; one name stays a word."""
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",")]
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
-    sampler: Literal["tpe", "random"] = "tpe"
+
+def parse_time(value: Any) -> Any:
+    """Seconds, from a number or from `90s`, `30m`, `2h`, `1d`."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([smhd]?)\s*", value)
+        if match is None:
+            raise ValueError("a time such as 90s, 30m, 2h or 1d")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    return value
+
+
+class Search(_Section):
+    """sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
+    `grid` enumerates. metric: `auto` follows likelihood and objective; several are searched as a Pareto set.
+    warm_start: earlier sweeps in the same storage whose trials the sampler is told of.
+    """
+
+    sampler: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
     trials: Count = 20
     seed: Seed = 0
-    metric: str = "auto"
+    metric: Annotated[str | tuple[str, ...], BeforeValidator(_metrics)] = "auto"
+    warm_start: tuple[str, ...] = ()
 
 
 class Scheduler(_Section):
-    """grace: epochs before the first rung; `auto` from the longest warm-up the space can draw."""
+    """kind: `auto` is asha for one metric and none for several. grace: epochs before the first comparison; `auto` from
+    the longest warm-up the space can draw.
+    """
 
-    kind: Literal["asha", "none"] = "asha"
+    kind: Auto | Literal["asha", "hyperband", "median", "none"] = "auto"
     grace: Count | Auto = "auto"
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class Budget(_Section):
+    """The sweep stops in order at whichever comes first. time: seconds, or `90s`, `30m`, `2h`. epochs: over all trials."""
+
+    time: Annotated[Positive | None, BeforeValidator(parse_time), Optional] = None
+    epochs: Annotated[Count | None, Optional] = None
 
 
 class Resources(_Section):
@@ -53,13 +83,13 @@ class Resources(_Section):
     concurrency: Count | Auto = "auto"
     cpus_per_trial: Positive = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | Auto = "auto"
-    ray_address: str | None = None
+    ray_address: Annotated[str | None, Optional] = None
 
 
 class Tracking(_Section):
     """uri: MLflow's; none for `sqlite:///mlflow.db` in the working directory, or MLFLOW_TRACKING_URI."""
 
-    uri: str | None = None
+    uri: Annotated[str | None, Optional] = None
     experiment: Annotated[str, Field(min_length=1)] = "vae-tuner"
     tags: dict[str, str] = {}
 
@@ -71,11 +101,12 @@ class SweepSpec(_Section):
     config: configuration by section; space: names joined by `+`, or `use: [NAME]` with dimensions by path.
     """
 
-    name: Annotated[str | None, BeforeValidator(_name)] = None
+    name: Annotated[str | None, BeforeValidator(_name), Optional] = None
     config: dict[str, Any] = {}
     space: str | dict[str, Any] = DEFAULT_SPACE
     search: Search = Search()
     scheduler: Scheduler = Scheduler()
+    budget: Budget = Budget()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
     storage: str = "./sweeps"

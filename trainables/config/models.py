@@ -1,0 +1,101 @@
+"""The architectures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from trainables.config.values import Auto, Count, Optional, Positive, Section
+
+__all__ = ["USER_MODEL", "Conv", "LinearVae", "Mlp", "ModelConfig", "UserModel"]
+
+USER_MODEL = "package.module:factory"
+
+Activation = Literal["relu", "tanh", "softplus", "soft-clip"]
+Output = Literal["auto", "identity", "sigmoid"]
+
+
+def _not_empty(layers: tuple[int, ...]) -> tuple[int, ...]:
+    if not layers:
+        raise ValueError("at least one layer")
+    return layers
+
+
+def _factory(kind: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind):
+        raise ValueError(f"{USER_MODEL}, as in mypkg.nets:make")
+    return kind
+
+
+Layers = Annotated[tuple[Count, ...], AfterValidator(_not_empty)]
+
+
+class _Model(Section):
+    latent_dim: Count = 16
+    sigma: Annotated[Positive | Auto | None, Optional] = "auto"
+    learn_sigma: bool = False
+
+
+class Mlp(_Model):
+    """Fully connected encoder and decoder, mirrored (Kingma & Welling 2014).
+
+    sigma: standard deviation of a Gaussian likelihood, in units of the data; `auto` is 0.6 of the RMS error of the mean
+        image. Unused (null) under a Bernoulli likelihood.
+    learn_sigma: train σ with the decoder, from `sigma` on and never below 1/256.
+    activation: `soft-clip` bounds hidden layers to (0, 50) and both heads (Surendran et al. 2024).
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: Layers = (400,)
+    activation: Activation = "relu"
+    output: Output = "auto"
+
+
+class Conv(_Model):
+    """Convolutions of stride 2 with GroupNorm, one fully connected layer each side, mirrored decoder.
+
+    channels: of each stage; every stage halves height and width. hidden: units of the fully connected layer.
+    groups: of each GroupNorm, at most (Wu & He 2018).
+    """
+
+    kind: Literal["conv"] = "conv"
+    channels: Layers = (32, 64)
+    hidden: Count = 256
+    groups: Count = 8
+    activation: Activation = "relu"
+    output: Output = "auto"
+
+
+class LinearVae(_Model):
+    """Affine encoder mean, one variance per latent, affine decoder: the model with closed forms (probabilistic PCA)."""
+
+    kind: Literal["linear-vae"] = "linear-vae"
+
+
+class UserModel(_Model):
+    """What a function of the user's makes: `factory(shape, latent_dim, **kwargs)` returns an `nn.Module` with
+    `encode(x) → (mean, log_variance)` and `decode(z) → output`.
+
+    kind: `package.module:factory`, found in the working directory or installed. kwargs: passed on by name.
+    """
+
+    kind: Annotated[str, AfterValidator(_factory)]
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    output: Output = "auto"
+
+
+def _tag(section: Any) -> Any:
+    kind = section.get("kind") if isinstance(section, Mapping) else getattr(section, "kind", None)
+    return USER_MODEL if isinstance(kind, str) and ":" in kind else kind
+
+
+ModelConfig = Annotated[
+    Annotated[Mlp, Tag("mlp")]
+    | Annotated[Conv, Tag("conv")]
+    | Annotated[LinearVae, Tag("linear-vae")]
+    | Annotated[UserModel, Tag(USER_MODEL)],
+    Discriminator(_tag),
+]
