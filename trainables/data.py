@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,11 @@ class Dataset:
         """The training examples of an index, as the model sees them at a step. [B] → [B, D]."""
         batch = self.floats(self.train.index_select(0, index))
         return _draw_bits(batch, seed, "bits/train", step) if self.dynamic else batch
+
+    def train_batches(self, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
+        """`train_batch` of each index in turn, at the steps from `first_step` on."""
+        for i, index in enumerate(order):
+            yield self.train_batch(index, seed, first_step + i)
 
 
 def load(config: DataConfig, root: Path, device: torch.device) -> Dataset:

@@ -41,11 +41,11 @@ class Report:
     outcome: str | None
 
 
-def build_program(config: TrialConfig, n_elements: int, total_steps: int) -> Program:
+def build_program(config: TrialConfig, shape: tuple[int, ...], total_steps: int) -> Program:
     """What is static about a trial of a resolved configuration."""
     return Program(
-        build_model(config.model, n_elements),
-        build_objective(config, n_elements, total_steps),
+        build_model(config.model, shape),
+        build_objective(config, math.prod(shape), total_steps),
         config.data.likelihood,
         output_of(config),
         config.optimizer,
@@ -64,7 +64,7 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch(len(dataset.train), config.batch_size)
         self.total_steps = self.steps_per_epoch * config.epochs
         self.n_elements = dataset.train.shape[1]
-        self.program = build_program(config, self.n_elements, self.total_steps)
+        self.program = build_program(config, dataset.shape, self.total_steps)
         self.params: Params = self._trainable(self.program.model.init(config.seed, self.device))
         self.optimizer = optimizers.init(self.params)
         self.state: State = {name: self._scalar(value) for name, value in self.program.objective.init().items()}
@@ -110,10 +110,10 @@ class Trainer:
         steps = np.arange(first, first + self.steps_per_epoch, dtype=np.float64)
         rates = schedules.lr_at(self.config.lr, steps, self.total_steps, self.config.batch_size).tolist()
         betas, progress = self._scalars(self._betas(steps)), self._scalars(steps / self.total_steps)
-        order = torch.split(self._order(), self.config.batch_size)
+        order = torch.split(self._order()[: self.steps_per_epoch * self.config.batch_size], self.config.batch_size)
+        batches = self.dataset.train_batches(order, self.config.seed, first)
         records = []
-        for i, noise in enumerate(self._noise(first)):
-            batch = self.dataset.train_batch(order[i], self.config.seed, first + i)
+        for i, (batch, noise) in enumerate(zip(batches, self._noise(first), strict=True)):
             hyper = {**self._constants, "beta": betas[i], "progress": progress[i]}
             self.state, record = advance(
                 self.program, self.params, self.optimizer, self.state, batch, noise, hyper, rates[i]

@@ -28,8 +28,7 @@ class Vae:
         self.config: TrialConfig = checkpoint.config
         self.shape = checkpoint.shape
         self._params = dict(checkpoint.groups["params"])
-        n_elements = int(torch.Size(self.shape).numel())
-        self._program = build_program(self.config, n_elements, total_steps=1)
+        self._program = build_program(self.config, self.shape, total_steps=1)
 
     @classmethod
     def from_file(cls, path: str | Path, device: str = "cpu") -> Vae:

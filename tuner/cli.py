@@ -35,10 +35,15 @@ class Format(StrEnum):
 class Sampler(StrEnum):
     TPE = "tpe"
     RANDOM = "random"
+    QMC = "qmc"
+    GRID = "grid"
+    NSGA2 = "nsga2"
 
 
 class Scheduler(StrEnum):
     ASHA = "asha"
+    HYPERBAND = "hyperband"
+    MEDIAN = "median"
     NONE = "none"
 
 
@@ -64,19 +69,36 @@ def sweep(
     space: Annotated[
         str | None, typer.Option(help="Named spaces joined by +; see `vae-tuner spaces`. Default geco-vs-annealing.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, or a .npy/.npz file.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, celeba, a .npy/.npz file, an image folder."
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
-    model: Annotated[str | None, typer.Option(help="mlp or linear-vae.")] = None,
+    model: Annotated[str | None, typer.Option(help="mlp, conv, linear-vae, or package.module:factory.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to try. Default 20.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is not pruned. Default 40.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the search and of every trial. Default 0.")] = None,
     sampler: Annotated[Sampler | None, typer.Option(help="Default tpe.")] = None,
-    scheduler: Annotated[Scheduler | None, typer.Option(help="Default asha.")] = None,
+    scheduler: Annotated[
+        Scheduler | None, typer.Option(help="Default asha; none where several metrics are searched.")
+    ] = None,
     grace: Annotated[
         int | None, typer.Option(help="Epochs before trials are compared; default from the longest warm-up.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="What is searched by; default val/elbo_cal (Gaussian) or val/elbo (Bernoulli).")
+        str | None,
+        typer.Option(
+            help="What is searched by, several joined by a comma; default val/elbo_cal (Gaussian), val/elbo "
+            "(Bernoulli) or val/nll (IWAE)."
+        ),
+    ] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Stop in order after this time: 90s, 30m, 2h.", show_default=False)
+    ] = None,
+    warm_start: Annotated[
+        list[str] | None, typer.Option(help="An earlier sweep to learn from; repeatable.", show_default=False)
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
     cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a trial.")] = None,
@@ -109,6 +131,8 @@ def sweep(
         "search.seed": seed,
         "search.sampler": sampler and sampler.value,
         "search.metric": metric,
+        "search.warm_start": warm_start or None,
+        "budget.time": time_budget,
         "scheduler.kind": scheduler and scheduler.value,
         "scheduler.grace": grace,
         "resources.concurrency": concurrency,

@@ -71,7 +71,9 @@ class Scheduler(_Section):
 
 
 class Budget(_Section):
-    """The sweep stops in order at whichever comes first. time: seconds, or `90s`, `30m`, `2h`. epochs: over all trials."""
+    """Where the sweep stops in order, whichever comes first. time: seconds, or `90s`, `30m`, `2h`. epochs: of all
+    trials together.
+    """
 
     time: Annotated[Positive | None, BeforeValidator(parse_time), Optional] = None
     epochs: Annotated[Count | None, Optional] = None

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 def model_of(**tree):
-    return build_model(parse_config({"data": {"name": "x.npy"}, "model": {"latent_dim": 3, **tree}}).model, D)
+    return build_model(parse_config({"data": {"name": "x.npy"}, "model": {"latent_dim": 3, **tree}}).model, (D,))
 
 
 @pytest.fixture

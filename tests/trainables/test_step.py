@@ -35,7 +35,7 @@ class Member:
     """One trial by hand, in float64."""
 
     def __init__(self, config, seed=0, beta=1.0, lr=1e-2):
-        self.program = build_program(config, D, STEPS)
+        self.program = build_program(config, (D,), STEPS)
         self.params = double(self.program.model.init(seed, torch.device("cpu")))
         self.optimizer = optimizers.init(self.params)
         self.state = double(self.program.objective.init())
