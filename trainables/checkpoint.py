@@ -1,12 +1,13 @@
-"""A trial's state on disk: versioned, replaced atomically, loadable without executing code (safetensors)."""
+"""A trial's state on disk: versioned, checked, replaced atomically, loadable without executing code (safetensors)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,15 @@ class Checkpoint:
     """Everything a trial needs to go on: randomness is a function of (seed, step) and needs no state.
 
     groups: tensors by group (`params`, `first`, `second`, `count`, `state`) and name. shape: of one example.
+    metrics, outcome: what the epoch was reported with, so that a report that was lost can be given again.
     """
 
     config: TrialConfig
     epoch: int
     shape: tuple[int, ...]
     groups: Mapping[str, Mapping[str, Tensor]]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    outcome: str | None = None
 
 
 def config_hash(config: TrialConfig) -> str:
@@ -47,7 +51,9 @@ def config_hash(config: TrialConfig) -> str:
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write beside the target, then replace it: a reader sees the old file or the new one, never half of either."""
     tensors = {
-        f"{group}/{name}": value for group, values in checkpoint.groups.items() for name, value in values.items()
+        f"{group}/{name}": value.detach().contiguous()
+        for group, values in checkpoint.groups.items()
+        for name, value in values.items()
     }
     metadata = {
         "format": FORMAT,
@@ -55,25 +61,48 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "shape": json.dumps(checkpoint.shape),
         "config": json.dumps(plain(checkpoint.config)),
         "config_hash": config_hash(checkpoint.config),
+        "metrics": json.dumps(dict(checkpoint.metrics)),
+        "outcome": json.dumps(checkpoint.outcome),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, partial, metadata)
-    partial.replace(path)
+    try:
+        save_file(tensors, partial, {**metadata, "checksum": _checksum(metadata, tensors)})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
-    """The checkpoint in a file; raises DataError for a file that is not one."""
+    """The checkpoint in a file; raises DataError for a file that is not one, or is not as it was written."""
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read as a checkpoint: {error}") from None
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is no checkpoint of the format {FORMAT}")
+    if metadata.pop("checksum", None) != _checksum(metadata, tensors):
+        raise DataError(f"{path} is damaged: its content is not what was written")
     config = parse_config(json.loads(metadata["config"]))
-    return Checkpoint(config, int(metadata["epoch"]), tuple(json.loads(metadata["shape"])), _grouped(tensors))
+    return Checkpoint(
+        config,
+        int(metadata["epoch"]),
+        tuple(json.loads(metadata["shape"])),
+        _grouped({name: value.to(device) for name, value in tensors.items()}),
+        json.loads(metadata["metrics"]),
+        json.loads(metadata["outcome"]),
+    )
+
+
+def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of all that is said and all values, in the order of the names."""
+    crc = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(name.encode(), crc)
+        crc = zlib.crc32(tensors[name].cpu().reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
 
 
 def _grouped(tensors: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:

@@ -16,7 +16,7 @@ def a_checkpoint(value=1.0):
     moments = {group: {name: tensor.clone() for name, tensor in params.items()} for group in ("first", "second")}
     groups = {"params": params, **moments, "count": count, "state": {"met": torch.tensor(1.0)}}
     config = parse_config({"objective": {"kind": "geco"}, "model": {"hidden": [3, 2]}})
-    return Checkpoint(config, 7, (2, 4), groups)
+    return Checkpoint(config, 7, (2, 4), groups, {"val/elbo": -1 / 3}, "ok")
 
 
 def test_what_was_written_is_read(tmp_path):
@@ -24,6 +24,7 @@ def test_what_was_written_is_read(tmp_path):
     write(tmp_path / "folder" / "checkpoint", written)
     found = read(tmp_path / "folder" / "checkpoint")
     assert (found.config, found.epoch, found.shape) == (written.config, 7, (2, 4))
+    assert (found.metrics, found.outcome) == (written.metrics, "ok")
     torch.testing.assert_close(found.groups, written.groups, rtol=0, atol=0)
 
 
@@ -49,6 +50,28 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write(path, a_checkpoint(2.0))
     assert path.read_bytes() == before
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(tensors, partial, metadata):
+        partial.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "checkpoint", a_checkpoint())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flip_of_any_bit_is_noticed(tmp_path):
+    """Every 97th byte, and all of the last ones, which are values of tensors."""
+    path = tmp_path / "checkpoint"
+    write(path, a_checkpoint())
+    whole = path.read_bytes()
+    for at in (*range(0, len(whole), 97), *range(len(whole) - 24, len(whole))):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(DataError):
+            read(path)
 
 
 @pytest.mark.parametrize("size", [0, 4, 40, -1])
