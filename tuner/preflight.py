@@ -1,0 +1,180 @@
+"""Everything that can be known to fail before a sweep starts, as `doctor` prints it and as every sweep checks it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Literal
+
+from trainables.errors import UserError
+from tuner.planning import Plan, make_plan
+from tuner.spec import SweepSpec
+from tuner.tracking_uri import check_reachable, resolve_uri, sqlite_path
+
+__all__ = ["Finding", "examine", "require_ready"]
+
+BYTES_PER_VALUE = 4
+STATES_PER_PARAMETER = 3  # the parameter and two moments
+COPIES_PER_TRIAL = 3  # two generations while it trains; at its end the last and MLflow's copy
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. state: `ok`, `warning` or `failure`. fix: what to do about it, empty where it is ok."""
+
+    check: str
+    state: Literal["ok", "warning", "failure"]
+    says: str
+    fix: str = ""
+
+
+def examine(spec: SweepSpec, data_dir: Path | None = None) -> list[Finding]:
+    """All checks of a sweep that could be started with this spec; those that need a plan only where there is one."""
+    found = [_packages()]
+    try:
+        plan = make_plan(spec, data_dir)
+    except UserError as error:
+        return [*found, _failure("sweep", error), *_of_spec(spec)]
+    return [*found, Finding("data", "ok", plan.notes[0]), *_of_plan(plan)]
+
+
+def require_ready(plan: Plan) -> list[Finding]:
+    """The warnings of a plan's checks; raises UserError where one fails."""
+    found = list(_of_plan(plan))
+    failures = [finding for finding in found if finding.state == "failure"]
+    if failures:
+        raise UserError("; ".join(f"{finding.says}; {finding.fix}" for finding in failures))
+    return [finding for finding in found if finding.state == "warning"]
+
+
+def _of_spec(spec: SweepSpec) -> Iterator[Finding]:
+    yield _attempt("tracking", lambda: _tracking(spec))
+    yield _attempt("storage", lambda: _storage(Path(spec.storage)))
+
+
+def _of_plan(plan: Plan) -> Iterator[Finding]:
+    yield from _of_spec(plan.spec)
+    yield _attempt("disk", lambda: _disk(plan))
+    yield _attempt("device", lambda: _device(plan))
+
+
+def _attempt(check: str, run: Callable[[], Finding]) -> Finding:
+    try:
+        return run()
+    except UserError as error:
+        return _failure(check, error)
+
+
+def _failure(check: str, error: UserError) -> Finding:
+    """A user's error names cause and fix, the fix last."""
+    says, _, fix = str(error).rpartition("; ")
+    return Finding(check, "failure", says or fix, fix if says else "")
+
+
+# --- the checks -------------------------------------------------------------------------------------------------------
+
+
+def _packages() -> Finding:
+    """Installed packages against this project's pins."""
+    differing = [
+        f"{name} {found or 'is missing'} (tested with {pinned})"
+        for name, pinned in _pins()
+        if (found := _installed(name)) != pinned
+    ]
+    if differing:
+        return Finding("packages", "warning", ", ".join(differing), "make install restores the pinned versions")
+    python = ".".join(map(str, sys.version_info[:3]))
+    return Finding("packages", "ok", f"Python {python}, {', '.join(f'{name} {pin}' for name, pin in _pins())}")
+
+
+def _pins() -> list[tuple[str, str]]:
+    found = [re.match(r"([\w.-]+)(?:\[[^]]*\])?==([^;\s]+)$", line) for line in requires("vae-tuner") or ()]
+    return [(match[1], match[2]) for match in found if match]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name).partition("+")[0]  # 2.14.1+cpu is a build of 2.14.1
+    except PackageNotFoundError:
+        return None
+
+
+def _storage(root: Path) -> Finding:
+    try:
+        with NamedTemporaryFile(dir=_existing(root), prefix=".vae-tuner-"):
+            pass
+    except OSError as error:
+        raise UserError(f"storage: {root} cannot be written: {error.strerror}; choose another with --storage") from None
+    return Finding("storage", "ok", f"{root} can be written")
+
+
+def _tracking(spec: SweepSpec) -> Finding:
+    uri, experiment = resolve_uri(spec.tracking.uri, Path.cwd()), spec.tracking.experiment
+    if uri.startswith("databricks") and not experiment.startswith("/"):
+        raise UserError(
+            f"tracking.experiment: {experiment!r} is no path; Databricks needs one such as "
+            f"--experiment /Users/you@example.com/{experiment}"
+        )
+    check_reachable(uri)
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        return Finding("tracking", "ok", f"{uri} will be created")
+    _query(uri)
+    return Finding("tracking", "ok", f"{uri} answers")
+
+
+def _query(uri: str) -> None:
+    from tuner.mlflow_store import MlflowException, open_client
+
+    try:
+        open_client(uri).search_experiments(max_results=1)
+    except MlflowException as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"tracking {uri} cannot be queried: {first}; if it is of an older MLflow: mlflow db upgrade {uri}"
+        ) from None
+
+
+def _disk(plan: Plan) -> Finding:
+    """Free space against what checkpoints and artifacts will take at most."""
+    needed = COPIES_PER_TRIAL * plan.spec.search.trials * checkpoint_bytes(plan)
+    free = shutil.disk_usage(_existing(Path(plan.spec.storage))).free
+    says = f"{_gigabytes(free)} free, at most {_gigabytes(needed)} needed for checkpoints and artifacts"
+    if free < needed:
+        return Finding("disk", "failure", f"storage: {says}", "choose another --storage, or fewer --trials")
+    return Finding("disk", "ok", says)
+
+
+def checkpoint_bytes(plan: Plan) -> int:
+    """What a checkpoint of the default configuration takes."""
+    import torch
+
+    from trainables.models import build_model
+
+    params = build_model(plan.default.model, plan.facts.shape).init(0, torch.device("cpu"))
+    return STATES_PER_PARAMETER * BYTES_PER_VALUE * sum(value.numel() for value in params.values())
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+
+
+def _gigabytes(n: float) -> str:
+    return f"{n / 1e9:.3g} GB"
+
+
+def _device(plan: Plan) -> Finding:
+    import torch
+
+    if not plan.gpus_per_trial:
+        return Finding("device", "ok", f"no GPU is used; {os.cpu_count()} CPU cores")
+    memory = [torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count())]
+    shares = ", ".join(f"{_gigabytes(free)} of {_gigabytes(total)} free" for free, total in memory)
+    return Finding("device", "ok", f"{len(memory)} GPU ({shares}); each trial gets {plan.gpus_per_trial:g}")

@@ -1,0 +1,66 @@
+"""What MLflow lacks of a sweep, sent after the fact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trainables.errors import UserError
+from tuner.journal import Journal, close_session
+from tuner.removal import sweep_folder
+from tuner.sweep_status import JOURNAL
+from tuner.tracking_uri import check_reachable, resolve_uri
+
+__all__ = ["sync_sweep"]
+
+BATCH = 500
+
+
+def sync_sweep(
+    storage: Path, name: str, uri: str | None = None, on_sent: Callable[[int, int], None] = lambda sent, total: None
+) -> int:
+    """Send MLflow the rest of a sweep's journal, artifacts included; returns the number of records sent.
+
+    What a killed driver left open is closed as `interrupted` first: no run stays RUNNING. Nothing is sent twice.
+    uri: by default the sweep's own. on_sent: told how many of how many records MLflow has.
+    Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached.
+    """
+    folder = sweep_folder(storage, name)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            return _sync(folder, uri, on_sent)
+    except Timeout:
+        raise UserError(f"sweep {name} is being run and sends its records by itself; wait for its end") from None
+
+
+def _sync(folder: Path, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
+    journal = Journal.open(folder / JOURNAL)
+    try:
+        close_session(journal)
+        return _send(journal, folder, uri, on_sent)
+    finally:
+        journal.close()
+
+
+def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
+    tracking = journal.sweep.header["spec"]["tracking"]
+    store = resolve_uri(uri or tracking["uri"], Path.cwd())
+    check_reachable(store)
+    from tuner.mlflow_store import MlflowException, open_client
+    from tuner.projection import Projection
+
+    events = journal.events
+    try:
+        projection = Projection(open_client(store), tracking["experiment"], folder / "trials", tracking["tags"])
+        known = projection.resume(events)
+        for start in range(known, len(events), BATCH):
+            projection.project(events[start : start + BATCH])
+            on_sent(min(start + BATCH, len(events)), len(events))
+    except MlflowException as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"tracking {store} refused the records: {first}; `vae-tuner sync {folder.name}` goes on"
+        ) from None
+    return len(events) - known
