@@ -66,7 +66,7 @@ class Trainer:
         self.n_elements = dataset.train.shape[1]
         self.program = build_program(config, dataset.shape, self.total_steps)
         self.params: Params = self._trainable(self.program.model.init(config.seed, self.device))
-        self.optimizer = optimizers.init(self.params)
+        self.optimizer = optimizers.init(config.optimizer, self.params)
         self.state: State = {name: self._scalar(value) for name, value in self.program.objective.init().items()}
         self._constants = {name: self._scalar(value) for name, value in self.program.objective.constants().items()}
         self._constants["sigma"] = self._scalar(config.model.sigma if isinstance(config.model.sigma, float) else 1.0)
