@@ -55,8 +55,8 @@ def valid(tree):
         (
             {"use": ["linear"], "objective.kind": "geco"},
             {},
-            "space linear+custom: beta.end does not exist under objective.kind geco, only under elbo | free-bits | iwae; "
-            "give it that condition or leave it out",
+            "space linear+custom: beta.end does not exist under objective.kind geco, only under elbo | "
+            "free-bits | iwae; give it that condition or leave it out",
         ),
         (
             {"beta.period": {"choice": [0.5, 0.25]}},
