@@ -66,7 +66,7 @@ class Trainer:
         self.n_elements = dataset.train.shape[1]
         self.program = build_program(config, dataset.shape, self.total_steps)
         self.params: Params = self._trainable(self.program.model.init(config.seed, self.device))
-        self.optimizer = optimizers.init(self.params)
+        self.optimizer = optimizers.init(config.optimizer, self.params)
         self.state: State = {name: self._scalar(value) for name, value in self.program.objective.init().items()}
         self._constants = {name: self._scalar(value) for name, value in self.program.objective.constants().items()}
         self._constants["sigma"] = self._scalar(config.model.sigma if isinstance(config.model.sigma, float) else 1.0)
@@ -89,8 +89,7 @@ class Trainer:
     def train_epoch(self) -> Report:
         """Train one epoch, evaluate, and say how it stands."""
         started = time.perf_counter()
-        records = self._run_steps()
-        self.epoch += 1
+        records = list(self.steps())
         means = torch.stack([torch.stack(column).mean() for column in zip(*records, strict=True)])
         params_finite = torch.stack([value.isfinite().all() for value in self.params.values()]).all()
         *train, finite = torch.cat([means, params_finite[None].to(means.dtype)]).tolist()
@@ -105,21 +104,21 @@ class Trainer:
         finite_values = {name: value for name, value in values.items() if math.isfinite(value)}
         return Report(self.epoch, finite_values, diverged, None if diverged else self._outcome())
 
-    def _run_steps(self) -> list[Record]:
+    def steps(self) -> Iterator[Record]:
+        """The train steps of the next epoch, each taken when its record is asked for."""
         first = self.epoch * self.steps_per_epoch
         steps = np.arange(first, first + self.steps_per_epoch, dtype=np.float64)
         rates = schedules.lr_at(self.config.lr, steps, self.total_steps, self.config.batch_size).tolist()
         betas, progress = self._scalars(self._betas(steps)), self._scalars(steps / self.total_steps)
         order = torch.split(self._order()[: self.steps_per_epoch * self.config.batch_size], self.config.batch_size)
         batches = self.dataset.train_batches(order, self.config.seed, first)
-        records = []
         for i, (batch, noise) in enumerate(zip(batches, self._noise(first), strict=True)):
             hyper = {**self._constants, "beta": betas[i], "progress": progress[i]}
             self.state, record = advance(
                 self.program, self.params, self.optimizer, self.state, batch, noise, hyper, rates[i]
             )
-            records.append(record)
-        return records
+            yield record
+        self.epoch += 1
 
     def _scalars(self, curve: schedules.Curve) -> list[Tensor]:
         return list(torch.tensor(curve, dtype=torch.float32, device=self.device).unbind())
