@@ -13,8 +13,10 @@ __all__ = [
     "gaussian_nll",
     "kl_full_gaussian",
     "kl_to_standard_normal",
+    "log_mean_exp",
     "log_normal",
     "log_normal_pairs",
+    "log_ratio_to_standard_normal",
     "reparameterise",
     "squared_error",
 ]
@@ -55,6 +57,17 @@ def log_normal_pairs(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     precision = (-log_variance).exp()
     square = z.square() @ precision.T - 2 * z @ (mean * precision).T + (mean.square() * precision).sum(-1)
     return -0.5 * (square + (log_variance + LOG_2PI).sum(-1))
+
+
+def log_ratio_to_standard_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; μ, diag s²) − log N(z; 0, I), whose mean over z ~ N(μ, s²) is the KL. [..., M] → [...]."""
+    zero = torch.zeros_like(mean)
+    return log_normal(z, mean, log_variance) - log_normal(z, zero, zero)
+
+
+def log_mean_exp(values: Tensor) -> Tensor:
+    """log (1/K)Σ_k exp(v_k), over the first axis. [K, ...] → [...]."""
+    return values.logsumexp(0) - math.log(len(values))
 
 
 def kl_full_gaussian(mean: Tensor, covariance: Tensor) -> Tensor:
