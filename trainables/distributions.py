@@ -25,7 +25,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def squared_error(x: Tensor, mean: Tensor) -> Tensor:
-    """SSE = Σ_d (x_d − μ_d)². x, mean [..., D] → [...]."""
+    """SSE = Σ_d (x_d − μ_d)². x [B, D], mean [..., B, D] → [..., B]."""
     return (x - mean).square().sum(-1)
 
 
@@ -35,8 +35,8 @@ def gaussian_nll(sse: Tensor, sigma: Tensor, n_elements: int) -> Tensor:
 
 
 def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
-    """−Σ_d [x_d·ln p_d + (1 − x_d)·ln(1 − p_d)], p = sigmoid(logits). x, logits [..., D] → [...]."""
-    return functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+    """−Σ_d [x_d·ln p_d + (1 − x_d)·ln(1 − p_d)], p = sigmoid(logits). x [B, D], logits [..., B, D] → [..., B]."""
+    return functional.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
