@@ -37,7 +37,7 @@ class Member:
     def __init__(self, config, seed=0, beta=1.0, lr=1e-2):
         self.program = build_program(config, (D,), STEPS)
         self.params = double(self.program.model.init(seed, torch.device("cpu")))
-        self.optimizer = optimizers.init(self.params)
+        self.optimizer = optimizers.init(config.optimizer, self.params)
         self.state = double(self.program.objective.init())
         self.lr = lr
         dials = {**self.program.objective.constants(), "sigma": config.model.sigma, "beta": beta, "lr": lr}
