@@ -6,6 +6,7 @@ import torch
 from torch import distributions as td
 
 from trainables import metrics
+from trainables.metrics import evaluation
 from trainables.models import LinearVaeModel
 from trainables.objectives import ElboObjective
 from trainables.paths import parse_config
@@ -130,7 +131,7 @@ def test_the_elbo_and_both_errors_are_what_torch_says(likelihood, gaussian):
 def test_an_evaluation_does_not_depend_on_its_chunks(chunk, gaussian, monkeypatch):
     x = gaussian(S, 30)
     *_, whole = evaluated(x)
-    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
     *_, parts = evaluated(x)
     torch.testing.assert_close(vars(parts), vars(whole))
 
