@@ -20,11 +20,11 @@ DECODED_ELEMENTS = 2**20
 
 @dataclass(frozen=True)
 class ImportanceEstimate:
-    """nll: −log (1/K) Σ_k w_k of each example; its expectation falls with K to −log p(x), so it is biased up.
+    """nll: −log (1/K) Σ_k w_k of each example. Biased up: its expectation falls with K, to −log p(x).
 
-    bias: by how much, to first order in 1/K: Var(w/p(x))/2K, estimated from the same weights; NaN for K = 1. It is at
-    most ½ of each example, and near that one sample carries the sum: what is missing then may be far more.
-    Both [N], float64.
+    bias: by how much, to first order in 1/K: Var(w/p(x))/2K from the same weights; NaN for K = 1. An order of
+    magnitude: it is at most ½, and too small where few samples carry the sum, so that methods with one K and one bias
+    compare, and a bias near ½ says that K is too small. Both [N], float64.
     """
 
     nll: Tensor
