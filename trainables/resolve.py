@@ -8,15 +8,17 @@ from trainables.config import (
     CyclicalBeta,
     DataConfig,
     Geco,
+    GqnBeta,
     LinearBeta,
+    LinearVae,
     LrConfig,
-    Mlp,
     ModelConfig,
     TrialConfig,
     steps_of,
 )
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
+from trainables.learned_sigma import FLOOR
 
 __all__ = ["likelihood_of", "notes", "output_of", "resolve", "steps_per_epoch"]
 
@@ -50,6 +52,7 @@ def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threa
             "threads": threads if config.threads == "auto" else config.threads,
         }
     )
+    _check_sigma(resolved)
     _check_durations(resolved, facts)
     return resolved
 
@@ -75,7 +78,7 @@ def likelihood_of(data: DataConfig, facts: DataFacts) -> str:
 
 def _model(config: TrialConfig, data: DataConfig, facts: DataFacts) -> ModelConfig:
     known: dict[str, object] = {"sigma": _sigma(config, data, facts)}
-    if isinstance(config.model, Mlp) and config.model.output == "auto":
+    if not isinstance(config.model, LinearVae) and config.model.output == "auto":
         known["output"] = "sigmoid" if facts.low >= 0 and facts.high <= 1 else "identity"
     return config.model.model_copy(update=known)
 
@@ -84,7 +87,7 @@ def output_of(config: TrialConfig) -> str:
     """What makes the decoder's output a mean: logits need a sigmoid; a linear model has none of its own."""
     if config.data.likelihood == "bernoulli":
         return "sigmoid"
-    return config.model.output if isinstance(config.model, Mlp) else "identity"
+    return "identity" if isinstance(config.model, LinearVae) else config.model.output
 
 
 def _sigma(config: TrialConfig, data: DataConfig, facts: DataFacts) -> float | None:
@@ -96,6 +99,23 @@ def _sigma(config: TrialConfig, data: DataConfig, facts: DataFacts) -> float | N
     if facts.kappa_max["re"] == 0:
         raise ConfigError("model.sigma: auto needs data that vary, and all training examples are equal")
     return AUTO_SHARE * facts.kappa_max["re"]
+
+
+def _check_sigma(config: TrialConfig) -> None:
+    """What sets or learns σ needs a likelihood that has one."""
+    sigma = config.model.sigma
+    if config.data.likelihood == "bernoulli":
+        if config.model.learn_sigma:
+            raise ConfigError("model.learn_sigma: the Bernoulli likelihood has no sigma to learn; set it to false")
+        if isinstance(config.beta, GqnBeta):
+            raise ConfigError(
+                "beta.kind: gqn anneals sigma, which the Bernoulli likelihood does not have; allowed: any other kind"
+            )
+    elif config.model.learn_sigma and isinstance(sigma, float) and sigma <= FLOOR:
+        raise ConfigError(
+            f"model.sigma: {sigma:g} is not above 1/256, below which a learned sigma cannot go; raise it or set "
+            "model.learn_sigma to false"
+        )
 
 
 def _geco(objective: Geco, data: DataConfig, facts: DataFacts) -> Geco:

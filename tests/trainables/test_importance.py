@@ -11,6 +11,7 @@ from trainables.errors import ConfigError
 from trainables.metrics import importance
 from trainables.models import LinearVaeModel, MlpVae
 from trainables.objectives import ElboObjective
+from trainables.optimizers import LrGroups
 from trainables.paths import parse_config
 from trainables.step import Program, likelihood_terms
 
@@ -19,7 +20,7 @@ ONE = torch.tensor(1.0, dtype=torch.float64)
 
 def program(model, likelihood="gaussian"):
     output = "identity" if likelihood == "gaussian" else "sigmoid"
-    return Program(model, ElboObjective(), likelihood, output, parse_config({}).optimizer)
+    return Program(model, ElboObjective(), likelihood, output, parse_config({}).optimizer, LrGroups())
 
 
 def draws(n, latent_dim, dtype=torch.float32):

@@ -9,6 +9,7 @@ from trainables import metrics
 from trainables.metrics import evaluation
 from trainables.models import LinearVaeModel
 from trainables.objectives import ElboObjective
+from trainables.optimizers import LrGroups
 from trainables.paths import parse_config
 from trainables.step import Program
 
@@ -18,7 +19,7 @@ S = np.array([4, 2, 1, 0.5, 0.25, 0.1])
 def program(n_elements, latent_dim, likelihood="gaussian"):
     output = "identity" if likelihood == "gaussian" else "sigmoid"
     model = LinearVaeModel(n_elements, latent_dim)
-    return Program(model, ElboObjective(), likelihood, output, parse_config({}).optimizer)
+    return Program(model, ElboObjective(), likelihood, output, parse_config({}).optimizer, LrGroups())
 
 
 def optimal_posterior(gaussian, beta, n):

@@ -107,10 +107,10 @@ class StepLr(_Decay):
 
 
 class ExponentialLr(_Decay):
-    """base·final^(t/T): at the end of the budget T the rate is `final` of its base."""
+    """base·final^(t/T): at the end of the budget T the rate is `final` of its base; above 1 it rises."""
 
     kind: Literal["exponential"] = "exponential"
-    final: Fraction = 0.01
+    final: Positive = 0.01
 
 
 LrConfig = Annotated[
