@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from trainables.config import (
-    BetaConfig,
-    ClrLr,
-    CyclicalBeta,
     DataConfig,
     Geco,
     GqnBeta,
-    LinearBeta,
     LinearVae,
-    LrConfig,
     ModelConfig,
     TrialConfig,
     steps_of,
@@ -19,10 +14,13 @@ from trainables.config import (
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.learned_sigma import FLOOR
+from trainables.paths import flatten
 
 __all__ = ["likelihood_of", "notes", "output_of", "resolve", "steps_per_epoch"]
 
 AUTO_SHARE = 0.6
+CYCLES = ("beta.period", "lr.period", "lr.step_size")
+DURATIONS = ("beta.warmup", "lr.warmup", "lr.timescale", *CYCLES)
 
 
 def steps_per_epoch(n_train: int, batch_size: int) -> int:
@@ -129,26 +127,21 @@ def _geco(objective: Geco, data: DataConfig, facts: DataFacts) -> Geco:
 
 def _check_durations(config: TrialConfig, facts: DataFacts) -> None:
     total = config.epochs * steps_per_epoch(facts.n_train, config.batch_size)
-    for path, duration in _durations(config.beta, config.lr).items():
+    for path, duration in _durations(config).items():
         steps = steps_of(duration, total)
         if steps > total:
             raise ConfigError(
                 f"{path}: {duration} is beyond the budget of {total} steps ({config.epochs} epochs); "
                 f"allowed: at most {total} steps"
             )
-        if steps < 1 and path in ("beta.period", "lr.step_size"):
+        if steps < 1 and path in CYCLES:
             raise ConfigError(f"{path}: {duration} is less than one of the {total} steps of the budget; make it longer")
 
 
-def _durations(beta: BetaConfig | None, lr: LrConfig) -> dict[str, float | str]:
-    durations = {"lr.warmup": lr.warmup}
-    if isinstance(beta, LinearBeta):
-        durations["beta.warmup"] = beta.warmup
-    if isinstance(beta, CyclicalBeta):
-        durations["beta.period"] = beta.period
-    if isinstance(lr, ClrLr):
-        durations["lr.step_size"] = lr.step_size
-    return durations
+def _durations(config: TrialConfig) -> dict[str, float | str]:
+    """The lengths of the schedules by path."""
+    tree = flatten(config.model_dump(include={"beta", "lr"}))
+    return {path: value for path, value in tree.items() if path in DURATIONS}
 
 
 def notes(config: TrialConfig, facts: DataFacts) -> list[str]:

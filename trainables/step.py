@@ -64,13 +64,11 @@ def _loss(
     program: Program, params: Mapping[str, Tensor], state: State, batch: Tensor, noise: Tensor, hyper: Hyper
 ) -> tuple[Tensor, tuple[State, Tensor, Tensor]]:
     """One member's loss, its next objective state, and the batch means of recon_nll and KL."""
-    mean, log_variance = program.model.encode(params, batch)
-    kl = distributions.kl_to_standard_normal(mean, log_variance)
-    batch, mean, log_variance = (_repeated(rows, len(noise)) for rows in (batch, mean, log_variance))
+    posterior = program.model.encode(params, batch)
+    x, mean, log_variance = (_repeated(rows, len(noise)) for rows in (batch, *posterior))
     z = distributions.reparameterise(mean, log_variance, noise.flatten(0, 1))
-    output = program.model.decode(params, z)
-    recon_nll, sse = likelihood_terms(program, batch, output, sigma_of(params, hyper))
-    terms = Terms(recon_nll, sse, kl, z, mean, log_variance)
+    recon_nll, sse = likelihood_terms(program, x, program.model.decode(params, z), sigma_of(params, hyper))
+    terms = Terms(recon_nll, sse, distributions.kl_to_standard_normal(*posterior), z, mean, log_variance)
     loss, state = program.objective.step(terms, state, hyper)
     return loss, (state, terms.mean_recon_nll.detach(), terms.mean_kl.detach())
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.data import DataFacts
+from trainables.errors import ConfigError
 from trainables.paths import parse_config, variants
+from trainables.resolve import resolve
 from trainables.schedules import batch_size_factor, beta_at, lr_at, sigma_factor_at
 
 T = 800
@@ -293,3 +296,38 @@ def test_a_warm_up_rises_from_the_unscaled_rate_and_leaves_the_rest_alone(kind, 
     expected = [first + (1 - first) * min(1, t / 80) for t in range(T)]
     np.testing.assert_allclose(warm / plain, expected)
     assert (warm[80:] == plain[80:]).all()
+
+
+# --- durations and the budget -----------------------------------------------------------------------------------------
+
+HUNDRED_STEPS = DataFacts((4, 4), 100, 20, 20, 0.0, 1.0, False, {"re": 0.25, "nll": 0.5})
+
+
+DURATIONS = [
+    (family, kind, field)
+    for family in ("beta", "lr")
+    for kind, cls in variants(family).items()
+    for field, info in cls.model_fields.items()
+    if info.annotation == float | str
+]
+
+
+@pytest.mark.parametrize(("family", "kind", "field"), DURATIONS)
+def test_no_length_is_beyond_the_budget(family, kind, field):
+    def resolved(steps):
+        tree = {family: {"kind": kind, field: f"{steps} steps"}, "epochs": 10, "batch_size": 10}
+        return resolve(parse_config(tree), HUNDRED_STEPS)
+
+    resolved(100)
+    with pytest.raises(ConfigError, match=rf"^{family}\.{field}: 101 steps is beyond the budget of 100 steps"):
+        resolved(101)
+
+
+@pytest.mark.parametrize(("family", "kind", "field"), DURATIONS)
+def test_only_a_warm_up_can_be_of_no_length(family, kind, field):
+    tree = {family: {"kind": kind, field: 0}, "epochs": 10, "batch_size": 10}
+    if field == "warmup":
+        resolve(parse_config(tree), HUNDRED_STEPS)
+        return
+    with pytest.raises(ConfigError, match=rf"^{family}\.{field}: 0"):
+        resolve(parse_config(tree), HUNDRED_STEPS)
