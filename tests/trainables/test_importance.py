@@ -6,13 +6,13 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from trainables import distributions, metrics
+from trainables import distributions, learned_sigma, metrics
 from trainables.errors import ConfigError
 from trainables.metrics import importance
 from trainables.models import LinearVaeModel, MlpVae
 from trainables.objectives import ElboObjective
 from trainables.optimizers import LrGroups
-from trainables.paths import parse_config
+from trainables.paths import parse_config, variants
 from trainables.step import Program, likelihood_terms
 
 ONE = torch.tensor(1.0, dtype=torch.float64)
@@ -227,6 +227,28 @@ def test_the_nll_is_of_the_first_1000_examples_with_noise_of_the_split_seed(in_m
     assert nll(longer).equal(found)
     assert nll(x, seed=1).equal(found)
     assert not nll(x, split_seed=1).equal(found)
+
+
+KINDS = [{family: {"kind": kind}} for family in ("objective", "beta") for kind in variants(family)]
+
+
+@pytest.mark.parametrize("tree", [*KINDS, {"beta": {"end": 0.1}}], ids=str)
+def test_the_nll_is_that_of_the_model_whatever_its_loss(tree, in_memory, trial, gaussian):
+    """β = 1 and the final σ, also where training is under another."""
+    data = in_memory(gaussian(np.ones(6), 40))
+    model = {"kind": "linear-vae", "latent_dim": 2, "sigma": 0.5}
+    first, second = (trial(data, model=model, **some).importance_nll("val", 5).nll for some in ({}, tree))
+    assert second.equal(first)
+
+
+def test_the_nll_takes_sigma_as_learned(in_memory, trial, gaussian):
+    data = in_memory(gaussian(np.ones(6), 40))
+    model = {"kind": "linear-vae", "latent_dim": 2}
+    learned = trial(data, model={**model, "sigma": 0.9, "learn_sigma": True})
+    fixed = (trial(data, model={**model, "sigma": sigma}).importance_nll("val", 5).nll for sigma in (0.9, 0.5))
+    torch.testing.assert_close(learned.importance_nll("val", 5).nll, next(fixed))
+    learned.params |= learned_sigma.init(0.5, learned.device)
+    torch.testing.assert_close(learned.importance_nll("val", 5).nll, next(fixed))
 
 
 def test_gray_values_have_no_likelihood_of_bits():
