@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,24 +81,18 @@ def finest_grid(space: Space, default: Assignment, n_max: int) -> Grid:
     n is the largest that fits, n + 1 for as many ranges as fit then in the space's order, and 2, the bounds, where more
     than n_max points come of it even so.
     """
-    levels = {path: 2 for path, domain in space.dimensions.items() if not isinstance(domain, Choice)}
+    ranges = [path for path, domain in space.dimensions.items() if not isinstance(domain, Choice)]
 
     def grid(levels: Mapping[str, int]) -> Grid:
         values = {path: _spread(domain, levels.get(path, 0)) for path, domain in space.dimensions.items()}
         return Grid(space, values, default)
 
-    def fits(levels: Mapping[str, int]) -> bool:
-        return grid(levels).n_points <= n_max
-
-    most = max((_n_values(space.dimensions[path], n_max) for path in levels), default=2)
-    for n in range(3, most + 1):
-        finer = dict.fromkeys(levels, n)
-        if not fits(finer):
-            break
-        levels = finer
-    for path in levels:
-        finer = {**levels, path: levels[path] + 1}
-        levels = finer if fits(finer) else levels
+    most = max((_n_values(space.dimensions[path], n_max) for path in ranges), default=2)
+    n = 2 + bisect_right(range(3, most + 1), n_max, key=lambda n: grid(dict.fromkeys(ranges, n)).n_points)
+    levels = dict.fromkeys(ranges, n)
+    for path in ranges:
+        finer = {**levels, path: n + 1}
+        levels = finer if grid(finer).n_points <= n_max else levels
     return grid(levels)
 
 
