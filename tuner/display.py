@@ -113,6 +113,9 @@ def show_plan(plan: Plan, output: str) -> None:
         "most_epochs": most,
         "metric": plan.metric,
         "direction": plan.direction,
+        "metrics": dict(zip(plan.metrics, plan.directions, strict=True)),
+        "sampler": plan.spec.search.sampler,
+        "priors": len(plan.priors),
         "concurrency": plan.concurrency,
         "seconds_per_epoch": seconds,
         "estimated_seconds": estimate,
@@ -129,7 +132,9 @@ def show_plan(plan: Plan, output: str) -> None:
     table.add_row("trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}")
     table.add_row("epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {most}")
     table.add_row("rungs", f"epoch {', '.join(map(str, plan.rungs))}: {keep}" if plan.rungs else "none: no pruning")
-    table.add_row("metric", f"{plan.metric} ({plan.direction})")
+    searched_by = [f"{name} ({direction})" for name, direction in zip(plan.metrics, plan.directions, strict=True)]
+    table.add_row("sampler", plan.spec.search.sampler)
+    table.add_row("metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by))
     table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
     console.print(table)
     _print_notes(console, plan.notes)
@@ -261,7 +266,11 @@ def show_result(result: SweepResult, output: str) -> None:
         console.print("No trial completed, so there is no best configuration.")
         return
     console.print()
-    console.print(_best_table(result.ranked[:5], result.metric, f"best by {result.metric}"))
+    if result.pareto:
+        title = f"Pareto set of {', '.join(result.metrics)}: {len(result.pareto)} of {len(result.ranked)} completed"
+        console.print(_best_table(result.pareto, result.metrics, title))
+        console.print()
+    console.print(_best_table(result.ranked[:5], [result.metric], f"best by {result.metric}"))
     console.print()
     console.print(_config_table(result.best.config, result.searched))
     verb = command()
@@ -273,8 +282,10 @@ def show_result(result: SweepResult, output: str) -> None:
 # --- best -------------------------------------------------------------------------------------------------------------
 
 
-def _best_table(rows: Sequence[Any], metric: str, title: str) -> Table:
-    shown = list(dict.fromkeys([metric, *(name for name in MAIN_METRICS if any(name in row.metrics for row in rows))]))
+def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str) -> Table:
+    shown = list(
+        dict.fromkeys([*metrics, *(name for name in MAIN_METRICS if any(name in row.metrics for row in rows))])
+    )
     table = _table("trial", "method", "outcome", *shown, title=title)
     for row in rows:
         values = [_number(row.metrics[name]) if name in row.metrics else "" for name in shown]
@@ -323,7 +334,7 @@ def show_best(rows: Sequence[BestTrial], output: str, export: Path | None) -> No
     metric = rows[0].metric
     grouped = len({row.method for row in rows}) == len(rows) > 1
     title = f"best by {metric}{', one a method' if grouped else ''} (sweep {rows[0].sweep})"
-    console.print(_best_table(rows, metric, title))
+    console.print(_best_table(rows, [metric], title))
     console.print(f"\n{metric} {METRICS[metric].rewards}.\n")
     console.print(_config_table(rows[0].config))
 

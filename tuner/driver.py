@@ -27,6 +27,7 @@ from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import parse_config, plain, unflatten
 from tuner.journal import Journal, Sweep, Trial
+from tuner.pareto import pareto_front
 from tuner.planning import Plan
 from tuner.spec import spec_yaml
 from tuner.sweep_status import JOURNAL, ranked_trials
@@ -73,21 +74,29 @@ class RankedTrial:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of a sweep. ranked: completed trials, best first. unsent: records that MLflow lacks."""
+    """What came of a sweep. ranked: completed trials, best by the first metric first. unsent: what MLflow lacks.
+    pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
+    """
 
     name: str
     experiment: str
     sweep_id: str
     parent_run_id: str | None
-    metric: str
+    metrics: tuple[str, ...]
     stop_reasons: dict[str, int]
     epochs: int
     wall_s: float
     ranked: list[RankedTrial]
+    pareto: list[RankedTrial]
     searched: tuple[str, ...]
     unsent: int
     tracker_error: str
     exit_code: int
+
+    @property
+    def metric(self) -> str:
+        """What trials are ranked by."""
+        return self.metrics[0]
 
     @property
     def n_trials(self) -> int:
@@ -99,10 +108,15 @@ class SweepResult:
         return self.ranked[0] if self.ranked else None
 
     def document(self) -> dict[str, Any]:
-        """The result as plain data."""
-        best = None if self.best is None else {**vars(self.best), "config": plain(self.best.config)}
+        """The result as plain data; `pareto` where there are several metrics."""
         names = ("name", "experiment", "sweep_id", "parent_run_id", "n_trials", "stop_reasons", "epochs", "wall_s")
-        return {**{name: getattr(self, name) for name in names}, "best": best}
+        front = {"pareto": list(map(_document, self.pareto))} if len(self.metrics) > 1 else {}
+        best = self.best and _document(self.best)
+        return {**{name: getattr(self, name) for name in names}, "best": best, **front}
+
+
+def _document(trial: RankedTrial) -> dict[str, Any]:
+    return {**vars(trial), "config": plain(trial.config)}
 
 
 def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
@@ -115,6 +129,8 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
         (folder / "spec.yaml").write_text(spec_yaml(plan.spec.model_copy(update={"name": name})), encoding="utf-8")
         journal = Journal.create(folder / JOURNAL)
         journal.append("header", **_header(plan, name))
+        for prior in plan.priors:
+            journal.append("prior", **vars(prior))
         tracking = plan.spec.tracking
         tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
         tracker.start()
@@ -182,9 +198,10 @@ def _header(plan: Plan, name: str) -> dict[str, Any]:
         "space": plan.space.to_mapping(),
         "metric": plan.metric,
         "direction": plan.direction,
+        "metrics": dict(zip(plan.metrics, plan.directions, strict=True)),
         "epochs": plan.epochs,
         "rungs": list(plan.rungs),
-        "scheduler": plan.spec.scheduler.model_dump(mode="json"),
+        "scheduler": {**plan.spec.scheduler.model_dump(mode="json"), "kind": plan.scheduler_kind},
         "kappa_max": plan.facts.kappa_max,
         "versions": {package: version(package) for package in ("vae-tuner", "ray", "optuna", "mlflow", "torch")},
     }
@@ -347,21 +364,28 @@ def _start_ray(plan: Plan) -> None:
 
 def _result(plan: Plan, sweep: Sweep, tracker: Tracker, unsent: int, wall_s: float, exit_code: int) -> SweepResult:
     run_ids = tracker.run_ids()
+    ranked = [_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)]
     return SweepResult(
         name=sweep.header["name"],
         experiment=plan.spec.tracking.experiment,
         sweep_id=sweep.header["sweep_id"],
         parent_run_id=tracker.parent_run_id,
-        metric=plan.metric,
+        metrics=plan.metrics,
         stop_reasons=dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values())),
         epochs=sum(trial.epochs for trial in sweep.trials.values()),
         wall_s=wall_s,
-        ranked=[_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)],
+        ranked=ranked,
+        pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
         searched=tuple(plan.space.dimensions),
         unsent=unsent,
         tracker_error=str(tracker.error or "").partition("\n")[0],
         exit_code=exit_code,
     )
+
+
+def _pareto(ranked: list[RankedTrial], plan: Plan) -> list[RankedTrial]:
+    values = [[trial.metrics.get(metric, math.nan) for metric in plan.metrics] for trial in ranked]
+    return [ranked[row] for row in pareto_front(values, plan.directions)]
 
 
 def _ranked(trial: Trial, run_id: str | None) -> RankedTrial:

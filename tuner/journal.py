@@ -3,8 +3,9 @@
 Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t` (seconds since 1970), `event`, the
 event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}.
 
-    header  {format, name, sweep_id, spec, space, metric, direction, epochs, rungs, …}
-    ask     {trial, number, assignment, config, method}
+    header  {format, name, sweep_id, spec, space, metric, direction, metrics, epochs, rungs, …}
+    prior   {source_sweep, source_trial, assignment, values}       a trial of an earlier sweep, right after the header
+    ask     {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
     report  {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
     end     {trial, reason, error}       a trial that ends without a report: `error` or `interrupted`
     finish  {reason}
@@ -27,7 +28,7 @@ from typing import Any, Self
 
 from trainables.errors import UserError
 
-__all__ = ["FORMAT", "Event", "Journal", "JournalError", "Report", "Sweep", "Trial", "fold", "read_journal"]
+__all__ = ["FORMAT", "Event", "Journal", "JournalError", "Prior", "Report", "Sweep", "Trial", "fold", "read_journal"]
 
 FORMAT = 1
 
@@ -52,6 +53,16 @@ class Report:
     rung: int | None
 
 
+@dataclass(frozen=True)
+class Prior:
+    """A completed trial of an earlier sweep, as an assignment of this one's space. values: by metric."""
+
+    source_sweep: str
+    source_trial: str
+    assignment: dict[str, Any]
+    values: dict[str, float]
+
+
 @dataclass
 class Trial:
     """A configuration and what became of it. stop_reason: None while it runs."""
@@ -61,6 +72,7 @@ class Trial:
     assignment: dict[str, Any]
     config: dict[str, Any]
     method: str
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     stop_reason: str | None = None
     outcome: str | None = None
@@ -84,12 +96,21 @@ class Trial:
 
 @dataclass
 class Sweep:
-    """What the events so far amount to. rungs: by rung, the value each trial was filed with."""
+    """What the events so far amount to. rungs: by rung, the value each trial was filed with.
+
+    priors: what the sampler was told beforehand; they are no trials of this sweep.
+    """
 
     header: Event = field(default_factory=dict)
+    priors: list[Prior] = field(default_factory=list)
     trials: dict[str, Trial] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     finished: str | None = None
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """What is searched by: metric → direction, the first first."""
+        return dict(self.header.get("metrics") or {self.header["metric"]: self.header["direction"]})
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
@@ -97,8 +118,12 @@ class Sweep:
         match event["event"]:
             case "header":
                 self.header = dict(event)
+            case "prior":
+                names = ("source_sweep", "source_trial", "assignment", "values")
+                self.priors.append(Prior(**{name: event[name] for name in names}))
             case "ask":
                 fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
+                fields["memory"] = event.get("memory", {})
                 self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
             case "report":
                 self._report(self.trials[event["trial"]], event)

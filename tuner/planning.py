@@ -18,7 +18,7 @@ import torch
 from search_spaces.catalogue import parse_space
 from search_spaces.geco import within_reach
 from search_spaces.reach import check, longest_warmup
-from search_spaces.space import Space, assemble
+from search_spaces.space import Space, assemble, defaults_of
 from trainables.config import TrialConfig, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
@@ -26,20 +26,28 @@ from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import data_dir, is_path
 from tuner.asha import Asha, grace_for, rungs_for
+from tuner.journal import Prior
 from tuner.metrics_info import METRICS, Direction, direction_of
+from tuner.samplers import Sampling, sampler_notes, trials_to_run
 from tuner.spec import SweepSpec
+from tuner.warm_start import warm_starts
 
 __all__ = ["Plan", "make_plan"]
 
 AGGREGATES = ("val/agg_kl_gauss", "val/mutual_info", "val/marginal_kl")
+NLL = "val/nll"
+SEARCH_NLL_SAMPLES = 100
+MOST_METRICS = 3
 
 
 @dataclass(frozen=True)
 class Plan:
     """A sweep ready to start.
 
-    base: the fixed part of every trial by path. space: bounds in absolute terms. rungs: the epochs at which trials are
-    compared, empty without a scheduler. notes: what the user should know.
+    spec: with no more trials than a grid has points. base: the fixed part of every trial by path. space: bounds in
+    absolute terms. metrics: what is searched by; rungs and ranking go by the first. rungs: the epochs at which trials
+    are compared, empty without a scheduler. priors: trials of earlier sweeps that the sampler is told of. notes: what
+    the user should know.
     """
 
     spec: SweepSpec
@@ -48,19 +56,34 @@ class Plan:
     facts: DataFacts
     data_dir: Path
     default: TrialConfig
-    metric: str
+    metrics: tuple[str, ...]
     rungs: tuple[int, ...]
     concurrency: int
     gpus_per_trial: float
+    priors: tuple[Prior, ...]
     notes: tuple[str, ...]
 
     @property
     def epochs(self) -> int:
         return self.default.epochs
 
+    @property
+    def metric(self) -> str:
+        return self.metrics[0]
+
     @cached_property
     def direction(self) -> Direction:
         return direction_of(self.metric)
+
+    @cached_property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way each metric is better."""
+        return tuple(map(direction_of, self.metrics))
+
+    @property
+    def scheduler_kind(self) -> str:
+        """The scheduler's kind with `auto` settled."""
+        return _scheduler_kind(self.spec)
 
     def resolved(self, assignment: Mapping[str, Any]) -> TrialConfig:
         """The configuration a trial of this assignment runs with."""
@@ -95,24 +118,40 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
     constraint = _constraint(base, space, facts)
     space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
     check(space, unflatten(base), lambda tree: _resolved(tree, facts, spec))
-    default = _resolved(assemble(unflatten(base), space, space.default(unflatten(base))), facts, spec)
-    metric = _metric(spec.search.metric, default)
-    if metric in AGGREGATES:
-        base = {**base, "metrics.every": 1}
+    _check_used(base, space)
+    first = space.default(unflatten(base))
+    default = _resolved(assemble(unflatten(base), space, first), facts, spec)
+    metrics = _metrics(spec.search.metric, default, base, space)
+    base |= _settings_for(metrics, default)
+    default = _resolved(assemble(unflatten(base), space, first), facts, spec)
     rungs, grace_notes = _rungs(spec, space, base, default, facts)
     gpus = _gpus_per_trial(spec, default)
+    concurrency = _concurrency(spec, gpus)
+    known = warm_starts(
+        spec, space, metrics, lambda found: _resolved(assemble(unflatten(base), space, found), facts, spec)
+    )
+    sampling = Sampling(spec.search.sampler, spec.search.seed, spec.search.trials, concurrency > 1, first)
     return Plan(
-        spec=spec,
+        spec=_with_trials(spec, trials_to_run(sampling, space)),
         base=base,
         space=space,
         facts=facts,
         data_dir=root,
         default=default,
-        metric=metric,
+        metrics=metrics,
         rungs=rungs,
-        concurrency=_concurrency(spec, gpus),
+        concurrency=concurrency,
         gpus_per_trial=gpus,
-        notes=(*_data_notes(default, facts), *notes(default, facts), *grace_notes, *_fixed_notes(spec)),
+        priors=tuple(prior for source in known for prior in source.priors),
+        notes=(
+            *_data_notes(default, facts),
+            *notes(default, facts),
+            *grace_notes,
+            *_fixed_notes(spec),
+            *_metric_notes(spec, metrics),
+            *sampler_notes(sampling, space, warm=bool(known)),
+            *map(str, known),
+        ),
     )
 
 
@@ -141,6 +180,21 @@ def _fixed_notes(spec: SweepSpec) -> list[str]:
     return [f"{path} is fixed by the configuration and not searched" for path in fixed]
 
 
+def _check_used(base: Mapping[str, Any], space: Space) -> None:
+    """Refuse what the user fixes and no trial can have, because the space decides otherwise."""
+    existing = set().union(*(defaults_of({**base, **space.fixed, **branch}) for branch in space.branches()))
+    for path, value in base.items():
+        if path not in existing and space.decides(path):
+            raise ConfigError(
+                f"config: {path} = {value} is never used: no trial of the space {space.name} has it; leave it out, or "
+                "choose another space"
+            )
+
+
+def _with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
+    return spec.model_copy(update={"search": spec.search.model_copy(update={"trials": trials})})
+
+
 def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec) -> TrialConfig:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
@@ -154,26 +208,69 @@ def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
     return chosen if chosen in facts.kappa_max else natural
 
 
-def _metric(chosen: str, default: TrialConfig) -> str:
+def _metrics(
+    chosen: str | tuple[str, ...], default: TrialConfig, base: Mapping[str, Any], space: Space
+) -> tuple[str, ...]:
     if chosen == "auto":
-        return "val/elbo" if default.data.likelihood == "bernoulli" else "val/elbo_cal"
-    if chosen.startswith("test/"):
-        raise ConfigError(f"search.metric: {chosen}: nobody selects on test data; use a val/ metric such as val/elbo")
-    direction_of(chosen)
-    if not chosen.startswith("val/"):
+        return (_auto_metric(default, base, space),)
+    names = (chosen,) if isinstance(chosen, str) else chosen
+    if not 1 <= len(set(names)) == len(names) <= MOST_METRICS:
+        raise ConfigError(f"search.metric: {', '.join(names)}: give 1 to {MOST_METRICS} metrics, each once")
+    for name in names:
+        _check_metric(name, default)
+    return names
+
+
+def _auto_metric(default: TrialConfig, base: Mapping[str, Any], space: Space) -> str:
+    """IWAE loses on the ELBO what it wins on the likelihood, so that a space with it is ranked by that."""
+    if any({**base, **space.fixed, **branch}.get("objective.kind") == "iwae" for branch in space.branches()):
+        return NLL
+    return "val/elbo" if default.data.likelihood == "bernoulli" else "val/elbo_cal"
+
+
+def _check_metric(name: str, default: TrialConfig) -> None:
+    if name.startswith("test/"):
+        raise ConfigError(f"search.metric: {name}: nobody selects on test data; use a val/ metric such as val/elbo")
+    direction_of(name)
+    if not name.startswith("val/"):
         known = ", ".join(name for name in METRICS if name.startswith("val/"))
-        raise ConfigError(f"search.metric: {chosen} is not taken on validation data; allowed: {known}")
-    if chosen == "val/elbo_cal" and default.data.likelihood == "bernoulli":
+        raise ConfigError(f"search.metric: {name} is not taken on validation data; allowed: {known}")
+    if name == "val/elbo_cal" and default.data.likelihood == "bernoulli":
         raise ConfigError(
             "search.metric: val/elbo_cal needs a Gaussian likelihood, this sweep's is Bernoulli; use val/elbo"
         )
-    return chosen
+
+
+def _settings_for(metrics: tuple[str, ...], default: TrialConfig) -> dict[str, Any]:
+    """What makes a trial report its costlier metrics at every epoch, where it is compared by them."""
+    settings: dict[str, Any] = {}
+    if {NLL, *AGGREGATES} & set(metrics):
+        settings["metrics.every"] = 1
+    if NLL in metrics and default.metrics.nll_samples is None:
+        settings["metrics.nll_samples"] = SEARCH_NLL_SAMPLES
+    return settings
+
+
+def _metric_notes(spec: SweepSpec, metrics: tuple[str, ...]) -> list[str]:
+    if len(metrics) == 1:
+        return []
+    kind = _scheduler_kind(spec)
+    if kind == "none":
+        return [f"searched as a Pareto set by {', '.join(metrics)}: no trial is pruned"]
+    return [f"searched as a Pareto set by {', '.join(metrics)}: {kind} prunes by the first alone"]
+
+
+def _scheduler_kind(spec: SweepSpec) -> str:
+    """`auto` prunes by one metric; of several none says alone what is hopeless."""
+    if spec.scheduler.kind != "auto":
+        return spec.scheduler.kind
+    return "asha" if isinstance(spec.search.metric, str) else "none"
 
 
 def _rungs(
     spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
 ) -> tuple[tuple[int, ...], list[str]]:
-    if spec.scheduler.kind == "none":
+    if _scheduler_kind(spec) == "none":
         return (), []
     epochs, grace = default.epochs, spec.scheduler.grace
     capped = False

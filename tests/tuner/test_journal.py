@@ -232,5 +232,23 @@ def test_an_interrupted_trial_and_sweep_go_on_with_the_next_report(journal):
     assert (trial.stop_reason, trial.unfinished, journal.sweep.finished) == (None, True, None)
 
 
+def test_priors_and_a_samplers_memory_are_folded_and_are_no_trials(journal, path):
+    prior = {"source_sweep": "earlier", "source_trial": "0007", "assignment": {"lr.base": 1e-2}, "values": {"m": 1.5}}
+    journal.append("prior", **prior)
+    journal.append("ask", trial="0002", **ASK, memory={"trial": {"generation": 1}, "study": {"parents": [0, 3]}})
+    sweep = fold(read_journal(path))
+    assert sweep == journal.sweep
+    assert [vars(known) for known in sweep.priors] == [prior]
+    assert list(sweep.trials) == ["0000", "0001", "0002"]
+    assert sweep.trials["0002"].memory["study"] == {"parents": [0, 3]}
+    assert sweep.trials["0000"].memory == {}
+
+
+@pytest.mark.parametrize("metrics", [{"val/elbo": "max"}, {"val/elbo": "max", "val/kl": "min"}])
+def test_metrics_keep_their_order_and_an_older_header_means_its_one(metrics):
+    assert fold([{"event": "header", **HEADER}]).metrics == {"val/elbo": "max"}
+    assert list(fold([{"event": "header", **HEADER, "metrics": metrics}]).metrics.items()) == list(metrics.items())
+
+
 def test_an_empty_fold_is_an_empty_sweep():
     assert fold([]) == Sweep()
