@@ -95,7 +95,11 @@ def sweep(
         ),
     ] = None,
     time_budget: Annotated[
-        str | None, typer.Option(help="Stop in order after this time: 90s, 30m, 2h.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Stop in order after this time: 90s, 30m, 2h. An epoch that has begun is finished, however long.",
+            show_default=False,
+        ),
     ] = None,
     warm_start: Annotated[
         list[str] | None, typer.Option(help="An earlier sweep to learn from; repeatable.", show_default=False)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tuner.planning import Plan
     from tuner.queries import BestTrial
     from tuner.retraining import Retrained
+    from tuner.spec import Budget
     from tuner.sweep_status import SweepStatus
 
 __all__ = [
@@ -102,15 +103,17 @@ def show_plan(plan: Plan, output: str) -> None:
 
     with working("Timing a few steps"):
         seconds = seconds_per_epoch(plan)
-    trials, most = plan.spec.search.trials, plan.spec.search.trials * plan.epochs
+    trials = plan.spec.search.trials
     estimate = plan.expected_epochs * seconds / plan.concurrency
     document = {
         "space": [row._asdict() for row in plan.space.describe()],
         "trials": trials,
         "epochs_per_trial": plan.epochs,
         "rungs": list(plan.rungs),
+        "pruning": plan.rule and plan.rule.summary,
+        "budget": plan.spec.budget.model_dump(),
         "expected_epochs": plan.expected_epochs,
-        "most_epochs": most,
+        "most_epochs": plan.most_epochs,
         "metric": plan.metric,
         "direction": plan.direction,
         "metrics": dict(zip(plan.metrics, plan.directions, strict=True)),
@@ -127,18 +130,30 @@ def show_plan(plan: Plan, output: str) -> None:
     console = _out()
     console.print(_space_table(plan.space))
     console.print()
-    keep = f"the best 1/{plan.spec.scheduler.reduction_factor} go on"
     table = _table("", "")
     table.add_row("trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}")
-    table.add_row("epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {most}")
-    table.add_row("rungs", f"epoch {', '.join(map(str, plan.rungs))}: {keep}" if plan.rungs else "none: no pruning")
+    table.add_row("epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {plan.most_epochs}")
+    table.add_row("pruning", plan.rule.summary if plan.rule else "none")
     searched_by = [f"{name} ({direction})" for name, direction in zip(plan.metrics, plan.directions, strict=True)]
     table.add_row("sampler", plan.spec.search.sampler)
     table.add_row("metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by))
     table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
+    if limits := _limits(plan.spec.budget):
+        table.add_row("budget", f"the sweep stops in order after {' or '.join(limits)}")
     console.print(table)
     _print_notes(console, plan.notes)
     console.print("Nothing was started; leave out --plan to run it.")
+
+
+def _limits(budget: Budget) -> list[str]:
+    """What a budget allows, in words."""
+    time = [] if budget.time is None else [_duration(budget.time)]
+    return time if budget.epochs is None else [*time, f"{budget.epochs} epochs in all"]
+
+
+def _spent(budget: Budget, spent: str) -> str:
+    """The budget that ran out, with its size."""
+    return f"time budget of {_duration(budget.time or 0.0)}" if spent == "time" else f"epoch budget of {budget.epochs}"
 
 
 def _print_notes(console: Console, notes: Sequence[str]) -> None:
@@ -188,7 +203,7 @@ class SweepProgress:
         self._plan = plan
         self._console = _err()
         self._ended: dict[str, int] = {}
-        self._epochs = 0
+        self._epochs = self._paused = 0
         self._best: tuple[float, str] | None = None
         self._last_line = self._started = time.monotonic()
         where = f"{plan.spec.storage}/{name}"
@@ -217,15 +232,25 @@ class SweepProgress:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of a journal event."""
-        if event["event"] == "report":
-            self._epochs += 1
-            if event["reason"] is not None:
-                self._end(event["reason"])
-            if event["reason"] == "completed":
-                self._consider(event)
-        elif event["event"] == "end":
+        match event["event"]:
+            case "report":
+                self._epochs += 1
+                self._paused += event["decision"] == "pause"
+            case "decision":
+                self._paused -= 1
+            case "budget":
+                spent = _spent(self._plan.spec.budget, event["spent"])
+                self._console.print(f"The {spent} is spent; running trials end with their epoch.")
+        if event.get("reason") is not None:
             self._end(event["reason"])
+        if event.get("reason") == "completed":
+            self._consider(event)
         self._show()
+
+    def sending(self, unsent: int, error: Exception | None) -> None:
+        """Say what is waited for."""
+        cause = f"; the last try failed: {str(error).partition(chr(10))[0]}" if error else ""
+        self._console.print(f"Sending {unsent} records to MLflow{cause}", soft_wrap=True)
 
     def _end(self, reason: str) -> None:
         self._ended[reason] = self._ended.get(reason, 0) + 1
@@ -237,7 +262,8 @@ class SweepProgress:
             self._best = (value, event["trial"])
 
     def _detail(self) -> str:
-        counts = " ".join(f"{count} {reason}" for reason, count in self._ended.items())
+        stood = {**self._ended, "paused": self._paused}
+        counts = " ".join(f"{count} {state}" for state, count in stood.items() if count)
         rate = self._epochs / (time.monotonic() - self._started)
         best = f" · best {self._plan.metric} {self._best[0]:.4g} (trial {self._best[1]})" if self._best else ""
         return f"{counts} · {rate:.1f} epochs/s{best}"
@@ -262,6 +288,11 @@ def show_result(result: SweepResult, output: str) -> None:
     console.print(
         f"{result.name}: {result.n_trials} trials ({counts}), {result.epochs} epochs, {_duration(result.wall_s)}"
     )
+    if result.spent:
+        n_done = result.n_trials - result.stop_reasons.get("budget", 0)
+        console.print(
+            f"Stopped by the {_spent(result.budget, result.spent)} after {n_done} of {result.planned} trials."
+        )
     if result.best is None:
         console.print("No trial completed, so there is no best configuration.")
         return

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,10 +27,12 @@ from filelock import FileLock, Timeout
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import parse_config, plain, unflatten
+from tuner.budget import is_spent
 from tuner.journal import Journal, Sweep, Trial
 from tuner.pareto import pareto_front
 from tuner.planning import Plan
-from tuner.spec import spec_yaml
+from tuner.ray_address import check_ray_reachable
+from tuner.spec import Budget, spec_yaml
 from tuner.sweep_status import JOURNAL, ranked_trials
 from tuner.tracking import Tracker, check_reachable, resolve_uri
 
@@ -45,12 +48,18 @@ class Progress(Protocol):
     def event(self, event: Mapping[str, Any]) -> None:
         """A line was written to the journal."""
 
+    def sending(self, unsent: int, error: Exception | None) -> None:
+        """Some seconds more have been spent on sending the rest to MLflow. error: why the last try failed."""
+
 
 ProgressFactory = Callable[[Plan, str, str], AbstractContextManager[Progress]]
 
 
 class _Silent:
     def event(self, event: Mapping[str, Any]) -> None:
+        """Nothing is shown."""
+
+    def sending(self, unsent: int, error: Exception | None) -> None:
         """Nothing is shown."""
 
 
@@ -75,7 +84,9 @@ class RankedTrial:
 @dataclass(frozen=True)
 class SweepResult:
     """What came of a sweep. ranked: completed trials, best by the first metric first. unsent: what MLflow lacks.
+
     pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
+    planned: how many trials it was to have. spent: which part of the budget ended it, `time` or `epochs`.
     """
 
     name: str
@@ -89,6 +100,9 @@ class SweepResult:
     ranked: list[RankedTrial]
     pareto: list[RankedTrial]
     searched: tuple[str, ...]
+    planned: int
+    budget: Budget
+    spent: str | None
     unsent: int
     tracker_error: str
     exit_code: int
@@ -123,6 +137,8 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
     """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     check_reachable(uri)
+    quiet_ray()
+    check_ray_reachable(plan.spec.resources.ray_address)
     started = time.monotonic()
     with _claimed_folder(plan) as folder:
         name = folder.name
@@ -136,7 +152,7 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
         tracker.start()
         with progress(plan, name, uri) as shown:
             exit_code = _search(plan, journal, folder, shown)
-        unsent = tracker.finish(SEND_SECONDS)
+            unsent = tracker.finish(SEND_SECONDS, shown.sending)
         journal.close()
         return _result(plan, journal.sweep, tracker, unsent, time.monotonic() - started, exit_code)
 
@@ -245,25 +261,25 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
         with signals.caught(), _stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, signals)
     except BaseException as error:
-        _close(journal, shown)
+        _close(journal, shown, "interrupted")
         # While Ray starts, its own handler turns SIGTERM into an exit.
         received = signal.SIGTERM if isinstance(error, SystemExit) else signals.received
         if received is None:
             raise
         return 128 + received
-    journal.append("finish", reason="completed")
+    _close(journal, shown, "budget" if journal.sweep.spent else "completed")
     completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
     return 0 if completed else 1
 
 
-def _close(journal: Journal, shown: Progress) -> None:
-    """Write down that the sweep was cut short, once."""
+def _close(journal: Journal, shown: Progress, reason: str) -> None:
+    """Write down how the sweep ended, once; trials that have not ended were cut short by the same."""
     if journal.sweep.finished:
         return
     for trial in list(journal.sweep.trials.values()):
-        if trial.stop_reason is None:
-            shown.event(journal.append("end", trial=trial.id, reason="interrupted", error=None))
-    journal.append("finish", reason="interrupted")
+        if trial.unfinished and trial.stop_reason != reason:
+            shown.event(journal.append("end", trial=trial.id, reason=reason, error=None))
+    journal.append("finish", reason=reason)
 
 
 @contextmanager
@@ -306,6 +322,8 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
     search, resources = plan.spec.search, plan.spec.resources
     # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.concurrency)
+    spent = partial(is_spent, plan.spec.budget, journal, shown.event)
+    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, shown.event, spent)
     searcher = JournalSearcher(
         journal,
         plan.space,
@@ -316,8 +334,9 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
         n_trials=search.trials,
         concurrency=plan.concurrency,
         on_event=shown.event,
+        settle=scheduler.settle,
+        is_spent=spent,
     )
-    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.asha, shown.event)
     started_here = not ray.is_initialized()
     if started_here:
         _start_ray(plan)
@@ -339,7 +358,7 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
             ).fit()
     except BaseException:
         # First of all: a signal to the whole process group has ended Ray too, and its client may abort this process.
-        _close(journal, shown)
+        _close(journal, shown, "interrupted")
         raise
     finally:
         if started_here:
@@ -377,6 +396,9 @@ def _result(plan: Plan, sweep: Sweep, tracker: Tracker, unsent: int, wall_s: flo
         ranked=ranked,
         pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
         searched=tuple(plan.space.dimensions),
+        planned=plan.spec.search.trials,
+        budget=plan.spec.budget,
+        spent=sweep.spent,
         unsent=unsent,
         tracker_error=str(tracker.error or "").partition("\n")[0],
         exit_code=exit_code,

@@ -3,12 +3,14 @@
 Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t` (seconds since 1970), `event`, the
 event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}.
 
-    header  {format, name, sweep_id, spec, space, metric, direction, metrics, epochs, rungs, …}
-    prior   {source_sweep, source_trial, assignment, values}       a trial of an earlier sweep, right after the header
-    ask     {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
-    report  {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
-    end     {trial, reason, error}       a trial that ends without a report: `error` or `interrupted`
-    finish  {reason}
+    header    {format, name, sweep_id, spec, space, metric, direction, metrics, epochs, rungs, …}
+    prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header
+    ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
+    report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
+    decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
+    end       {trial, reason, error}     a trial that ends without a report: `error`, `interrupted` or `budget`
+    budget    {spent}                    the sweep's budget of `time` or `epochs` is spent: what runs stops in order
+    finish    {reason}
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
 """
@@ -65,7 +67,10 @@ class Prior:
 
 @dataclass
 class Trial:
-    """A configuration and what became of it. stop_reason: None while it runs."""
+    """A configuration and what became of it. stop_reason: None while it runs.
+
+    pauses: how often it paused to wait for others; releases: how often it was decided on after that.
+    """
 
     id: str
     number: int
@@ -77,6 +82,13 @@ class Trial:
     stop_reason: str | None = None
     outcome: str | None = None
     error: str | None = None
+    pauses: int = 0
+    releases: int = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits to be decided on."""
+        return self.unfinished and self.pauses > self.releases
 
     @property
     def unfinished(self) -> bool:
@@ -99,6 +111,8 @@ class Sweep:
     """What the events so far amount to. rungs: by rung, the value each trial was filed with.
 
     priors: what the sampler was told beforehand; they are no trials of this sweep.
+    spent: which budget is spent, `time` or `epochs`. seconds: in all sessions, each from its first event to its last.
+    latest: session and time of the last event.
     """
 
     header: Event = field(default_factory=dict)
@@ -106,6 +120,14 @@ class Sweep:
     trials: dict[str, Trial] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     finished: str | None = None
+    spent: str | None = None
+    seconds: float = 0.0
+    latest: tuple[str, float] = ("", 0.0)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs all trials have reported."""
+        return sum(len(trial.reports) for trial in self.trials.values())
 
     @property
     def metrics(self) -> dict[str, str]:
@@ -115,6 +137,7 @@ class Sweep:
     def apply(self, event: Mapping[str, Any]) -> None:
         """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
         self.finished = None
+        self._clock(event["session"], event["t"])
         match event["event"]:
             case "header":
                 self.header = dict(event)
@@ -127,10 +150,19 @@ class Sweep:
                 self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
             case "report":
                 self._report(self.trials[event["trial"]], event)
+            case "decision":
+                self._release(self.trials[event["trial"]], event)
             case "end":
                 self._end(self.trials[event["trial"]], event)
+            case "budget":
+                self.spent = event["spent"]
             case "finish":
                 self.finished = event["reason"]
+
+    def _clock(self, session: str, time: float) -> None:
+        before, then = self.latest
+        self.seconds += max(0.0, time - then) if session == before else 0.0
+        self.latest = session, time
 
     def _report(self, trial: Trial, event: Mapping[str, Any]) -> None:
         if event["epoch"] <= trial.epochs:
@@ -138,8 +170,15 @@ class Sweep:
         fields = {name: event[name] for name in ("epoch", "metrics", "decision", "reason", "rung")}
         trial.reports.append(Report(**fields))
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
+        trial.pauses += event["decision"] == "pause"
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
+
+    @staticmethod
+    def _release(trial: Trial, event: Mapping[str, Any]) -> None:
+        if trial.paused:
+            trial.stop_reason = event["reason"]
+            trial.releases += 1
 
     @staticmethod
     def _end(trial: Trial, event: Mapping[str, Any]) -> None:
@@ -248,6 +287,12 @@ class Journal:
         journal = cls(path, 0)
         journal._take(events, size)
         return journal
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of all sessions, this one's up to now."""
+        session, then = self.sweep.latest
+        return self.sweep.seconds + (max(0.0, time.time() - then) if session == self._session else 0.0)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event and fold it; returns it as a reader of the file finds it.

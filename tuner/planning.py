@@ -26,8 +26,11 @@ from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import data_dir, is_path
 from tuner.asha import Asha, grace_for, rungs_for
+from tuner.hyperband import HyperBand
 from tuner.journal import Prior
+from tuner.median import MedianRule
 from tuner.metrics_info import METRICS, Direction, direction_of
+from tuner.pruning import Rule
 from tuner.samplers import Sampling, sampler_notes, trials_to_run
 from tuner.spec import SweepSpec
 from tuner.warm_start import warm_starts
@@ -46,8 +49,8 @@ class Plan:
 
     spec: with no more trials than a grid has points. base: the fixed part of every trial by path. space: bounds in
     absolute terms. metrics: what is searched by; rungs and ranking go by the first. rungs: the epochs at which trials
-    are compared, empty without a scheduler. priors: trials of earlier sweeps that the sampler is told of. notes: what
-    the user should know.
+    are compared, of the median rule the first; empty without a scheduler. priors: trials of earlier sweeps that the
+    sampler is told of. notes: what the user should know.
     """
 
     spec: SweepSpec
@@ -94,18 +97,31 @@ class Plan:
         config = self.resolved(assignment)
         return plain(config), method_of(config)
 
-    @property
-    def asha(self) -> Asha | None:
+    @cached_property
+    def rule(self) -> Rule | None:
         """The pruning rule, None without rungs."""
-        return Asha(self.rungs, self.spec.scheduler.reduction_factor, self.direction) if self.rungs else None
+        if not self.rungs:
+            return None
+        factor = self.spec.scheduler.reduction_factor
+        match self.spec.scheduler.kind:
+            case "hyperband":
+                return HyperBand(self.rungs, factor, self.direction, self.epochs, self.spec.search.trials)
+            case "median":
+                return MedianRule(self.rungs[0], self.direction)
+            case _:
+                return Asha(self.rungs, factor, self.direction)
+
+    @property
+    def most_epochs(self) -> int:
+        """The epochs the sweep trains if nothing is pruned."""
+        most = self.spec.search.trials * self.epochs
+        return min(most, self.spec.budget.epochs or most)
 
     @property
     def expected_epochs(self) -> int:
-        """The epochs the sweep trains, if each rung lets 1/reduction_factor of its trials pass."""
-        stops = (*self.rungs, self.epochs)
-        keep = 1 / self.spec.scheduler.reduction_factor
-        lengths = [stop - start for start, stop in zip((0, *stops), stops, strict=False)]
-        return sum(max(1, round(self.spec.search.trials * keep**i)) * length for i, length in enumerate(lengths))
+        """The epochs the sweep trains if the rule prunes as planned; a budget of time is not counted."""
+        expected = self.rule.expected_epochs(self.spec.search.trials, self.epochs) if self.rule else self.most_epochs
+        return min(expected, self.most_epochs)
 
 
 def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
@@ -281,7 +297,8 @@ def _rungs(
     elif grace > epochs:
         raise ConfigError(f"scheduler.grace: {grace} is beyond the {epochs} epochs of a trial; allowed: 1 to {epochs}")
     found = [f"grace is capped at {grace} of {epochs} epochs: some warm-ups are longer than that"] if capped else []
-    return rungs_for(epochs, grace, spec.scheduler.reduction_factor), found
+    rungs = rungs_for(epochs, grace, spec.scheduler.reduction_factor)
+    return rungs[:1] if spec.scheduler.kind == "median" else rungs, found
 
 
 def _largest_batch(space: Space, default: TrialConfig) -> int:

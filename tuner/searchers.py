@@ -117,6 +117,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     study through the journal, never through Tune.
 
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
+    settle: decides on paused trials. is_spent: whether no epoch may begin any more.
     """
 
     def __init__(
@@ -131,24 +132,33 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         n_trials: int,
         concurrency: int,
         on_event: Callable[[Event], None],
+        settle: Callable[[], None] = lambda: None,
+        is_spent: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._journal, self._space, self._resolved, self._concurrency = journal, space, resolved, concurrency
         self._sampling = Sampling(sampler, seed, n_trials, concurrency > 1, space.default(base))
         self._n_trials = trials_to_run(self._sampling, space)
-        self._on_event = on_event
-        self._handed: set[str] = set()
+        self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
+        self._handed: set[tuple[str, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
-        unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
-        waiting = [trial for trial in unfinished if trial.id not in self._handed]
-        if not waiting and len(self._journal.sweep.trials) >= self._n_trials:
+        if self._journal.sweep.spent:
             return str(Searcher.FINISHED)
-        if len(unfinished) - len(waiting) >= self._concurrency:
+        self._settle()
+        unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
+        active = [trial for trial in unfinished if not trial.paused]
+        waiting = [trial for trial in active if (trial.id, trial.pauses) not in self._handed]
+        all_asked = len(self._journal.sweep.trials) >= self._n_trials
+        if all_asked and not unfinished:
+            return str(Searcher.FINISHED)
+        if len(active) - len(waiting) >= self._concurrency or (all_asked and not waiting):
             return None
+        if self._is_spent():
+            return str(Searcher.FINISHED)
         trial = waiting[0] if waiting else self._new_trial()
-        self._handed.add(trial.id)
-        return {"trial": trial.id, "config": json.dumps(trial.config)}
+        self._handed.add((trial.id, trial.pauses))
+        return {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
 
     def _new_trial(self) -> Trial:
         sweep = self._journal.sweep

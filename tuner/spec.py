@@ -71,8 +71,10 @@ class Scheduler(_Section):
 
 
 class Budget(_Section):
-    """Where the sweep stops in order, whichever comes first. time: seconds, or `90s`, `30m`, `2h`. epochs: of all
-    trials together.
+    """Where the sweep stops in order, whichever comes first; epochs under way are finished and kept.
+
+    time: seconds, or `90s`, `30m`, `2h`, from the start of the sweep, Ray's start included. epochs: of all trials
+    together.
     """
 
     time: Annotated[Positive | None, BeforeValidator(parse_time), Optional] = None

@@ -4,7 +4,8 @@ from ray.tune import Trainable
 
 from trainables.data import data_facts
 from trainables.paths import parse_config, plain
-from trainables.ray_tune import RESULT_KEY, VaeTrainable
+from trainables.ray_tune import VaeTrainable
+from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
 
 
@@ -20,6 +21,7 @@ def test_trap_10_a_worker_is_started_for_every_trial(tmp_path, vae_data_root):
             "config": json.dumps(plain(resolved)),
             "folder": str(tmp_path),
             "data_dir": str(vae_data_root),
+            "epochs_done": 0,
         }
 
     def metrics(trainable):
