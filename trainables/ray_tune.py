@@ -24,15 +24,16 @@ RESULT_KEY = "vae_tuner"
 
 
 @lru_cache(maxsize=1)
-def _dataset(config: DataConfig, root: Path, device: str) -> Dataset:
-    return load(config, root, torch.device(device))
+def _dataset(config: DataConfig, root: Path, device: str, memory_share: float) -> Dataset:
+    return load(config, root, torch.device(device), memory_share)
 
 
 class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
-    `data_dir`. What a model raises is a report too, so that the actor serves the next trial.
+    `data_dir`, `memory_share` (the part of its device's memory a trial may count on; all of it where it is not given).
+    What a model raises is a report too, so that the actor serves the next trial.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -42,7 +43,9 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.failure = ""
         try:
             trial_config = parse_config(json.loads(config["config"]))
-            dataset = _dataset(trial_config.data, Path(config["data_dir"]), trial_config.device)
+            dataset = _dataset(
+                trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
+            )
             self.trainer = Trainer(trial_config, dataset)
         except Exception:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = traceback.format_exc()
