@@ -23,16 +23,17 @@ __all__ = ["VaeTrainable"]
 
 
 @lru_cache(maxsize=1)
-def _dataset(config: DataConfig, root: Path, device: str) -> Dataset:
-    return load(config, root, torch.device(device))
+def _dataset(config: DataConfig, root: Path, device: str, memory_share: float) -> Dataset:
+    return load(config, root, torch.device(device), memory_share)
 
 
 class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
-    `data_dir`, `epochs_done` (more than 0 to go on from the trial's own checkpoint). What a model raises is a report
-    too, so that the actor serves the next trial. Tune saves and restores nothing: the sweep's folder has all.
+    `data_dir`, `memory_share` (the part of its device's memory a trial may count on; all of it where it is not given),
+    `epochs_done` (more than 0 to go on from the trial's own checkpoint). What a model raises is a report too, so that
+    the actor serves the next trial. Tune saves and restores nothing: the sweep's folder has all.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -42,7 +43,9 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.failure = ""
         try:
             trial_config = parse_config(json.loads(config["config"]))
-            dataset = _dataset(trial_config.data, Path(config["data_dir"]), trial_config.device)
+            dataset = _dataset(
+                trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
+            )
             self.trainer = Trainer(trial_config, dataset)
             if config["epochs_done"]:
                 self.trainer.restore(checkpoints.read(self.folder / checkpoints.FILE_NAME, self.trainer.device))

@@ -13,7 +13,7 @@ from trainables.checkpoint import FILE_NAME
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import parse_config
-from trainables.sources import is_path
+from trainables.sources import absolute
 from trainables.vae import Vae
 from tuner import queries
 from tuner.driver import SweepResult, run_sweep
@@ -68,7 +68,7 @@ def best(
         sweep=[sweep] if isinstance(sweep, str) else sweep,
         experiment=experiment,
         method=method,
-        dataset=str(Path(dataset).expanduser().resolve()) if dataset and is_path(dataset) else dataset,
+        dataset=dataset and absolute(dataset),
         metric=metric,
         top=top,
         include_pruned=include_pruned,

@@ -19,12 +19,12 @@ from search_spaces.catalogue import parse_space
 from search_spaces.geco import within_reach
 from search_spaces.reach import check, longest_warmup
 from search_spaces.space import Space, assemble, defaults_of
-from trainables.config import TrialConfig, method_of
-from trainables.data import DataFacts, data_facts
+from trainables.config import DataConfig, TrialConfig, method_of
+from trainables.data import DataFacts, data_facts, held_on_device
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
-from trainables.sources import data_dir, is_path
+from trainables.sources import DATASETS, absolute, data_dir
 from tuner.asha import Asha, grace_for, rungs_for
 from tuner.hyperband import HyperBand
 from tuner.journal import Prior
@@ -97,6 +97,11 @@ class Plan:
         config = self.resolved(assignment)
         return plain(config), method_of(config)
 
+    @property
+    def memory_share(self) -> float:
+        """The part of its device's memory that a trial may count on."""
+        return _memory_share(self.gpus_per_trial, self.concurrency)
+
     @cached_property
     def rule(self) -> Rule | None:
         """The pruning rule, None without rungs."""
@@ -147,6 +152,9 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
         spec, space, metrics, lambda found: _resolved(assemble(unflatten(base), space, found), facts, spec)
     )
     sampling = Sampling(spec.search.sampler, spec.search.seed, spec.search.trials, concurrency > 1, first)
+    data_notes = _data_notes(default, facts)
+    if spec.resources.ray_address is None:
+        data_notes += _placement_notes(default, facts, _memory_share(gpus, concurrency))
     return Plan(
         spec=_with_trials(spec, trials_to_run(sampling, space)),
         base=base,
@@ -160,7 +168,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
         gpus_per_trial=gpus,
         priors=tuple(prior for source in known for prior in source.priors),
         notes=(
-            *_data_notes(default, facts),
+            *data_notes,
             *notes(default, facts),
             *grace_notes,
             *_fixed_notes(spec),
@@ -172,11 +180,11 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
 
 
 def _base(spec: SweepSpec) -> dict[str, Any]:
-    """The fixed part by path: a file by its absolute path, which workers find too, and the sweep's seed."""
+    """The fixed part by path: a file or folder by its absolute path, which workers find too, and the sweep's seed."""
     base = flatten(spec.config)
     name = base.get("data.name")
-    if isinstance(name, str) and is_path(name):
-        base["data.name"] = str(Path(name).expanduser().resolve())
+    if isinstance(name, str):
+        base["data.name"] = absolute(name)
     return {"seed": spec.search.seed, **base}
 
 
@@ -327,16 +335,42 @@ def _concurrency(spec: SweepSpec, gpus: float) -> int:
     return max(1, int((os.cpu_count() or 1) / spec.resources.cpus_per_trial))
 
 
+def _memory_share(gpus: float, concurrency: int) -> float:
+    return min(1.0, gpus) if gpus else 1 / concurrency
+
+
 def _data_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
     limits = ", ".join(f"{name} {value:.4g}" for name, value in facts.kappa_max.items())
     shape = "×".join(map(str, facts.shape))
     found = [
         f"{Path(config.data.name).name}: {facts.n_train} training, {facts.n_val} validation and {facts.n_test} test "
-        f"examples of {shape}; likelihood {config.data.likelihood}; κ_max {limits}"
+        f"examples of {shape}; likelihood {config.data.likelihood} ({_reason(config.data, facts)}); κ_max {limits}"
     ]
+    if config.data.name in DATASETS and Path(config.data.name).is_dir():
+        found.append(f"data.name: {config.data.name} is the built-in set; the folder here is ./{config.data.name}")
     if max(abs(facts.low), abs(facts.high)) > 20:
         found.append(
             f"the values span [{facts.low:g}, {facts.high:g}] and are used as they are; networks train better on "
             "values of order 1: divide them once and save the array again"
         )
     return found
+
+
+def _placement_notes(config: TrialConfig, facts: DataFacts, memory_share: float) -> list[str]:
+    device = torch.device(config.device).type
+    if held_on_device(facts.train_bytes, torch.device(device), memory_share):
+        return []
+    return [
+        f"the training examples take {facts.train_bytes / 2**30:.1f} GiB, more than a quarter of a trial's share of the "
+        f"{device}'s memory: they stay in host memory, and batches are fetched ahead of their steps"
+    ]
+
+
+def _reason(data: DataConfig, facts: DataFacts) -> str:
+    """What about the data made the likelihood what it is."""
+    if data.likelihood == "gaussian":
+        return "as configured, the values are bits" if facts.bits else "the values are gray"
+    if facts.bits:
+        return "the values are bits"
+    drawn = {"dynamic": "drawn as bits at every step", "fixed": "drawn as bits once", "soft": "taken as they are"}
+    return f"gray values {drawn[data.binarize]}"
