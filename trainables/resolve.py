@@ -9,8 +9,8 @@ from trainables.config import (
     DataConfig,
     Geco,
     LinearBeta,
+    LinearVae,
     LrConfig,
-    Mlp,
     ModelConfig,
     TrialConfig,
     steps_of,
@@ -75,7 +75,7 @@ def likelihood_of(data: DataConfig, facts: DataFacts) -> str:
 
 def _model(config: TrialConfig, data: DataConfig, facts: DataFacts) -> ModelConfig:
     known: dict[str, object] = {"sigma": _sigma(config, data, facts)}
-    if isinstance(config.model, Mlp) and config.model.output == "auto":
+    if not isinstance(config.model, LinearVae) and config.model.output == "auto":
         known["output"] = "sigmoid" if facts.low >= 0 and facts.high <= 1 else "identity"
     return config.model.model_copy(update=known)
 
@@ -84,7 +84,7 @@ def output_of(config: TrialConfig) -> str:
     """What makes the decoder's output a mean: logits need a sigmoid; a linear model has none of its own."""
     if config.data.likelihood == "bernoulli":
         return "sigmoid"
-    return config.model.output if isinstance(config.model, Mlp) else "identity"
+    return "identity" if isinstance(config.model, LinearVae) else config.model.output
 
 
 def _sigma(config: TrialConfig, data: DataConfig, facts: DataFacts) -> float | None:
