@@ -124,7 +124,7 @@ FRACTION_OR_STEPS = "is not allowed; allowed: a fraction of the budget from 0 to
         ),
         (
             {"model": {"kind": "linear-vae", "hidden": [3]}},
-            "`model.hidden` does not exist under model.kind linear-vae; it belongs to mlp",
+            "`model.hidden` does not exist under model.kind linear-vae; it belongs to mlp or conv",
         ),
         (
             {"lr": {"kind": "one-cycle", "base": 0.1}},
@@ -134,7 +134,10 @@ FRACTION_OR_STEPS = "is not allowed; allowed: a fraction of the budget from 0 to
         ({"lr.base": 0.1}, "`lr.base` is not nested; write lr: {base: …}"),
         # unknown kinds
         ({"objective": {"kind": "gecko"}}, "objective.kind: 'gecko' is unknown; did you mean `geco`?"),
-        ({"model": {"kind": "cnn"}}, "model.kind: 'cnn' is unknown; known: mlp, linear-vae"),
+        (
+            {"model": {"kind": "cnn"}},
+            "model.kind: 'cnn' is unknown; known: mlp, conv, linear-vae, package.module:factory",
+        ),
         ({"beta": {"kind": "cosine"}}, "beta.kind: 'cosine' is unknown; known: constant, linear, cyclical"),
         ({"lr": {"kind": "cosine"}}, "lr.kind: 'cosine' is unknown; known: constant, clr, one-cycle"),
         ({"optimizer": {"kind": "sgd"}}, "optimizer.kind: 'sgd' is unknown; known: adam, adamw"),

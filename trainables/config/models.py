@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -41,15 +41,16 @@ def is_argument_name(key: Any) -> bool:
     return isinstance(key, str) and re.fullmatch(r"[\w-]+", key) is not None
 
 
-def _json_values(values: dict[str, Any]) -> dict[str, Any]:
+def _arguments(values: dict[str, Any]) -> dict[str, Any]:
     """What JSON can say, so that it survives a journal, MLflow and a file; tuples are lists."""
-    try:
-        checked: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
-    except (TypeError, ValueError):
-        checked = {}
-    if checked != _without_tuples(values) or not _all_named(values):
-        raise ValueError("finite numbers, words, booleans, null, lists and mappings, by names of letters, digits, _, -")
-    return checked
+    kept: dict[str, Any] = _without_tuples(values)
+    for name, value in kept.items():
+        if not (is_argument_name(name) and _survives(value)):
+            raise ValueError(
+                f"{name} = {value!r} is not allowed; allowed: finite numbers, words, booleans, null, lists and mappings,"
+                " by names of letters, digits, _ and -"
+            )
+    return kept
 
 
 def _without_tuples(value: Any) -> Any:
@@ -58,10 +59,12 @@ def _without_tuples(value: Any) -> Any:
     return [_without_tuples(below) for below in value] if isinstance(value, list | tuple) else value
 
 
-def _all_named(values: dict[str, Any]) -> bool:
-    return all(is_argument_name(key) for key in values) and all(
-        _all_named(value) for value in values.values() if isinstance(value, dict)
-    )
+def _survives(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(is_argument_name(key) and _survives(below) for key, below in value.items())
+    if isinstance(value, list):
+        return all(map(_survives, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 Layers = Annotated[tuple[Count, ...], AfterValidator(_not_empty)]
@@ -123,7 +126,7 @@ class UserModel(_Model):
     """
 
     kind: Annotated[str, AfterValidator(_factory)]
-    kwargs: Annotated[dict[str, Any], AfterValidator(_json_values)] = Field(default_factory=dict)
+    kwargs: Annotated[dict[str, Any], AfterValidator(_arguments)] = Field(default_factory=dict)
     output: Output = "auto"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.config import ModelConfig, UserModel
 from trainables.errors import ConfigError
 from trainables.models import Model, Params, UserVae, build_model
-from trainables.models.user import described
+from trainables.models.user import InterfaceError, described
 
 __all__ = ["Finding", "check_user_model", "inspect_model"]
 
@@ -81,7 +81,7 @@ def _failed_calls(trial: _Trial) -> Iterator[Finding]:
     for side, call in calls.items():
         try:
             call()
-        except ConfigError as error:
+        except InterfaceError as error:
             yield Finding(side, "error", str(error))
         except Exception as error:
             yield Finding(side, "error", f"{side} raised {described(error)}; mend it")
@@ -133,10 +133,11 @@ def _vmap(trial: _Trial) -> Iterator[Finding]:
     """Whether members can be trained fused."""
     params = {name: torch.stack([value.detach(), 0.9 * value.detach()]) for name, value in trial.params.items()}
     members = [{name: value[i] for name, value in params.items()} for i in range(2)]
-    alone = torch.stack([trial.reconstruct(member, trial.x) for member in members])
+    x = torch.stack([trial.x, 1 - trial.x])
+    alone = torch.stack([trial.reconstruct(member, batch) for member, batch in zip(members, x, strict=True)])
     try:
         with warnings.catch_warnings(action="ignore"):
-            fused = torch.func.vmap(trial.reconstruct, in_dims=(0, None))(params, trial.x)
+            fused = torch.func.vmap(trial.reconstruct)(params, x)
     except Exception as error:
         yield Finding("vmap", "note", f"it trains alone, torch.func.vmap raised {described(error)}")
         return

@@ -19,7 +19,7 @@ from trainables.config import UserModel
 from trainables.errors import ConfigError
 from trainables.models.base import Params
 
-__all__ = ["UserVae", "described", "make_importable"]
+__all__ = ["InterfaceError", "UserVae", "described", "make_importable"]
 
 INTERFACE = "encode(x) → (mean, log_variance) and decode(z) → output"
 
@@ -28,6 +28,10 @@ def make_importable(folder: Path) -> None:
     """Let a user's modules be found in a folder, after everything that is installed."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+class InterfaceError(TypeError):
+    """A user's module gave something else than its interface says."""
 
 
 class UserVae:
@@ -63,20 +67,16 @@ class UserVae:
     def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         pair = self._call(params, self._sides.module.encode, x.reshape(-1, *self._shape))
         wanted = [(len(x), self.latent_dim)] * 2
-        self._refuse_unless(_shapes(pair) == wanted, "encode", pair, f"a pair {_shown(wanted)}, mean and log-variance")
+        _require(_shapes(pair) == wanted, "encode", pair, f"a pair {_shown(wanted)}, mean and log-variance")
         mean, log_variance = pair
         return mean, log_variance
 
     def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
         output = self._call(params, self._sides.module.decode, z)
         wanted = [(len(z), *self._shape), (len(z), math.prod(self._shape))]
-        self._refuse_unless(_shapes([output])[0] in wanted, "decode", [output], " or ".join(map(str, wanted)))
+        _require(_shapes([output])[0] in wanted, "decode", [output], " or ".join(map(str, wanted)))
         flat: Tensor = output.reshape(wanted[1])
         return flat
-
-    def _refuse_unless(self, holds: bool, side: str, made: Any, wanted: str) -> None:
-        if not holds:
-            raise ConfigError(f"model.kind: {self._config.kind}: {side} gave {_shown(_shapes(made))}, not {wanted}")
 
     def _call(self, params: Mapping[str, Tensor], side: Callable[[Tensor], Any], x: Tensor) -> Any:
         constants = {name: value.to(x.device) for name, value in self._constants.items()}
@@ -92,6 +92,11 @@ class UserVae:
         except Exception as error:
             raise ConfigError(f"model.kind: {kind} raised {described(error)}; mend it, or model.kwargs") from None
         return _checked(kind, made)
+
+
+def _require(holds: bool, side: str, made: Any, wanted: str) -> None:
+    if not holds:
+        raise InterfaceError(f"{side} gave {_shown(_shapes(made))}, not {wanted}")
 
 
 def _shapes(made: Any) -> list[Any]:
@@ -136,6 +141,7 @@ def _checked(kind: str, made: object) -> nn.Module:
 def _factory(kind: str) -> Callable[..., object]:
     name, _, attribute = kind.partition(":")
     make_importable(Path.cwd())
+    importlib.invalidate_caches()  # a notebook may have written the module just now
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
