@@ -12,8 +12,9 @@ import torch
 from ray import tune
 
 from trainables import checkpoint as checkpoints
-from trainables.config import DataConfig
+from trainables.config import DataConfig, UserModel
 from trainables.data import Dataset, load
+from trainables.models.user import make_importable
 from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
 from trainables.results import write_results
@@ -31,9 +32,10 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
-    `data_dir`, `memory_share` (the part of its device's memory a trial may count on; all of it where it is not given),
-    `epochs_done` (more than 0 to go on from the trial's own checkpoint). What a model raises is a report too, so that
-    the actor serves the next trial. Tune saves and restores nothing: the sweep's folder has all.
+    `data_dir`, `working_dir` (the driver's, where a user's model is found), `memory_share` (the part of its device's
+    memory a trial may count on; all of it where it is not given), `epochs_done` (more than 0 to go on from the trial's
+    own checkpoint). What a model raises is a report too, so that the actor serves the next trial. Tune saves and
+    restores nothing: the sweep's folder has all.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -43,6 +45,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.failure = ""
         try:
             trial_config = parse_config(json.loads(config["config"]))
+            if isinstance(trial_config.model, UserModel):
+                make_importable(Path(config["working_dir"]))
             dataset = _dataset(
                 trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
             )

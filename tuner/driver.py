@@ -349,6 +349,7 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
                     "folder": str((folder / "trials").resolve()),
                     "data_dir": str(plan.data_dir),
                     "memory_share": plan.memory_share,
+                    "working_dir": str(Path.cwd()),
                 },
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True

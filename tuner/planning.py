@@ -19,9 +19,11 @@ from search_spaces.catalogue import parse_space
 from search_spaces.geco import within_reach
 from search_spaces.reach import check, longest_warmup
 from search_spaces.space import Space, assemble, defaults_of
-from trainables.config import DataConfig, TrialConfig, method_of
+from trainables.config import DataConfig, TrialConfig, UserModel, method_of
 from trainables.data import DataFacts, data_facts, held_on_device
 from trainables.errors import ConfigError
+from trainables.models import build_model
+from trainables.models.inspection import check_user_model
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import DATASETS, absolute, data_dir
@@ -142,6 +144,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
     _check_used(base, space)
     first = space.default(unflatten(base))
     default = _resolved(assemble(unflatten(base), space, first), facts, spec)
+    model_notes = _model_notes(spec, space, base, default, facts)
     metrics = _metrics(spec.search.metric, default, base, space)
     base |= _settings_for(metrics, default)
     default = _resolved(assemble(unflatten(base), space, first), facts, spec)
@@ -170,6 +173,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
         notes=(
             *data_notes,
             *notes(default, facts),
+            *model_notes,
             *grace_notes,
             *_fixed_notes(spec),
             *_metric_notes(spec, metrics),
@@ -221,7 +225,22 @@ def _with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
 
 def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec) -> TrialConfig:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
+    config = resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
+    if not isinstance(config.model, UserModel):
+        build_model(config.model, facts.shape)  # refuses what it cannot take; a user's factory may be costly to call
+    return config
+
+
+def _model_notes(
+    spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
+) -> list[str]:
+    """On the user's own models that the sweep can draw; an error where one cannot be trained."""
+    domain = space.dimensions.get("model.kind")
+    found = []
+    for kind in domain.levels() if domain else (default.model.kind,):
+        tree = unflatten({**base, "model.kind": kind})
+        found += check_user_model(_resolved(assemble(tree, space, space.default(tree)), facts, spec).model, facts.shape)
+    return found
 
 
 def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
