@@ -101,7 +101,7 @@ def open_existing(uri: str) -> MlflowClient:
 def _is_mlflows(path: Path) -> bool:
     """Whether a SQLite file has MLflow's tables; one that is locked just now is left to MLflow, which waits longer."""
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as database:
             names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.OperationalError:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from tuner.queries import Front
 
-__all__ = ["draw", "label_of"]
+__all__ = ["draw", "label_of", "staircase"]
 
 # Okabe & Ito (2008): told apart by colour-blind readers; markers tell them apart in gray.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -57,18 +58,25 @@ def label_of(metric: str) -> str:
     return f"{metric}  [{UNITS.get(metric.rpartition('/')[2], 'nats per example')}]  {better}"
 
 
+def staircase(ends: Sequence[tuple[float, float]], directions: tuple[str, str]) -> list[tuple[float, float]]:
+    """The points of a front in order, between any two of them the corner that is as bad as the worse of both."""
+    across, up = (max if direction == "min" else min for direction in directions)
+    corners = [(across(a[0], b[0]), up(a[1], b[1])) for a, b in pairwise(ends)]
+    return [point for step in zip(ends, corners, strict=False) for point in step] + list(ends[-1:])
+
+
 def _draw_panel(axes: Axes, front: Front, column: int) -> None:
     for i, (method, points) in enumerate(sorted(front.cloud.items())):
         across, up = [point[0] for point in points], [point[column] for point in points]
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        axes.scatter(across, up, 18, colour, marker, alpha=0.55, linewidths=0, label=method)
+        axes.scatter(across, up, 18, colour, marker=marker, alpha=0.7, linewidths=0, label=method)
     across_name, up_name = front.metrics[0], front.metrics[column]
     ends = sorted((row.metrics[across_name], row.metrics[up_name]) for row in front.rows)
-    across, up = [end[0] for end in ends], [end[1] for end in ends]
     if len(front.metrics) == 2:
-        step = "steps-post" if direction_of(across_name) == "min" else "steps-pre"
-        axes.plot(across, up, color="black", linewidth=1, drawstyle=step, zorder=1)
-    axes.scatter(across, up, 60, "none", edgecolors="black", linewidths=1, label=f"front: {len(ends)} trials")
+        steps = staircase(ends, (direction_of(across_name), direction_of(up_name)))
+        axes.plot([x for x, _ in steps], [y for _, y in steps], color="black", linewidth=1, zorder=1)
+    label = f"front: {len(ends)} trials"
+    axes.scatter([x for x, _ in ends], [y for _, y in ends], 60, "none", edgecolors="black", linewidths=1, label=label)
     axes.set(xlabel=label_of(across_name), ylabel=label_of(up_name))
     axes.set_xscale(_scale([point[0] for points in front.cloud.values() for point in points]))
     axes.set_yscale(_scale([point[column] for points in front.cloud.values() for point in points]))
