@@ -179,29 +179,53 @@ def _settings(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-@app.command(epilog="Example: vae-tuner best --sweep geco-vs-annealing-digits-1 --export best.yaml")
+@app.command(
+    epilog="Examples: vae-tuner best --sweep geco-vs-annealing-digits-1 --export best.yaml · "
+    "vae-tuner best --pareto val/mse,val/kl --where 'objective.kind = geco and lr.base >= 1e-3'"
+)
 def best(
     sweep: Annotated[list[str] | None, typer.Option(help="Sweeps to look at; default all of the experiment.")] = None,
     experiment: ExperimentOption = "vae-tuner",
-    method: Annotated[str | None, typer.Option(help="geco, linear, cyclical, free-bits, beta, elbo.")] = None,
+    method: Annotated[str | None, typer.Option(help="geco, linear, cyclical, free-bits, beta, elbo …")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only trials on this data set.")] = None,
     metric: Annotated[str | None, typer.Option(help="Rank by; default what the sweeps searched by.")] = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="How many; default the best of each method.", show_default=False)
     ] = None,
+    pareto: Annotated[
+        str | None,
+        typer.Option(metavar="M,M", help="Trials that no other beats in all these metrics, by the first of them."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw all trials and the Pareto front into this PNG file.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Only trials that meet comparisons of metrics and configuration paths joined by `and`.",
+        ),
+    ] = None,
     include_pruned: Annotated[bool, typer.Option("--include-pruned", help="Rank pruned trials too.")] = False,
     export: Annotated[Path | None, typer.Option(help="Write the best configuration to this YAML file.")] = None,
+    register: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Make the best model a version of this registered model, its `champion`."),
+    ] = None,
     tracking_uri: UriOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Ask MLflow for the best configuration; prints it and, with --export, writes it for `vae-tuner train`."""
     from tuner import display
 
-    if export and export.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--export {export}: the file must end in .yaml")
+    for option, file, endings in (("export", export, (".yaml", ".yml")), ("plot", plot, (".png",))):
+        if file and file.suffix not in endings:
+            raise ConfigError(f"--{option} {file}: the file must end in {endings[0]}")
     with display.working("Asking MLflow"):
         from tuner import api
+        from tuner.registry import check_model_name
 
+        if register is not None:
+            check_model_name(register)
+        metrics = [name.strip() for name in (pareto or "").split(",")] if pareto is not None else []
         rows = api.best(
             sweep or (),
             experiment=experiment,
@@ -210,13 +234,22 @@ def best(
             metric=metric,
             top=top,
             include_pruned=include_pruned,
+            where=where,
+            pareto=metrics,
+            plot=plot,
             tracking_uri=tracking_uri,
-        )
+        )[:top]
     if not rows:
-        raise typer.Exit(display.complain("no trial has completed yet; --include-pruned ranks the pruned ones too"))
+        raise typer.Exit(display.complain(_none_found(where)))
     if export:
         _write(export, display.exported(rows[0]))
-    display.show_best(rows, output.value, export)
+    registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
+    display.show_best(rows, output.value, metrics, export=export, plot=plot, registered=registered)
+
+
+def _none_found(where: str | None) -> str:
+    what = "no trial has completed yet" if where is None else f"no completed trial meets --where {where}"
+    return f"{what}; --include-pruned ranks the pruned ones too"
 
 
 @app.command(epilog="Example: vae-tuner train best.yaml --seed 1")
@@ -234,16 +267,15 @@ def train(
 ) -> None:
     """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
     from tuner import display
-    from tuner.spec import overlaid, read_yaml
+    from tuner.spec import overlaid
 
     changes = {path.removeprefix("config."): value for path, value in _settings(settings or []).items()}
-    tree = overlaid(read_yaml(config), {"seed": seed, "epochs": epochs, **changes})
     with display.working("Loading PyTorch"):
         from trainables.paths import parse_config
-        from tuner.retraining import retrain
+        from tuner.retraining import read_config, retrain
         from tuner.tracking_uri import resolve_uri
 
-        parsed = parse_config(tree)
+        parsed = parse_config(overlaid(read_config(config), {"seed": seed, "epochs": epochs, **changes}))
     with display.epoch_progress(parsed.epochs) as on_report:
         result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report)
     display.show_retrained(result, output.value)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tuner.driver import SweepResult
     from tuner.planning import Plan
     from tuner.queries import BestTrial
+    from tuner.registry import ModelVersion
     from tuner.retraining import Retrained
     from tuner.spec import Budget
     from tuner.sweep_status import SweepStatus
@@ -313,14 +314,14 @@ def show_result(result: SweepResult, output: str) -> None:
 # --- best -------------------------------------------------------------------------------------------------------------
 
 
-def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str) -> Table:
-    shown = list(
-        dict.fromkeys([*metrics, *(name for name in MAIN_METRICS if any(name in row.metrics for row in rows))])
-    )
-    table = _table("trial", "method", "outcome", *shown, title=title)
-    for row in rows:
+def _best_table(rows: Sequence[Any], ranked_by: Sequence[str], title: str, sweeps: Sequence[str] = ()) -> Table:
+    """sweeps: of each row, where they differ."""
+    main = (name for name in MAIN_METRICS if any(name in row.metrics for row in rows))
+    shown = list(dict.fromkeys([*ranked_by, *main]))
+    table = _table(*(["sweep"] if sweeps else []), "trial", "method", "outcome", *shown, title=title)
+    for i, row in enumerate(rows):
         values = [_number(row.metrics[name]) if name in row.metrics else "" for name in shown]
-        table.add_row(row.trial, row.method, row.outcome or row.stop_reason, *values)
+        table.add_row(*sweeps[i : i + 1], row.trial, row.method, row.outcome or row.stop_reason, *values)
     return table
 
 
@@ -350,24 +351,58 @@ def best_document(row: BestTrial) -> dict[str, Any]:
     }
 
 
-def show_best(rows: Sequence[BestTrial], output: str, export: Path | None) -> None:
+def show_best(
+    rows: Sequence[BestTrial],
+    output: str,
+    pareto: Sequence[str] = (),
+    *,
+    export: Path | None = None,
+    plot: Path | None = None,
+    registered: ModelVersion | None = None,
+) -> None:
     """The best trials, what their metric rewards, and the winner's configuration."""
     from tuner.metrics_info import METRICS
 
-    if export:
-        _err().print(
-            f"Wrote the configuration of trial {rows[0].trial} to {export}; train it with: vae-tuner train {export}"
-        )
+    _print_written(rows, export, plot, registered)
     if output == "json":
         _json([best_document(row) for row in rows])
         return
+    ranked_by = pareto or [rows[0].metric]
+    sweeps = [row.sweep for row in rows]
+    one_sweep = len(set(sweeps)) == 1
+    title = f"{_order_of(rows, pareto)} ({f'sweep {sweeps[0]}' if one_sweep else f'{len(set(sweeps))} sweeps'})"
     console = _out()
-    metric = rows[0].metric
-    grouped = len({row.method for row in rows}) == len(rows) > 1
-    title = f"best by {metric}{', one a method' if grouped else ''} (sweep {rows[0].sweep})"
-    console.print(_best_table(rows, [metric], title))
-    console.print(f"\n{metric} {METRICS[metric].rewards}.\n")
+    console.print(_best_table(rows, ranked_by, title, () if one_sweep else sweeps))
+    console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in ranked_by), end="\n\n")
     console.print(_config_table(rows[0].config))
+
+
+def _order_of(rows: Sequence[BestTrial], pareto: Sequence[str]) -> str:
+    if pareto:
+        return f"beaten by none in all of {', '.join(pareto)}"
+    grouped = len({row.method for row in rows}) == len(rows) > 1
+    return f"best by {rows[0].metric}{', one a method' if grouped else ''}"
+
+
+def _print_written(
+    rows: Sequence[BestTrial], export: Path | None, plot: Path | None, registered: ModelVersion | None
+) -> None:
+    """What was left behind beside the answer, on stderr."""
+    console = _err()
+    trial = f"trial {rows[0].trial}" if len(rows) == 1 else f"trial {rows[0].trial}, the first of {len(rows)},"
+    if export:
+        console.print(
+            f"Wrote the configuration of {trial} to {export}; train it with: vae-tuner train {export}", soft_wrap=True
+        )
+    if plot:
+        console.print(f"Wrote the picture of the front to {plot}", soft_wrap=True)
+    if registered:
+        done = "Registered" if registered.is_new else "Already registered:"
+        console.print(
+            f"{done} {trial} as {registered.name} version {registered.version}, alias {registered.alias}; "
+            f'load it with: tuner.load("{registered.uri}")',
+            soft_wrap=True,
+        )
 
 
 def exported(row: BestTrial) -> str:

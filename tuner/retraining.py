@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -17,9 +18,10 @@ from trainables.resolve import resolve
 from trainables.results import write_results
 from trainables.sources import data_dir
 from trainables.trainer import Report, Trainer
+from tuner.spec import SweepSpec, read_yaml
 from tuner.tracking import check_reachable, log_retrain
 
-__all__ = ["Retrained", "retrain"]
+__all__ = ["Retrained", "read_config", "retrain"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Retrained:
     config: TrialConfig
     stop_reason: str
     outcome: str | None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The tree of a configuration's YAML file; a sweep's file is refused by name."""
+    tree = read_yaml(path)
+    if tree.keys() & SweepSpec.model_fields.keys() and not tree.keys() & TrialConfig.model_fields.keys():
+        raise ConfigError(
+            f"{path} describes a sweep, not one configuration; run it with `vae-tuner sweep {path}`, then train what "
+            "`vae-tuner best --export` writes"
+        )
+    return tree
 
 
 def retrain(
@@ -67,7 +80,6 @@ def retrain(
             resolved,
             [(report.epoch, report.metrics) for report in reports],
             final,
-            {},
             Path(folder),
             stop_reason=stop_reason,
             outcome=last.outcome,

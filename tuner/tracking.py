@@ -140,7 +140,6 @@ def log_retrain(
     config: TrialConfig,
     reports: Iterable[tuple[int, Mapping[str, float]]],
     final: Mapping[str, float],
-    tags: Mapping[str, str],
     artifact_dir: Path,
     stop_reason: str = "completed",
     outcome: str | None = None,
@@ -164,7 +163,7 @@ def log_retrain(
         Tag.STOP_REASON: stop_reason,
         **({Tag.OUTCOME: outcome} if outcome else {}),
     }
-    run_id = str(client.create_run(ensure_experiment(client, experiment), tags={**tags, **own}).info.run_id)
+    run_id = str(client.create_run(ensure_experiment(client, experiment), tags=own).info.run_id)
     points = [point for event in epochs for point in points_of(event)]
     log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
     upload(client, run_id, artifact_dir)

@@ -122,19 +122,18 @@ def test_a_retrained_configuration_is_a_run_of_its_own(uri, tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "config.yaml").write_text("x")
     reports = [(1, {"val/elbo": -5.0}), (2, {"val/elbo": -4.0, "val/mse": float("nan")})]
-    run_id = log_retrain(uri, "vae-tuner", config, reports, {"test/elbo": -4.5}, {"note": "n"}, tmp_path / "files")
+    run_id = log_retrain(uri, "vae-tuner", config, reports, {"test/elbo": -4.5}, tmp_path / "files")
     client = open_client(uri)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"val/elbo": -4.0, "test/elbo": -4.5}
     assert [point.step for point in client.get_metric_history(run_id, "val/elbo")] == [1, 2]
     assert from_params(run.data.params) == config
-    assert {tag: run.data.tags[tag] for tag in (Tag.KIND, Tag.METHOD, Tag.DATASET, Tag.STOP_REASON, "note")} == {
+    assert {tag: run.data.tags[tag] for tag in (Tag.KIND, Tag.METHOD, Tag.DATASET, Tag.STOP_REASON)} == {
         Tag.KIND: "retrain",
         Tag.METHOD: "elbo",
         Tag.DATASET: "digits",
         Tag.STOP_REASON: "completed",
-        "note": "n",
     }
     assert [file.path for file in client.list_artifacts(run_id)] == ["config.yaml"]
 
