@@ -164,19 +164,20 @@ def test_the_size_of_a_chunk_does_not_show(elements, likelihood, monkeypatch):
 
 @pytest.mark.parametrize("samples", [3, 300])
 @pytest.mark.parametrize("n", [5, 600])
-def test_memory_does_not_grow_with_samples_or_examples(samples, n, monkeypatch):
-    program, params, x = random_mlp("bernoulli", n=n)
-    decode, sizes = MlpVae.decode, []
+@pytest.mark.parametrize(("n_elements", "latent_dim"), [(12, 3), (3, 12)])
+def test_memory_does_not_grow_with_samples_or_examples(samples, n, n_elements, latent_dim, monkeypatch):
+    program, params, x = random_mlp("bernoulli", n, n_elements, latent_dim)
+    decode, rows = MlpVae.decode, []
 
     def spy(model, params, z):
-        sizes.append(decode(model, params, z).numel())
+        rows.append(len(z))
         return decode(model, params, z)
 
     monkeypatch.setattr(MlpVae, "decode", spy)
     monkeypatch.setattr(importance, "DECODED_ELEMENTS", 4_096)
-    metrics.importance_nll(program, params, x, torch.tensor(0.7), samples, draws(n, 3))
-    assert max(sizes) <= 4_096
-    assert sum(sizes) == samples * n * 12
+    metrics.importance_nll(program, params, x, torch.tensor(0.7), samples, draws(n, latent_dim))
+    assert max(rows) * max(n_elements, latent_dim) <= 4_096
+    assert sum(rows) == samples * n
 
 
 def test_a_decoder_that_knows_nothing_needs_exactly_8_bits_for_a_byte():
@@ -217,16 +218,17 @@ def test_the_nll_is_of_the_first_1000_examples_with_noise_of_the_split_seed(in_m
     longer = torch.cat([x[:1_000], 100 + x[1_000:]])
     model = {"kind": "linear-vae", "latent_dim": 2, "sigma": 1.0}
 
-    def nll(x, seed=0, split_seed=0):
+    def nll(x, seed=0, split_seed=0, part="val"):
         trainer = trial(in_memory(x), model=model, seed=seed, data={"split_seed": split_seed})
         trainer.params = trial(in_memory(x), model=model).params
-        return trainer.importance_nll("val", 5).nll
+        return trainer.importance_nll(part, 5).nll
 
     found = nll(x)
     assert len(found) == 1_000
     assert nll(longer).equal(found)
     assert nll(x, seed=1).equal(found)
     assert not nll(x, split_seed=1).equal(found)
+    assert not nll(x, part="test").equal(found)
 
 
 KINDS = [{family: {"kind": kind}} for family in ("objective", "beta") for kind in variants(family)]
