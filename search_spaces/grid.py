@@ -87,8 +87,11 @@ def finest_grid(space: Space, default: Assignment, n_max: int) -> Grid:
         values = {path: _spread(domain, levels.get(path, 0)) for path, domain in space.dimensions.items()}
         return Grid(space, values, default)
 
+    def n_points(n: int) -> int:
+        return grid(dict.fromkeys(ranges, n)).n_points
+
     most = max((_n_values(space.dimensions[path], n_max) for path in ranges), default=2)
-    n = 2 + bisect_right(range(3, most + 1), n_max, key=lambda n: grid(dict.fromkeys(ranges, n)).n_points)
+    n = 2 + bisect_right(range(3, most + 1), n_max, key=n_points)
     levels = dict.fromkeys(ranges, n)
     for path in ranges:
         finer = {**levels, path: n + 1}

@@ -216,9 +216,16 @@ def test_nsga2_breeds_from_what_it_did_not_ask_for_itself():
         }
         for number, assignment in enumerate(drawn)
     ]
-    (child,) = assignments(swept(CUBE, sampling_of("nsga2", CUBE, trials=50), two_ends, 1, priors=priors))
+    (child,) = assignments(swept(CUBE, sampling_of("nsga2", CUBE, trials=50, seed=1), two_ends, 1, priors=priors))
     inherited = [any(child[path] == parent[path] for parent in drawn) for path in CUBE.dimensions]
     assert sum(inherited) >= 2
+
+
+def test_the_default_configuration_counts_in_nsga2s_first_generation():
+    sampling = sampling_of("nsga2", CUBE, trials=20)
+    sweep = swept(CUBE, sampling, two_ends, 4)
+    sweep.trials["0000"].memory.clear()
+    assert ask(sweep, CUBE, sampling).memory["trial"] == {"NSGAIISampler:generation": 1}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
