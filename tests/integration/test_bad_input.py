@@ -8,7 +8,7 @@ from tuner.spec import DEFAULT_SPACE
 MISTAKES = {
     "sweep --dataset minst": "data.name: 'minst' is no known data set; did you mean `mnist`?; "
     "or a path to .npy or .npz",
-    "sweep --model cnn": "model.kind: 'cnn' is unknown; known: mlp, linear-vae",
+    "sweep --model cnn": "model.kind: 'cnn' is unknown; known: mlp, conv, linear-vae, package.module:factory",
     "sweep --space gecko": "space: 'gecko' is unknown; did you mean `geco`?",
     "sweep --space geco+linear": "spaces geco and linear exclude each other: both decide objective.kind; "
     f"use {DEFAULT_SPACE}",

@@ -68,6 +68,15 @@ def test_making_a_model_leaves_the_random_state_of_the_process(model_of):
     assert drawn.equal(torch.rand(4))
 
 
+def test_training_one_trial_leaves_a_module_that_the_next_one_shares(model_of):
+    model = model_of("pretrained")
+    trained, fresh = model.init(0, CPU), model.init(0, CPU)
+    for value in trained.values():
+        value.add_(1)
+    torch.testing.assert_close(model.init(0, CPU), fresh, rtol=0, atol=0)
+    assert not any(value.equal(fresh[name]) for name, value in trained.items())
+
+
 def test_members_side_by_side_are_the_models_one_by_one(model_of):
     model = model_of("make")
     members = [model.init(seed, CPU) for seed in (0, 1)]

@@ -47,8 +47,8 @@ def _arguments(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in kept.items():
         if not (is_argument_name(name) and _survives(value)):
             raise ValueError(
-                f"{name} = {value!r} is not allowed; allowed: finite numbers, words, booleans, null, lists and mappings,"
-                " by names of letters, digits, _ and -"
+                f"{name} = {value!r} is not allowed; allowed: finite numbers, words, booleans, null, lists and "
+                "mappings, by names of letters, digits, _ and -"
             )
     return kept
 
