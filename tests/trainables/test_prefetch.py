@@ -44,7 +44,7 @@ def test_closing_ends_the_threads_and_what_waits_is_not_begun():
 
     results = map_ahead(held_up, range(1000))
     next(results)
-    threading.Timer(0.05, may_go_on.set).start()
+    threading.Timer(0.5, may_go_on.set).start()
     results.close()
     assert not threads_ahead()
     assert begun in ([0], [0, 1])
