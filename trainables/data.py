@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +109,9 @@ def _spread(n: int, at_most: int) -> NDArray[np.int64]:
 def data_facts(config: DataConfig, root: Path) -> DataFacts:
     """Read a data set, prepare it where that is needed, and describe it."""
     split = _split(config, root)
-    train, val, test = (_moments(part, split.scale) for part in (split.train, split.val, split.test))
-    low, high = min(train.low, val.low, test.low) / split.scale, max(train.high, val.high, test.high) / split.scale
+    train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
+    everything = train + val + test
+    low, high = everything.low / split.scale, everything.high / split.scale
     return DataFacts(
         shape=tuple(split.shape),
         n_train=len(split.train),
@@ -116,10 +119,10 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
         n_test=len(split.test),
         low=low,
         high=high,
-        bits=train.bits and val.bits and test.bits,
+        bits=everything.bits,
         kappa_max=_kappa_max(
-            train.mean / split.scale,
-            train.square_mean / split.scale**2,
+            train.values / len(split.train) / split.scale,
+            train.squares / len(split.train) / split.scale**2,
             bits=config.binarize in ("dynamic", "fixed"),
             unit=low >= 0 and high <= 1,
         ),
@@ -128,25 +131,39 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
 
 
 @dataclass(frozen=True)
-class _Moments:
-    mean: Array
-    square_mean: Array
+class _Sums:
+    """Of values as they came, per element over examples; low, high and bits over everything."""
+
+    values: Array
+    squares: Array
     low: float
     high: float
     bits: bool
 
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.values + other.values,
+            self.squares + other.squares,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.bits and other.bits,
+        )
 
-def _moments(examples: Examples, scale: float) -> _Moments:
-    """Of values as they came, in one pass; bits are 0 and `scale`. Sums of bytes are exact."""
-    total, squares = np.zeros(examples.shape[1]), np.zeros(examples.shape[1])
-    low, high, bits = np.inf, -np.inf, True
-    square_type = np.uint16 if examples.array.dtype == np.uint8 else np.float64
-    for chunk in examples.chunks():
-        total += chunk.sum(0, dtype=np.float64).ravel()
-        squares += np.square(chunk, dtype=square_type).sum(0, dtype=np.float64).ravel()
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-        bits = bits and bool(((chunk == 0) | (chunk == scale)).all())
-    return _Moments(total / len(examples), squares / len(examples), low, high, bits)
+
+def _sums(examples: Examples, scale: float) -> _Sums:
+    """In one pass by all cores, in bounded memory; those of bytes are exact. Bits are 0 and `scale`."""
+
+    def of(chunk: Array) -> _Sums:
+        squares = np.square(chunk, dtype=np.uint16 if chunk.dtype == np.uint8 else np.float64)
+        return _Sums(
+            chunk.sum(0, dtype=np.float64).ravel(),
+            squares.sum(0, dtype=np.float64).ravel(),
+            float(chunk.min()),
+            float(chunk.max()),
+            bool(((chunk == 0) | (chunk == scale)).all()),
+        )
+
+    return reduce(add, map_ahead(of, examples.chunks(), workers=os.cpu_count() or 1))
 
 
 def _kappa_max(mean: Array, square_mean: Array, *, bits: bool, unit: bool) -> dict[str, float]:

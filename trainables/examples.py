@@ -14,7 +14,7 @@ from trainables.sources.base import Array
 
 __all__ = ["Examples"]
 
-CHUNK_VALUES = 2**22
+CHUNK_VALUES = 2**20
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ Result = TypeVar("Result")
 
 
 def map_ahead(
-    function: Callable[[Argument], Result], arguments: Iterable[Argument], *, ahead: int = 2, workers: int = 1
+    function: Callable[[Argument], Result], arguments: Iterable[Argument], workers: int = 1
 ) -> Generator[Result, None, None]:
-    """The results of a function in the order of its arguments, computed by threads, at most `ahead` of whoever takes
-    them.
+    """The results of a function in the order of its arguments, computed by threads, at most two for each of them
+    ahead of whoever takes them.
 
     What the function raises is raised here. Closing the generator ends its threads.
     """
@@ -26,7 +26,7 @@ def map_ahead(
         try:
             for argument in arguments:
                 waiting.append(pool.submit(function, argument))
-                if len(waiting) > ahead:
+                if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

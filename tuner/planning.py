@@ -380,8 +380,8 @@ def _placement_notes(config: TrialConfig, facts: DataFacts, memory_share: float)
     if held_on_device(facts.train_bytes, torch.device(device), memory_share):
         return []
     return [
-        f"the training examples take {facts.train_bytes / 2**30:.1f} GiB, more than a quarter of a trial's share of the "
-        f"{device}'s memory: they stay in host memory, and batches are fetched ahead of their steps"
+        f"the training examples take {facts.train_bytes / 2**30:.1f} GiB, more than a quarter of a trial's share of "
+        f"the {device}'s memory: they stay in host memory, and batches are fetched ahead of their steps"
     ]
 
 

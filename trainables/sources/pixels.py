@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from trainables.errors import DataError
 from trainables.sources.base import Array
@@ -36,14 +36,16 @@ def image_header(path: Path) -> tuple[tuple[int, int], bool]:
 def read_pixels(path: Path, *, gray: bool, side: int | None, crop: int | None = None) -> Array:
     """An image in bytes, H×W if gray and 3×H×W if not; transparency is dropped.
 
-    crop: side of the central square that is kept at first. side: of the result; the largest central square is scaled to
-    it with Pillow's bilinear filter, which averages when it makes smaller (as torchvision's Resize does).
+    side: the central square is scaled to it, as torchvision's CenterCrop and Resize do: by Pillow's bilinear filter,
+    which averages where it makes smaller. `None`: the image is taken as it is. crop: side of that central square, the
+    largest where it is not given. Raises DataError for what cannot be read.
     """
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(_scaled(_converted(image, gray), side, crop))
+            found = _converted(image, gray)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from None
+    pixels = np.asarray(found if side is None else _scaled(found, side, crop or min(found.size)))
     return pixels if gray else pixels.transpose(2, 0, 1)
 
 
@@ -57,8 +59,7 @@ def _converted(image: Image.Image, gray: bool) -> Image.Image:
     return image.convert("L" if gray else "RGB")
 
 
-def _scaled(image: Image.Image, side: int | None, crop: int | None) -> Image.Image:
-    if crop is not None:
-        left, top = (image.width - crop) // 2, (image.height - crop) // 2
-        image = image.crop((left, top, left + crop, top + crop))
-    return image if side is None else ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+def _scaled(image: Image.Image, side: int, crop: int) -> Image.Image:
+    left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
+    square = image.crop((left, top, left + crop, top + crop))
+    return square.resize((side, side), Image.Resampling.BILINEAR)

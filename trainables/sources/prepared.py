@@ -95,9 +95,8 @@ def _write_images(file: BinaryIO, images: Images, what: str) -> None:
 
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item], n: int, what: str) -> Iterator[Result]:
     """The results for n items, in order, computed by all cores; what takes long says on stderr how far it is."""
-    cores = os.cpu_count() or 1
     told = time.monotonic()
-    for done, result in enumerate(map_ahead(function, items, ahead=4 * cores, workers=cores), 1):
+    for done, result in enumerate(map_ahead(function, items, workers=os.cpu_count() or 1), 1):
         yield result
         if time.monotonic() - told > ANNOUNCE_SECONDS:
             told = time.monotonic()
