@@ -28,6 +28,7 @@ SMOOTHING_SHARE = 1 / 40
 SMOOTHING_STEPS = 5
 CLEAR_SHARE = 0.05
 CLEAR_DEVIATIONS = 5.0
+FLOAT32_RESOLUTION = 1e-6
 # A rate that a few steps survive is too high for whole cycles: on digits and MNIST the best CLR maximum of full
 # trainings was a sixth to a half of the rate at which the loss leaves its valley.
 MARGIN = 3.0
@@ -122,21 +123,23 @@ def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
     n = len(losses) if np.isfinite(losses).all() else int(np.argmin(np.isfinite(losses)))
     curve = smoothed(losses[:n], window)
     test = RangeTest(rates[:n], losses[:n], curve, None, ())
-    if n < 2 * window:
+    if n <= 2 * window:
         return replace(test, notes=(f"the loss was no number after {n} steps; begin with lower rates",))
     clear, lag = _clear(losses[:n], curve, window), window - 1
-    falling = np.flatnonzero(curve < _start(losses, window) - clear)
-    if not len(falling):
+    level = _start(losses, window) - clear
+    bottom = 2 * window + int(np.argmin(curve[2 * window :]))
+    if curve[bottom] >= level:
         return replace(test, notes=("the loss never fell clearly; try more epochs, or other rates",))
+    first = int(np.flatnonzero(curve[:bottom] >= level).max(initial=-1)) + 1
     risen = np.flatnonzero(curve > np.minimum.accumulate(curve) + clear)
-    risen = risen[risen > falling[0]]
+    risen = risen[risen > first]
     notes = []
-    if falling[0] < 2 * window:
+    if first < 3 * window:
         notes.append(f"the loss fell from the first rate on; where it begins to is below {rates[0]:.2g}")
     if n == len(losses) and not len(risen):
         notes.append(f"the loss had not risen again at {rates[-1]:.2g}; where it does is beyond")
     top = rates[max(risen[0] - lag, 0) if len(risen) else n - 1] / MARGIN
-    base = min(rates[max(falling[0] - lag, 0)], BASE_SHARE * top)
+    base = min(rates[max(first - lag, 0)], BASE_SHARE * top)
     return replace(test, bounds=Bounds(float(base), float(top)), notes=tuple(notes))
 
 
@@ -146,14 +149,20 @@ def _start(losses: Curve, window: int) -> float:
 
 
 def _clear(losses: Curve, curve: Curve, window: int) -> float:
-    """What a change of the smoothed loss must exceed to count.
+    """What a change of the smoothed loss must exceed to count; never less than what float32 resolves.
 
-    The noise is estimated from the differences of neighbours, of which a median does not see the trend; the moving
-    average leaves √(1/(2·window − 1)) of it.
+    The noise is estimated from second differences, which a trend leaves alone; the moving average keeps
+    1/√(2·window − 1) of it.
     """
-    deviation = 1.4826 * np.median(np.abs(np.diff(losses))) / math.sqrt(2)
-    fall = _start(losses, window) - curve.min()
-    return float(max(CLEAR_SHARE * fall, CLEAR_DEVIATIONS * deviation / math.sqrt(2 * window - 1)))
+    start = _start(losses, window)
+    deviation = 1.4826 * np.median(np.abs(np.diff(losses, n=2))) / math.sqrt(6)
+    return float(
+        max(
+            CLEAR_SHARE * (start - curve.min()),
+            CLEAR_DEVIATIONS * deviation / math.sqrt(2 * window - 1),
+            FLOAT32_RESOLUTION * abs(start),
+        )
+    )
 
 
 def _blown_up(losses: Curve, window: int) -> bool:

@@ -391,10 +391,11 @@ def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> No
         return
     console = _out()
     rates, losses = result.test.rates, result.test.smoothed
-    console.print(
-        f"{len(rates)} steps from {rates[0]:.2g} to {rates[-1]:.2g}: loss {losses[0]:.4g}, "
-        f"at the lowest {losses.min():.4g} (at {rates[losses.argmin()]:.2g})"
-    )
+    if len(rates):
+        console.print(
+            f"{len(rates)} steps from {rates[0]:.2g} to {rates[-1]:.2g}: loss {losses[0]:.4g}, "
+            f"at the lowest {losses.min():.4g} (at {rates[losses.argmin()]:.2g})"
+        )
     console.print(f"Curve: {files['figure']}, {files['json']}", soft_wrap=True)
     if not result.settings:
         return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainables.range_test import RangeTest
+if TYPE_CHECKING:
+    from trainables.range_test import RangeTest
 
 __all__ = ["lr_range_figure"]
 
@@ -34,8 +36,8 @@ def lr_range_figure(test: RangeTest, dataset: str, batch_size: int, *, linear: b
     axes.plot(test.rates, test.losses, color=BLUE, linewidth=0.7, alpha=0.45, label="loss of a step")
     axes.plot(test.rates, test.smoothed, color=BLUE, linewidth=1.8, label="moving average")
     axes.set_xscale("linear" if linear else "log")
-    axes.set_ylim(_loss_limits(test))
     if test.bounds is not None:
+        axes.set_ylim(_loss_limits(test))
         for name, rate, color in (("base", test.bounds.base, GREEN), ("max", test.bounds.max, ORANGE)):
             axes.axvline(rate, color=color, linewidth=1.4, linestyle="--", label=f"suggested {name} {rate:.2g}")
         axes.axvspan(test.bounds.base, test.bounds.max, color="0.5", alpha=0.08, linewidth=0)
@@ -44,7 +46,6 @@ def lr_range_figure(test: RangeTest, dataset: str, batch_size: int, *, linear: b
 
 
 def _loss_limits(test: RangeTest) -> tuple[float, float]:
-    """From below the lowest smoothed loss to a third of the fall above the first: what blows up leaves the picture."""
-    low, first = float(np.min(test.smoothed)), float(np.max(test.smoothed[: len(test.smoothed) // 4]))
-    room = 0.08 * (first - low)
-    return low - 2 * room, first + 4 * room
+    """From below the valley to a third of the fall above the start: what blows up leaves the picture."""
+    low, start = test.smoothed.min(), test.smoothed[0]
+    return low - 0.15 * (start - low), start + 0.33 * (start - low)
