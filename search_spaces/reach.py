@@ -7,9 +7,9 @@ from itertools import combinations, product
 from typing import Any
 
 from search_spaces.space import Space, assemble, defaults_of
-from trainables.config import parse_duration, steps_of
+from trainables.config import USER_MODEL, parse_duration, steps_of
 from trainables.errors import ConfigError, UserError
-from trainables.paths import flatten, variants
+from trainables.paths import field_of, flatten, variants
 
 __all__ = ["check", "longest_warmup"]
 
@@ -33,7 +33,7 @@ def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
         active = space.active(branch)
         for path in active:
             _check_exists(space, path, existing)
-        reached |= {*active, *(path for path in space.fixed if path in existing)}
+        reached |= {*active, *(path for path in space.fixed if field_of(path) in existing)}
         for corner in _corners(branch, _levels(space, branch)):
             _check_corner(space, base, parse, branch, corner)
     for path in (*space.fixed, *space.dimensions):
@@ -53,11 +53,11 @@ def _check_comparable(space: Space) -> None:
 
 
 def _check_exists(space: Space, path: str, existing: Mapping[str, Any]) -> None:
-    if path in existing:
+    if field_of(path) in existing:
         return
     section = path.partition(".")[0]
     decider, needed = (section, path) if f"{section}.kind" in existing else ("objective", f"{section}.kind")
-    homes = [kind for kind in variants(decider) if needed in defaults_of({f"{decider}.kind": kind})]
+    homes = [kind for kind in variants(decider) if needed in defaults_of({f"{decider}.kind": kind})] or [USER_MODEL]
     raise ConfigError(
         f"space {space.name}: {path} does not exist under {decider}.kind {existing[f'{decider}.kind']}, "
         f"only under {' | '.join(homes)}; give it that condition or leave it out"

@@ -12,8 +12,9 @@ import torch
 from ray import tune
 
 from trainables import checkpoint as checkpoints
-from trainables.config import DataConfig
+from trainables.config import DataConfig, UserModel
 from trainables.data import Dataset, load
+from trainables.models.user import make_importable
 from trainables.paths import parse_config
 from trainables.results import write_results
 from trainables.trainer import Report, Trainer
@@ -32,7 +33,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
-    `data_dir`. What a model raises is a report too, so that the actor serves the next trial.
+    `data_dir`, `working_dir` (the driver's, where a user's model is found). What a model raises is a report too, so
+    that the actor serves the next trial.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -42,6 +44,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.failure = ""
         try:
             trial_config = parse_config(json.loads(config["config"]))
+            if isinstance(trial_config.model, UserModel):
+                make_importable(Path(config["working_dir"]))
             dataset = _dataset(trial_config.data, Path(config["data_dir"]), trial_config.device)
             self.trainer = Trainer(trial_config, dataset)
         except Exception:  # whatever a model raises ends its trial, with the text kept, and not the sweep

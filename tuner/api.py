@@ -88,16 +88,19 @@ def train(
     return retrain(config, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir)
 
 
-def load(source: str | Path, *, tracking_uri: str | None = None, device: str = "cpu") -> Vae:
-    """A trained model: from a checkpoint file, or from an MLflow run that completed, by its id."""
+def load(source: str | Path, *, model: str | None = None, tracking_uri: str | None = None, device: str = "cpu") -> Vae:
+    """A trained model: from a checkpoint file, or from an MLflow run that completed, by its id.
+
+    model: of a model that a user's own `package.module:factory` made, that name again: what is loaded says which code
+    it needs, and the caller whether it may run. Raises UserError for a source that is not there or not allowed.
+    """
     if Path(source).is_file():
-        return Vae.from_file(source, device)
+        return Vae.from_file(source, device, model)
     if "/" in str(source) or Path(source).suffix:
         raise UserError(f"{source} does not exist; give a checkpoint file or the id of an MLflow run")
     with TemporaryDirectory() as folder:
-        return Vae.from_file(
-            queries.artifact(resolve_uri(tracking_uri, Path.cwd()), str(source), FILE_NAME, Path(folder)), device
-        )
+        file = queries.artifact(resolve_uri(tracking_uri, Path.cwd()), str(source), FILE_NAME, Path(folder))
+        return Vae.from_file(file, device, model)
 
 
 def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:

@@ -309,7 +309,11 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
         with signals.caught(), TemporaryDirectory() as scratch:
             tune.Tuner(
                 tune.with_resources(VaeTrainable, {"cpu": resources.cpus_per_trial, "gpu": plan.gpus_per_trial}),
-                param_space={"folder": str((folder / "trials").resolve()), "data_dir": str(plan.data_dir)},
+                param_space={
+                    "folder": str((folder / "trials").resolve()),
+                    "data_dir": str(plan.data_dir),
+                    "working_dir": str(Path.cwd()),
+                },
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
                 ),

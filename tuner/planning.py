@@ -18,9 +18,11 @@ import torch
 from search_spaces.catalogue import parse_space
 from search_spaces.reach import check, longest_warmup
 from search_spaces.space import Space, assemble
-from trainables.config import TrialConfig, method_of
+from trainables.config import TrialConfig, UserModel, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
+from trainables.models import build_model
+from trainables.models.inspection import check_user_model
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import data_dir, is_path
@@ -94,6 +96,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
     space = space.scaled(_kappa_max(base, space, facts))
     check(space, unflatten(base), lambda tree: _resolved(tree, facts, spec))
     default = _resolved(assemble(unflatten(base), space, space.default(unflatten(base))), facts, spec)
+    model_notes = _model_notes(spec, space, base, default, facts)
     metric = _metric(spec.search.metric, default)
     if metric in AGGREGATES:
         base = {**base, "metrics.every": 1}
@@ -110,7 +113,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
         rungs=rungs,
         concurrency=_concurrency(spec, gpus),
         gpus_per_trial=gpus,
-        notes=(*_data_notes(default, facts), *notes(default, facts), *grace_notes, *_fixed_notes(spec)),
+        notes=(*_data_notes(default, facts), *notes(default, facts), *model_notes, *grace_notes, *_fixed_notes(spec)),
     )
 
 
@@ -141,7 +144,22 @@ def _fixed_notes(spec: SweepSpec) -> list[str]:
 
 def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec) -> TrialConfig:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
+    config = resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
+    if not isinstance(config.model, UserModel):
+        build_model(config.model, facts.shape)  # refuses what it cannot take; a user's factory may be costly to call
+    return config
+
+
+def _model_notes(
+    spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
+) -> list[str]:
+    """On the user's own models that the sweep can draw; an error where one cannot be trained."""
+    domain = space.dimensions.get("model.kind")
+    found = []
+    for kind in domain.levels() if domain else (default.model.kind,):
+        tree = unflatten({**base, "model.kind": kind})
+        found += check_user_model(_resolved(assemble(tree, space, space.default(tree)), facts, spec).model, facts.shape)
+    return found
 
 
 def _kappa_max(base: Mapping[str, Any], space: Space, facts: DataFacts) -> float:

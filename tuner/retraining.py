@@ -12,6 +12,7 @@ import torch
 from trainables.config import TrialConfig
 from trainables.data import data_facts, load
 from trainables.errors import ConfigError
+from trainables.models.inspection import check_user_model
 from trainables.resolve import resolve
 from trainables.results import write_results
 from trainables.sources import data_dir
@@ -42,7 +43,9 @@ def retrain(
     """Train a configuration to its end and log it as a run of kind `retrain`; stops at once where it diverges."""
     check_reachable(uri)
     root = data_dir(chosen_data_dir)
-    resolved = resolve(config, data_facts(config.data, root), device="cuda" if torch.cuda.is_available() else "cpu")
+    facts = data_facts(config.data, root)
+    resolved = resolve(config, facts, device="cuda" if torch.cuda.is_available() else "cpu")
+    check_user_model(resolved.model, facts.shape)
     if resolved.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
             f"device: {resolved.device} is not here; `--set device=cpu` trains on the CPU, to other last digits"

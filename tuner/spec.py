@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
-from trainables.paths import flatten, known_paths, not_allowed, suggest, unflatten
+from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
 
 __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "read_yaml", "spec_yaml"]
 
@@ -121,7 +121,7 @@ def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(error.errors()))) from None
     for path in flatten(spec.config):
-        if path not in known_paths():
+        if not is_known(path):
             raise ConfigError(f"config: unknown key `{path}`{suggest(path, known_paths())}")
     return spec
 

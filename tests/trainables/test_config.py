@@ -148,7 +148,10 @@ FRACTION_OR_STEPS = "is not allowed; allowed: a fraction of the budget from 0 to
         ({"lr.base": 0.1}, "`lr.base` is not nested; write lr: {base: …}"),
         # unknown kinds
         ({"objective": {"kind": "gecko"}}, "objective.kind: 'gecko' is unknown; did you mean `geco`?"),
-        ({"model": {"kind": "cnn"}}, "model.kind: 'cnn' is unknown; known: mlp, linear-vae"),
+        (
+            {"model": {"kind": "cnn"}},
+            "model.kind: 'cnn' is unknown; known: mlp, conv, linear-vae, package.module:factory",
+        ),
         (
             {"beta": {"kind": "ramp"}},
             "beta.kind: 'ramp' is unknown; known: constant, linear, sigmoid, tanh, cosine, cyclical, cosine-wave, "

@@ -56,7 +56,7 @@ def test_t5b_a_trial_reports_the_saturation_and_a_marginal_kl_of_kl_minus_ln_n(i
     n = 300
     data = in_memory(torch.arange(n).float()[:, None])
     trainer = trial(data, model={"kind": "linear-vae", "latent_dim": 1}, lr={"base": 1e-12}, epochs=1)
-    wanted = {"encoder.weight": 1.0, "encoder.bias": 0.0, "log_variance": 2 * math.log(0.01)}
+    wanted = {"encoder.weight": 1.0, "encoder.bias": 0.0, "encoder.log_variance": 2 * math.log(0.01)}
     for name, value in wanted.items():
         trainer.params[name].data.fill_(value)
     found = finish(trainer).metrics
@@ -154,7 +154,7 @@ def pca_optimum(rotation):
     weight[:3] = (s - sigma2).sqrt().diag() @ rotation
     precision = torch.eye(3, dtype=torch.float64) + weight.T @ weight / sigma2
     encoder = torch.linalg.solve(precision, weight.T) / sigma2
-    params = {"decoder.weight": weight, "encoder.weight": encoder, "log_variance": -precision.diagonal().log()}
+    params = {"decoder.weight": weight, "encoder.weight": encoder, "encoder.log_variance": -precision.diagonal().log()}
     params |= {"decoder.bias": torch.zeros(6), "encoder.bias": torch.zeros(3)}
     gap = 0.5 * (precision.diagonal().log().sum() - precision.logdet())
     return {name: value.float() for name, value in params.items()}, sigma2, gap
