@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
@@ -31,6 +31,7 @@ def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
     for branch in space.branches():
         existing = defaults_of({**flatten(base), **space.fixed, **branch})
         active = space.active(branch)
+        _check_identifiable(space, active, {**flatten(base), **space.fixed})
         for path in active:
             _check_exists(space, path, existing)
         reached |= {*active, *(path for path in space.fixed if field_of(path) in existing)}
@@ -46,9 +47,20 @@ def _check_comparable(space: Space) -> None:
     for path in space.dimensions:
         if path.startswith("data.") or path in CONSTANT:
             raise ConfigError(f"space {space.name}: {path} must be the same for all trials; set it in config")
-    if {"model.sigma", "beta.end"} <= space.dimensions.keys():
+
+
+def _check_identifiable(space: Space, active: Sequence[str], fixed: Mapping[str, Any]) -> None:
+    """Refuse β beside a σ that varies too, from trial to trial or within one: what matters is β·σ²."""
+    if "beta.end" not in active:
+        return
+    if "model.sigma" in active:
         raise ConfigError(
             f"space {space.name}: model.sigma and beta.end weigh the same two terms and cannot both vary; fix one"
+        )
+    if fixed.get("model.learn_sigma"):
+        raise ConfigError(
+            f"space {space.name}: model.learn_sigma would undo whatever weight beta.end sets; fix beta.end at 1, or "
+            "set model.learn_sigma to false"
         )
 
 

@@ -99,8 +99,7 @@ class Trainer:
     def train_epoch(self) -> Report:
         """Train one epoch, evaluate, and say how it stands."""
         started = time.perf_counter()
-        records = self._run_steps()
-        self.epoch += 1
+        records = list(self.steps())
         means = torch.stack([torch.stack(column).mean() for column in zip(*records, strict=True)])
         params_finite = torch.stack([value.isfinite().all() for value in self.params.values()]).all()
         *train, finite = torch.cat([means, params_finite[None].to(means.dtype)]).tolist()
@@ -115,21 +114,21 @@ class Trainer:
         finite_values = {name: value for name, value in values.items() if math.isfinite(value)}
         return Report(self.epoch, finite_values, diverged, None if diverged else self._outcome())
 
-    def _run_steps(self) -> list[Record]:
+    def steps(self) -> Iterator[Record]:
+        """The train steps of the next epoch, each taken when its record is asked for."""
         first = self.epoch * self.steps_per_epoch
         steps = np.arange(first, first + self.steps_per_epoch, dtype=np.float64)
         rates = schedules.lr_at(self.config.lr, steps, self.total_steps, self.config.batch_size).tolist()
         scheduled = self._scheduled(steps)
         order = torch.split(self._order()[: self.steps_per_epoch * self.config.batch_size], self.config.batch_size)
         batches = self.dataset.train_batches(order, self.config.seed, first)
-        records = []
         for i, (batch, noise) in enumerate(zip(batches, self._noise(first), strict=True)):
             hyper = self._constants | {name: values[i] for name, values in scheduled.items()}
             self.state, record = advance(
                 self.program, self.params, self.optimizer, self.state, batch, noise, hyper, rates[i]
             )
-            records.append(record)
-        return records
+            yield record
+        self.epoch += 1
 
     def _scheduled(self, steps: schedules.Curve) -> dict[str, tuple[Tensor, ...]]:
         """What the loss takes at each step. GQN's β is in its σ: at β = 1, σ_t weighs like (σ_t/σ)² at σ."""

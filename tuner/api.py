@@ -12,19 +12,20 @@ from search_spaces.space import Space
 from trainables.checkpoint import FILE_NAME
 from trainables.config import TrialConfig
 from trainables.errors import UserError
-from trainables.paths import parse_config
+from trainables.paths import parse_config, plain
 from trainables.sources import is_path
 from trainables.vae import Vae
 from tuner import queries
 from tuner.driver import SweepResult, run_sweep
 from tuner.planning import Plan, make_plan
 from tuner.queries import BestTrial
+from tuner.range_test import LrRange, run_lr_range
 from tuner.retraining import Retrained, retrain
 from tuner.spec import SweepSpec, parse_spec, read_yaml
 from tuner.sweep_status import SweepStatus, sweep_statuses
 from tuner.tracking_uri import resolve_uri
 
-__all__ = ["best", "load", "plan", "spaces", "status", "sweep", "train"]
+__all__ = ["best", "load", "lr_range", "plan", "spaces", "status", "sweep", "train"]
 
 Spec = SweepSpec | Mapping[str, Any] | str | Path
 
@@ -86,6 +87,29 @@ def train(
     if not isinstance(config, TrialConfig):
         config = parse_config(config if isinstance(config, Mapping) else read_yaml(Path(config)))
     return retrain(config, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir)
+
+
+def lr_range(
+    config: TrialConfig | Mapping[str, Any] | str | Path,
+    *,
+    low: float = 1e-6,
+    high: float = 1.0,
+    epochs: int = 3,
+    linear: bool = False,
+    out: str | Path | None = None,
+    data_dir: Path | None = None,
+) -> LrRange:
+    """Train a configuration while its learning rate rises, and suggest the bounds of its cycles.
+
+    out: a new folder for the curve, its picture, and a sweep and a configuration with the bounds; none writes nothing.
+    """
+    if isinstance(config, TrialConfig):
+        config = plain(config)
+    tree = config if isinstance(config, Mapping) else read_yaml(Path(config))
+    result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
+    if out is not None:
+        result.write(Path(out))
+    return result
 
 
 def load(source: str | Path, *, model: str | None = None, tracking_uri: str | None = None, device: str = "cpu") -> Vae:

@@ -246,6 +246,49 @@ def train(
     raise typer.Exit(0 if result.stop_reason == "completed" else 1)
 
 
+@app.command(
+    "lr-range", epilog="Example: vae-tuner lr-range --dataset mnist --set data.n_train=10000 --set optimizer.kind=radam"
+)
+def lr_range(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of a configuration; options override it.", show_default=False)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="As in `sweep`.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="As in `sweep`.", show_default=False)] = None,
+    low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last learning rate, if the loss has not blown up before.")] = 1.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in which it rises from one to the other.")] = 3,
+    linear: Annotated[bool, typer.Option("--linear", help="Raise it along a line, not geometrically.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for the results. Default reports/lr-range-DATASET-N.")
+    ] = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Train while the learning rate rises, and suggest the bounds of its cycles from where the loss falls and blows up.
+
+    Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
+    """
+    from tuner import display
+    from tuner.spec import overlaid, read_yaml
+
+    changes = {path.removeprefix("config."): value for path, value in _settings(settings or []).items()}
+    options = {"data.name": dataset, "model.kind": model, **changes}
+    tree = overlaid(read_yaml(config) if config else {}, options)
+    if out and out.exists():
+        raise UserError(f"--out {out} exists; name another folder, or remove it first")
+    with display.working("Raising the learning rate"):
+        from tuner.range_test import free_folder, run_lr_range
+
+        result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
+        files = result.write(out or free_folder(result.config.data.name))
+    display.show_lr_range(result, files, output.value)
+    raise typer.Exit(0 if result.suggestion else 1)
+
+
 @app.command(epilog="Example: vae-tuner spaces geco-vs-annealing+batch-size")
 def spaces(
     name: Annotated[str | None, typer.Argument(help="A space, or several joined by +.", show_default=False)] = None,

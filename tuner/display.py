@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tuner.driver import SweepResult
     from tuner.planning import Plan
     from tuner.queries import BestTrial
+    from tuner.range_test import LrRange
     from tuner.retraining import Retrained
     from tuner.sweep_status import SweepStatus
 
@@ -31,6 +32,7 @@ __all__ = [
     "epoch_progress",
     "exported",
     "show_best",
+    "show_lr_range",
     "show_plan",
     "show_result",
     "show_retrained",
@@ -376,6 +378,36 @@ def show_retrained(result: Retrained, output: str) -> None:
             table.add_row(name, repr(result.metrics[name]))
     console.print(table)
     console.print(f"\n{result.stop_reason} ({result.outcome}); MLflow run {result.run_id}")
+
+
+# --- lr-range ---------------------------------------------------------------------------------------------------------
+
+
+def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> None:
+    """The suggested bounds, and how to take them over."""
+    _print_notes(_err(), result.test.notes)
+    if output == "json":
+        _json({**result.document(), "files": files})
+        return
+    console = _out()
+    rates, losses = result.test.rates, result.test.smoothed
+    if len(rates):
+        console.print(
+            f"{len(rates)} steps from {rates[0]:.2g} to {rates[-1]:.2g}: loss {losses[0]:.4g}, "
+            f"at the lowest {losses.min():.4g} (at {rates[losses.argmin()]:.2g})"
+        )
+    console.print(f"Curve: {files['figure']}, {files['json']}", soft_wrap=True)
+    if not result.settings:
+        return
+    table = _table(f"for lr.base_batch_size {result.config.lr.base_batch_size}", "suggested")
+    for path, value in result.settings.items():
+        table.add_row(path, _number(value))
+    console.print()
+    console.print(table)
+    settings = " ".join(f"--set {path}={value}" for path, value in result.settings.items())
+    console.print(f"\nSearch between them: {command()} sweep {files['sweep']} --plan", soft_wrap=True)
+    console.print(f"Train with them:     {command()} train {files['config']}", soft_wrap=True)
+    console.print(f"Anywhere else add:   {settings}", soft_wrap=True)
 
 
 # --- status -----------------------------------------------------------------------------------------------------------

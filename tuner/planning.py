@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from search_spaces.catalogue import parse_space
+from search_spaces.geco import within_reach
 from search_spaces.reach import check, longest_warmup
 from search_spaces.space import Space, assemble
 from trainables.config import TrialConfig, UserModel, method_of
@@ -93,7 +94,8 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
     data = parse_config({"data": unflatten(base).get("data", {})}).data
     facts = data_facts(data, root)
     space, base = _split_fixed(parse_space(spec.space), base)
-    space = space.scaled(_kappa_max(base, space, facts))
+    constraint = _constraint(base, space, facts)
+    space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
     check(space, unflatten(base), lambda tree: _resolved(tree, facts, spec))
     default = _resolved(assemble(unflatten(base), space, space.default(unflatten(base))), facts, spec)
     model_notes = _model_notes(spec, space, base, default, facts)
@@ -162,12 +164,12 @@ def _model_notes(
     return found
 
 
-def _kappa_max(base: Mapping[str, Any], space: Space, facts: DataFacts) -> float:
-    """What κ is measured against: the mean image's error, or its nats where the likelihood is Bernoulli."""
+def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
+    """What κ is measured on: the squared error, or the nats where the likelihood is Bernoulli."""
     data = parse_config({"data": unflatten(base).get("data", {})}).data
     natural = "nll" if likelihood_of(data, facts) == "bernoulli" else "re"
     chosen = {**base, **space.fixed}.get("objective.constraint", natural)
-    return facts.kappa_max.get(chosen, facts.kappa_max[natural])
+    return chosen if chosen in facts.kappa_max else natural
 
 
 def _metric(chosen: str, default: TrialConfig) -> str:
