@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -111,8 +112,7 @@ class Trainer:
         values["time/epoch_s"] = time.perf_counter() - started
         values["time/samples_per_s"] = self.steps_per_epoch * self.config.batch_size / (trained - started)
         diverged = not (finite and all(math.isfinite(value) for value in train))
-        finite_values = {name: value for name, value in values.items() if math.isfinite(value)}
-        return Report(self.epoch, finite_values, diverged, None if diverged else self._outcome())
+        return Report(self.epoch, _finite(values), diverged, None if diverged else self._outcome())
 
     def steps(self) -> Iterator[Record]:
         """The train steps of the next epoch, each taken when its record is asked for."""
@@ -173,17 +173,34 @@ class Trainer:
         if self.config.data.likelihood == "gaussian":
             values["val/elbo_cal"] = metrics.calibrated_elbo(val, train, self.n_elements)
         if self.epoch == self.config.epochs or self.epoch % self.config.metrics.every == 0:
-            values |= self._aggregate_metrics(val) | {"train_eval/elbo": train.elbo()}
+            values |= self._aggregate_metrics(val) | {"train_eval/elbo": train.elbo()} | self._nll_metrics("val")
         numbers = dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
         return numbers | self._mutual_information_metrics(numbers, min(len(val.z), metrics.AGGREGATE_EXAMPLES))
 
     def evaluation(self, part: str) -> metrics.Evaluation:
         """One pass over the validation (`val`), test, or first training examples (`train_eval`)."""
-        x = self._evaluation[part] if part in self._evaluation else self.dataset.floats(self.dataset.test)
+        x = self._examples(part)
         noise = metrics.evaluation_noise(
             len(x), self.program.model.latent_dim, self.config.data.split_seed, part, self.device
         )
         return metrics.evaluate(self.program, self.params, x, noise, self.sigma)
+
+    def importance_nll(self, part: str, samples: int) -> metrics.ImportanceEstimate:
+        """The NLL of the first 1,000 validation (`val`) or test examples by K importance samples."""
+        x = self._examples(part)[: metrics.NLL_EXAMPLES]
+        where = len(x), self.program.model.latent_dim, self.config.data.split_seed, f"nll/{part}", self.device
+        noise = partial(metrics.evaluation_noise, *where)
+        return metrics.importance_nll(self.program, self.params, x, self.sigma, samples, noise)
+
+    def _examples(self, part: str) -> Tensor:
+        return self._evaluation[part] if part in self._evaluation else self.dataset.floats(self.dataset.test)
+
+    def _nll_metrics(self, part: str) -> dict[str, Tensor]:
+        samples = self.config.metrics.nll_samples
+        if samples is None:
+            return {}
+        found = self.importance_nll(part, samples)
+        return {f"{part}/nll": found.nll.mean(), f"{part}/nll_bias": found.bias.mean()}
 
     def _fit_metrics(self, found: metrics.Evaluation, part: str) -> dict[str, Tensor]:
         return {
@@ -217,7 +234,8 @@ class Trainer:
         values = self._fit_metrics(test, "test") | {"test/active_units": metrics.active_units(test.mean)}
         if self.config.data.likelihood == "gaussian":
             values["test/elbo_cal"] = metrics.calibrated_elbo(test, train, self.n_elements)
-        return {name: float(value) for name, value in values.items()}
+        values |= self._nll_metrics("test")
+        return _finite({name: float(value) for name, value in values.items()})
 
     def _schedule_metrics(self) -> dict[str, float]:
         """The values used in the epoch's last step."""
@@ -277,3 +295,8 @@ class Trainer:
         self.params = self._trainable(ordered["params"])
         self.optimizer = OptimizerState(ordered["first"], ordered["second"], ordered["count"])
         self.state = ordered["state"]
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    """What can be reported."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -6,10 +6,10 @@ import torch
 import yaml
 
 from trainables import checkpoint as checkpoints
-from trainables import metrics
 from trainables import trainer as trainers
 from trainables.config import DEFAULT_KIND
 from trainables.data import data_facts, load
+from trainables.metrics import evaluation
 from trainables.paths import parse_config, variants
 from trainables.random_streams import generator
 from trainables.resolve import resolve
@@ -172,7 +172,7 @@ def test_the_size_of_an_evaluation_chunk_does_not_show(chunk, start, monkeypatch
     """11 validation and 11 test images: the last chunk of 3 or 4 is ragged."""
     trainer, chunked = start({"epochs": 1}), start({"epochs": 1})
     expected = numbers(trainer.train_epoch())[1] | trainer.test_metrics()
-    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
     found = numbers(chunked.train_epoch())[1] | chunked.test_metrics()
     assert found == pytest.approx(expected, rel=1e-5)
 
