@@ -78,3 +78,13 @@ def test_it_is_saved_and_does_not_disturb_the_model(learn, tmp_path):
     x = trainer.dataset.train[:4]
     expected = trainer.program.model.encode(trainer.params, x)
     torch.testing.assert_close(Vae.from_file(tmp_path / "checkpoint").encode(x), expected)
+
+
+def test_a_users_model_is_not_disturbed_by_it_either(learn, nets, tmp_path):
+    kind = f"{nets}:make"
+    trainer = learn(n=640, model={"kind": kind, "latent_dim": 3, "learn_sigma": True})
+    trainer.train_epoch()
+    checkpoints.write(tmp_path / "checkpoint", trainer.checkpoint())
+    x = trainer.dataset.train[:4]
+    expected = trainer.program.model.encode(trainer.params, x)
+    torch.testing.assert_close(Vae.from_file(tmp_path / "checkpoint", model=kind).encode(x), expected)

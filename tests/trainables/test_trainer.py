@@ -17,7 +17,8 @@ from trainables.results import config_yaml
 from trainables.trainer import Trainer
 
 EPOCHS = 4
-KINDS = [{family: {"kind": kind}} for family in DEFAULT_KIND for kind in variants(family)]
+SMALL = {"conv": {"channels": [4]}}
+KINDS = [{family: {"kind": kind, **SMALL.get(kind, {})}} for family in DEFAULT_KIND for kind in variants(family)]
 BITS = [{"data": {"binarize": how}} for how in ("dynamic", "fixed", "soft")]
 OTHERS = [
     {"objective": {"kind": "geco"}, "data": {"binarize": "dynamic"}},
