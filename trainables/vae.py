@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables import checkpoint as checkpoints
+from trainables import learned_sigma
 from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig, UserModel
 from trainables.distributions import reparameterise
@@ -58,7 +59,7 @@ class Vae:
     def _check_same_parameters(self, program: Program) -> None:
         """A factory may have changed since; parameters it does not have would be left at their initial values."""
         made = {name: value.shape for name, value in program.model.init(0, torch.device("cpu")).items()}
-        kept = {name: value.shape for name, value in self._params.items()}
+        kept = {name: value.shape for name, value in self._params.items() if name != learned_sigma.PARAMETER}
         differing = [name for name in {**made, **kept} if made.get(name) != kept.get(name)]
         if differing:
             raise UserError(

@@ -246,3 +246,36 @@ def test_a_duration_is_a_fraction_of_the_budget_or_steps():
 )
 def test_the_method_is_the_objective_else_the_beta_schedule(tree, method):
     assert method_of(parse_config(tree)) == method
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (
+            {"objective": {"kind": "geco"}, "model": {"learn_sigma": True}},
+            "model.learn_sigma: GECO's loss has no sigma to learn; set it to false",
+        ),
+        (
+            {"beta": {"kind": "gqn"}, "model": {"learn_sigma": True}},
+            "model.learn_sigma: beta.kind gqn sets sigma itself; set it to false or take another beta",
+        ),
+        (
+            {"beta": {"end": 0.5}, "model": {"learn_sigma": True}},
+            "model.learn_sigma: with beta.end 0.5 a learned sigma would undo the weight; set beta.end to 1 or "
+            "model.learn_sigma to false",
+        ),
+        (
+            {"objective": {"kind": "free-bits", "groups": 3}},
+            "objective.groups: 3 groups of equal size cannot be made of model.latent_dim 8; allowed: its divisors, or "
+            "none",
+        ),
+        (
+            {"objective": {"kind": "free-bits", "free_bits": [0.1, 0.2]}},
+            "objective.free_bits: 2 values for 8 groups of latents; give one for each, or one number for all",
+        ),
+    ],
+)
+def test_what_would_not_identify_sigma_or_divide_the_latents_is_refused(tree, message):
+    with pytest.raises(ConfigError) as error:
+        parse_config(tree)
+    assert str(error.value) == message

@@ -43,17 +43,17 @@ def names_in(params):
     return affine + [name for name in params if name not in affine]
 
 
-def loss_and_gradient(program, params, x, noise, beta=1.0, sigma=SIGMA):
+def step_of(program, params, x, noise, beta=1.0, sigma=SIGMA):
     """By a step of plain SGD, which moves parameters by their gradient."""
     hyper = {"beta": beta, "sigma": sigma, "progress": 0.0, "lr": 1.0}
     hyper = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyper.items()}
     state = optimizers.init(program.optimizer, params)
     moved, _, _, record = train_step(program, params, state, {}, x, noise, hyper)
-    return record.loss, {name: value - moved[name] for name, value in params.items()}
+    return record, {name: value - moved[name] for name, value in params.items()}
 
 
 def loss_of(*arguments, **options):
-    return loss_and_gradient(*arguments, **options)[0]
+    return step_of(*arguments, **options)[0].loss
 
 
 def optimum(program, spread=1.0):
@@ -126,7 +126,7 @@ def test_the_gradient_is_that_of_finite_differences(objective, likelihood, draws
     program = program_of(objective, 5, MLP, 4, likelihood)
     params = initial(program)
     given = (draws(6, 4) > 0).double(), draws(5, 6, 2), 0.7
-    _, gradient = loss_and_gradient(program, params, *given)
+    _, gradient = step_of(program, params, *given)
     for name, value in params.items():
         direction, size = draws(*value.shape), 1e-5
         ahead, behind = (
@@ -139,7 +139,7 @@ def test_the_gradient_is_that_of_finite_differences(objective, likelihood, draws
 
 @pytest.mark.parametrize("samples", [1, 4])
 def test_the_gradient_of_a_single_latent_is_that_on_paper(samples, draws):
-    """−Σ_k w̃_k ∇log w_k with w̃ the weights, normalised, log w = −(x − wz − b)²/2σ² − β(z² − ε² − ln s²)/2 + constants and
+    """−Σ_k w̃_k ∇log w_k with w̃ the weights, normalised, log w = −(x − wz − b)²/2σ² − β(z² − ε² − ln s²)/2 + constant,
     z = vx + c + sε."""
     program, beta = program_of(samples=samples, model=LINEAR | {"latent_dim": 1}, n_elements=1), 0.6
     params = {name: draws(*value.shape) for name, value in initial(program).items()}
@@ -154,16 +154,20 @@ def test_the_gradient_of_a_single_latent_is_that_on_paper(samples, draws):
     by_w, by_b = error * z / SIGMA**2, error / SIGMA**2
     by_log_variance = by_z * scale * epsilon / 2 + beta / 2
     expected = [-(share * by).sum() for by in (by_z * x[0], by_z, by_w, by_b, by_log_variance)]
-    _, gradient = loss_and_gradient(program, params, x, noise, beta=beta)
+    _, gradient = step_of(program, params, x, noise, beta=beta)
     torch.testing.assert_close([gradient[name].squeeze() for name in names_in(params)], expected)
 
 
-def test_draws_are_averaged_by_the_elbo_and_their_weights_by_iwae(draws):
-    """Of one example, so that the loss of a draw is its own."""
-    x, noise = draws(1, M), draws(6, 1, M)
-    for objective, together in (("elbo", torch.mean), ("iwae", lambda losses: -(-losses).exp().mean().log())):
-        one, several = program_of(objective), program_of(objective, samples=6)
-        params = initial(one)
-        losses = torch.stack([loss_of(one, params, x, draw[None]) for draw in noise])
-        torch.testing.assert_close(loss_of(several, params, x, noise), together(losses))
-        assert losses.std() > 0.01
+@pytest.mark.parametrize(
+    ("objective", "together"), [("elbo", torch.mean), ("iwae", lambda losses: -(-losses).exp().mean().log())]
+)
+def test_draws_are_averaged_by_the_elbo_and_their_weights_by_iwae(objective, together, draws):
+    """Of one example, so that the loss of a draw is its own; what is recorded beside the loss are means for both."""
+    one, several = program_of(objective), program_of(objective, samples=6)
+    params, x, noise = initial(one), draws(1, M), draws(6, 1, M)
+    losses, recon_nll, kl, _ = zip(*(step_of(one, params, x, draw[None])[0] for draw in noise), strict=True)
+    assert torch.stack(losses).std() > 0.01
+    found = step_of(several, params, x, noise)[0]
+    torch.testing.assert_close(found.loss, together(torch.stack(losses)))
+    torch.testing.assert_close(found.recon_nll, torch.stack(recon_nll).mean())
+    torch.testing.assert_close(kl, (found.kl,) * 6)

@@ -135,6 +135,12 @@ def test_a_step_changes_none_of_its_arguments():
     assert moments.count["encoder.0.bias"] == 0
 
 
+def first_gradient(member, x, noise, hyper):
+    """One step of Adam from zero moments has first moment (1 − β₁)·gradient."""
+    _, moments, *_ = train_step(member.program, member.params, member.optimizer, member.state, x, noise, hyper)
+    return [value / 0.1 for value in moments.first.values()]
+
+
 def hand_written_elbo(program, params, x, noise, sigma):
     """log p(x|z) − KL(q ‖ p) from torch's own distributions."""
     mean, log_variance = program.model.encode(params, x)
@@ -150,19 +156,28 @@ def hand_written_elbo(program, params, x, noise, sigma):
 @pytest.mark.parametrize(("objective", "dials"), [("elbo", {}), ("free-bits", {"free_bits": 0.0})])
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_at_beta_1_the_loss_is_the_negative_elbo_and_so_is_its_gradient(objective, dials, likelihood):
-    """One step of Adam from zero moments has first moment (1 − β₁)·gradient."""
     member = Member(config_of(objective, dials, likelihood=likelihood))
     x, noise, hyper = member.inputs(0)
     x = x.round() if likelihood == "bernoulli" else x
     params = {name: value.requires_grad_() for name, value in member.params.items()}
     expected = -hand_written_elbo(member.program, params, x, noise, hyper["sigma"])
     gradients = torch.autograd.grad(expected, list(params.values()))
-    _, moments, _, record = train_step(member.program, params, member.optimizer, member.state, x, noise, hyper)
+    *_, record = train_step(member.program, params, member.optimizer, member.state, x, noise, hyper)
     torch.testing.assert_close(record.loss, expected.detach())
     torch.testing.assert_close(record.recon_nll + record.kl, expected.detach())
-    torch.testing.assert_close([value / 0.1 for value in moments.first.values()], list(gradients))
+    torch.testing.assert_close(first_gradient(member, x, noise, hyper), list(gradients))
 
 
 def test_the_recorded_gradient_norm_is_that_before_clipping():
     free, clipped = Member(config_of()), Member(config_of(clip={"clip_norm": 1e-3}))
     assert free.step(0).grad_norm == clipped.step(0).grad_norm
+
+
+@pytest.mark.parametrize("factor", [1.5, 20 / 7])
+def test_at_a_sigma_sigma_t_the_gradient_points_where_that_of_beta_does(factor):
+    """SSE/2σ_t² + KL = (σ/σ_t)²·(SSE/2σ² + (σ_t/σ)²·KL) + constants: GQN's annealing as a β."""
+    member = Member(config_of())
+    x, noise, hyper = member.inputs(0)
+    at_sigma_t = first_gradient(member, x, noise, hyper | {"sigma": factor * hyper["sigma"]})
+    at_beta = first_gradient(member, x, noise, hyper | {"beta": hyper["beta"] * factor**2})
+    torch.testing.assert_close(at_sigma_t, [gradient / factor**2 for gradient in at_beta])

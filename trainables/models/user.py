@@ -48,6 +48,7 @@ class UserVae:
         self._factory = _factory(config.kind)
         module = self._made(seed=0)
         self._sides = _Sides(module)
+        self._trained = [name for name, value in module.named_parameters() if value.requires_grad]
         self._constants = {
             name: value.detach()
             for name, value in (*module.named_parameters(), *module.named_buffers())
@@ -80,7 +81,8 @@ class UserVae:
 
     def _call(self, params: Mapping[str, Tensor], side: Callable[[Tensor], Any], x: Tensor) -> Any:
         constants = {name: value.to(x.device) for name, value in self._constants.items()}
-        named = {f"module.{name}": value for name, value in {**params, **constants}.items()}
+        own = {name: params[name] for name in self._trained}
+        named = {f"module.{name}": value for name, value in {**own, **constants}.items()}
         return torch.func.functional_call(self._sides, named, (side, x))
 
     def _made(self, seed: int) -> nn.Module:
