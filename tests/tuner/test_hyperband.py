@@ -64,7 +64,7 @@ def test_no_bracket_costs_more_than_its_share():
 
 def test_a_plan_names_the_rounds_of_each_bracket():
     assert hyperband(14, epochs=9).summary == (
-        "brackets of 9 to epoch 1 → 3 to epoch 3 → 1 to epoch 9; 5 to epoch 3 → 1 to epoch 9"
+        "brackets in turn: 9 to epoch 1 → 3 to epoch 3 → 1 to epoch 9; 5 to epoch 3 → 1 to epoch 9"
     )
 
 
