@@ -134,6 +134,7 @@ class TuneLoop:
     """Tune's loop without Ray: searcher, scheduler and journal; a trial's value is curve(number, epoch).
 
     Opens the journal where there is one, as a driver does after a death. peak: the most trials that ran at once.
+    n_told: the epochs trained.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class TuneLoop:
         concurrency: int = 1,
         budget: Budget | None = None,
     ) -> None:
-        self.curve, self.peak = curve, 0
+        self.curve, self.peak, self.n_told = curve, 0, 0
         self.running: list[tuple[str, int]] = []
         if path.exists():
             self.journal = Journal.open(path)
@@ -181,6 +182,7 @@ class TuneLoop:
 
     def tell(self, trial: str, epoch: int) -> str:
         """One result on its way through Tune; the trainable leaves out what is not finite."""
+        self.n_told += 1
         value = self.curve(self.journal.sweep.trials[trial].number, epoch)
         metrics = {"val/elbo": value} if math.isfinite(value) else {}
         report = {"trial": trial, "epoch": epoch, "metrics": metrics, "diverged": False}

@@ -97,7 +97,7 @@ def test_at_any_concurrency_the_same_trials_survive(tmp_path, tune_loop, n_trial
     for bracket in rule.brackets:
         expected |= survivors(rule, bracket)
     assert loop.ends() == expected
-    assert loop.journal.sweep.epochs == rule.expected_epochs(n_trials, EPOCHS)
+    assert loop.n_told == loop.journal.sweep.epochs == rule.expected_epochs(n_trials, EPOCHS)
     assert loop.peak == min(concurrency, n_trials)
 
 
@@ -187,6 +187,14 @@ def test_a_trial_that_tells_its_last_epoch_again_goes_on_as_decided(tmp_path, tu
     loop.journal.append("decision", trial=trial, decision="continue", reason=None, rung=9, cutoff=0.0)
     assert loop.tell(trial, 9) == TrialScheduler.CONTINUE
     assert len(loop.journal.events) == n_lines[0] + 2
+
+
+def test_a_worker_that_dies_after_its_trial_has_paused_takes_nothing_with_it(tmp_path, tune_loop):
+    loop = tune_loop(tmp_path / "j", hyperband(3, grace=9), worth, n_trials=3, epochs=EPOCHS).run(n_results=9)
+    (paused,) = loop.journal.sweep.trials.values()
+    loop.scheduler.on_trial_error(None, type("TuneTrial", (), {"config": {"trial": paused.id}}))
+    assert paused.paused
+    assert sorted(epoch for _, epoch in loop.run().ends().values()) == [9, 9, EPOCHS]
 
 
 # --- the trap ---------------------------------------------------------------------------------------------------------
