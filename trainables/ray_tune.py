@@ -50,9 +50,10 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             dataset = _dataset(
                 trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
             )
-            self.trainer = Trainer(trial_config, dataset)
+            trainer = Trainer(trial_config, dataset)
             if config["epochs_done"]:
-                self.trainer.restore(checkpoints.read(self.folder / checkpoints.FILE_NAME, self.trainer.device))
+                trainer.restore(checkpoints.read(self.folder / checkpoints.FILE_NAME, trainer.device))
+            self.trainer = trainer
         except Exception:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = traceback.format_exc()
 

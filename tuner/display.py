@@ -241,9 +241,6 @@ class SweepProgress:
                 self._paused += event["decision"] == "pause"
             case "decision":
                 self._paused -= 1
-            case "budget":
-                spent = _spent(self._plan.spec.budget, event["spent"])
-                self._console.print(f"The {spent} is spent; running trials end with their epoch.")
         if event.get("reason") is not None:
             self._end(event["reason"])
         if event.get("reason") == "completed":

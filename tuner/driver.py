@@ -27,8 +27,8 @@ from filelock import FileLock, Timeout
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import parse_config, plain, unflatten
-from tuner.budget import is_spent
-from tuner.journal import Journal, Sweep, Trial
+from tuner.budget import is_spent, spent_part
+from tuner.journal import Journal, Trial
 from tuner.pareto import pareto_front
 from tuner.planning import Plan
 from tuner.ray_address import check_ray_reachable
@@ -154,7 +154,7 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
             exit_code = _search(plan, journal, folder, shown)
             unsent = tracker.finish(SEND_SECONDS, shown.sending)
         journal.close()
-        return _result(plan, journal.sweep, tracker, unsent, time.monotonic() - started, exit_code)
+        return _result(plan, journal, tracker, unsent, time.monotonic() - started, exit_code)
 
 
 # --- the sweep's folder -----------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
     search, resources = plan.spec.search, plan.spec.resources
     # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.concurrency)
-    spent = partial(is_spent, plan.spec.budget, journal, shown.event)
+    spent = partial(is_spent, plan.spec.budget, journal)
     scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, shown.event, spent)
     searcher = JournalSearcher(
         journal,
@@ -386,8 +386,8 @@ def _start_ray(plan: Plan) -> None:
     )
 
 
-def _result(plan: Plan, sweep: Sweep, tracker: Tracker, unsent: int, wall_s: float, exit_code: int) -> SweepResult:
-    run_ids = tracker.run_ids()
+def _result(plan: Plan, journal: Journal, tracker: Tracker, unsent: int, wall_s: float, exit_code: int) -> SweepResult:
+    sweep, run_ids = journal.sweep, tracker.run_ids()
     ranked = [_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)]
     return SweepResult(
         name=sweep.header["name"],
@@ -403,7 +403,7 @@ def _result(plan: Plan, sweep: Sweep, tracker: Tracker, unsent: int, wall_s: flo
         searched=tuple(plan.space.dimensions),
         planned=plan.spec.search.trials,
         budget=plan.spec.budget,
-        spent=sweep.spent,
+        spent=spent_part(plan.spec.budget, journal) if sweep.spent else None,
         unsent=unsent,
         tracker_error=str(tracker.error or "").partition("\n")[0],
         exit_code=exit_code,

@@ -65,9 +65,11 @@ class HyperBand:
 
     @property
     def summary(self) -> str:
-        rounds = {bracket.rungs: bracket.rounds(self.epochs, self.reduction_factor) for bracket in self.brackets[::-1]}
-        told = [" → ".join(f"{n} to epoch {epoch}" for n, epoch in found) for found in reversed(rounds.values())]
-        return f"brackets of {'; '.join(told)}"
+        rounds: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for bracket in self.brackets:
+            rounds.setdefault(bracket.rungs, bracket.rounds(self.epochs, self.reduction_factor))
+        told = [" → ".join(f"{n} to epoch {epoch}" for n, epoch in found) for found in rounds.values()]
+        return f"brackets in turn: {'; '.join(told)}"
 
     def decide(self, sweep: Sweep, trial: str, epoch: int, value: float) -> Verdict:
         """Pause at a rung."""

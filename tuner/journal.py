@@ -9,7 +9,7 @@ event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite flo
     report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
     decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
     end       {trial, reason, error}     a trial that ends without a report: `error`, `interrupted` or `budget`
-    budget    {spent}                    the sweep's budget of `time` or `epochs` is spent: what runs stops in order
+    budget    {}                         the sweep's budget is spent and something is left undone
     finish    {reason}
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
@@ -111,7 +111,7 @@ class Sweep:
     """What the events so far amount to. rungs: by rung, the value each trial was filed with.
 
     priors: what the sampler was told beforehand; they are no trials of this sweep.
-    spent: which budget is spent, `time` or `epochs`. seconds: in all sessions, each from its first event to its last.
+    spent: whether the budget has stopped something. seconds: in all sessions, each from its first event to its last.
     latest: session and time of the last event.
     """
 
@@ -120,7 +120,7 @@ class Sweep:
     trials: dict[str, Trial] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     finished: str | None = None
-    spent: str | None = None
+    spent: bool = False
     seconds: float = 0.0
     latest: tuple[str, float] = ("", 0.0)
 
@@ -155,7 +155,7 @@ class Sweep:
             case "end":
                 self._end(self.trials[event["trial"]], event)
             case "budget":
-                self.spent = event["spent"]
+                self.spent = True
             case "finish":
                 self.finished = event["reason"]
 
@@ -171,6 +171,7 @@ class Sweep:
         trial.reports.append(Report(**fields))
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
         trial.pauses += event["decision"] == "pause"
+        self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
 

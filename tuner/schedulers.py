@@ -26,8 +26,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     A paused trial leaves Tune: its checkpoint is in the sweep's folder, its actor serves the next trial, and the
     searcher hands it out again when it may go on. So Tune saves nothing a second time, and what waits takes no place.
 
-    rule: the pruning rule, None for none. is_spent: whether no epoch may begin any more. on_event: called with every
-    line written.
+    rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
+    begin any more, given the number of those that are done and not written yet.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         epochs: int,
         rule: Rule | None,
         on_event: Callable[[Event], None],
-        is_spent: Callable[[], bool] = lambda: False,
+        is_spent: Callable[[int], bool] = lambda unwritten: False,
     ) -> None:
         super().__init__()
         self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
@@ -100,4 +100,4 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
             return "completed", verdict
         if verdict.decision == "stop":
             return "pruned", verdict
-        return ("budget" if self._is_spent() else None), verdict
+        return ("budget" if self._is_spent(1) else None), verdict

@@ -117,7 +117,8 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     study through the journal, never through Tune.
 
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
-    settle: decides on paused trials. is_spent: whether no epoch may begin any more.
+    settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
+    done and not written yet.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         concurrency: int,
         on_event: Callable[[Event], None],
         settle: Callable[[], None] = lambda: None,
-        is_spent: Callable[[], bool] = lambda: False,
+        is_spent: Callable[[int], bool] = lambda unwritten: False,
     ) -> None:
         super().__init__()
         self._journal, self._space, self._resolved, self._concurrency = journal, space, resolved, concurrency
@@ -154,7 +155,8 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         if len(active) - len(waiting) >= self._concurrency or (all_asked and not waiting):
             return None
-        if self._is_spent():
+        if self._is_spent(0):
+            self._on_event(self._journal.append("budget"))
             return str(Searcher.FINISHED)
         trial = waiting[0] if waiting else self._new_trial()
         self._handed.add((trial.id, trial.pauses))
