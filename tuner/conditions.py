@@ -42,7 +42,6 @@ DIAGNOSTICS = (
     "geco/val_violation",
     "schedule/beta",
     "schedule/lr",
-    "schedule/sigma",
     "schedule/sigma_eq",
     "train/grad_norm",
     "train_eval/mse",
