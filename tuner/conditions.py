@@ -47,6 +47,7 @@ DIAGNOSTICS = (
     "train_eval/mse",
     "val/mi_cap",
     "val/mi_saturated",
+    "val/nll_bias",
 )
 """What is reported beside the metrics one can rank by."""
 
