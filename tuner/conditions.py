@@ -42,12 +42,12 @@ DIAGNOSTICS = (
     "geco/val_violation",
     "schedule/beta",
     "schedule/lr",
-    "schedule/sigma",
     "schedule/sigma_eq",
     "train/grad_norm",
     "train_eval/mse",
     "val/mi_cap",
     "val/mi_saturated",
+    "val/nll_bias",
 )
 """What is reported beside the metrics one can rank by."""
 

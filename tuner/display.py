@@ -49,11 +49,11 @@ LINE_SECONDS = 10.0
 
 def _out() -> Console:
     """Results; wide enough for a table where stdout is no terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
 
 
 def _err() -> Console:
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def _json(document: Any) -> None:
@@ -313,10 +313,11 @@ def show_result(result: SweepResult, output: str) -> None:
 # --- best -------------------------------------------------------------------------------------------------------------
 
 
-def _best_table(rows: Sequence[Any], ranked_by: Sequence[str], title: str, sweeps: Sequence[str] = ()) -> Table:
+def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str, sweeps: Sequence[str] = ()) -> Table:
     """sweeps: of each row, where they differ."""
-    main = (name for name in MAIN_METRICS if any(name in row.metrics for row in rows))
-    shown = list(dict.fromkeys([*ranked_by, *main]))
+    shown = list(
+        dict.fromkeys([*metrics, *(name for name in MAIN_METRICS if any(name in row.metrics for row in rows))])
+    )
     table = _table(*(["sweep"] if sweeps else []), "trial", "method", "outcome", *shown, title=title)
     for i, row in enumerate(rows):
         values = [_number(row.metrics[name]) if name in row.metrics else "" for name in shown]
@@ -366,19 +367,22 @@ def show_best(
     if output == "json":
         _json([best_document(row) for row in rows])
         return
-    ranked_by = pareto or [rows[0].metric]
+    metrics = pareto or [rows[0].metric]
     sweeps = [row.sweep for row in rows]
     one_sweep = len(set(sweeps)) == 1
-    title = f"{_order_of(rows, pareto)} ({f'sweep {sweeps[0]}' if one_sweep else f'{len(set(sweeps))} sweeps'})"
+    where = f"sweep {sweeps[0]}" if one_sweep else f"{len(set(sweeps))} sweeps"
     console = _out()
-    console.print(_best_table(rows, ranked_by, title, () if one_sweep else sweeps))
-    console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in ranked_by), end="\n\n")
+    title = f"{_order_of(rows, pareto)} ({where})"
+    console.print(_best_table(rows, metrics, title, () if one_sweep else sweeps))
+    console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in metrics), end="\n\n")
+    if len(rows) > 1:
+        console.print(f"trial {rows[0].trial}{'' if one_sweep else f' of {sweeps[0]}'}:")
     console.print(_config_table(rows[0].config))
 
 
 def _order_of(rows: Sequence[BestTrial], pareto: Sequence[str]) -> str:
     if pareto:
-        return f"beaten by none in all of {', '.join(pareto)}"
+        return f"Pareto set of {', '.join(pareto)}"
     grouped = len({row.method for row in rows}) == len(rows) > 1
     return f"best by {rows[0].metric}{', one a method' if grouped else ''}"
 
@@ -394,7 +398,7 @@ def _print_written(
             f"Wrote the configuration of {trial} to {export}; train it with: vae-tuner train {export}", soft_wrap=True
         )
     if plot:
-        console.print(f"Wrote the picture of the front to {plot}", soft_wrap=True)
+        console.print(f"Wrote the picture of the Pareto set to {plot}", soft_wrap=True)
     if registered:
         done = "Registered" if registered.is_new else "Already registered:"
         console.print(

@@ -75,7 +75,7 @@ def _draw_panel(axes: Axes, front: Front, column: int) -> None:
     if len(front.metrics) == 2:
         steps = staircase(ends, (direction_of(across_name), direction_of(up_name)))
         axes.plot([x for x, _ in steps], [y for _, y in steps], color="black", linewidth=1, zorder=1)
-    label = f"front: {len(ends)} trials"
+    label = f"Pareto set: {len(ends)} trials"
     axes.scatter([x for x, _ in ends], [y for _, y in ends], 60, "none", edgecolors="black", linewidths=1, label=label)
     axes.set(xlabel=label_of(across_name), ylabel=label_of(up_name))
     axes.set_xscale(_scale([point[0] for points in front.cloud.values() for point in points]))

@@ -52,7 +52,7 @@ def test_a_front_is_printed_drawn_and_exported(swept, cli):
     assert exported.startswith(f"{origin}# val/mse: {rows[0]['metrics']['val/mse']!r}\n")
     assert f"trial {rows[0]['trial']}" in done.err
     shown = cli(folder, *question[:3]).out
-    assert "beaten by none in all of val/mse, val/kl (sweep geco-vs-annealing-digits-1)" in shown
+    assert "Pareto set of val/mse, val/kl (sweep geco-vs-annealing-digits-1)" in shown
     assert "val/kl rewards" in shown
     assert len(json.loads(cli(folder, *question[:3], "--top", "1", "--format", "json").out)) == 1
 

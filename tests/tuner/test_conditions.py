@@ -1,9 +1,13 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.data import data_facts, load
 from trainables.errors import ConfigError, UserError
-from trainables.paths import known_paths
+from trainables.paths import known_paths, parse_config, variants
+from trainables.resolve import resolve
+from trainables.trainer import Trainer
 from tuner.conditions import DIAGNOSTICS, WORDS, Condition, format_conditions, matches, number_of, parse_conditions
 from tuner.metrics_info import METRICS
 
@@ -20,6 +24,9 @@ TRIAL = {
     "trial": "0003",
     "stop_reason": "completed",
 }
+SMALL = {"data": {"n_train": 64}, "model": {"latent_dim": 2, "hidden": [8]}}
+CPU = torch.device("cpu")
+
 LAST = {"val/kl": 7.5, "val/mse": float("nan"), "val/elbo": -1.7976931348623157e308, "geco/lambda": 1e30}
 
 ANY_NUMBER = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)).map(repr)
@@ -69,6 +76,26 @@ def test_numbers_are_compared_as_numbers(own, other):
         assert matches(parse_conditions(f"lr.base {symbol} {other!r}"), {}, {"lr.base": repr(own)}) == expected
         if abs(own) < 1.7e308:
             assert matches(parse_conditions(f"val/kl {symbol} {other!r}"), {"val/kl": own}, {}) == expected
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        *({"objective": {"kind": kind}} for kind in variants("objective")),
+        *({"beta": {"kind": kind}} for kind in variants("beta")),
+        {"data": {"binarize": "fixed"}},
+        {"model": {"learn_sigma": True}},
+        {"metrics": {"nll_samples": 2}},
+    ],
+    ids=str,
+)
+def test_whatever_a_trial_reports_can_be_asked_for(tree, vae_data_root):
+    config = parse_config(
+        {**{name: {**SMALL.get(name, {}), **tree.get(name, {})} for name in SMALL | tree}, "epochs": 1, "batch_size": 2}
+    )
+    trainer = Trainer(resolve(config, data_facts(config.data, vae_data_root)), load(config.data, vae_data_root, CPU))
+    for name, value in trainer.train_epoch().metrics.items():
+        assert matches(parse_conditions(f"{name} = {value!r}"), {name: value}, {})
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------

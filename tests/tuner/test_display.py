@@ -20,6 +20,7 @@ def test_rows_of_several_sweeps_name_theirs(capsys):
     assert shown.startswith("best by val/mse (2 sweeps)")
     assert shown.splitlines()[1].split()[:2] == ["sweep", "trial"]
     assert [line.split()[:2] for line in shown.splitlines()[2:4]] == [["one", "0003"], ["two", "0001"]]
+    assert "trial 0003 of one:\nconfiguration" in shown
 
 
 def test_rows_of_one_sweep_name_it_once(capsys):
@@ -32,7 +33,7 @@ def test_rows_of_one_sweep_name_it_once(capsys):
 def test_a_front_shows_its_metrics_first_and_what_each_rewards(capsys):
     show_best(ROWS, "table", ["val/kl", "val/mse"])
     shown = capsys.readouterr().out
-    assert shown.startswith("beaten by none in all of val/kl, val/mse (2 sweeps)")
+    assert shown.startswith("Pareto set of val/kl, val/mse (2 sweeps)")
     assert shown.splitlines()[1].split()[-2:] == ["val/kl", "val/mse"]
     assert "val/kl rewards" in shown
     assert "val/mse rewards" in shown
@@ -40,13 +41,13 @@ def test_a_front_shows_its_metrics_first_and_what_each_rewards(capsys):
 
 @pytest.mark.parametrize("output", ["table", "json"])
 def test_what_was_written_is_said_beside_the_answer(output, capsys, tmp_path):
-    version = ModelVersion("digits", 3, "champion", is_new=False)
+    version = ModelVersion("digits [red]", 3, "champion", is_new=False)
     show_best(ROWS, output, export=tmp_path / "best.yaml", plot=tmp_path / "front.png", registered=version)
     said = capsys.readouterr().err
     assert f"Wrote the configuration of trial 0003, the first of 2, to {tmp_path}/best.yaml" in said
     assert f"{tmp_path}/front.png" in said
-    assert "Already registered: trial 0003, the first of 2, as digits version 3, alias champion" in said
-    assert 'tuner.load("models:/digits@champion")' in said
+    assert "Already registered: trial 0003, the first of 2, as digits [red] version 3, alias champion" in said
+    assert 'tuner.load("models:/digits [red]@champion")' in said
 
 
 def test_an_exported_configuration_says_where_it_comes_from():
