@@ -44,7 +44,7 @@ def linear_vae(weight, mean, sigma2):
         "encoder.weight": encoder,
         "encoder.bias": -encoder @ mean,
     }
-    return LinearVaeModel(*weight.shape), params | {"log_variance": -precision.diagonal().log()}
+    return LinearVaeModel(*weight.shape), params | {"encoder.log_variance": -precision.diagonal().log()}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def wrong_posterior():
     """x ~ N(0, w² + σ²) in one dimension, and a posterior of 4 times the true variance: E, and Var(w/p(x))."""
     weight, sigma2, n = torch.full((1, 1), 1.5, dtype=torch.float64), 0.5, 40_000
     model, params = linear_vae(weight, torch.zeros(1, dtype=torch.float64), sigma2)
-    params["log_variance"] = params["log_variance"] + math.log(WIDER)
+    params["encoder.log_variance"] = params["encoder.log_variance"] + math.log(WIDER)
     variance = weight.square().item() + sigma2
     x = math.sqrt(variance) * draws(n, 1, torch.float64)(10_000)
     nll = -distributions.log_normal(x, torch.zeros_like(x), torch.full_like(x, math.log(variance)))
@@ -122,7 +122,7 @@ def test_the_estimate_falls_with_k_and_stays_above_the_truth(wrong_posterior):
 def test_where_one_sample_carries_the_sum_the_estimated_bias_is_a_half_and_says_no_more(digits):
     """A posterior a hundred times too narrow: true errors of many nats, of which weights that saw none cannot tell."""
     program, params, x, sigma, likelihood = digits
-    params = params | {"log_variance": params["log_variance"] - 2 * math.log(100)}
+    params = params | {"encoder.log_variance": params["encoder.log_variance"] - 2 * math.log(100)}
     params |= {"encoder.bias": params["encoder.bias"] + 0.5}
     found = metrics.importance_nll(program, params, x, sigma, 100, draws(len(x), 8, torch.float64))
     assert (found.nll + torch.tensor(likelihood) > 5).all()

@@ -87,7 +87,7 @@ def test_t5_a_trial_at_the_optimum_reports_a_marginal_kl_of_0_and_a_mutual_infor
         epochs=1,
     )
     optimum = {"encoder.weight": np.diag(np.sqrt(s - beta) / s), "decoder.weight": np.diag(np.sqrt(s - beta))}
-    optimum |= {"encoder.bias": 0.0, "decoder.bias": 0.0, "log_variance": np.log(beta / s)}
+    optimum |= {"encoder.bias": 0.0, "decoder.bias": 0.0, "encoder.log_variance": np.log(beta / s)}
     for name, value in optimum.items():
         trainer.params[name].data.copy_(torch.as_tensor(value))
     found = finish(trainer).metrics
