@@ -97,6 +97,15 @@ def test_a_trial_of_one_draw_is_the_loop_that_anyone_would_write(start):
     torch.testing.assert_close(trainer.params, params, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("still", ["encoder", "decoder"])
+def test_each_half_of_the_model_learns_at_its_own_rate(still, start):
+    trainer = start({"lr": {still: 1e-12}})
+    before = {name: value.detach().clone() for name, value in trainer.params.items()}
+    train(trainer, 1)
+    moved = {name.partition(".")[0] for name, value in trainer.params.items() if not value.allclose(before[name])}
+    assert moved == {"encoder", "decoder"} - {still}
+
+
 @pytest.mark.parametrize("samples", [1, 7, 64, 200])
 def test_the_noise_held_at_once_is_64_draws_or_one_steps(samples, start, monkeypatch):
     sizes = []
