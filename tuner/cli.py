@@ -121,7 +121,7 @@ def sweep(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
-    from tuner import display
+    from tuner import display, progress, terminal
     from tuner.spec import overlaid, parse_spec, read_yaml
 
     options = {
@@ -149,7 +149,7 @@ def sweep(
     }
     tree = overlaid(read_yaml(spec) if spec else {}, options)
     parsed = parse_spec(overlaid(tree, _settings(settings or [])))
-    with display.working("Reading the data"):
+    with terminal.working("Reading the data"):
         from tuner.planning import make_plan
 
         ready = make_plan(parsed, data_dir)
@@ -158,7 +158,7 @@ def sweep(
         return
     from tuner.driver import run_sweep
 
-    result = run_sweep(ready, display.SweepProgress)
+    result = run_sweep(ready, progress.SweepProgress)
     display.show_result(result, output.value)
     raise typer.Exit(result.exit_code)
 
@@ -214,12 +214,12 @@ def best(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Ask MLflow for the best configuration; prints it and, with --export, writes it for `vae-tuner train`."""
-    from tuner import display
+    from tuner import display, terminal
 
     for option, file, endings in (("export", export, (".yaml", ".yml")), ("plot", plot, (".png",))):
         if file and file.suffix not in endings:
             raise ConfigError(f"--{option} {file}: the file must end in {endings[0]}")
-    with display.working("Asking MLflow"):
+    with terminal.working("Asking MLflow"):
         from tuner import api
         from tuner.registry import check_model_name
 
@@ -240,7 +240,7 @@ def best(
             tracking_uri=tracking_uri,
         )[:top]
     if not rows:
-        raise typer.Exit(display.complain(_none_found(where)))
+        raise typer.Exit(terminal.complain(_none_found(where)))
     if export:
         _write(export, display.exported(rows[0]))
     registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
@@ -266,17 +266,17 @@ def train(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
-    from tuner import display
+    from tuner import display, progress, terminal
     from tuner.spec import overlaid
 
     changes = {path.removeprefix("config."): value for path, value in _settings(settings or []).items()}
-    with display.working("Loading PyTorch"):
+    with terminal.working("Loading PyTorch"):
         from trainables.paths import parse_config
         from tuner.retraining import read_config, retrain
         from tuner.tracking_uri import resolve_uri
 
         parsed = parse_config(overlaid(read_config(config), {"seed": seed, "epochs": epochs, **changes}))
-    with display.epoch_progress(parsed.epochs) as on_report:
+    with progress.epoch_progress(parsed.epochs) as on_report:
         result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report)
     display.show_retrained(result, output.value)
     raise typer.Exit(0 if result.stop_reason == "completed" else 1)
@@ -308,7 +308,7 @@ def lr_range(
 
     Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
     """
-    from tuner import display
+    from tuner import display, terminal
     from tuner.spec import overlaid, read_yaml
 
     changes = {path.removeprefix("config."): value for path, value in _settings(settings or []).items()}
@@ -316,7 +316,7 @@ def lr_range(
     tree = overlaid(read_yaml(config) if config else {}, options)
     if out and out.exists():
         raise UserError(f"--out {out} exists; name another folder, or remove it first")
-    with display.working("Raising the learning rate"):
+    with terminal.working("Raising the learning rate"):
         from tuner.range_test import free_folder, run_lr_range
 
         result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)

@@ -6,7 +6,6 @@ Nothing is started and nothing written, but for a built-in data set that is prep
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,30 +18,28 @@ from search_spaces.catalogue import parse_space
 from search_spaces.geco import within_reach
 from search_spaces.reach import check, longest_warmup
 from search_spaces.space import Space, assemble, defaults_of
-from trainables.config import DataConfig, TrialConfig, UserModel, method_of
-from trainables.data import DataFacts, data_facts, held_on_device
+from trainables.config import TrialConfig, UserModel, method_of
+from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
-from trainables.sources import DATASETS, absolute, data_dir
+from trainables.sources import absolute, data_dir
 from tuner.asha import Asha, grace_for, rungs_for
+from tuner.data_notes import describe_data
 from tuner.hyperband import HyperBand
 from tuner.journal import Prior
 from tuner.median import MedianRule
-from tuner.metrics_info import METRICS, Direction, direction_of
+from tuner.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
+from tuner.metrics_info import Direction, direction_of
 from tuner.pruning import Rule
+from tuner.resources import concurrency_of, gpus_of, memory_share, placement_notes
 from tuner.samplers import Sampling, sampler_notes, trials_to_run
 from tuner.spec import SweepSpec
 from tuner.warm_start import warm_starts
 
 __all__ = ["Plan", "make_plan"]
-
-AGGREGATES = ("val/agg_kl_gauss", "val/mutual_info", "val/marginal_kl")
-NLL = "val/nll"
-SEARCH_NLL_SAMPLES = 100
-MOST_METRICS = 3
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ class Plan:
     @property
     def scheduler_kind(self) -> str:
         """The scheduler's kind with `auto` settled."""
-        return _scheduler_kind(self.spec)
+        return scheduler_kind(self.spec)
 
     def resolved(self, assignment: Mapping[str, Any]) -> TrialConfig:
         """The configuration a trial of this assignment runs with."""
@@ -102,7 +99,7 @@ class Plan:
     @property
     def memory_share(self) -> float:
         """The part of its device's memory that a trial may count on."""
-        return _memory_share(self.gpus_per_trial, self.concurrency)
+        return memory_share(self.gpus_per_trial, self.concurrency)
 
     @cached_property
     def rule(self) -> Rule | None:
@@ -145,19 +142,19 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
     first = space.default(unflatten(base))
     default = _resolved(assemble(unflatten(base), space, first), facts, spec)
     model_notes = _model_notes(spec, space, base, default, facts)
-    metrics = _metrics(spec.search.metric, default, base, space)
-    base |= _settings_for(metrics, default)
+    metrics = chosen_metrics(spec.search.metric, default, base, space)
+    base |= settings_for(metrics, default)
     default = _resolved(assemble(unflatten(base), space, first), facts, spec)
     rungs, grace_notes = _rungs(spec, space, base, default, facts)
-    gpus = _gpus_per_trial(spec, default)
-    concurrency = _concurrency(spec, gpus)
+    gpus = gpus_of(spec, default)
+    concurrency = concurrency_of(spec, gpus)
     known = warm_starts(
         spec, space, metrics, lambda found: _resolved(assemble(unflatten(base), space, found), facts, spec)
     )
     sampling = Sampling(spec.search.sampler, spec.search.seed, spec.search.trials, concurrency > 1, first)
-    data_notes = _data_notes(default, facts)
+    data_notes = describe_data(default, facts)
     if spec.resources.ray_address is None:
-        data_notes += _placement_notes(default, facts, _memory_share(gpus, concurrency))
+        data_notes += placement_notes(default, facts, memory_share(gpus, concurrency))
     return Plan(
         spec=_with_trials(spec, trials_to_run(sampling, space)),
         base=base,
@@ -176,7 +173,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
             *model_notes,
             *grace_notes,
             *_fixed_notes(spec),
-            *_metric_notes(spec, metrics),
+            *metric_notes(spec, metrics),
             *sampler_notes(sampling, space, warm=bool(known)),
             *map(str, known),
         ),
@@ -251,69 +248,10 @@ def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
     return chosen if chosen in facts.kappa_max else natural
 
 
-def _metrics(
-    chosen: str | tuple[str, ...], default: TrialConfig, base: Mapping[str, Any], space: Space
-) -> tuple[str, ...]:
-    if chosen == "auto":
-        return (_auto_metric(default, base, space),)
-    names = (chosen,) if isinstance(chosen, str) else chosen
-    if not 1 <= len(set(names)) == len(names) <= MOST_METRICS:
-        raise ConfigError(f"search.metric: {', '.join(names)}: give 1 to {MOST_METRICS} metrics, each once")
-    for name in names:
-        _check_metric(name, default)
-    return names
-
-
-def _auto_metric(default: TrialConfig, base: Mapping[str, Any], space: Space) -> str:
-    """IWAE loses on the ELBO what it wins on the likelihood, so that a space with it is ranked by that."""
-    if any({**base, **space.fixed, **branch}.get("objective.kind") == "iwae" for branch in space.branches()):
-        return NLL
-    return "val/elbo" if default.data.likelihood == "bernoulli" else "val/elbo_cal"
-
-
-def _check_metric(name: str, default: TrialConfig) -> None:
-    if name.startswith("test/"):
-        raise ConfigError(f"search.metric: {name}: nobody selects on test data; use a val/ metric such as val/elbo")
-    direction_of(name)
-    if not name.startswith("val/"):
-        known = ", ".join(name for name in METRICS if name.startswith("val/"))
-        raise ConfigError(f"search.metric: {name} is not taken on validation data; allowed: {known}")
-    if name == "val/elbo_cal" and default.data.likelihood == "bernoulli":
-        raise ConfigError(
-            "search.metric: val/elbo_cal needs a Gaussian likelihood, this sweep's is Bernoulli; use val/elbo"
-        )
-
-
-def _settings_for(metrics: tuple[str, ...], default: TrialConfig) -> dict[str, Any]:
-    """What makes a trial report its costlier metrics at every epoch, where it is compared by them."""
-    settings: dict[str, Any] = {}
-    if {NLL, *AGGREGATES} & set(metrics):
-        settings["metrics.every"] = 1
-    if NLL in metrics and default.metrics.nll_samples is None:
-        settings["metrics.nll_samples"] = SEARCH_NLL_SAMPLES
-    return settings
-
-
-def _metric_notes(spec: SweepSpec, metrics: tuple[str, ...]) -> list[str]:
-    if len(metrics) == 1:
-        return []
-    kind = _scheduler_kind(spec)
-    if kind == "none":
-        return [f"searched as a Pareto set by {', '.join(metrics)}: no trial is pruned"]
-    return [f"searched as a Pareto set by {', '.join(metrics)}: {kind} prunes by the first alone"]
-
-
-def _scheduler_kind(spec: SweepSpec) -> str:
-    """`auto` prunes by one metric; of several none says alone what is hopeless."""
-    if spec.scheduler.kind != "auto":
-        return spec.scheduler.kind
-    return "asha" if isinstance(spec.search.metric, str) else "none"
-
-
 def _rungs(
     spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
 ) -> tuple[tuple[int, ...], list[str]]:
-    if _scheduler_kind(spec) == "none":
+    if scheduler_kind(spec) == "none":
         return (), []
     epochs, grace = default.epochs, spec.scheduler.grace
     capped = False
@@ -331,65 +269,3 @@ def _rungs(
 def _largest_batch(space: Space, default: TrialConfig) -> int:
     domain = space.dimensions.get("batch_size")
     return int(max(domain.levels())) if domain else default.batch_size
-
-
-def _gpus_per_trial(spec: SweepSpec, default: TrialConfig) -> float:
-    """Refuses what this machine lacks: Tune would wait for it for ever."""
-    chosen = spec.resources.gpus_per_trial
-    gpus = float(default.device != "cpu") if chosen == "auto" else chosen
-    here = torch.cuda.device_count()
-    if spec.resources.ray_address is None and gpus > here:
-        field = f"device: {default.device}" if chosen == "auto" else f"resources.gpus_per_trial: {chosen:g}"
-        raise ConfigError(
-            f"{field} needs {gpus:g} GPU and this machine has {here}; use --device cpu --gpus-per-trial 0"
-        )
-    return gpus
-
-
-def _concurrency(spec: SweepSpec, gpus: float) -> int:
-    if spec.resources.concurrency != "auto":
-        return spec.resources.concurrency
-    if gpus:
-        return max(1, int(torch.cuda.device_count() / gpus))
-    return max(1, int((os.cpu_count() or 1) / spec.resources.cpus_per_trial))
-
-
-def _memory_share(gpus: float, concurrency: int) -> float:
-    return min(1.0, gpus) if gpus else 1 / concurrency
-
-
-def _data_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
-    limits = ", ".join(f"{name} {value:.4g}" for name, value in facts.kappa_max.items())
-    shape = "×".join(map(str, facts.shape))
-    found = [
-        f"{Path(config.data.name).name}: {facts.n_train} training, {facts.n_val} validation and {facts.n_test} test "
-        f"examples of {shape}; likelihood {config.data.likelihood} ({_reason(config.data, facts)}); κ_max {limits}"
-    ]
-    if config.data.name in DATASETS and Path(config.data.name).is_dir():
-        found.append(f"data.name: {config.data.name} is the built-in set; the folder here is ./{config.data.name}")
-    if max(abs(facts.low), abs(facts.high)) > 20:
-        found.append(
-            f"the values span [{facts.low:g}, {facts.high:g}] and are used as they are; networks train better on "
-            "values of order 1: divide them once and save the array again"
-        )
-    return found
-
-
-def _placement_notes(config: TrialConfig, facts: DataFacts, memory_share: float) -> list[str]:
-    device = torch.device(config.device).type
-    if held_on_device(facts.train_bytes, torch.device(device), memory_share):
-        return []
-    return [
-        f"the training examples take {facts.train_bytes / 2**30:.1f} GiB, more than a quarter of a trial's share of "
-        f"the {device}'s memory: they stay in host memory, and batches are fetched ahead of their steps"
-    ]
-
-
-def _reason(data: DataConfig, facts: DataFacts) -> str:
-    """What about the data made the likelihood what it is."""
-    if data.likelihood == "gaussian":
-        return "as configured, the values are bits" if facts.bits else "the values are gray"
-    if facts.bits:
-        return "the values are bits"
-    drawn = {"dynamic": "drawn as bits at every step", "fixed": "drawn as bits once", "soft": "taken as they are"}
-    return f"gray values {drawn[data.binarize]}"

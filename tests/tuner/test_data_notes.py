@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trainables.data import held_on_device
-from tuner import planning
+from tuner import resources
 from tuner.planning import make_plan
 from tuner.spec import parse_spec
 
@@ -60,7 +60,7 @@ def test_data_that_stay_in_host_memory_are_told(notes, monkeypatch):
         shares.append((n_bytes, device.type, share))
         return held_on_device(n_bytes + 2**60, device, share)
 
-    monkeypatch.setattr(planning, "held_on_device", small)
+    monkeypatch.setattr(resources, "held_on_device", small)
     (note,) = [note for note in notes({"name": "digits"}, concurrency=4) if "host memory" in note]
     assert shares == [(1199 * 64, "cpu", 1 / 4)]
     assert note.endswith("they stay in host memory, and batches are fetched ahead of their steps")
@@ -70,7 +70,7 @@ def test_data_that_stay_in_host_memory_are_told(notes, monkeypatch):
     ("gpus", "concurrency", "share"), [(0.0, 4, 0.25), (0.0, 1, 1.0), (0.25, 8, 0.25), (1.0, 2, 1.0), (2.0, 1, 1.0)]
 )
 def test_a_trials_share_of_its_device(gpus, concurrency, share):
-    assert planning._memory_share(gpus, concurrency) == share
+    assert resources.memory_share(gpus, concurrency) == share
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there is no GPU")

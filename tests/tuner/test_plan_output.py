@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import tuner
-from tuner import display
+from tuner import display, progress
 from tuner.asha import Asha
 from tuner.driver import SweepResult
 from tuner.hyperband import HyperBand
@@ -79,8 +79,8 @@ def test_a_budget_bounds_what_is_expected(plan_of, capsys):
 def test_a_result_names_the_budget_that_ended_the_sweep(budget, spent, sentence, capsys):
     stop_reasons = {"completed": 3, "pruned": 4, "budget": 2}
     result = SweepResult(
-        name="s", experiment="e", sweep_id="i", parent_run_id=None, metric="val/elbo", stop_reasons=stop_reasons,
-        epochs=300, wall_s=1.0, ranked=[], searched=(), planned=20, budget=budget, spent=spent, unsent=0,
+        name="s", experiment="e", sweep_id="i", parent_run_id=None, metrics=("val/elbo",), stop_reasons=stop_reasons,
+        epochs=300, wall_s=1.0, ranked=[], pareto=[], searched=(), planned=20, budget=budget, spent=spent, unsent=0,
         tracker_error="", exit_code=0,
     )  # fmt: skip
     display.show_result(result, "table")
@@ -91,9 +91,9 @@ def test_a_result_names_the_budget_that_ended_the_sweep(budget, spent, sentence,
 
 def test_progress_counts_what_is_paused_and_how_trials_ended(plan_of, monkeypatch):
     printed = io.StringIO()
-    monkeypatch.setattr(display, "_err", lambda: Console(file=printed, width=200))
-    monkeypatch.setattr(display, "LINE_SECONDS", -1.0)
-    shown = display.SweepProgress(plan_of("hyperband"), "s", "sqlite:///x.db")
+    monkeypatch.setattr(progress, "err", lambda: Console(file=printed, width=200))
+    monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
+    shown = progress.SweepProgress(plan_of("hyperband"), "s", "sqlite:///x.db")
     report = {"event": "report", "reason": None, "decision": "pause", "metrics": {}}
     for event in (
         report,
