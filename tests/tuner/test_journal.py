@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tuner.journal import Journal, JournalError, Sweep, fold, read_journal
 
+STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": "val/elbo", "direction": "max"}
 ASK = {"number": 0, "assignment": {"lr.base": 1e-3}, "config": {"lr": {"base": 1e-3}}, "method": "elbo"}
 
@@ -247,8 +248,10 @@ def test_priors_and_a_samplers_memory_are_folded_and_are_no_trials(journal, path
 
 @pytest.mark.parametrize("metrics", [{"val/elbo": "max"}, {"val/elbo": "max", "val/kl": "min"}])
 def test_metrics_keep_their_order_and_an_older_header_means_its_one(metrics):
-    assert fold([{"event": "header", **HEADER}]).metrics == {"val/elbo": "max"}
-    assert list(fold([{"event": "header", **HEADER, "metrics": metrics}]).metrics.items()) == list(metrics.items())
+    assert fold([{**STAMP, "event": "header", **HEADER}]).metrics == {"val/elbo": "max"}
+    assert list(fold([{**STAMP, "event": "header", **HEADER, "metrics": metrics}]).metrics.items()) == list(
+        metrics.items()
+    )
 
 
 def test_a_paused_trial_waits_for_its_decision_also_through_an_interruption(journal):

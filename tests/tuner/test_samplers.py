@@ -19,6 +19,7 @@ from tuner.samplers import Sampling, new_sampler, sampler_notes, trials_to_run
 from tuner.searchers import ask
 from tuner.spec import Search
 
+STAMP = {"session": "a", "t": 0.0}
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
 FLAT = Space(
     "flat", {}, {"lr.base": Float(1e-4, 1e-2, log=True), "beta.end": Float(0, 4), "batch_size": Choice((8, 16))}
@@ -84,14 +85,14 @@ def swept(space, sampling, objective, n, metrics=("val/mse", "val/kl"), priors=(
     """A sweep of n trials of one epoch, `ahead` at a time; each is asked with sampler and study built anew."""
     sweep = Sweep()
     directions = dict.fromkeys(metrics, "min")
-    sweep.apply({"event": "header", "metric": metrics[0], "direction": "min", "metrics": directions})
+    sweep.apply({**STAMP, "event": "header", "metric": metrics[0], "direction": "min", "metrics": directions})
     for prior in priors:
-        sweep.apply({"event": "prior", **prior})
+        sweep.apply({**STAMP, "event": "prior", **prior})
     for number in range(n + ahead - 1):
         if number < n:
             asked = json_of(ask(sweep, space, sampling)._asdict())
             known = {"trial": f"{number:04}", "number": number, "config": {}, "method": "elbo"}
-            sweep.apply({"event": "ask", **known, **asked})
+            sweep.apply({**STAMP, "event": "ask", **known, **asked})
         if number >= ahead - 1:
             finish(sweep, f"{number - ahead + 1:04}", metrics, objective)
     return sweep
@@ -100,7 +101,7 @@ def swept(space, sampling, objective, n, metrics=("val/mse", "val/kl"), priors=(
 def finish(sweep, trial, metrics, objective):
     values = dict(zip(metrics, objective(sweep.trials[trial].assignment), strict=True))
     report = {"epoch": 1, "metrics": values, "decision": "stop", "reason": "completed", "rung": None, "outcome": None}
-    sweep.apply({"event": "report", "trial": trial, **report})
+    sweep.apply({**STAMP, "event": "report", "trial": trial, **report})
 
 
 def json_of(data):
@@ -153,12 +154,14 @@ def test_16_qmc_points_lie_one_in_each_of_16_equal_bins(seed):
 def test_qmc_keeps_its_place_when_trials_fail():
     def ends(reason):
         sweep = Sweep()
-        sweep.apply({"event": "header", "metric": "val/mse", "direction": "min"})
+        sweep.apply({**STAMP, "event": "header", "metric": "val/mse", "direction": "min"})
         for number in range(6):
             trial, asked = f"{number:04}", ask(sweep, FLAT, sampling_of("qmc", FLAT))._asdict()
-            sweep.apply({"event": "ask", "trial": trial, "number": number, "config": {}, "method": "elbo", **asked})
+            sweep.apply(
+                {**STAMP, "event": "ask", "trial": trial, "number": number, "config": {}, "method": "elbo", **asked}
+            )
             if reason:
-                sweep.apply({"event": "end", "trial": trial, "reason": reason, "error": ""})
+                sweep.apply({**STAMP, "event": "end", "trial": trial, "reason": reason, "error": ""})
         return assignments(sweep)
 
     assert ends("error") == ends(None)

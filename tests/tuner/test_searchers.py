@@ -37,6 +37,7 @@ SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
 ASKED = ("trial", "number", "assignment", "memory", "config", "method")
 EPOCHS, RUNGS = 9, (1, 3)
 SPACE = parse_space("geco-vs-annealing+lr").scaled(kappa_max=0.27)
+STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": METRIC, "direction": "max", "epochs": EPOCHS, "rungs": list(RUNGS)}
 
 
@@ -322,7 +323,7 @@ def test_the_default_goes_first_unless_a_prior_has_exactly_it(tmp_path, sampler)
 
 
 def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_pruned_ones():
-    sweep = fold([{"event": "header", **HEADER, "metrics": {METRIC: "max", "val/kl": "min"}}])
+    sweep = fold([{**STAMP, "event": "header", **HEADER, "metrics": {METRIC: "max", "val/kl": "min"}}])
     ends = {
         "0000": ({METRIC: 1.0, "val/kl": 2.0}, "completed"),
         "0001": ({METRIC: 1.0, "val/kl": math.nan}, "completed"),
@@ -331,9 +332,9 @@ def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_p
     }
     default = SPACE.default({})
     for number, (trial, (metrics, reason)) in enumerate(ends.items()):
-        ask_event = {"event": "ask", "trial": trial, "number": number, "assignment": default, "config": {}}
+        ask_event = {**STAMP, "event": "ask", "trial": trial, "number": number, "assignment": default, "config": {}}
         sweep.apply({**ask_event, "method": "elbo"})
-        report = {"event": "report", "trial": trial, "epoch": 1, "metrics": metrics, "decision": "stop"}
+        report = {**STAMP, "event": "report", "trial": trial, "epoch": 1, "metrics": metrics, "decision": "stop"}
         sweep.apply({**report, "reason": reason, "rung": None, "outcome": None})
     study = study_of(sweep, SPACE, optuna.samplers.RandomSampler())
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
