@@ -87,7 +87,7 @@ def best(
         raise ConfigError(f"--metric {metric}: a Pareto front is ordered by the first metric of --pareto; leave it out")
     front = queries.front(uri, pareto, **filters)
     if plot and front.rows:
-        from tuner.pareto_figure import draw
+        from tuner.figures.pareto_front import draw
 
         draw(front, Path(plot))
     return front.rows

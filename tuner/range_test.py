@@ -93,7 +93,7 @@ class LrRange:
 
         Returns the files by what they are. Raises UserError where the folder exists.
         """
-        from tuner.figures import lr_range_figure
+        from tuner.figures.range_test import lr_range_figure
 
         try:
             folder.mkdir(parents=True)

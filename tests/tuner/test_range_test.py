@@ -14,7 +14,7 @@ from trainables.range_test import Bounds, RangeTest
 from trainables.schedules import lr_at
 from tuner import lr_range
 from tuner.display import show_lr_range
-from tuner.figures import lr_range_figure
+from tuner.figures.range_test import lr_range_figure
 from tuner.planning import make_plan
 from tuner.range_test import LrRange, free_folder
 from tuner.spec import parse_spec, read_yaml
@@ -138,5 +138,6 @@ def test_the_figure_marks_the_bounds_on_labelled_axes(linear, scale):
 
 
 def test_a_figure_needs_no_display_and_leaves_no_global_state():
-    code = "import sys, tuner.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    figures = "tuner.figures.range_test, tuner.figures.pareto_front"
+    code = f"import sys, {figures}; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

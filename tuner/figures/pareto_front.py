@@ -7,19 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+
 from trainables.errors import UserError
+from tuner.figures.style import COLOURS, MARKERS, style_axes, wide_figure
 from tuner.metrics_info import direction_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from tuner.queries import Front
 
 __all__ = ["draw", "label_of", "staircase"]
 
-# Okabe & Ito (2008): told apart by colour-blind readers; markers tell them apart in gray.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "os^Dv<>Pp"
 DECADE = 10.0
 UNITS = {
     "mse": "squared error per element",
@@ -36,18 +34,12 @@ def draw(front: Front, path: Path) -> None:
     The staircase bounds what the trials of the front reach; over more than two metrics a pair has none, and the front
     is marked only. Raises UserError where the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    n_panels = len(front.metrics) - 1
-    figure = Figure(figsize=(5.2 * n_panels + 0.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+    figure, panels = wide_figure(len(front.metrics) - 1)
     for column, axes in enumerate(panels, start=1):
         _draw_panel(axes, front, column)
     panels[-1].legend(frameon=False, fontsize=9)
     try:
-        figure.savefig(path, format="png", dpi=200)
+        figure.savefig(path, format="png")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}; name a file in an existing folder") from None
 
@@ -77,10 +69,9 @@ def _draw_panel(axes: Axes, front: Front, column: int) -> None:
         axes.plot([x for x, _ in steps], [y for _, y in steps], color="black", linewidth=1, zorder=1)
     label = f"Pareto set: {len(ends)} trials"
     axes.scatter([x for x, _ in ends], [y for _, y in ends], 60, "none", edgecolors="black", linewidths=1, label=label)
-    axes.set(xlabel=label_of(across_name), ylabel=label_of(up_name))
+    style_axes(axes, label_of(across_name), label_of(up_name))
     axes.set_xscale(_scale([point[0] for points in front.cloud.values() for point in points]))
     axes.set_yscale(_scale([point[column] for points in front.cloud.values() for point in points]))
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _scale(values: Sequence[float]) -> str:

@@ -1,38 +1,25 @@
-"""Figures. No pyplot: nothing global is touched, and nothing needs a display."""
+"""The range test's curve as a picture."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from tuner.figures.style import BLUE, GREEN, ORANGE, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from trainables.range_test import RangeTest
 
 __all__ = ["lr_range_figure"]
 
-SIZE = (7.0, 4.3)
-DPI = 150
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-
-
-def plain_axes(x: str, y: str, title: str) -> tuple[Figure, Axes]:
-    """One set of axes in the style of all figures: labelled, without a box, on a light grid."""
-    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlabel=x, ylabel=y)
-    axes.set_title(title, loc="left", fontsize="medium")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
-
 
 def lr_range_figure(test: RangeTest, dataset: str, batch_size: int, *, linear: bool = False) -> Figure:
     """The loss against the learning rate it was seen at, with the suggested bounds."""
     x = f"learning rate, as used with batches of {batch_size}"
-    figure, axes = plain_axes(x, "loss [nats per example]", f"Learning-rate range test on {dataset}")
+    figure, [axes] = wide_figure()
+    style_axes(axes, x, "loss [nats per example]")
+    axes.set_title(f"Learning-rate range test on {dataset}", loc="left", fontsize="medium")
     axes.plot(test.rates, test.losses, color=BLUE, linewidth=0.7, alpha=0.45, label="loss of a step")
     axes.plot(test.rates, test.smoothed, color=BLUE, linewidth=1.8, label="moving average")
     axes.set_xscale("linear" if linear else "log")
