@@ -29,8 +29,8 @@ SMOOTHING_STEPS = 5
 CLEAR_SHARE = 0.05
 CLEAR_DEVIATIONS = 5.0
 FLOAT32_RESOLUTION = 1e-6
-# A rate that a few steps survive is too high for whole cycles: on digits and MNIST the best CLR maximum of full
-# trainings was a sixth to a half of the rate at which the loss leaves its valley.
+# A rate that a few steps survive is too high for whole cycles: the best CLR maximum of whole trainings was a third
+# (digits) and somewhat under a half (MNIST) of the rate at which the loss leaves its valley.
 MARGIN = 3.0
 # Where there is little room below: Smith 2015's rule of thumb for base.
 BASE_SHARE = 0.25

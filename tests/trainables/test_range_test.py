@@ -9,9 +9,10 @@ import torch
 from trainables.data import data_facts, load
 from trainables.errors import ConfigError
 from trainables.paths import parse_config, variants
-from trainables.range_test import MARGIN, ramped, run, smoothed, suggest
+from trainables.range_test import CHECK_STEPS, MARGIN, ramped, run, smoothed, suggest
 from trainables.resolve import resolve
 from trainables.schedules import lr_at
+from trainables.step import Record
 from trainables.trainer import Trainer
 
 STEPS, WINDOW = 240, 6
@@ -160,10 +161,28 @@ def test_gecos_multiplier_is_held_where_it_starts(tested):
     np.testing.assert_allclose(geco.losses[:60], elbo.losses[:60] - constants, rtol=1e-4, atol=1e-4)
 
 
-def test_a_loss_that_blows_up_ends_the_test(tested):
-    test = tested(optimizer={"kind": "sgd"})
-    assert len(test.rates) < 90
-    assert test.bounds.base < test.bounds.max < test.rates[-1]
+@pytest.mark.parametrize("beyond", [math.nan, 1e3])
+def test_a_loss_that_blows_up_ends_the_test_before_it_has_cost_all_its_steps(beyond):
+    """150 of 600 steps before the loss is no number, or far above its start: seen in the block in which it happens."""
+    trainer = Steps(np.append(np.linspace(9, 1, 150), np.full(450, beyond)))
+    test = run(trainer)
+    assert trainer.taken <= 150 + 2 * CHECK_STEPS
+    assert test.bounds is not None
+
+
+class Steps:
+    """What a range test asks of a trainer, with losses that are given."""
+
+    config = ramped(parse_config({"epochs": 1}), LOW, HIGH, 1)
+
+    def __init__(self, losses):
+        self.losses, self.taken, self.state = losses, 0, {}
+        self.total_steps = self.steps_per_epoch = len(losses)
+
+    def steps(self):
+        for loss in self.losses:
+            self.taken += 1
+            yield Record(torch.tensor(loss), *[torch.tensor(0.0)] * 3)
 
 
 def test_too_few_steps_are_refused(tested):
