@@ -61,14 +61,6 @@ def write_fashion_mnist(root, monkeypatch):
     return write_mnist(root, monkeypatch, "FashionMNIST")
 
 
-def old_pickle(content):
-    """As the NumPy of 2009 wrote it, `dtype('u1', 0, 1)`: today's warns of that."""
-    data = pickle.dumps(content, protocol=2)
-    old = data.replace(b"\x89\x88\x87", b"K\x00K\x01\x87")
-    assert old != data
-    return old
-
-
 def md5(path):
     return hashlib.md5(path.read_bytes()).hexdigest()
 
@@ -83,7 +75,7 @@ def write_cifar(root, monkeypatch, kind="CIFAR10", labels="labels"):
         names = [name for name, _ in getattr(dataset, table)]
         for name, part in zip(names, np.array_split(pixels, len(names)), strict=True):
             batch = {"data": part.reshape(len(part), -1), labels: [0] * len(part)}
-            (folder / name).write_bytes(old_pickle(batch))
+            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
         monkeypatch.setattr(dataset, table, [[name, md5(folder / name)] for name in names])
     meta = folder / dataset.meta["filename"]
     meta.write_bytes(pickle.dumps({dataset.meta["key"]: ["thing"]}))
@@ -200,6 +192,22 @@ def test_facts_and_values(name, written, tmp_path):
     )
     x = found.train.double() / found.scale
     assert facts.kappa_max["re"] == pytest.approx(float(x.var(0, correction=0).mean().sqrt()), rel=1e-9)
+
+
+def test_a_set_that_could_not_be_finished_is_not_taken_for_one(tmp_path, monkeypatch):
+    """The parts are written one after the other; those to train on, which say that all is there, last."""
+    write_celeba(tmp_path, monkeypatch)
+    partition = tmp_path / "celeba" / "list_eval_partition.txt"
+    lines = partition.read_text().splitlines()
+    broken = next(line.split()[0] for line in lines if line.endswith(" 1"))
+    image = tmp_path / "celeba" / "img_align_celeba" / broken
+    whole = image.read_bytes()
+    image.write_bytes(whole[:100])
+    with pytest.raises(DataError):
+        sources.read("celeba", tmp_path)
+    image.write_bytes(whole)
+    found = sources.read("celeba", tmp_path)
+    assert [len(part) for part in (found.train, found.val, found.test)] == [N_TRAIN, 3, N_TEST]
 
 
 @pytest.mark.parametrize("side", [8, 32])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from trainables.data import held_on_device
 from tuner import resources
@@ -11,14 +12,19 @@ from tuner.spec import parse_spec
 
 
 @pytest.fixture
-def notes(tmp_path, monkeypatch):
+def plan(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def make(data, device="cpu", **resources):
         config = {"data": data, "device": device}
-        return make_plan(parse_spec({"config": config, "resources": resources}), tmp_path).notes
+        return make_plan(parse_spec({"config": config, "resources": resources}), tmp_path)
 
     return make
+
+
+@pytest.fixture
+def notes(plan):
+    return lambda *arguments, **resources: plan(*arguments, **resources).notes
 
 
 def write(name, x):
@@ -45,6 +51,15 @@ def test_the_likelihood_is_told_with_its_reason(x, data, said, notes):
     assert notes({"name": write("x.npy", x), **data})[0].startswith(
         f"x.npy: 268 training, 66 validation and 66 test examples of {shape}; {said}; κ_max re "
     )
+
+
+def test_workers_find_files_and_folders_by_their_absolute_paths(plan, tmp_path):
+    (tmp_path / "faces").mkdir()
+    for i in range(300):
+        Image.fromarray(np.full((3, 3), i % 256, np.uint8)).save(tmp_path / "faces" / f"{i}.png")
+    assert plan({"name": "faces"}).default.data.name == str(tmp_path / "faces")
+    assert plan({"name": write("x.npy", GRAY)}).default.data.name == str(tmp_path / "x.npy")
+    assert plan({"name": "digits"}).default.data.name == "digits"
 
 
 def test_a_folder_named_like_a_built_in_set_is_pointed_out(notes, tmp_path):

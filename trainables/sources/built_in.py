@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,9 +67,7 @@ def _train_and_test(name: str, root: Path) -> dict[str, Array]:
 
 def _downloaded(name: str, files: Path, read: Callable[[], Any]) -> Any:
     try:
-        with warnings.catch_warnings():  # CIFAR was pickled by a NumPy of 2009
-            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-            return read()
+        return read()
     except Exception as error:  # the ways in which a download can fail are its library's, and all end here
         raise DataError(
             f"data.name: {name} could not be downloaded: {' '.join(str(error).split())}; put its files into {files} or "
