@@ -34,7 +34,7 @@ def test_a_front_becomes_a_picture_with_a_panel_a_pair(metrics, tmp_path):
 
 
 @pytest.mark.parametrize("directions", list(itertools.product(("max", "min"), repeat=2)))
-def test_no_trial_lies_beyond_the_staircase(directions):
+def test_the_staircase_is_reached_by_trials_and_none_lies_beyond(directions):
     draw_number = random.Random(0)
     trials = [(draw_number.random(), draw_number.random()) for _ in range(60)]
     ends = sorted(trials[i] for i in pareto_front(trials, directions))
@@ -44,6 +44,7 @@ def test_no_trial_lies_beyond_the_staircase(directions):
     beats = [operator.gt if direction == "max" else operator.lt for direction in directions]
     for x, y in steps:
         assert not any(beats[0](trial[0], x) and beats[1](trial[1], y) for trial in trials)
+        assert any(not beats[0](x, trial[0]) and not beats[1](y, trial[1]) for trial in trials)
     for (x, y), (next_x, next_y) in itertools.pairwise(steps):
         assert (x == next_x) != (y == next_y)
 

@@ -300,7 +300,9 @@ def test_a_wrong_condition_is_known_before_the_store_is_asked(tmp_path):
         best(f"sqlite:///{tmp_path}/mlflow.db", where="val/k < 1")
 
 
-def test_the_best_of_each_method_meets_the_conditions_too(varied):
+@pytest.mark.parametrize("page", [2, 200])
+def test_the_best_of_each_method_meets_the_conditions_too(page, varied, monkeypatch):
+    monkeypatch.setattr(queries, "_PAGE", page)
     rows = best(varied, where="val/kl > 4", top=None)
     assert [(row.method, int(row.trial)) for row in rows] == [("geco", 5), ("linear", 6)]
 
