@@ -13,7 +13,7 @@ from trainables.paths import field_of, flatten, variants
 
 __all__ = ["check", "longest_warmup"]
 
-CONSTANT = ("epochs", "device", "threads", "metrics.every", "objective.constraint")
+CONSTANT = ("epochs", "device", "threads", "metrics.every", "metrics.nll_samples", "objective.constraint")
 
 Parse = Callable[[dict[str, Any]], object]
 

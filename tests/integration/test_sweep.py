@@ -30,7 +30,7 @@ def test_every_verb_has_help_with_an_example(cli, tmp_path):
         if line.startswith("  ") and line.strip()
     ]
     verbs = verbs[: verbs.index("First")]
-    assert verbs == ["sweep", "best", "train", "spaces", "init", "status"]
+    assert verbs == ["sweep", "best", "train", "lr-range", "spaces", "init", "status"]
     for verb in verbs:
         assert f"Example: vae-tuner {verb}" in cli(tmp_path, verb, "--help").out
 
