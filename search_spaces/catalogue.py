@@ -13,6 +13,7 @@ from search_spaces.batch_size import BATCH_SIZE
 from search_spaces.domains import Choice
 from search_spaces.geco import GECO, GECO_VS_ANNEALING
 from search_spaces.learning_rate import CLR, LR, ONE_CYCLE
+from search_spaces.optimizer import OPTIMIZER
 from search_spaces.space import Space
 from trainables.errors import ConfigError
 from trainables.paths import suggest
@@ -21,7 +22,10 @@ __all__ = ["parse_space", "space_named", "space_names"]
 
 _SPACES = {
     space.name: space
-    for space in (LINEAR, CYCLICAL, FREE_BITS, GECO, ANNEALING, GECO_VS_ANNEALING, LR, CLR, ONE_CYCLE, BATCH_SIZE)
+    for space in (
+        *(LINEAR, CYCLICAL, FREE_BITS, GECO, ANNEALING, GECO_VS_ANNEALING),
+        *(LR, CLR, ONE_CYCLE, BATCH_SIZE, OPTIMIZER),
+    )
 }
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
 from search_spaces.space import Space, assemble, defaults_of
-from trainables.config import parse_duration, steps_of
+from trainables.config import USER_MODEL, parse_duration, steps_of
 from trainables.errors import ConfigError, UserError
-from trainables.paths import flatten, variants
+from trainables.paths import field_of, flatten, variants
 
 __all__ = ["check", "longest_warmup"]
 
-CONSTANT = ("epochs", "device", "threads", "metrics.every", "objective.constraint")
+CONSTANT = ("epochs", "device", "threads", "metrics.every", "metrics.nll_samples", "objective.constraint")
 
 Parse = Callable[[dict[str, Any]], object]
 
@@ -31,9 +31,10 @@ def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
     for branch in space.branches():
         existing = defaults_of({**flatten(base), **space.fixed, **branch})
         active = space.active(branch)
+        _check_identifiable(space, active, {**flatten(base), **space.fixed})
         for path in active:
             _check_exists(space, path, existing)
-        reached |= {*active, *(path for path in space.fixed if path in existing)}
+        reached |= {*active, *(path for path in space.fixed if field_of(path) in existing)}
         for corner in _corners(branch, _levels(space, branch)):
             _check_corner(space, base, parse, branch, corner)
     for path in (*space.fixed, *space.dimensions):
@@ -46,18 +47,29 @@ def _check_comparable(space: Space) -> None:
     for path in space.dimensions:
         if path.startswith("data.") or path in CONSTANT:
             raise ConfigError(f"space {space.name}: {path} must be the same for all trials; set it in config")
-    if {"model.sigma", "beta.end"} <= space.dimensions.keys():
+
+
+def _check_identifiable(space: Space, active: Sequence[str], fixed: Mapping[str, Any]) -> None:
+    """Refuse β beside a σ that varies too, from trial to trial or within one: what matters is β·σ²."""
+    if "beta.end" not in active:
+        return
+    if "model.sigma" in active:
         raise ConfigError(
             f"space {space.name}: model.sigma and beta.end weigh the same two terms and cannot both vary; fix one"
+        )
+    if fixed.get("model.learn_sigma"):
+        raise ConfigError(
+            f"space {space.name}: model.learn_sigma would undo whatever weight beta.end sets; fix beta.end at 1, or "
+            "set model.learn_sigma to false"
         )
 
 
 def _check_exists(space: Space, path: str, existing: Mapping[str, Any]) -> None:
-    if path in existing:
+    if field_of(path) in existing:
         return
     section = path.partition(".")[0]
     decider, needed = (section, path) if f"{section}.kind" in existing else ("objective", f"{section}.kind")
-    homes = [kind for kind in variants(decider) if needed in defaults_of({f"{decider}.kind": kind})]
+    homes = [kind for kind in variants(decider) if needed in defaults_of({f"{decider}.kind": kind})] or [USER_MODEL]
     raise ConfigError(
         f"space {space.name}: {path} does not exist under {decider}.kind {existing[f'{decider}.kind']}, "
         f"only under {' | '.join(homes)}; give it that condition or leave it out"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from search_spaces.domains import Choice, Domain, Float, normalise, parse_domain, read_number, words
 from trainables.errors import ConfigError
-from trainables.paths import flatten, known_paths, parse_config, suggest, unflatten
+from trainables.paths import field_of, flatten, is_known, known_paths, parse_config, suggest, unflatten
 
 __all__ = ["Row", "Space", "assemble", "defaults_of", "one_of"]
 
@@ -231,13 +231,13 @@ def assemble(base: Mapping[str, Any], space: Space, assignment: Mapping[str, Any
     for path in fixed:
         _check_known(path)
     existing = defaults_of({**fixed, **assignment})
-    kept = {path: value for path, value in fixed.items() if path in existing or not space.decides(path)}
+    kept = {path: value for path, value in fixed.items() if field_of(path) in existing or not space.decides(path)}
     return unflatten({**kept, **assignment})
 
 
 def defaults_of(flat: Mapping[str, Any]) -> dict[str, Any]:
     """By path, the defaults of a configuration of these kinds and this data set (GECO has no `beta`)."""
-    kinds = {path: value for path, value in flat.items() if path.endswith(".kind") or path == "data.name"}
+    kinds = {path: value for path, value in flat.items() if field_of(path).endswith(".kind") or path == "data.name"}
     beta = kinds.pop("beta.kind", None)
     config = parse_config(unflatten(kinds))
     if beta is not None and config.beta is not None:
@@ -246,5 +246,5 @@ def defaults_of(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_known(path: str, start: str = "") -> None:
-    if path not in known_paths():
+    if not is_known(str(path)):
         raise ConfigError(f"{start}unknown key `{path}`{suggest(str(path), known_paths())}")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,14 @@ def data_dir(tmp_path_factory):
 def vae_data_root(tmp_path_factory):
     """A data directory for the digits, which need no files."""
     return tmp_path_factory.mktemp("digits")
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """The name of a module of models in a user's working directory, `user_nets.py` of these tests, not yet imported."""
+    name = f"nets_of_{tmp_path.name}".replace("-", "_")
+    shutil.copy(Path(__file__).parent / "user_nets.py", tmp_path / f"{name}.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield name
+    sys.modules.pop(name, None)

@@ -1,11 +1,14 @@
-"""A data set split and put on the device, and the facts about it that a configuration depends on."""
+"""A data set split and placed, and the facts about it that a configuration depends on."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,20 +18,24 @@ from torch import Tensor
 from trainables import sources
 from trainables.config import DataConfig
 from trainables.errors import DataError
+from trainables.examples import Examples
+from trainables.prefetch import map_ahead
 from trainables.random_streams import generator
+from trainables.sources.base import Array
 
-__all__ = ["DataFacts", "Dataset", "data_facts", "load"]
+__all__ = ["DataFacts", "Dataset", "data_facts", "held_on_device", "load"]
 
-Array = NDArray[Any]
-
-MAX_VALIDATION = 5_000
+MAX_SPLIT_OFF = 5_000
+MAX_VALIDATION = 10_000
+DEVICE_PART = 0.25
 
 
 @dataclass(frozen=True)
 class DataFacts:
     """What the driver and `resolve` need to know of the data.
 
-    shape: of one example. low, high: range of all values. bits: all of them are 0 or 1.
+    shape: of one example. low, high: range of all values. bits: all of them are 0 or 1. value_bytes: what a value takes
+        where it is kept, 1 if it came as a byte.
     kappa_max: by constraint, what the mean image reaches per element: the RMS error (`re`), the nats (`nll`, where
         values lie in [0, 1]). A larger κ constrains nothing.
     """
@@ -41,81 +48,127 @@ class DataFacts:
     high: float
     bits: bool
     kappa_max: dict[str, float]
+    value_bytes: int = 1
 
     @property
     def n_elements(self) -> int:
         """D, the number of values of one example."""
         return int(np.prod(self.shape))
 
+    @property
+    def train_bytes(self) -> int:
+        """What the training examples take."""
+        return self.n_train * self.n_elements * self.value_bytes
+
 
 @dataclass(frozen=True)
 class _Split:
-    train: Array
-    val: Array
-    test: Array
+    train: Examples
+    val: Examples
+    test: Examples
     scale: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.train.array.shape[1:]
 
 
 def _split(config: DataConfig, root: Path) -> _Split:
-    """Official test sets stay; what is missing is split off the training examples by split_seed."""
-    source = sources.read(config.name, root)
-    train, val, test = source.train, source.val, source.test
-    order = np.random.default_rng(config.split_seed).permutation(len(train))
-    n_held_out = max(1, min(MAX_VALIDATION, len(train) // 6))
-    if test is None:
-        test, order = train[order[:n_held_out]], order[n_held_out:]
-    if val is None:
-        val, order = train[order[:n_held_out]], order[n_held_out:]
+    """Official parts stay; what is missing is split off the training examples by split_seed."""
+    source = sources.read(config.name, root, config.image_size)
+    order = np.random.default_rng(config.split_seed).permutation(len(source.train))
+    n_held_out = max(1, min(MAX_SPLIT_OFF, len(order) // 6))
+
+    def part(official: Array | None, at_most: int | None = None) -> Examples:
+        nonlocal order
+        if official is not None:
+            return Examples(official, _spread(len(official), at_most or len(official)))
+        held_out, order = order[:n_held_out], order[n_held_out:]
+        return Examples(source.train, held_out)
+
+    test, val = part(source.test), part(source.val, MAX_VALIDATION)
     if len(order) == 0:
-        raise DataError(f"data.name: {config.name} has {len(train)} examples; at least 3 are needed to split them")
+        raise DataError(
+            f"data.name: {config.name} has {len(source.train)} examples; at least 3 are needed to split them"
+        )
     n_train = config.n_train or len(order)
     if n_train > len(order):
         raise DataError(
             f"data.n_train: {n_train} is more than the {len(order)} training examples of {config.name}; "
             f"at most {len(order)}, or none for all"
         )
-    return _Split(train[order[:n_train]], val, test, source.scale)
+    return _Split(Examples(source.train, order[:n_train]), val, test, source.scale)
+
+
+def _spread(n: int, at_most: int) -> NDArray[np.int64]:
+    """All of n rows, or as many as allowed at equal distances: files are often sorted."""
+    size = min(n, at_most)
+    return np.arange(size) * n // size
 
 
 def data_facts(config: DataConfig, root: Path) -> DataFacts:
     """Read a data set, prepare it where that is needed, and describe it."""
     split = _split(config, root)
-    pixel_mean = split.train.mean(0, dtype=np.float64).ravel() / split.scale
-    squares = sum(np.square(part / split.scale).sum(0) for part in _chunks(split.train))
-    parts = (split.train, split.val, split.test)
-    low, high = (
-        float(min(part.min() for part in parts)) / split.scale,
-        float(max(part.max() for part in parts)) / split.scale,
-    )
+    train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
+    everything = train + val + test
+    low, high = everything.low / split.scale, everything.high / split.scale
     return DataFacts(
-        shape=tuple(split.train.shape[1:]),
+        shape=tuple(split.shape),
         n_train=len(split.train),
         n_val=len(split.val),
         n_test=len(split.test),
         low=low,
         high=high,
-        bits=all(map(_are_bits, parts)),
+        bits=everything.bits,
         kappa_max=_kappa_max(
-            pixel_mean,
-            np.ravel(squares) / len(split.train),
+            train.values / len(split.train) / split.scale,
+            train.squares / len(split.train) / split.scale**2,
             bits=config.binarize in ("dynamic", "fixed"),
             unit=low >= 0 and high <= 1,
         ),
+        value_bytes=split.train.dtype.itemsize,
     )
 
 
-def _chunks(array: Array) -> list[Array]:
-    """Parts that fit in memory as floats."""
-    return np.array_split(array, max(1, array.size // 2**22))
+@dataclass(frozen=True)
+class _Sums:
+    """Of values as they came, per element over examples; low, high and bits over everything."""
+
+    values: Array
+    squares: Array
+    low: float
+    high: float
+    bits: bool
+
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.values + other.values,
+            self.squares + other.squares,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.bits and other.bits,
+        )
 
 
-def _are_bits(array: Array) -> bool:
-    return bool(all(np.isin(chunk, (0, 1)).all() for chunk in _chunks(array)))
+def _sums(examples: Examples, scale: float) -> _Sums:
+    """In one pass by all cores, in bounded memory; those of bytes are exact. Bits are 0 and `scale`."""
+
+    def of(chunk: Array) -> _Sums:
+        squares = np.square(chunk, dtype=np.uint16 if chunk.dtype == np.uint8 else np.float64)
+        return _Sums(
+            chunk.sum(0, dtype=np.float64).ravel(),
+            squares.sum(0, dtype=np.float64).ravel(),
+            float(chunk.min()),
+            float(chunk.max()),
+            bool(((chunk == 0) | (chunk == scale)).all()),
+        )
+
+    return reduce(add, map_ahead(of, examples.chunks(), workers=os.cpu_count() or 1))
 
 
 def _kappa_max(mean: Array, square_mean: Array, *, bits: bool, unit: bool) -> dict[str, float]:
     variance = mean * (1 - mean) if bits else square_mean - mean**2
-    limits = {"re": float(np.sqrt(variance.mean()))}
+    limits = {"re": float(np.sqrt(variance.mean().clip(min=0)))}
     if unit:
         p = np.clip(mean, 1e-12, 1 - 1e-12)
         limits["nll"] = float(-(p * np.log(p) + (1 - p) * np.log(1 - p)).mean())
@@ -126,57 +179,105 @@ def _kappa_max(mean: Array, square_mean: Array, *, bits: bool, unit: bool) -> di
 class Dataset:
     """Flat examples [N, D] on the device, as bytes where they came as bytes; values are divided by `scale` when read.
 
-    dynamic: training batches are binarised afresh at every step; validation and test were binarised once.
+    train: `Examples` where they stay in host memory; batches are then gathered ahead of the step that takes them, to
+        the same numbers. dynamic: training batches are binarised afresh at every step; validation and test were
+        binarised once.
     """
 
     shape: tuple[int, ...]
-    train: Tensor
+    train: Tensor | Examples
     val: Tensor
     test: Tensor
     scale: float
     dynamic: bool
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches come to lie."""
+        return self.val.device
+
     def floats(self, values: Tensor) -> Tensor:
         """Examples in the units of the model."""
-        return values.float() * (1 / self.scale)
+        return _floats(values, self.scale)
 
     def train_batch(self, index: Tensor, seed: int, step: int) -> Tensor:
         """The training examples of an index, as the model sees them at a step. [B] → [B, D]."""
-        batch = self.floats(self.train.index_select(0, index))
-        return _draw_bits(batch, seed, "bits/train", step) if self.dynamic else batch
+        if isinstance(self.train, Examples):
+            return self._as_seen(self.train.take(index.cpu().numpy()).to(self.device), seed, step)
+        return self._as_seen(self.train.index_select(0, index), seed, step)
 
     def train_batches(self, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
-        """`train_batch` of each index in turn, at the steps from `first_step` on."""
-        for i, index in enumerate(order):
-            yield self.train_batch(index, seed, first_step + i)
+        """`train_batch` of each index in turn, at the steps from `first_step` on; closing it ends what runs ahead."""
+        if isinstance(self.train, Examples):
+            yield from self._gathered_ahead(self.train, order, seed, first_step)
+            return
+        for step, index in enumerate(order, first_step):
+            yield self.train_batch(index, seed, step)
+
+    def _gathered_ahead(self, train: Examples, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
+        """From pinned memory the copy to a GPU does not wait; the index comes from there once."""
+        pinned = self.device.type == "cuda"
+
+        def gather(index: NDArray[np.int64]) -> Tensor:
+            batch = train.take(index)
+            return batch.pin_memory() if pinned else batch
+
+        sizes = np.cumsum([len(index) for index in order])[:-1]
+        indices = np.split(torch.cat(list(order)).cpu().numpy(), sizes)
+        with closing(map_ahead(gather, indices)) as batches:
+            for step, batch in enumerate(batches, first_step):
+                yield self._as_seen(batch.to(self.device, non_blocking=True), seed, step)
+
+    def _as_seen(self, raw: Tensor, seed: int, step: int) -> Tensor:
+        batch = self.floats(raw)
+        return _draw_bits(batch, generator(self.device, seed, "bits/train", step)).float() if self.dynamic else batch
 
 
-def load(config: DataConfig, root: Path, device: torch.device) -> Dataset:
-    """A data set on the device."""
+def load(config: DataConfig, root: Path, device: torch.device, memory_share: float = 1.0) -> Dataset:
+    """A data set, placed for training on a device. memory_share: the part of its memory that the trial may count on."""
     split = _split(config, root)
-    parts = {name: _tensor(getattr(split, name), device) for name in ("train", "val", "test")}
-    dataset = Dataset(tuple(split.train.shape[1:]), **parts, scale=split.scale, dynamic=config.binarize == "dynamic")
-    return dataset if config.binarize in ("none", "soft") else _with_bits(dataset, config)
+    if config.binarize in ("dynamic", "fixed"):
+        split = _with_bits(split, config)
+    held = held_on_device(split.train.n_bytes, device, memory_share)
+    return Dataset(
+        split.shape,
+        split.train.tensor(device) if held else split.train,
+        split.val.tensor(device),
+        split.test.tensor(device),
+        split.scale,
+        dynamic=config.binarize == "dynamic",
+    )
 
 
-def _tensor(array: Array, device: torch.device) -> Tensor:
-    flat = np.ascontiguousarray(array.reshape(len(array), -1))
-    flat = flat.astype(np.uint8 if flat.dtype in (np.uint8, np.bool_) else np.float32)
-    return torch.from_numpy(flat).to(device)
+def held_on_device(n_bytes: int, device: torch.device, memory_share: float) -> bool:
+    """Whether training examples are copied to the device: where they take at most a quarter of the trial's share."""
+    return n_bytes <= DEVICE_PART * memory_share * _memory_bytes(device)
 
 
-def _with_bits(dataset: Dataset, config: DataConfig) -> Dataset:
+def _memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _with_bits(split: _Split, config: DataConfig) -> _Split:
     """Bits drawn once from split_seed: the same for all trials; training bits stay gray where they are dynamic."""
 
-    def fixed(part: str) -> Tensor:
-        values = dataset.floats(getattr(dataset, part))
-        return _draw_bits(values, config.split_seed, f"bits/{part}/fixed", 0) * dataset.scale
+    def fixed(part: str) -> Examples:
+        examples: Examples = getattr(split, part)
+        draw = generator("cpu", config.split_seed, f"bits/{part}/fixed")
+        drawn = [_draw_bits(_floats(chunk, split.scale), draw) for chunk in examples.flat_chunks()]
+        bits = torch.cat(drawn).to(torch.uint8) * int(split.scale)
+        return Examples(bits.reshape(len(bits), *split.shape).numpy(), np.arange(len(bits)))
 
-    train = dataset.train if dataset.dynamic else fixed("train")
-    return Dataset(dataset.shape, train, fixed("val"), fixed("test"), dataset.scale, dataset.dynamic)
+    train = split.train if config.binarize == "dynamic" else fixed("train")
+    return replace(split, train=train, val=fixed("val"), test=fixed("test"))
 
 
-def _draw_bits(probabilities: Tensor, seed: int, purpose: str, position: int) -> Tensor:
-    device = probabilities.device
-    uniform = torch.rand(probabilities.shape, generator=generator(device, seed, purpose, position), device=device)
-    return (uniform < probabilities).float()
+def _floats(values: Tensor, scale: float) -> Tensor:
+    return values.float() * (1 / scale)
+
+
+def _draw_bits(probabilities: Tensor, draw: torch.Generator) -> Tensor:
+    """Which of them are 1."""
+    return torch.rand(probabilities.shape, generator=draw, device=probabilities.device) < probabilities

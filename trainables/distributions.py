@@ -13,8 +13,10 @@ __all__ = [
     "gaussian_nll",
     "kl_full_gaussian",
     "kl_to_standard_normal",
+    "log_mean_exp",
     "log_normal",
     "log_normal_pairs",
+    "log_ratio_to_standard_normal",
     "reparameterise",
     "squared_error",
 ]
@@ -23,7 +25,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def squared_error(x: Tensor, mean: Tensor) -> Tensor:
-    """SSE = Σ_d (x_d − μ_d)². x, mean [..., D] → [...]."""
+    """SSE = Σ_d (x_d − μ_d)². x [B, D], mean [..., B, D] → [..., B]."""
     return (x - mean).square().sum(-1)
 
 
@@ -33,8 +35,8 @@ def gaussian_nll(sse: Tensor, sigma: Tensor, n_elements: int) -> Tensor:
 
 
 def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
-    """−Σ_d [x_d·ln p_d + (1 − x_d)·ln(1 − p_d)], p = sigmoid(logits). x, logits [..., D] → [...]."""
-    return functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+    """−Σ_d [x_d·ln p_d + (1 − x_d)·ln(1 − p_d)], p = sigmoid(logits). x [B, D], logits [..., B, D] → [..., B]."""
+    return functional.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -55,6 +57,17 @@ def log_normal_pairs(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     precision = (-log_variance).exp()
     square = z.square() @ precision.T - 2 * z @ (mean * precision).T + (mean.square() * precision).sum(-1)
     return -0.5 * (square + (log_variance + LOG_2PI).sum(-1))
+
+
+def log_ratio_to_standard_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; μ, diag s²) − log N(z; 0, I), whose mean over z ~ N(μ, s²) is the KL. [..., M] → [...]."""
+    zero = torch.zeros_like(mean)
+    return log_normal(z, mean, log_variance) - log_normal(z, zero, zero)
+
+
+def log_mean_exp(values: Tensor) -> Tensor:
+    """log (1/K)Σ_k exp(v_k), over the first axis. [K, ...] → [...]."""
+    return values.logsumexp(0) - math.log(len(values))
 
 
 def kl_full_gaussian(mean: Tensor, covariance: Tensor) -> Tensor:

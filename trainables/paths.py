@@ -10,15 +10,36 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from trainables.config import DEFAULT_KIND, TrialConfig, kind_in
+from trainables.config import DEFAULT_KIND, USER_MODEL, TrialConfig, is_argument_name, is_user_kind, kind_in
 from trainables.errors import ConfigError
 
-__all__ = ["flatten", "known_paths", "not_allowed", "parse_config", "plain", "suggest", "unflatten", "variants"]
+__all__ = [
+    "KWARGS",
+    "field_of",
+    "flatten",
+    "is_known",
+    "known_paths",
+    "not_allowed",
+    "parse_config",
+    "plain",
+    "suggest",
+    "unflatten",
+    "variants",
+]
+
+KWARGS = "model.kwargs"
+"""The one field with fields of the user's own below it."""
 
 
 def variants(family: str) -> dict[str, type[BaseModel]]:
-    """The variants of a family (`model`, `objective`, `beta`, `lr`, `optimizer`) by kind."""
-    return {cls.model_fields["kind"].default: cls for cls in _section_classes(family)}
+    """The variants of a family (`model`, `objective`, `beta`, `lr`, `optimizer`) by kind, without a user's own."""
+    return {kind: cls for kind, cls in _kinds(family).items() if kind != USER_MODEL}
+
+
+def _kinds(family: str) -> dict[str, type[BaseModel]]:
+    """The variants of a family by kind; a user's own, whose kind names a function, under what it looks like."""
+    fields = {cls: cls.model_fields["kind"] for cls in _section_classes(family)}
+    return {USER_MODEL if field.is_required() else field.default: cls for cls, field in fields.items()}
 
 
 def _section_classes(name: str) -> list[type[BaseModel]]:
@@ -43,11 +64,26 @@ def known_paths() -> list[str]:
     return list(paths)
 
 
+def field_of(path: str) -> str:
+    """The configuration field a path lies in: `model.kwargs.width` in `model.kwargs`, every other path in itself."""
+    return KWARGS if path.startswith(f"{KWARGS}.") else path
+
+
+def is_known(path: str) -> bool:
+    """Whether a configuration of some kind has this path."""
+    return field_of(path) in known_paths()
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"lr": {"base": 1}} → {"lr.base": 1}; sections that are None (β under GECO) vanish."""
+    """{"lr": {"base": 1}} → {"lr.base": 1}; sections that are empty or None (β under GECO) vanish.
+
+    Raises ConfigError for an argument of a user's model whose name would not survive.
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if prefix.startswith(f"{KWARGS}.") and not is_argument_name(key):
+            raise ConfigError(f"{prefix[:-1]}: {key!r} is no name of an argument; allowed: letters, digits, _ and -")
+        if isinstance(value, Mapping) and (value or not prefix):
             flat |= flatten(value, f"{prefix}{key}.")
         elif not (value is None and prefix == "" and key == "beta"):
             flat[f"{prefix}{key}"] = value
@@ -55,14 +91,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
+    """The inverse of `flatten`; raises ConfigError where one path leads through the value of another."""
     tree: dict[str, Any] = {}
     for path, value in flat.items():
         *sections, field = path.split(".")
         node = tree
         for section in sections:
             node = node.setdefault(section, {})
-        node[field] = value
+            if not isinstance(node, dict):
+                raise ConfigError(f"{path}: what it lies in has a value of its own; leave one of the two out")
+        node[field] = {} if value == {} else value
     return tree
 
 
@@ -100,7 +138,7 @@ def _explain(details: list[Any], tree: Mapping[str, Any]) -> list[str]:
             sentences.append(_unknown_key(path, tree))
         elif detail["type"] == "union_tag_invalid":
             tag = str(detail["ctx"]["tag"])
-            sentences.append(f"{path}.kind: {tag!r} is unknown{suggest(tag, list(variants(path)))}")
+            sentences.append(f"{path}.kind: {tag!r} is unknown{suggest(tag, list(_kinds(path)))}")
         elif detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
             message = _allowed(detail["msg"])
             sentences.append(f"{path}: {message}" if path else message)
@@ -146,7 +184,7 @@ def _unknown_key(path: str, tree: Mapping[str, Any]) -> str:
         return f"unknown key `{path}`{suggest(path, _paths_beside(section, tree))}"
     if field in _fields(section, tree):
         return f"`{path}` is not nested; write {section}: {{{field}: …}}"
-    owners = [kind for kind, cls in variants(section).items() if field in cls.model_fields]
+    owners = [kind for kind, cls in _kinds(section).items() if field in cls.model_fields]
     return f"`{path}` does not exist under {section}.kind {kind_in(tree, section)}; it belongs to {' or '.join(owners)}"
 
 
@@ -159,5 +197,7 @@ def _fields(section: str, tree: Mapping[str, Any]) -> list[str]:
     """The fields of a section, of its chosen kind where it has kinds."""
     classes = _section_classes(section) if section in TrialConfig.model_fields else []
     if section in DEFAULT_KIND:
-        classes = [cls for kind, cls in variants(section).items() if kind == kind_in(tree, section)]
+        chosen = kind_in(tree, section)
+        tag = USER_MODEL if is_user_kind(chosen) else chosen
+        classes = [cls for kind, cls in _kinds(section).items() if kind == tag]
     return [field for cls in classes for field in cls.model_fields]

@@ -12,27 +12,30 @@ import torch
 from ray import tune
 
 from trainables import checkpoint as checkpoints
-from trainables.config import DataConfig
+from trainables.config import DataConfig, UserModel
 from trainables.data import Dataset, load
+from trainables.models.user import make_importable
 from trainables.paths import parse_config
+from trainables.reporting import RESULT_KEY
 from trainables.results import write_results
 from trainables.trainer import Report, Trainer
 
-__all__ = ["RESULT_KEY", "VaeTrainable"]
-
-RESULT_KEY = "vae_tuner"
+__all__ = ["VaeTrainable"]
 
 
 @lru_cache(maxsize=1)
-def _dataset(config: DataConfig, root: Path, device: str) -> Dataset:
-    return load(config, root, torch.device(device))
+def _dataset(config: DataConfig, root: Path, device: str, memory_share: float) -> Dataset:
+    return load(config, root, torch.device(device), memory_share)
 
 
 class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
-    `data_dir`. What a model raises is a report too, so that the actor serves the next trial.
+    `data_dir`, `working_dir` (the driver's, where a user's model is found), `memory_share` (the part of its device's
+    memory a trial may count on; all of it where it is not given), `epochs_done` (more than 0 to go on from the trial's
+    own checkpoint). What a model raises is a report too, so that the actor serves the next trial. Tune saves and
+    restores nothing: the sweep's folder has all.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -42,8 +45,15 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.failure = ""
         try:
             trial_config = parse_config(json.loads(config["config"]))
-            dataset = _dataset(trial_config.data, Path(config["data_dir"]), trial_config.device)
-            self.trainer = Trainer(trial_config, dataset)
+            if isinstance(trial_config.model, UserModel):
+                make_importable(Path(config["working_dir"]))
+            dataset = _dataset(
+                trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
+            )
+            trainer = Trainer(trial_config, dataset)
+            if config["epochs_done"]:
+                trainer.restore(checkpoints.read(self.folder / checkpoints.FILE_NAME, trainer.device))
+            self.trainer = trainer
         except Exception:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = traceback.format_exc()
 
@@ -87,9 +97,3 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     def _running(self) -> Trainer:
         assert self.trainer is not None
         return self.trainer
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        checkpoints.write(Path(checkpoint_dir) / checkpoints.FILE_NAME, self._running.checkpoint())
-
-    def load_checkpoint(self, checkpoint: str) -> None:
-        self._running.restore(checkpoints.read(Path(checkpoint) / checkpoints.FILE_NAME, self._running.device))

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from trainables.config import (
-    BetaConfig,
-    ClrLr,
-    CyclicalBeta,
     DataConfig,
     Geco,
-    LinearBeta,
-    LrConfig,
-    Mlp,
+    GqnBeta,
+    LinearVae,
     ModelConfig,
     TrialConfig,
     steps_of,
 )
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
+from trainables.learned_sigma import FLOOR
+from trainables.paths import flatten
 
 __all__ = ["likelihood_of", "notes", "output_of", "resolve", "steps_per_epoch"]
 
 AUTO_SHARE = 0.6
+CYCLES = ("beta.period", "lr.period", "lr.step_size")
+DURATIONS = ("beta.warmup", "lr.warmup", "lr.timescale", *CYCLES)
 
 
 def steps_per_epoch(n_train: int, batch_size: int) -> int:
@@ -50,6 +50,7 @@ def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threa
             "threads": threads if config.threads == "auto" else config.threads,
         }
     )
+    _check_sigma(resolved)
     _check_durations(resolved, facts)
     return resolved
 
@@ -75,7 +76,7 @@ def likelihood_of(data: DataConfig, facts: DataFacts) -> str:
 
 def _model(config: TrialConfig, data: DataConfig, facts: DataFacts) -> ModelConfig:
     known: dict[str, object] = {"sigma": _sigma(config, data, facts)}
-    if isinstance(config.model, Mlp) and config.model.output == "auto":
+    if not isinstance(config.model, LinearVae) and config.model.output == "auto":
         known["output"] = "sigmoid" if facts.low >= 0 and facts.high <= 1 else "identity"
     return config.model.model_copy(update=known)
 
@@ -84,7 +85,7 @@ def output_of(config: TrialConfig) -> str:
     """What makes the decoder's output a mean: logits need a sigmoid; a linear model has none of its own."""
     if config.data.likelihood == "bernoulli":
         return "sigmoid"
-    return config.model.output if isinstance(config.model, Mlp) else "identity"
+    return "identity" if isinstance(config.model, LinearVae) else config.model.output
 
 
 def _sigma(config: TrialConfig, data: DataConfig, facts: DataFacts) -> float | None:
@@ -98,6 +99,23 @@ def _sigma(config: TrialConfig, data: DataConfig, facts: DataFacts) -> float | N
     return AUTO_SHARE * facts.kappa_max["re"]
 
 
+def _check_sigma(config: TrialConfig) -> None:
+    """What sets or learns σ needs a likelihood that has one."""
+    sigma = config.model.sigma
+    if config.data.likelihood == "bernoulli":
+        if config.model.learn_sigma:
+            raise ConfigError("model.learn_sigma: the Bernoulli likelihood has no sigma to learn; set it to false")
+        if isinstance(config.beta, GqnBeta):
+            raise ConfigError(
+                "beta.kind: gqn anneals sigma, which the Bernoulli likelihood does not have; allowed: any other kind"
+            )
+    elif config.model.learn_sigma and isinstance(sigma, float) and sigma <= FLOOR:
+        raise ConfigError(
+            f"model.sigma: {sigma:g} is not above 1/256, below which a learned sigma cannot go; raise it or set "
+            "model.learn_sigma to false"
+        )
+
+
 def _geco(objective: Geco, data: DataConfig, facts: DataFacts) -> Geco:
     natural = "nll" if data.likelihood == "bernoulli" else "re"
     constraint = natural if objective.constraint == "auto" else objective.constraint
@@ -109,26 +127,21 @@ def _geco(objective: Geco, data: DataConfig, facts: DataFacts) -> Geco:
 
 def _check_durations(config: TrialConfig, facts: DataFacts) -> None:
     total = config.epochs * steps_per_epoch(facts.n_train, config.batch_size)
-    for path, duration in _durations(config.beta, config.lr).items():
+    for path, duration in _durations(config).items():
         steps = steps_of(duration, total)
         if steps > total:
             raise ConfigError(
                 f"{path}: {duration} is beyond the budget of {total} steps ({config.epochs} epochs); "
                 f"allowed: at most {total} steps"
             )
-        if steps < 1 and path in ("beta.period", "lr.step_size"):
+        if steps < 1 and path in CYCLES:
             raise ConfigError(f"{path}: {duration} is less than one of the {total} steps of the budget; make it longer")
 
 
-def _durations(beta: BetaConfig | None, lr: LrConfig) -> dict[str, float | str]:
-    durations = {"lr.warmup": lr.warmup}
-    if isinstance(beta, LinearBeta):
-        durations["beta.warmup"] = beta.warmup
-    if isinstance(beta, CyclicalBeta):
-        durations["beta.period"] = beta.period
-    if isinstance(lr, ClrLr):
-        durations["lr.step_size"] = lr.step_size
-    return durations
+def _durations(config: TrialConfig) -> dict[str, float | str]:
+    """The lengths of the schedules by path."""
+    tree = flatten(config.model_dump(include={"beta", "lr"}))
+    return {path: value for path, value in tree.items() if path in DURATIONS}
 
 
 def notes(config: TrialConfig, facts: DataFacts) -> list[str]:

@@ -31,7 +31,7 @@ def write_results(folder: Path, trainer: Trainer) -> None:
     write(folder / FILE_NAME, checkpoint)
     (folder / "config.yaml").write_text(config_yaml(trainer.config), encoding="utf-8")
     if is_image(trainer.dataset.shape):
-        _write_pictures(folder, trainer, Vae(checkpoint))
+        _write_pictures(folder, trainer, Vae(checkpoint, trainer.program))
 
 
 def _write_pictures(folder: Path, trainer: Trainer, vae: Vae) -> None:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from trainables import distributions, optimizers
 from trainables.config import OptimizerConfig
+from trainables.learned_sigma import sigma_of
 from trainables.models import Model, Params
 from trainables.objectives import Hyper, Objective, State, Terms
-from trainables.optimizers import OptimizerState
+from trainables.optimizers import LrGroups, OptimizerState
 
 __all__ = ["Program", "Record", "advance", "decoded_mean", "likelihood_terms", "members_step", "train_step"]
 
@@ -34,6 +35,7 @@ class Program:
     likelihood: str
     output: str
     optimizer: OptimizerConfig
+    groups: LrGroups
 
 
 class Record(NamedTuple):
@@ -62,12 +64,18 @@ def _loss(
     program: Program, params: Mapping[str, Tensor], state: State, batch: Tensor, noise: Tensor, hyper: Hyper
 ) -> tuple[Tensor, tuple[State, Tensor, Tensor]]:
     """One member's loss, its next objective state, and the batch means of recon_nll and KL."""
-    mean, log_variance = program.model.encode(params, batch)
-    output = program.model.decode(params, distributions.reparameterise(mean, log_variance, noise))
-    recon_nll, sse = likelihood_terms(program, batch, output, hyper["sigma"])
-    kl = distributions.kl_to_standard_normal(mean, log_variance)
-    loss, state = program.objective.step(Terms(recon_nll, sse, kl), state, hyper)
-    return loss, (state, recon_nll.detach().mean(), kl.detach().sum(-1).mean())
+    posterior = program.model.encode(params, batch)
+    x, mean, log_variance = (_repeated(rows, len(noise)) for rows in (batch, *posterior))
+    z = distributions.reparameterise(mean, log_variance, noise.flatten(0, 1))
+    recon_nll, sse = likelihood_terms(program, x, program.model.decode(params, z), sigma_of(params, hyper))
+    terms = Terms(recon_nll, sse, distributions.kl_to_standard_normal(*posterior), z, mean, log_variance)
+    loss, state = program.objective.step(terms, state, hyper)
+    return loss, (state, terms.mean_recon_nll.detach(), terms.mean_kl.detach())
+
+
+def _repeated(rows: Tensor, samples: int) -> Tensor:
+    """K times the rows, [B, …] → [K·B, …]; no copy at K = 1."""
+    return rows if samples == 1 else rows.repeat(samples, 1)
 
 
 def _gradients(loss: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
@@ -83,7 +91,10 @@ def train_step(
     noise: Tensor,
     hyper: Hyper,
 ) -> tuple[Params, OptimizerState, State, Record]:
-    """The next parameters, optimiser and objective state, and the record of the step. batch [B, D], noise [B, M]."""
+    """The next parameters, optimiser and objective state, and the record of the step.
+
+    batch [B, D], noise [K, B, M] with K the objective's samples.
+    """
     params = {name: value.detach().requires_grad_() for name, value in params.items()}
     loss, (state, recon_nll, kl) = _loss(program, params, state, batch, noise, hyper)
     params, optimizer, norm = _update(program, params, _gradients(loss, params), optimizer, hyper["lr"])
@@ -122,14 +133,9 @@ def _update(
 ) -> tuple[Params, OptimizerState, Tensor]:
     with torch.no_grad():
         norm = optimizers.global_norm(gradients)
-        gradients = _clipped(program, gradients, norm)
-        params, optimizer = optimizers.update(program.optimizer, params, gradients, optimizer, lr)
+        gradients = optimizers.clipped(program.optimizer, gradients, norm)
+        params, optimizer = optimizers.update(program.optimizer, params, gradients, optimizer, lr, program.groups)
     return params, optimizer, norm
-
-
-def _clipped(program: Program, gradients: list[Tensor], norm: Tensor) -> list[Tensor]:
-    bound = program.optimizer.clip_norm
-    return gradients if bound is None else optimizers.clip_by_norm(gradients, norm, bound)
 
 
 def advance(
@@ -147,6 +153,6 @@ def advance(
     gradients = _gradients(loss, params)
     with torch.no_grad():
         norm = optimizers.global_norm(gradients)
-        gradients = _clipped(program, gradients, norm)
-        optimizers.update_in_place(program.optimizer, params, gradients, optimizer, lr)
+        gradients = optimizers.clipped(program.optimizer, gradients, norm)
+        optimizers.update_in_place(program.optimizer, params, gradients, optimizer, lr, program.groups)
     return state, Record(loss.detach(), recon_nll, kl, norm)

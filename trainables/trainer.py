@@ -6,18 +6,19 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import metrics, optimizers, schedules
+from trainables import learned_sigma, metrics, optimizers, schedules
 from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig
 from trainables.data import Dataset
 from trainables.models import Params, build_model
 from trainables.objectives import GecoObjective, State, build_objective, outcome
-from trainables.optimizers import OptimizerState
+from trainables.optimizers import LrGroups, OptimizerState
 from trainables.random_streams import generator
 from trainables.resolve import output_of, steps_per_epoch
 from trainables.step import Program, Record, advance
@@ -49,6 +50,7 @@ def build_program(config: TrialConfig, shape: tuple[int, ...], total_steps: int)
         config.data.likelihood,
         output_of(config),
         config.optimizer,
+        LrGroups(config.lr.encoder, config.lr.decoder),
     )
 
 
@@ -65,11 +67,11 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * config.epochs
         self.n_elements = dataset.train.shape[1]
         self.program = build_program(config, dataset.shape, self.total_steps)
-        self.params: Params = self._trainable(self.program.model.init(config.seed, self.device))
-        self.optimizer = optimizers.init(self.params)
-        self.state: State = {name: self._scalar(value) for name, value in self.program.objective.init().items()}
-        self._constants = {name: self._scalar(value) for name, value in self.program.objective.constants().items()}
-        self._constants["sigma"] = self._scalar(config.model.sigma if isinstance(config.model.sigma, float) else 1.0)
+        self._sigma = config.model.sigma if isinstance(config.model.sigma, float) else 1.0
+        self.params = self._trainable(self._initial_params())
+        self.optimizer = optimizers.init(config.optimizer, self.params)
+        self.state: State = {name: self._tensor(value) for name, value in self.program.objective.init().items()}
+        self._constants = {name: self._tensor(value) for name, value in self.program.objective.constants().items()}
         self._evaluation = {
             "val": dataset.floats(dataset.val),
             "train_eval": dataset.train_batch(
@@ -79,8 +81,17 @@ class Trainer:
             ),
         }
 
-    def _scalar(self, value: float) -> Tensor:
+    def _tensor(self, value: float | tuple[float, ...] | schedules.Curve) -> Tensor:
         return torch.tensor(value, dtype=torch.float32, device=self.device)
+
+    def _initial_params(self) -> Params:
+        params = self.program.model.init(self.config.seed, self.device)
+        return params | learned_sigma.init(self._sigma, self.device) if self.config.model.learn_sigma else params
+
+    @property
+    def sigma(self) -> Tensor:
+        """σ of the likelihood that evaluations take: as learned so far, else `model.sigma`."""
+        return learned_sigma.sigma_of(self.params, {"sigma": self._tensor(self._sigma)}).detach()
 
     @staticmethod
     def _trainable(params: Params) -> Params:
@@ -89,8 +100,7 @@ class Trainer:
     def train_epoch(self) -> Report:
         """Train one epoch, evaluate, and say how it stands."""
         started = time.perf_counter()
-        records = self._run_steps()
-        self.epoch += 1
+        records = list(self.steps())
         means = torch.stack([torch.stack(column).mean() for column in zip(*records, strict=True)])
         params_finite = torch.stack([value.isfinite().all() for value in self.params.values()]).all()
         *train, finite = torch.cat([means, params_finite[None].to(means.dtype)]).tolist()
@@ -102,29 +112,36 @@ class Trainer:
         values["time/epoch_s"] = time.perf_counter() - started
         values["time/samples_per_s"] = self.steps_per_epoch * self.config.batch_size / (trained - started)
         diverged = not (finite and all(math.isfinite(value) for value in train))
-        finite_values = {name: value for name, value in values.items() if math.isfinite(value)}
-        return Report(self.epoch, finite_values, diverged, None if diverged else self._outcome())
+        return Report(self.epoch, _finite(values), diverged, None if diverged else self._outcome())
 
-    def _run_steps(self) -> list[Record]:
+    def steps(self) -> Iterator[Record]:
+        """The train steps of the next epoch, each taken when its record is asked for."""
         first = self.epoch * self.steps_per_epoch
         steps = np.arange(first, first + self.steps_per_epoch, dtype=np.float64)
         rates = schedules.lr_at(self.config.lr, steps, self.total_steps, self.config.batch_size).tolist()
-        betas, progress = self._scalars(self._betas(steps)), self._scalars(steps / self.total_steps)
+        scheduled = self._scheduled(steps)
         order = torch.split(self._order()[: self.steps_per_epoch * self.config.batch_size], self.config.batch_size)
         batches = self.dataset.train_batches(order, self.config.seed, first)
-        records = []
         for i, (batch, noise) in enumerate(zip(batches, self._noise(first), strict=True)):
-            hyper = {**self._constants, "beta": betas[i], "progress": progress[i]}
+            hyper = self._constants | {name: values[i] for name, values in scheduled.items()}
             self.state, record = advance(
                 self.program, self.params, self.optimizer, self.state, batch, noise, hyper, rates[i]
             )
-            records.append(record)
-        return records
+            yield record
+        self.epoch += 1
 
-    def _scalars(self, curve: schedules.Curve) -> list[Tensor]:
-        return list(torch.tensor(curve, dtype=torch.float32, device=self.device).unbind())
+    def _scheduled(self, steps: schedules.Curve) -> dict[str, tuple[Tensor, ...]]:
+        """What the loss takes at each step. GQN's β is in its σ: at β = 1, σ_t weighs like (σ_t/σ)² at σ."""
+        factors = schedules.sigma_factor_at(self.config.beta, steps, self.total_steps)
+        curves = {
+            "beta": self._betas(steps) / factors**2,
+            "sigma": self._sigma * factors,
+            "progress": steps / self.total_steps,
+        }
+        return {name: self._tensor(curve).unbind() for name, curve in curves.items()}
 
     def _betas(self, steps: schedules.Curve) -> schedules.Curve:
+        """The weight of the KL, or under GQN what it amounts to."""
         if self.config.beta is None:
             return np.ones(len(steps))
         return schedules.beta_at(self.config.beta, steps, self.total_steps)
@@ -135,15 +152,17 @@ class Trainer:
         return torch.randperm(len(self.dataset.train), generator=draw, device=self.device)
 
     def _noise(self, first: int) -> Iterator[Tensor]:
-        """The noise of each step of an epoch, drawn in blocks that depend on (seed, step) alone."""
-        shape = (NOISE_BLOCK, self.config.batch_size, self.program.model.latent_dim)
+        """The noise [K, B, M] of each step of an epoch, drawn in blocks that depend on (seed, step, K) alone."""
+        samples = self.program.objective.samples
+        block_steps = max(1, NOISE_BLOCK // samples)
+        shape = (block_steps, samples, self.config.batch_size, self.program.model.latent_dim)
         block = -1
         for step in range(first, first + self.steps_per_epoch):
-            if step // NOISE_BLOCK != block:
-                block = step // NOISE_BLOCK
+            if step // block_steps != block:
+                block = step // block_steps
                 draw = generator(self.device, self.config.seed, "noise", block)
                 noises = torch.randn(shape, generator=draw, device=self.device)
-            yield noises[step % NOISE_BLOCK]
+            yield noises[step % block_steps]
 
     def _evaluate(self) -> dict[str, float]:
         val, train = self.evaluation("val"), self.evaluation("train_eval")
@@ -154,17 +173,34 @@ class Trainer:
         if self.config.data.likelihood == "gaussian":
             values["val/elbo_cal"] = metrics.calibrated_elbo(val, train, self.n_elements)
         if self.epoch == self.config.epochs or self.epoch % self.config.metrics.every == 0:
-            values |= self._aggregate_metrics(val) | {"train_eval/elbo": train.elbo()}
+            values |= self._aggregate_metrics(val) | {"train_eval/elbo": train.elbo()} | self._nll_metrics("val")
         numbers = dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
         return numbers | self._mutual_information_metrics(numbers, min(len(val.z), metrics.AGGREGATE_EXAMPLES))
 
     def evaluation(self, part: str) -> metrics.Evaluation:
         """One pass over the validation (`val`), test, or first training examples (`train_eval`)."""
-        x = self._evaluation[part] if part in self._evaluation else self.dataset.floats(self.dataset.test)
+        x = self._examples(part)
         noise = metrics.evaluation_noise(
             len(x), self.program.model.latent_dim, self.config.data.split_seed, part, self.device
         )
-        return metrics.evaluate(self.program, self.params, x, noise, self._constants["sigma"])
+        return metrics.evaluate(self.program, self.params, x, noise, self.sigma)
+
+    def importance_nll(self, part: str, samples: int) -> metrics.ImportanceEstimate:
+        """The NLL of the first 1,000 validation (`val`) or test examples by K importance samples."""
+        x = self._examples(part)[: metrics.NLL_EXAMPLES]
+        where = len(x), self.program.model.latent_dim, self.config.data.split_seed, f"nll/{part}", self.device
+        noise = partial(metrics.evaluation_noise, *where)
+        return metrics.importance_nll(self.program, self.params, x, self.sigma, samples, noise)
+
+    def _examples(self, part: str) -> Tensor:
+        return self._evaluation[part] if part in self._evaluation else self.dataset.floats(self.dataset.test)
+
+    def _nll_metrics(self, part: str) -> dict[str, Tensor]:
+        samples = self.config.metrics.nll_samples
+        if samples is None:
+            return {}
+        found = self.importance_nll(part, samples)
+        return {f"{part}/nll": found.nll.mean(), f"{part}/nll_bias": found.bias.mean()}
 
     def _fit_metrics(self, found: metrics.Evaluation, part: str) -> dict[str, Tensor]:
         return {
@@ -198,7 +234,8 @@ class Trainer:
         values = self._fit_metrics(test, "test") | {"test/active_units": metrics.active_units(test.mean)}
         if self.config.data.likelihood == "gaussian":
             values["test/elbo_cal"] = metrics.calibrated_elbo(test, train, self.n_elements)
-        return {name: float(value) for name, value in values.items()}
+        values |= self._nll_metrics("test")
+        return _finite({name: float(value) for name, value in values.items()})
 
     def _schedule_metrics(self) -> dict[str, float]:
         """The values used in the epoch's last step."""
@@ -209,8 +246,9 @@ class Trainer:
         if isinstance(self.program.objective, GecoObjective):
             return values | self._geco_metrics(self.program.objective)
         values["schedule/beta"] = float(self._betas(last)[0])
-        if isinstance(self.config.model.sigma, float):
-            values["schedule/sigma_eq"] = math.sqrt(values["schedule/beta"]) * self.config.model.sigma
+        if self.config.data.likelihood == "gaussian":
+            sigma = float(self.sigma) if self.config.model.learn_sigma else self._sigma
+            values["schedule/sigma_eq"] = math.sqrt(values["schedule/beta"]) * sigma
         return values
 
     def _geco_metrics(self, objective: GecoObjective) -> dict[str, float]:
@@ -250,10 +288,15 @@ class Trainer:
         """Go on from a checkpoint as if never interrupted."""
         # a file sorts its tensors, and the gradient norm is a sum in the order of the parameters
         ordered = {
-            group: {name: checkpoint.groups[group][name] for name in self.params}
-            for group in ("params", "first", "second", "count")
+            group: {name: checkpoint.groups[group][name] for name in own}
+            for group, own in self.checkpoint().groups.items()
         }
         self.epoch = checkpoint.epoch
         self.params = self._trainable(ordered["params"])
         self.optimizer = OptimizerState(ordered["first"], ordered["second"], ordered["count"])
-        self.state = dict(checkpoint.groups["state"])
+        self.state = ordered["state"]
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    """What can be reported."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}

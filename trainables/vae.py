@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from trainables import checkpoint as checkpoints
+from trainables import learned_sigma
 from trainables.checkpoint import Checkpoint
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, UserModel
 from trainables.distributions import reparameterise
+from trainables.errors import UserError
 from trainables.random_streams import generator
-from trainables.step import decoded_mean
+from trainables.step import Program, decoded_mean
 from trainables.trainer import build_program
 
 __all__ = ["Vae"]
@@ -24,16 +26,46 @@ class Vae:
     config: the configuration it was trained with. shape: of one example.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, program: Program | None = None, model: str | None = None) -> None:
+        """program: of the trainer that made the checkpoint, else built anew.
+
+        model: the `package.module:factory` that may be imported for it. A checkpoint alone imports nothing: raises
+        UserError where it names a factory that `model` does not.
+        """
         self.config: TrialConfig = checkpoint.config
         self.shape = checkpoint.shape
         self._params = dict(checkpoint.groups["params"])
-        self._program = build_program(self.config, self.shape, total_steps=1)
+        self._program = program or self._built(model)
 
     @classmethod
-    def from_file(cls, path: str | Path, device: str = "cpu") -> Vae:
-        """The model in a checkpoint file; raises DataError for any other file."""
-        return cls(checkpoints.read(Path(path), device))
+    def from_file(cls, path: str | Path, device: str = "cpu", model: str | None = None) -> Vae:
+        """The model in a checkpoint file; raises DataError for any other file, UserError as the class does."""
+        return cls(checkpoints.read(Path(path), device), model=model)
+
+    def _built(self, model: str | None) -> Program:
+        kind = self.config.model.kind
+        if isinstance(self.config.model, UserModel) and model is None:
+            raise UserError(
+                f"the model was made by {kind}, which a checkpoint may not import by itself; if you trust that code, "
+                f'allow it with load(…, model="{kind}")'
+            )
+        if model not in (None, kind):
+            raise UserError(f'the model is of kind {kind}, not {model}; load it with model="{kind}"')
+        program = build_program(self.config, self.shape, total_steps=1)
+        if isinstance(self.config.model, UserModel):
+            self._check_same_parameters(program)
+        return program
+
+    def _check_same_parameters(self, program: Program) -> None:
+        """A factory may have changed since; parameters it does not have would be left at their initial values."""
+        made = {name: value.shape for name, value in program.model.init(0, torch.device("cpu")).items()}
+        kept = {name: value.shape for name, value in self._params.items() if name != learned_sigma.PARAMETER}
+        differing = [name for name in {**made, **kept} if made.get(name) != kept.get(name)]
+        if differing:
+            raise UserError(
+                f"{self.config.model.kind} makes another {differing[0]} today than the one that was trained; load the "
+                "model with the code it was trained with"
+            )
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

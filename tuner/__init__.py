@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.api import best, load, plan, spaces, status, sweep, train
+    from tuner.api import best, load, lr_range, plan, register, spaces, status, sweep, train
 
-__all__ = ["best", "load", "plan", "spaces", "status", "sweep", "train"]
+__all__ = ["best", "load", "lr_range", "plan", "register", "spaces", "status", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:

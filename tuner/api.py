@@ -11,20 +11,22 @@ from search_spaces.catalogue import parse_space
 from search_spaces.space import Space
 from trainables.checkpoint import FILE_NAME
 from trainables.config import TrialConfig
-from trainables.errors import UserError
-from trainables.paths import parse_config
-from trainables.sources import is_path
+from trainables.errors import ConfigError, UserError
+from trainables.paths import parse_config, plain
+from trainables.sources import absolute
 from trainables.vae import Vae
-from tuner import queries
+from tuner import queries, registry
 from tuner.driver import SweepResult, run_sweep
 from tuner.planning import Plan, make_plan
 from tuner.queries import BestTrial
-from tuner.retraining import Retrained, retrain
+from tuner.range_test import LrRange, run_lr_range
+from tuner.registry import ModelVersion
+from tuner.retraining import Retrained, read_config, retrain
 from tuner.spec import SweepSpec, parse_spec, read_yaml
 from tuner.sweep_status import SweepStatus, sweep_statuses
 from tuner.tracking_uri import resolve_uri
 
-__all__ = ["best", "load", "plan", "spaces", "status", "sweep", "train"]
+__all__ = ["best", "load", "lr_range", "plan", "register", "spaces", "status", "sweep", "train"]
 
 Spec = SweepSpec | Mapping[str, Any] | str | Path
 
@@ -57,22 +59,46 @@ def best(
     metric: str | None = None,
     top: int | None = 1,
     include_pruned: bool = False,
+    where: str | None = None,
+    pareto: Sequence[str] = (),
+    plot: str | Path | None = None,
     tracking_uri: str | None = None,
 ) -> list[BestTrial]:
     """The best completed trials that MLflow knows, best first; `top=None` gives the best of each method.
 
+    where: comparisons joined by `and`, as in `val/kl < 8 and objective.kind = geco`. pareto: metrics; all trials
+    that no other beats in all of them, whatever `top`, best first by the first. plot: a PNG file for a picture of them.
     Raises UserError for a store, sweep, method, data set or metric that is not there.
     """
-    return queries.best(
-        resolve_uri(tracking_uri, Path.cwd()),
+    uri = resolve_uri(tracking_uri, Path.cwd())
+    filters = queries.Filters(
         sweep=[sweep] if isinstance(sweep, str) else sweep,
         experiment=experiment,
         method=method,
-        dataset=str(Path(dataset).expanduser().resolve()) if dataset and is_path(dataset) else dataset,
-        metric=metric,
-        top=top,
+        dataset=dataset and absolute(dataset),
+        where=where,
         include_pruned=include_pruned,
     )
+    if not pareto:
+        if plot:
+            raise ConfigError("--plot shows a Pareto front; name its metrics, as in --pareto val/mse,val/kl")
+        return queries.best(uri, metric=metric, top=top, **filters)
+    if metric:
+        raise ConfigError(f"--metric {metric}: a Pareto front is ordered by the first metric of --pareto; leave it out")
+    front = queries.front(uri, pareto, **filters)
+    if plot and front.rows:
+        from tuner.figures.pareto_front import draw
+
+        draw(front, Path(plot))
+    return front.rows
+
+
+def register(trial: BestTrial, name: str, *, tracking_uri: str | None = None) -> ModelVersion:
+    """Put a trial's model into MLflow's model registry and move the alias `champion` to it.
+
+    The same run is never registered twice under one name. Raises UserError for a name MLflow does not allow.
+    """
+    return registry.register(resolve_uri(tracking_uri, Path.cwd()), trial, name)
 
 
 def train(
@@ -84,20 +110,52 @@ def train(
 ) -> Retrained:
     """Train one configuration to its end and log it: a TrialConfig, its YAML file, or nested plain data."""
     if not isinstance(config, TrialConfig):
-        config = parse_config(config if isinstance(config, Mapping) else read_yaml(Path(config)))
+        config = parse_config(config if isinstance(config, Mapping) else read_config(Path(config)))
     return retrain(config, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir)
 
 
-def load(source: str | Path, *, tracking_uri: str | None = None, device: str = "cpu") -> Vae:
-    """A trained model: from a checkpoint file, or from an MLflow run that completed, by its id."""
+def lr_range(
+    config: TrialConfig | Mapping[str, Any] | str | Path,
+    *,
+    low: float = 1e-6,
+    high: float = 1.0,
+    epochs: int = 3,
+    linear: bool = False,
+    out: str | Path | None = None,
+    data_dir: Path | None = None,
+) -> LrRange:
+    """Train a configuration while its learning rate rises, and suggest the bounds of its cycles.
+
+    out: a new folder for the curve, its picture, and a sweep and a configuration with the bounds; none writes nothing.
+    """
+    if isinstance(config, TrialConfig):
+        config = plain(config)
+    tree = config if isinstance(config, Mapping) else read_yaml(Path(config))
+    result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
+    if out is not None:
+        result.write(Path(out))
+    return result
+
+
+def load(source: str | Path, *, model: str | None = None, tracking_uri: str | None = None, device: str = "cpu") -> Vae:
+    """A trained model: from a checkpoint file, an MLflow run that completed, by its id, or a registered model.
+
+    source: of a registered model `models:/NAME@champion`, `models:/NAME/3`, or `models:/NAME` for the latest version.
+    model: of a model that a user's own `package.module:factory` made, that name again: what is loaded says which code
+    it needs, and the caller whether it may run. Raises UserError for a source that is not there or not allowed.
+    """
     if Path(source).is_file():
-        return Vae.from_file(source, device)
-    if "/" in str(source) or Path(source).suffix:
-        raise UserError(f"{source} does not exist; give a checkpoint file or the id of an MLflow run")
-    with TemporaryDirectory() as folder:
-        return Vae.from_file(
-            queries.artifact(resolve_uri(tracking_uri, Path.cwd()), str(source), FILE_NAME, Path(folder)), device
+        return Vae.from_file(source, device, model)
+    run_id = str(source)
+    if registry.is_model_uri(run_id):
+        run_id = registry.run_of(resolve_uri(tracking_uri, Path.cwd()), run_id)
+    elif "/" in run_id or Path(source).suffix:
+        raise UserError(
+            f"{source} does not exist; give a checkpoint file, the id of an MLflow run, or models:/NAME@champion"
         )
+    with TemporaryDirectory() as folder:
+        file = queries.artifact(resolve_uri(tracking_uri, Path.cwd()), run_id, FILE_NAME, Path(folder))
+        return Vae.from_file(file, device, model)
 
 
 def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Asha", "Verdict", "grace_for", "rungs_for"]
+from tuner.journal import Sweep
+from tuner.pruning import Verdict, rung_reached, sign_of
+
+__all__ = ["Asha", "grace_for", "rungs_for"]
 
 LEAST_GRACE_EPOCHS = 4
 LEAST_GRACE_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """stop: whether the trial is hopeless. rung: where its value was filed, with the cutoff it was held against."""
-
-    stop: bool
-    rung: int | None = None
-    cutoff: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,32 +28,39 @@ class Asha:
     reduction_factor: int
     direction: str
 
-    def decide(self, filed: Mapping[int, Mapping[str, float]], trial: str, epoch: int, value: float) -> Verdict:
-        """Decide on a report. filed: by rung, the values of the trials that were filed there.
+    @property
+    def summary(self) -> str:
+        return f"epoch {', '.join(map(str, self.rungs))}: the best 1/{self.reduction_factor} go on"
 
-        A value is filed once a rung, at the highest rung it has reached: a trial that reports seldom is never compared
-        with what others reached much earlier.
-        """
-        rung = max((rung for rung in self.rungs if rung <= epoch), default=None)
-        if rung is None or any(trial in filed.get(other, ()) for other in self.rungs if other >= rung):
-            return Verdict(stop=False)
-        cutoff = self.cutoff(filed.get(rung, {}).values())
-        return Verdict(cutoff is not None and self._worse(value, cutoff), rung, cutoff)
+    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float) -> Verdict:
+        """Decide on a report; a value is filed once a rung, at the highest rung it has reached."""
+        rung = rung_reached(self.rungs, sweep.rungs, trial, epoch)
+        if rung is None:
+            return Verdict("continue")
+        cutoff = self.cutoff(sweep.rungs.get(rung, {}).values())
+        return Verdict("stop" if cutoff is not None and self._worse(value, cutoff) else "continue", rung, cutoff)
+
+    def release(self, sweep: Sweep) -> tuple[()]:
+        """Nothing waits."""
+        return ()
+
+    def expected_epochs(self, trials: int, epochs: int) -> int:
+        """What is trained if each rung lets 1/reduction_factor of its trials pass."""
+        stops = (*self.rungs, epochs)
+        lengths = [stop - start for start, stop in zip((0, *stops), stops, strict=False)]
+        return sum(max(1, round(trials / self.reduction_factor**i)) * length for i, length in enumerate(lengths))
 
     def cutoff(self, values: Iterable[float]) -> float | None:
         """The value that 1/reduction_factor of the values reach, interpolated; None where there are none."""
         known = list(values)
         if not known:
             return None
-        scores = self._sign * np.array(known)
-        return self._sign * float(np.percentile(scores, (1 - 1 / self.reduction_factor) * 100))
+        sign = sign_of(self.direction)
+        return sign * float(np.percentile(sign * np.array(known), (1 - 1 / self.reduction_factor) * 100))
 
     def _worse(self, value: float, cutoff: float) -> bool:
-        return self._sign * value < self._sign * cutoff
-
-    @property
-    def _sign(self) -> int:
-        return 1 if self.direction == "max" else -1
+        sign = sign_of(self.direction)
+        return sign * value < sign * cutoff
 
 
 def grace_for(epochs: int, warmup_epochs: int) -> tuple[int, bool]:

@@ -95,7 +95,11 @@ def sweep(
         ),
     ] = None,
     time_budget: Annotated[
-        str | None, typer.Option(help="Stop in order after this time: 90s, 30m, 2h.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Stop in order after this time: 90s, 30m, 2h. An epoch that has begun is finished, however long.",
+            show_default=False,
+        ),
     ] = None,
     warm_start: Annotated[
         list[str] | None, typer.Option(help="An earlier sweep to learn from; repeatable.", show_default=False)
@@ -117,7 +121,7 @@ def sweep(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
-    from tuner import display
+    from tuner import display, progress, terminal
     from tuner.spec import overlaid, parse_spec, read_yaml
 
     options = {
@@ -145,7 +149,7 @@ def sweep(
     }
     tree = overlaid(read_yaml(spec) if spec else {}, options)
     parsed = parse_spec(overlaid(tree, _settings(settings or [])))
-    with display.working("Reading the data"):
+    with terminal.working("Reading the data"):
         from tuner.planning import make_plan
 
         ready = make_plan(parsed, data_dir)
@@ -154,7 +158,7 @@ def sweep(
         return
     from tuner.driver import run_sweep
 
-    result = run_sweep(ready, display.SweepProgress)
+    result = run_sweep(ready, progress.SweepProgress)
     display.show_result(result, output.value)
     raise typer.Exit(result.exit_code)
 
@@ -175,29 +179,53 @@ def _settings(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-@app.command(epilog="Example: vae-tuner best --sweep geco-vs-annealing-digits-1 --export best.yaml")
+@app.command(
+    epilog="Examples: vae-tuner best --sweep geco-vs-annealing-digits-1 --export best.yaml · "
+    "vae-tuner best --pareto val/mse,val/kl --where 'objective.kind = geco and lr.base >= 1e-3'"
+)
 def best(
     sweep: Annotated[list[str] | None, typer.Option(help="Sweeps to look at; default all of the experiment.")] = None,
     experiment: ExperimentOption = "vae-tuner",
-    method: Annotated[str | None, typer.Option(help="geco, linear, cyclical, free-bits, beta, elbo.")] = None,
+    method: Annotated[str | None, typer.Option(help="geco, linear, cyclical, free-bits, beta, elbo …")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only trials on this data set.")] = None,
     metric: Annotated[str | None, typer.Option(help="Rank by; default what the sweeps searched by.")] = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="How many; default the best of each method.", show_default=False)
     ] = None,
+    pareto: Annotated[
+        str | None,
+        typer.Option(metavar="M,M", help="Trials that no other beats in all these metrics, by the first of them."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw all trials and the Pareto front into this PNG file.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Only trials that meet comparisons of metrics and configuration paths joined by `and`.",
+        ),
+    ] = None,
     include_pruned: Annotated[bool, typer.Option("--include-pruned", help="Rank pruned trials too.")] = False,
     export: Annotated[Path | None, typer.Option(help="Write the best configuration to this YAML file.")] = None,
+    register: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Make the best model a version of this registered model, its `champion`."),
+    ] = None,
     tracking_uri: UriOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Ask MLflow for the best configuration; prints it and, with --export, writes it for `vae-tuner train`."""
-    from tuner import display
+    from tuner import display, terminal
 
-    if export and export.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--export {export}: the file must end in .yaml")
-    with display.working("Asking MLflow"):
+    for option, file, endings in (("export", export, (".yaml", ".yml")), ("plot", plot, (".png",))):
+        if file and file.suffix not in endings:
+            raise ConfigError(f"--{option} {file}: the file must end in {endings[0]}")
+    with terminal.working("Asking MLflow"):
         from tuner import api
+        from tuner.registry import check_model_name
 
+        if register is not None:
+            check_model_name(register)
+        metrics = [name.strip() for name in (pareto or "").split(",")] if pareto is not None else []
         rows = api.best(
             sweep or (),
             experiment=experiment,
@@ -206,13 +234,22 @@ def best(
             metric=metric,
             top=top,
             include_pruned=include_pruned,
+            where=where,
+            pareto=metrics,
+            plot=plot,
             tracking_uri=tracking_uri,
-        )
+        )[:top]
     if not rows:
-        raise typer.Exit(display.complain("no trial has completed yet; --include-pruned ranks the pruned ones too"))
+        raise typer.Exit(terminal.complain(_none_found(where)))
     if export:
         _write(export, display.exported(rows[0]))
-    display.show_best(rows, output.value, export)
+    registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
+    display.show_best(rows, output.value, metrics, export=export, plot=plot, registered=registered)
+
+
+def _none_found(where: str | None) -> str:
+    what = "no trial has completed yet" if where is None else f"no completed trial meets --where {where}"
+    return f"{what}; --include-pruned ranks the pruned ones too"
 
 
 @app.command(epilog="Example: vae-tuner train best.yaml --seed 1")
@@ -229,21 +266,63 @@ def train(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
-    from tuner import display
-    from tuner.spec import overlaid, read_yaml
+    from tuner import display, progress, terminal
+    from tuner.spec import overlaid
 
     changes = {path.removeprefix("config."): value for path, value in _settings(settings or []).items()}
-    tree = overlaid(read_yaml(config), {"seed": seed, "epochs": epochs, **changes})
-    with display.working("Loading PyTorch"):
+    with terminal.working("Loading PyTorch"):
         from trainables.paths import parse_config
-        from tuner.retraining import retrain
+        from tuner.retraining import read_config, retrain
         from tuner.tracking_uri import resolve_uri
 
-        parsed = parse_config(tree)
-    with display.epoch_progress(parsed.epochs) as on_report:
+        parsed = parse_config(overlaid(read_config(config), {"seed": seed, "epochs": epochs, **changes}))
+    with progress.epoch_progress(parsed.epochs) as on_report:
         result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report)
     display.show_retrained(result, output.value)
     raise typer.Exit(0 if result.stop_reason == "completed" else 1)
+
+
+@app.command(
+    "lr-range", epilog="Example: vae-tuner lr-range --dataset mnist --set data.n_train=10000 --set optimizer.kind=radam"
+)
+def lr_range(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of a configuration; options override it.", show_default=False)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="As in `sweep`.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="As in `sweep`.", show_default=False)] = None,
+    low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last learning rate, if the loss has not blown up before.")] = 1.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in which it rises from one to the other.")] = 3,
+    linear: Annotated[bool, typer.Option("--linear", help="Raise it along a line, not geometrically.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for the results. Default reports/lr-range-DATASET-N.")
+    ] = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Train while the learning rate rises, and suggest the bounds of its cycles from where the loss falls and blows up.
+
+    Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
+    """
+    from tuner import display, terminal
+    from tuner.spec import overlaid, read_yaml
+
+    changes = {path.removeprefix("config."): value for path, value in _settings(settings or []).items()}
+    options = {"data.name": dataset, "model.kind": model, **changes}
+    tree = overlaid(read_yaml(config) if config else {}, options)
+    if out and out.exists():
+        raise UserError(f"--out {out} exists; name another folder, or remove it first")
+    with terminal.working("Raising the learning rate"):
+        from tuner.range_test import free_folder, run_lr_range
+
+        result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
+        files = result.write(out or free_folder(result.config.data.name))
+    display.show_lr_range(result, files, output.value)
+    raise typer.Exit(0 if result.suggestion else 1)
 
 
 @app.command(epilog="Example: vae-tuner spaces geco-vs-annealing+batch-size")

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,9 +27,12 @@ from filelock import FileLock, Timeout
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import parse_config, plain, unflatten
-from tuner.journal import Journal, Sweep, Trial
+from tuner.budget import is_spent, spent_part
+from tuner.journal import Journal, Trial
+from tuner.pareto import pareto_front
 from tuner.planning import Plan
-from tuner.spec import spec_yaml
+from tuner.ray_address import check_ray_reachable
+from tuner.spec import Budget, spec_yaml
 from tuner.sweep_status import JOURNAL, ranked_trials
 from tuner.tracking import Tracker, check_reachable, resolve_uri
 
@@ -44,12 +48,18 @@ class Progress(Protocol):
     def event(self, event: Mapping[str, Any]) -> None:
         """A line was written to the journal."""
 
+    def sending(self, unsent: int, error: Exception | None) -> None:
+        """Some seconds more have been spent on sending the rest to MLflow. error: why the last try failed."""
+
 
 ProgressFactory = Callable[[Plan, str, str], AbstractContextManager[Progress]]
 
 
 class _Silent:
     def event(self, event: Mapping[str, Any]) -> None:
+        """Nothing is shown."""
+
+    def sending(self, unsent: int, error: Exception | None) -> None:
         """Nothing is shown."""
 
 
@@ -73,21 +83,34 @@ class RankedTrial:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of a sweep. ranked: completed trials, best first. unsent: records that MLflow lacks."""
+    """What came of a sweep. ranked: completed trials, best by the first metric first. unsent: what MLflow lacks.
+
+    pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
+    planned: how many trials it was to have. spent: which part of the budget ended it, `time` or `epochs`.
+    """
 
     name: str
     experiment: str
     sweep_id: str
     parent_run_id: str | None
-    metric: str
+    metrics: tuple[str, ...]
     stop_reasons: dict[str, int]
     epochs: int
     wall_s: float
     ranked: list[RankedTrial]
+    pareto: list[RankedTrial]
     searched: tuple[str, ...]
+    planned: int
+    budget: Budget
+    spent: str | None
     unsent: int
     tracker_error: str
     exit_code: int
+
+    @property
+    def metric(self) -> str:
+        """What trials are ranked by."""
+        return self.metrics[0]
 
     @property
     def n_trials(self) -> int:
@@ -99,30 +122,39 @@ class SweepResult:
         return self.ranked[0] if self.ranked else None
 
     def document(self) -> dict[str, Any]:
-        """The result as plain data."""
-        best = None if self.best is None else {**vars(self.best), "config": plain(self.best.config)}
+        """The result as plain data; `pareto` where there are several metrics."""
         names = ("name", "experiment", "sweep_id", "parent_run_id", "n_trials", "stop_reasons", "epochs", "wall_s")
-        return {**{name: getattr(self, name) for name in names}, "best": best}
+        front = {"pareto": list(map(_document, self.pareto))} if len(self.metrics) > 1 else {}
+        best = self.best and _document(self.best)
+        return {**{name: getattr(self, name) for name in names}, "best": best, **front}
+
+
+def _document(trial: RankedTrial) -> dict[str, Any]:
+    return {**vars(trial), "config": plain(trial.config)}
 
 
 def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
     """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     check_reachable(uri)
+    quiet_ray()
+    check_ray_reachable(plan.spec.resources.ray_address)
     started = time.monotonic()
     with _claimed_folder(plan) as folder:
         name = folder.name
         (folder / "spec.yaml").write_text(spec_yaml(plan.spec.model_copy(update={"name": name})), encoding="utf-8")
         journal = Journal.create(folder / JOURNAL)
         journal.append("header", **_header(plan, name))
+        for prior in plan.priors:
+            journal.append("prior", **vars(prior))
         tracking = plan.spec.tracking
         tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
         tracker.start()
         with progress(plan, name, uri) as shown:
             exit_code = _search(plan, journal, folder, shown)
-        unsent = tracker.finish(SEND_SECONDS)
+            unsent = tracker.finish(SEND_SECONDS, shown.sending)
         journal.close()
-        return _result(plan, journal.sweep, tracker, unsent, time.monotonic() - started, exit_code)
+        return _result(plan, journal, tracker, unsent, time.monotonic() - started, exit_code)
 
 
 # --- the sweep's folder -----------------------------------------------------------------------------------------------
@@ -182,9 +214,10 @@ def _header(plan: Plan, name: str) -> dict[str, Any]:
         "space": plan.space.to_mapping(),
         "metric": plan.metric,
         "direction": plan.direction,
+        "metrics": dict(zip(plan.metrics, plan.directions, strict=True)),
         "epochs": plan.epochs,
         "rungs": list(plan.rungs),
-        "scheduler": plan.spec.scheduler.model_dump(mode="json"),
+        "scheduler": {**plan.spec.scheduler.model_dump(mode="json"), "kind": plan.scheduler_kind},
         "kappa_max": plan.facts.kappa_max,
         "versions": {package: version(package) for package in ("vae-tuner", "ray", "optuna", "mlflow", "torch")},
     }
@@ -228,25 +261,25 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
         with signals.caught(), _stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, signals)
     except BaseException as error:
-        _close(journal, shown)
+        _close(journal, shown, "interrupted")
         # While Ray starts, its own handler turns SIGTERM into an exit.
         received = signal.SIGTERM if isinstance(error, SystemExit) else signals.received
         if received is None:
             raise
         return 128 + received
-    journal.append("finish", reason="completed")
+    _close(journal, shown, "budget" if journal.sweep.spent else "completed")
     completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
     return 0 if completed else 1
 
 
-def _close(journal: Journal, shown: Progress) -> None:
-    """Write down that the sweep was cut short, once."""
+def _close(journal: Journal, shown: Progress, reason: str) -> None:
+    """Write down how the sweep ended, once; trials that have not ended were cut short by the same."""
     if journal.sweep.finished:
         return
     for trial in list(journal.sweep.trials.values()):
-        if trial.stop_reason is None:
-            shown.event(journal.append("end", trial=trial.id, reason="interrupted", error=None))
-    journal.append("finish", reason="interrupted")
+        if trial.unfinished and trial.stop_reason != reason:
+            shown.event(journal.append("end", trial=trial.id, reason=reason, error=None))
+    journal.append("finish", reason=reason)
 
 
 @contextmanager
@@ -289,6 +322,8 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
     search, resources = plan.spec.search, plan.spec.resources
     # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.concurrency)
+    spent = partial(is_spent, plan.spec.budget, journal)
+    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, shown.event, spent)
     searcher = JournalSearcher(
         journal,
         plan.space,
@@ -299,8 +334,9 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
         n_trials=search.trials,
         concurrency=plan.concurrency,
         on_event=shown.event,
+        settle=scheduler.settle,
+        is_spent=spent,
     )
-    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.asha, shown.event)
     started_here = not ray.is_initialized()
     if started_here:
         _start_ray(plan)
@@ -309,7 +345,12 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
         with signals.caught(), TemporaryDirectory() as scratch:
             tune.Tuner(
                 tune.with_resources(VaeTrainable, {"cpu": resources.cpus_per_trial, "gpu": plan.gpus_per_trial}),
-                param_space={"folder": str((folder / "trials").resolve()), "data_dir": str(plan.data_dir)},
+                param_space={
+                    "folder": str((folder / "trials").resolve()),
+                    "data_dir": str(plan.data_dir),
+                    "memory_share": plan.memory_share,
+                    "working_dir": str(Path.cwd()),
+                },
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
                 ),
@@ -322,7 +363,7 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
             ).fit()
     except BaseException:
         # First of all: a signal to the whole process group has ended Ray too, and its client may abort this process.
-        _close(journal, shown)
+        _close(journal, shown, "interrupted")
         raise
     finally:
         if started_here:
@@ -345,23 +386,33 @@ def _start_ray(plan: Plan) -> None:
     )
 
 
-def _result(plan: Plan, sweep: Sweep, tracker: Tracker, unsent: int, wall_s: float, exit_code: int) -> SweepResult:
-    run_ids = tracker.run_ids()
+def _result(plan: Plan, journal: Journal, tracker: Tracker, unsent: int, wall_s: float, exit_code: int) -> SweepResult:
+    sweep, run_ids = journal.sweep, tracker.run_ids()
+    ranked = [_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)]
     return SweepResult(
         name=sweep.header["name"],
         experiment=plan.spec.tracking.experiment,
         sweep_id=sweep.header["sweep_id"],
         parent_run_id=tracker.parent_run_id,
-        metric=plan.metric,
+        metrics=plan.metrics,
         stop_reasons=dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values())),
         epochs=sum(trial.epochs for trial in sweep.trials.values()),
         wall_s=wall_s,
-        ranked=[_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)],
+        ranked=ranked,
+        pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
         searched=tuple(plan.space.dimensions),
+        planned=plan.spec.search.trials,
+        budget=plan.spec.budget,
+        spent=spent_part(plan.spec.budget, journal) if sweep.spent else None,
         unsent=unsent,
         tracker_error=str(tracker.error or "").partition("\n")[0],
         exit_code=exit_code,
     )
+
+
+def _pareto(ranked: list[RankedTrial], plan: Plan) -> list[RankedTrial]:
+    values = [[trial.metrics.get(metric, math.nan) for metric in plan.metrics] for trial in ranked]
+    return [ranked[row] for row in pareto_front(values, plan.directions)]
 
 
 def _ranked(trial: Trial, run_id: str | None) -> RankedTrial:

@@ -3,11 +3,14 @@
 Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t` (seconds since 1970), `event`, the
 event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}.
 
-    header  {format, name, sweep_id, spec, space, metric, direction, epochs, rungs, …}
-    ask     {trial, number, assignment, config, method}
-    report  {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
-    end     {trial, reason, error}       a trial that ends without a report: `error` or `interrupted`
-    finish  {reason}
+    header    {format, name, sweep_id, spec, space, metric, direction, metrics, epochs, rungs, …}
+    prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header
+    ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
+    report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
+    decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
+    end       {trial, reason, error}     a trial that ends without a report: `error`, `interrupted` or `budget`
+    budget    {}                         the sweep's budget is spent and something is left undone
+    finish    {reason}
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
 """
@@ -27,7 +30,7 @@ from typing import Any, Self
 
 from trainables.errors import UserError
 
-__all__ = ["FORMAT", "Event", "Journal", "JournalError", "Report", "Sweep", "Trial", "fold", "read_journal"]
+__all__ = ["FORMAT", "Event", "Journal", "JournalError", "Prior", "Report", "Sweep", "Trial", "fold", "read_journal"]
 
 FORMAT = 1
 
@@ -52,19 +55,40 @@ class Report:
     rung: int | None
 
 
+@dataclass(frozen=True)
+class Prior:
+    """A completed trial of an earlier sweep, as an assignment of this one's space. values: by metric."""
+
+    source_sweep: str
+    source_trial: str
+    assignment: dict[str, Any]
+    values: dict[str, float]
+
+
 @dataclass
 class Trial:
-    """A configuration and what became of it. stop_reason: None while it runs."""
+    """A configuration and what became of it. stop_reason: None while it runs.
+
+    pauses: how often it paused to wait for others; releases: how often it was decided on after that.
+    """
 
     id: str
     number: int
     assignment: dict[str, Any]
     config: dict[str, Any]
     method: str
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     stop_reason: str | None = None
     outcome: str | None = None
     error: str | None = None
+    pauses: int = 0
+    releases: int = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits to be decided on."""
+        return self.unfinished and self.pauses > self.releases
 
     @property
     def unfinished(self) -> bool:
@@ -84,28 +108,61 @@ class Trial:
 
 @dataclass
 class Sweep:
-    """What the events so far amount to. rungs: by rung, the value each trial was filed with."""
+    """What the events so far amount to. rungs: by rung, the value each trial was filed with.
+
+    priors: what the sampler was told beforehand; they are no trials of this sweep.
+    spent: whether the budget has stopped something. seconds: in all sessions, each from its first event to its last.
+    latest: session and time of the last event.
+    """
 
     header: Event = field(default_factory=dict)
+    priors: list[Prior] = field(default_factory=list)
     trials: dict[str, Trial] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     finished: str | None = None
+    spent: bool = False
+    seconds: float = 0.0
+    latest: tuple[str, float] = ("", 0.0)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs all trials have reported."""
+        return sum(len(trial.reports) for trial in self.trials.values())
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """What is searched by: metric → direction, the first first."""
+        return dict(self.header.get("metrics") or {self.header["metric"]: self.header["direction"]})
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
         self.finished = None
+        self._clock(event["session"], event["t"])
         match event["event"]:
             case "header":
                 self.header = dict(event)
+            case "prior":
+                names = ("source_sweep", "source_trial", "assignment", "values")
+                self.priors.append(Prior(**{name: event[name] for name in names}))
             case "ask":
                 fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
+                fields["memory"] = event.get("memory", {})
                 self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
             case "report":
                 self._report(self.trials[event["trial"]], event)
+            case "decision":
+                self._release(self.trials[event["trial"]], event)
             case "end":
                 self._end(self.trials[event["trial"]], event)
+            case "budget":
+                self.spent = True
             case "finish":
                 self.finished = event["reason"]
+
+    def _clock(self, session: str, time: float) -> None:
+        before, then = self.latest
+        self.seconds += max(0.0, time - then) if session == before else 0.0
+        self.latest = session, time
 
     def _report(self, trial: Trial, event: Mapping[str, Any]) -> None:
         if event["epoch"] <= trial.epochs:
@@ -113,8 +170,16 @@ class Sweep:
         fields = {name: event[name] for name in ("epoch", "metrics", "decision", "reason", "rung")}
         trial.reports.append(Report(**fields))
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
+        trial.pauses += event["decision"] == "pause"
+        self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
+
+    @staticmethod
+    def _release(trial: Trial, event: Mapping[str, Any]) -> None:
+        if trial.paused:
+            trial.stop_reason = event["reason"]
+            trial.releases += 1
 
     @staticmethod
     def _end(trial: Trial, event: Mapping[str, Any]) -> None:
@@ -223,6 +288,12 @@ class Journal:
         journal = cls(path, 0)
         journal._take(events, size)
         return journal
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of all sessions, this one's up to now."""
+        session, then = self.sweep.latest
+        return self.sweep.seconds + (max(0.0, time.time() - then) if session == self._session else 0.0)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event and fold it; returns it as a reader of the file finds it.

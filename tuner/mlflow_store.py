@@ -13,27 +13,34 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout carries results only
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # its seven block for minutes; the tracker retries itself
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from urllib.parse import quote
 
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from trainables.errors import UserError
-from tuner.tracking_uri import sqlite_path
+from tuner.tracking_uri import check_reachable, sqlite_path
 
 __all__ = [
     "Metric",
     "MlflowClient",
     "MlflowException",
+    "RegisteredModel",
     "Run",
     "Tag",
     "ensure_experiment",
     "find_runs",
     "has_tags",
     "log_batches",
+    "number_in_filter",
     "open_client",
+    "open_existing",
     "status_of",
 ]
 
@@ -55,6 +62,8 @@ class Tag:
     # on the parent run only
     METRIC = "vae_tuner.metric"
     DIRECTION = "vae_tuner.direction"
+    METRICS = "vae_tuner.metrics"
+    DATA = "vae_tuner.data"
     METHODS = "vae_tuner.methods"
     STOP_REASONS = "vae_tuner.stop_reasons"
     BEST_RUN_ID = "vae_tuner.best_run_id"
@@ -62,6 +71,8 @@ class Tag:
     BEST_VALUE = "vae_tuner.best_value"
     BEST_PARAMS = "vae_tuner.best_params"
     SYNCED = "vae_tuner.synced"
+    # on a model version only
+    VALUE = "vae_tuner.value"
     # MLflow's own
     PARENT = "mlflow.parentRunId"
 
@@ -69,6 +80,34 @@ class Tag:
 def open_client(uri: str) -> MlflowClient:
     """A client of the store at `uri`; creates a missing SQLite database (1.5–6 s)."""
     return MlflowClient(tracking_uri=uri)
+
+
+def open_existing(uri: str) -> MlflowClient:
+    """A client of a store that is there, to read from; raises UserError for any other, and changes no file.
+
+    MLflow itself would create a missing database, and add its tables to a foreign one.
+    """
+    path = sqlite_path(uri)
+    if path is not None and not Path(path).is_file():
+        raise UserError(
+            f"no MLflow database at {path}; run this in the folder of the sweep, or pass its store as --tracking-uri"
+        )
+    check_reachable(uri)
+    if path is not None and not _is_mlflows(path):
+        raise UserError(f"{path} is no MLflow database; pass the store of the sweep as --tracking-uri")
+    return open_client(uri)
+
+
+def _is_mlflows(path: Path) -> bool:
+    """Whether a SQLite file has MLflow's tables; one that is locked just now is left to MLflow, which waits longer."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as database:
+            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError:
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    return {"alembic_version", "experiments"} <= names
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
@@ -86,6 +125,11 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
 def has_tags(tags: Mapping[str, str]) -> str:
     """The filter of runs with all these tags."""
     return " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+
+
+def number_in_filter(value: float) -> str:
+    """A number as MLflow's filters take it: they do not know 1e+22."""
+    return f"{value:.0f}" if "e+" in repr(value) else repr(value)
 
 
 def find_runs(client: MlflowClient, experiment_id: str, filter_string: str, page: int = _PAGE) -> Iterator[Run]:

@@ -158,7 +158,13 @@ class Projection:
     # --- the parent ---------------------------------------------------------------------------------------------------
 
     def _ensure_parent(self) -> None:
-        tags = {Tag.KIND: "sweep", Tag.METRIC: self._header["metric"], Tag.DIRECTION: self._header["direction"]}
+        metric = self._header["metric"]
+        tags = {
+            Tag.KIND: "sweep",
+            Tag.METRIC: metric,
+            Tag.DIRECTION: self._header["direction"],
+            Tag.METRICS: ", ".join(self._header.get("metrics", [metric])),
+        }
         self._ensure_run(_PARENT, self._header["name"], tags, self._header)
 
     def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:
@@ -174,7 +180,11 @@ class Projection:
         }
         if trials:
             methods = sorted({trial.method for trial in trials})
-            summary |= {Tag.DATASET: _dataset_of(trials[0]), Tag.METHODS: ", ".join(methods)}
+            summary |= {
+                Tag.DATASET: _dataset_of(trials[0]),
+                Tag.DATA: json.dumps(trials[0].config["data"]),
+                Tag.METHODS: ", ".join(methods),
+            }
         best = self._best()
         if best:
             summary |= {

@@ -1,22 +1,51 @@
 """Which configuration is best? Answered from MLflow alone."""
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 from trainables.config import TrialConfig
-from trainables.errors import UserError
+from trainables.errors import ConfigError, UserError
 from trainables.paths import suggest
+from tuner.conditions import Condition, is_metric, matches, number_of, parse_conditions
 from tuner.metrics_info import direction_of, is_usable, rank_key
-from tuner.mlflow_store import MlflowClient, MlflowException, Run, Tag, find_runs, has_tags, open_client
+from tuner.mlflow_store import (
+    MlflowClient,
+    MlflowException,
+    Run,
+    Tag,
+    find_runs,
+    has_tags,
+    number_in_filter,
+    open_existing,
+)
 from tuner.params import from_params
-from tuner.tracking_uri import check_reachable, sqlite_path
+from tuner.pareto import pareto_front
 
-__all__ = ["BestTrial", "artifact", "best", "groups_by_method"]
+__all__ = ["BestTrial", "Filters", "Front", "artifact", "best", "front", "groups_by_method", "require_artifact"]
 
 _PAGE = 200
+_NARROWING = 16  # each is a join, of which SQLite allows 64
+_WORDS = {"outcome": Tag.OUTCOME, "stop_reason": Tag.STOP_REASON, "trial": Tag.TRIAL, "method": Tag.METHOD}
+
+
+class Filters(TypedDict, total=False):
+    """Which trials are asked about.
+
+    sweep: names; all of the experiment if empty. where: an expression, as in `tuner.conditions`. include_pruned: rank
+    pruned trials too, by their last epoch; diverged and failed ones never.
+    """
+
+    sweep: Sequence[str]
+    experiment: str
+    method: str | None
+    dataset: str | None
+    where: str | None
+    include_pruned: bool
 
 
 @dataclass(frozen=True)
@@ -36,44 +65,53 @@ class BestTrial:
 
 
 @dataclass(frozen=True)
+class Front:
+    """The trials that no other beats in all of `metrics`, best first by the first of them.
+
+    cloud: by method, the values [n, len(metrics)] of all trials asked about.
+    """
+
+    metrics: tuple[str, ...]
+    rows: list[BestTrial]
+    cloud: dict[str, list[tuple[float, ...]]]
+
+
+@dataclass(frozen=True)
 class _SweepRun:
+    """data: the trials' configuration of that section; empty for sweeps of a version that did not record it."""
+
     name: str
     sweep_id: str
     metric: str
     dataset: str
     methods: tuple[str, ...]
+    data: Mapping[str, Any]
 
 
-def best(
-    uri: str,
-    *,
-    sweep: Sequence[str] = (),
-    experiment: str = "vae-tuner",
-    method: str | None = None,
-    dataset: str | None = None,
-    metric: str | None = None,
-    top: int | None = 1,
-    include_pruned: bool = False,
-) -> list[BestTrial]:
+def best(uri: str, *, metric: str | None = None, top: int | None = 1, **filters: Unpack[Filters]) -> list[BestTrial]:
     """The best completed trials by `metric`, best first, ties by trial id; empty where none has completed.
 
-    uri: absolute, as from `resolve_uri`. sweep: names; all of the experiment if empty. metric: by default what the
-    sweeps searched by. top: how many, None for the best of each method. include_pruned: rank pruned trials too, by
-    their last epoch; diverged and failed ones never.
+    uri: absolute, as from `resolve_uri`. metric: by default what the sweeps searched by, the first where they searched
+    by several. top: how many, None for the best of each method.
     Raises UserError for a store, experiment, sweep, method, data set or metric that is not there, and where trials
-    would be ranked together that cannot be: over several data sets, or several default metrics. Creates nothing.
+    would be ranked together that cannot be: over several data sets, validation splits, likelihoods, or several default
+    metrics. Creates nothing.
     """
-    if metric is not None:
-        direction_of(metric)
-    client = _open_existing(uri)
-    experiment_id = _experiment_id(client, experiment, uri)
-    sweeps = _selected(_sweep_runs(client, experiment_id), experiment, sweep, method, dataset)
-    reasons = ("completed", "pruned") if include_pruned else ("completed",)
-    ranking = _Ranking(client, experiment_id, sweeps, metric or _common_metric(sweeps), reasons)
+    ranking = _ranking(uri, (metric,) if metric else (), **filters)
     if top is not None:
-        return ranking.rows(method, top)
-    methods = {method} if method else {name for sweep in sweeps for name in sweep.methods}
+        return ranking.rows(ranking.method, top)
+    methods = {ranking.method} if ranking.method else {name for sweep in ranking.sweeps for name in sweep.methods}
     return groups_by_method(row for name in methods for row in ranking.rows(name, 1))
+
+
+def front(uri: str, metrics: Sequence[str], **filters: Unpack[Filters]) -> Front:
+    """The completed trials that none dominates in these metrics, each by its own direction; errors as of `best`."""
+    if len(set(metrics)) < 2 or len(set(metrics)) < len(metrics):
+        raise ConfigError(
+            f"--pareto {','.join(metrics)}: give two or more different metrics, as in --pareto val/mse,val/kl; "
+            "one alone is --metric"
+        )
+    return _ranking(uri, tuple(metrics), **filters).front()
 
 
 def groups_by_method(rows: Iterable[BestTrial]) -> list[BestTrial]:
@@ -86,31 +124,49 @@ def groups_by_method(rows: Iterable[BestTrial]) -> list[BestTrial]:
 
 def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path:
     """Download a run's file into `folder`; raises UserError for a run, or a file of it, that is not there."""
-    client = _open_existing(uri)
+    client = open_existing(uri)
+    require_artifact(client, run_id, name)
+    return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+def require_artifact(client: MlflowClient, run_id: str, name: str) -> None:
+    """Raises UserError for a run, or a file of it, that is not there."""
     try:
         names = [file.path for file in client.list_artifacts(run_id)]
     except MlflowException:
-        raise UserError(f"run {run_id!r} is not in {uri}; `vae-tuner best` prints the ids of runs") from None
+        raise UserError(
+            f"run {run_id!r} is not in {client.tracking_uri}; `vae-tuner best` prints the ids of runs"
+        ) from None
     if name not in names:
         raise UserError(f"run {run_id!r} has no {name}; only trials that completed keep theirs")
-    return Path(client.download_artifacts(run_id, name, str(folder)))
 
 
 def _key_of(row: BestTrial) -> tuple[float, str]:
     return rank_key(row.metrics[row.metric], direction_of(row.metric), row.trial)
 
 
+def _ranking(
+    uri: str,
+    metrics: tuple[str, ...],
+    *,
+    sweep: Sequence[str] = (),
+    experiment: str = "vae-tuner",
+    method: str | None = None,
+    dataset: str | None = None,
+    where: str | None = None,
+    include_pruned: bool = False,
+) -> "_Ranking":
+    for metric in metrics:
+        direction_of(metric)
+    conditions = () if where is None else parse_conditions(where)
+    client = open_existing(uri)
+    experiment_id = _experiment_id(client, experiment, uri)
+    sweeps = _selected(_sweep_runs(client, experiment_id), experiment, sweep, method, dataset)
+    reasons = ("completed", "pruned") if include_pruned else ("completed",)
+    return _Ranking(client, experiment_id, sweeps, metrics or (_common_metric(sweeps),), reasons, method, conditions)
+
+
 # --- what is there ----------------------------------------------------------------------------------------------------
-
-
-def _open_existing(uri: str) -> MlflowClient:
-    path = sqlite_path(uri)
-    if path is not None and not Path(path).is_file():
-        raise UserError(
-            f"no MLflow database at {path}; run this in the folder of the sweep, or pass its store as --tracking-uri"
-        )
-    check_reachable(uri)
-    return open_client(uri)
 
 
 def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
@@ -131,6 +187,7 @@ def _sweep_runs(client: MlflowClient, experiment_id: str) -> list[_SweepRun]:
             tags[Tag.METRIC],
             tags[Tag.DATASET],
             tuple(tags[Tag.METHODS].split(", ")),
+            json.loads(tags.get(Tag.DATA, "{}")),
         )
         for tags in found
         if Tag.DATASET in tags
@@ -155,7 +212,24 @@ def _selected(
     datasets = sorted({sweep.dataset for sweep in sweeps})
     if len(datasets) > 1:
         raise UserError(f"trials on {_listed(datasets)} cannot be ranked together; choose one with --dataset")
+    _require_comparable(sweeps)
     return sweeps
+
+
+def _require_comparable(sweeps: Sequence[_SweepRun]) -> None:
+    """One validation set under one likelihood; how many training examples there were does not matter."""
+    for field in ("split_seed", "image_size", "likelihood", "binarize"):
+        having = {_validation(sweep.data[field]): sweep.name for sweep in sweeps if field in sweep.data}
+        if len(having) > 1:
+            found = _listed(f"{value} in {name}" for value, name in sorted(having.items()))
+            raise UserError(
+                f"trials that differ in data.{field} ({found}) cannot be ranked together; choose a sweep with --sweep"
+            )
+
+
+def _validation(value: object) -> str:
+    """A value as far as validation goes, where dynamic binarisation has fixed bits too."""
+    return "dynamic or fixed" if value in ("dynamic", "fixed") else "none" if value is None else str(value)
 
 
 def _require(what: str, value: str, known: Iterable[str]) -> None:
@@ -182,7 +256,7 @@ def _common_metric(sweeps: list[_SweepRun]) -> str:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The best trials of some sweeps by one metric.
+    """The best trials of some sweeps by the first of some metrics, among those that have all of them.
 
     The first page gives a bound, and then only what reaches it is read: letting MLflow sort 20,000 runs in SQLite takes
     10 s a page, and puts diverged ones first.
@@ -191,8 +265,10 @@ class _Ranking:
     client: MlflowClient
     experiment_id: str
     sweeps: Sequence[_SweepRun]
-    metric: str
+    metrics: tuple[str, ...]
     reasons: Sequence[str]
+    method: str | None
+    conditions: Sequence[Condition]
 
     def rows(self, method: str | None, top: int) -> list[BestTrial]:
         """The `top` best trials of a method, or of all."""
@@ -204,7 +280,17 @@ class _Ranking:
             if len(best_so_far) == top:
                 where += f" and {self._at_least(best_so_far[-1])}"
             runs = list(find_runs(self.client, self.experiment_id, where))
-        return [_best_trial(run, self.metric) for run in self._ranked(runs)[:top]]
+        return [_best_trial(run, self.metrics[0]) for run in self._ranked(runs)[:top]]
+
+    def front(self) -> Front:
+        """The trials that no other beats in all metrics."""
+        runs = self._ranked(find_runs(self.client, self.experiment_id, self._filter(self.method)))
+        values = [tuple(run.data.metrics[metric] for metric in self.metrics) for run in runs]
+        cloud: dict[str, list[tuple[float, ...]]] = {}
+        for run, point in zip(runs, values, strict=True):
+            cloud.setdefault(run.data.tags[Tag.METHOD], []).append(point)
+        chosen = pareto_front(values, [direction_of(metric) for metric in self.metrics])
+        return Front(self.metrics, [_best_trial(runs[i], self.metrics[0]) for i in chosen], cloud)
 
     def _filter(self, method: str | None) -> str:
         tags = {Tag.KIND: "trial"}
@@ -214,34 +300,49 @@ class _Ranking:
             tags[Tag.STOP_REASON] = self.reasons[0]
         if len(self.sweeps) == 1:
             tags[Tag.SWEEP_ID] = self.sweeps[0].sweep_id
-        return has_tags(tags)
+        return " and ".join([has_tags(tags), *self._narrowing()])
+
+    def _narrowing(self) -> list[str]:
+        """The conditions that MLflow decides as we do: those on metrics, with numbers it stores exactly."""
+        found = []
+        for condition in self.conditions:
+            number = number_of(condition.value)
+            if is_metric(condition.name) and number is not None and float(number) == number:
+                found.append(f"metrics.`{condition.name}` {condition.operator} {number_in_filter(float(number))}")
+        return found[:_NARROWING]
 
     def _at_least(self, run: Run) -> str:
-        value = run.data.metrics[self.metric]
-        text = f"{value:.0f}" if "e+" in repr(value) else repr(value)  # MLflow's filters do not know 1e+22
-        return f"metrics.`{self.metric}` {'>=' if direction_of(self.metric) == 'max' else '<='} {text}"
+        metric = self.metrics[0]
+        comparison = ">=" if direction_of(metric) == "max" else "<="
+        return f"metrics.`{metric}` {comparison} {number_in_filter(run.data.metrics[metric])}"
 
     def _ranked(self, runs: Iterable[Run]) -> list[Run]:
-        """Runs that may win, best first; an error where there are such and none has the metric."""
+        """Runs that may win, best first; an error where there are such and none has a metric."""
         ids = {sweep.sweep_id for sweep in self.sweeps}
         asked = [
             run for run in runs if run.data.tags[Tag.SWEEP_ID] in ids and run.data.tags[Tag.STOP_REASON] in self.reasons
         ]
         recorded = {name for run in asked for name in run.data.metrics}
-        if recorded and self.metric not in recorded:
-            raise UserError(
-                f"metric {self.metric!r} was not recorded by these trials; recorded: {_listed(sorted(recorded))}"
-            )
-        return sorted(filter(self._is_result, asked), key=self._key)
+        for metric in self.metrics:
+            if recorded and metric not in recorded:
+                raise UserError(
+                    f"metric {metric!r} was not recorded by these trials; recorded: {_listed(sorted(recorded))}"
+                )
+        return sorted((run for run in asked if self._is_result(run) and self._is_wanted(run)), key=self._key)
 
     def _is_result(self, run: Run) -> bool:
         """Finite, and no estimate at its own bound."""
-        bounded = self.metric in ("val/mutual_info", "val/marginal_kl")
+        bounded = {"val/mutual_info", "val/marginal_kl"} & set(self.metrics)
         saturated = bounded and run.data.metrics.get("val/mi_saturated") == 1
-        return not saturated and is_usable(run.data.metrics.get(self.metric, math.nan))
+        return not saturated and all(is_usable(run.data.metrics.get(metric, math.nan)) for metric in self.metrics)
+
+    def _is_wanted(self, run: Run) -> bool:
+        words = {word: run.data.tags[tag] for word, tag in _WORDS.items() if tag in run.data.tags}
+        return matches(self.conditions, run.data.metrics, {**run.data.params, **words})
 
     def _key(self, run: Run) -> tuple[float, str]:
-        return rank_key(run.data.metrics[self.metric], direction_of(self.metric), run.data.tags[Tag.TRIAL])
+        metric = self.metrics[0]
+        return rank_key(run.data.metrics[metric], direction_of(metric), run.data.tags[Tag.TRIAL])
 
 
 def _best_trial(run: Run, metric: str) -> BestTrial:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import warnings
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.compile import distributions, suggest_trial
 from search_spaces.space import Space
-from tuner.journal import Event, Journal, Sweep, Trial
+from tuner.journal import Event, Journal, Prior, Sweep, Trial
+from tuner.samplers import FIRST_GENERATION, Sampling, new_sampler, trials_to_run
 
-__all__ = ["JournalSearcher", "ask", "study_of"]
+__all__ = ["Asked", "JournalSearcher", "ask", "study_of"]
 
 STATES = {
     "completed": TrialState.COMPLETE,
@@ -28,57 +28,97 @@ STATES = {
     "error": TrialState.FAIL,
 }
 
+DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+
 Assignment = dict[str, Any]
 
 
-def ask(sweep: Sweep, space: Space, sampler: str, seed: int, concurrent: bool) -> Assignment:
-    """The next assignment: a function of what the sweep has seen, the seed and the number of the ask.
+class Asked(NamedTuple):
+    """An assignment, and the sampler's memory of it: attributes that go back into the study and its trial."""
+
+    assignment: Assignment
+    memory: dict[str, dict[str, Any]]
+
+
+def ask(sweep: Sweep, space: Space, sampling: Sampling) -> Asked:
+    """The next assignment: a function of what the sweep has seen, how it is sampled and the number of the ask.
 
     Sampler and study are built anew, so that nothing is remembered but the journal.
     """
-    study = study_of(sweep, space, _sampler(sampler, _seed_of(seed, len(sweep.trials)), concurrent))
-    return suggest_trial(study.ask(), space)
+    number = len(sweep.trials)
+    if sampling.kind == "grid":
+        return Asked(sampling.grid(space).assignments(sampling.trials, sampling.seed)[number], {})
+    storage = InMemoryStorage()
+    study = study_of(sweep, space, new_sampler(sampling, space, number), storage)
+    study_id = storage.get_study_id_from_name(study.study_name)
+    before = storage.get_study_system_attrs(study_id)
+    assignment = suggest_trial(study.ask(), space)
+    if not sampling.remembers:
+        return Asked(assignment, {})
+    after = storage.get_study_system_attrs(study_id)
+    news = {key: value for key, value in after.items() if before.get(key) != value}
+    return Asked(assignment, {"trial": study.get_trials(deepcopy=False)[-1].system_attrs, "study": news})
 
 
-def _seed_of(seed: int, number: int) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest(), "little")
-
-
-def _sampler(kind: str, seed: int, concurrent: bool) -> BaseSampler:
-    if kind == "random":
-        return RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=concurrent)
-
-
-def study_of(sweep: Sweep, space: Space, sampler: BaseSampler) -> optuna.Study:
-    """What Optuna is told: pruned trials as PRUNED with their values by epoch, diverged and failed ones as FAIL."""
+def study_of(
+    sweep: Sweep, space: Space, sampler: optuna.samplers.BaseSampler, storage: BaseStorage | None = None
+) -> optuna.Study:
+    """What Optuna is told: trials of earlier sweeps as COMPLETE, pruned ones as PRUNED with their values by epoch,
+    diverged and failed ones as FAIL."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    best_is = StudyDirection.MAXIMIZE if sweep.header["direction"] == "max" else StudyDirection.MINIMIZE
-    study = optuna.create_study(direction=best_is, sampler=sampler)
-    study.add_trials([_frozen(trial, space, sweep.header["metric"]) for trial in sweep.trials.values()])
+    storage = storage or InMemoryStorage()
+    directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
+    study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
+    study.add_trials([_known(prior, space, list(sweep.metrics)) for prior in sweep.priors])
+    study.add_trials([_frozen(trial, space, list(sweep.metrics)) for trial in sweep.trials.values()])
+    study_id = storage.get_study_id_from_name(study.study_name)
+    for trial in sweep.trials.values():
+        for key, value in trial.memory.get("study", {}).items():
+            storage.set_study_system_attr(study_id, key, value)
     return study
 
 
-def _frozen(trial: Trial, space: Space, metric: str) -> FrozenTrial:
+def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        params=prior.assignment,
+        distributions=distributions(space, prior.assignment),
+        values=[prior.values[metric] for metric in metrics],
+        system_attrs=dict(FIRST_GENERATION),
+    )
+
+
+def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
+    values = [trial.last.get(metric, math.nan) for metric in metrics]
     state = STATES.get(trial.stop_reason or "", TrialState.RUNNING)
-    values = {report.epoch: report.metrics[metric] for report in trial.reports if metric in report.metrics}
+    if state == TrialState.COMPLETE and not all(map(math.isfinite, values)):
+        state = TrialState.FAIL
     return optuna.trial.create_trial(
         state=state,
         params=trial.assignment,
         distributions=distributions(space, trial.assignment),
-        value=trial.last[metric] if state == TrialState.COMPLETE else None,
-        intermediate_values=values,
+        values=values if state == TrialState.COMPLETE else None,
+        intermediate_values=_by_epoch(trial, metrics) if state == TrialState.PRUNED else {},
+        system_attrs=dict(trial.memory.get("trial", FIRST_GENERATION)),
     )
+
+
+def _by_epoch(trial: Trial, metrics: list[str]) -> dict[int, float]:
+    """A pruned trial's metric by epoch; Optuna has no such values for several metrics."""
+    if len(metrics) > 1:
+        return {}
+    (metric,) = metrics
+    return {report.epoch: report.metrics[metric] for report in trial.reports if metric in report.metrics}
 
 
 class JournalSearcher(Searcher):  # type: ignore[misc]
     """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then no more.
 
-    The first is the space's default configuration. Results reach the study through the journal, never through Tune.
+    The first is the space's default configuration, unless an earlier sweep has told of exactly that. Results reach the
+    study through the journal, never through Tune.
 
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
+    settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
+    done and not written yet.
     """
 
     def __init__(
@@ -93,38 +133,50 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         n_trials: int,
         concurrency: int,
         on_event: Callable[[Event], None],
+        settle: Callable[[], None] = lambda: None,
+        is_spent: Callable[[int], bool] = lambda unwritten: False,
     ) -> None:
         super().__init__()
-        self._journal, self._space, self._base, self._resolved = journal, space, base, resolved
-        self._sampler, self._seed, self._n_trials, self._concurrency = sampler, seed, n_trials, concurrency
-        self._on_event = on_event
-        self._handed: set[str] = set()
+        self._journal, self._space, self._resolved, self._concurrency = journal, space, resolved, concurrency
+        self._sampling = Sampling(sampler, seed, n_trials, concurrency > 1, space.default(base))
+        self._n_trials = trials_to_run(self._sampling, space)
+        self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
+        self._handed: set[tuple[str, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
-        unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
-        waiting = [trial for trial in unfinished if trial.id not in self._handed]
-        if not waiting and len(self._journal.sweep.trials) >= self._n_trials:
+        if self._journal.sweep.spent:
             return str(Searcher.FINISHED)
-        if len(unfinished) - len(waiting) >= self._concurrency:
+        self._settle()
+        unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
+        active = [trial for trial in unfinished if not trial.paused]
+        waiting = [trial for trial in active if (trial.id, trial.pauses) not in self._handed]
+        all_asked = len(self._journal.sweep.trials) >= self._n_trials
+        if all_asked and not unfinished:
+            return str(Searcher.FINISHED)
+        if len(active) - len(waiting) >= self._concurrency or (all_asked and not waiting):
             return None
+        if self._is_spent(0):
+            self._on_event(self._journal.append("budget"))
+            return str(Searcher.FINISHED)
         trial = waiting[0] if waiting else self._new_trial()
-        self._handed.add(trial.id)
-        return {"trial": trial.id, "config": json.dumps(trial.config)}
+        self._handed.add((trial.id, trial.pauses))
+        return {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
 
     def _new_trial(self) -> Trial:
         sweep = self._journal.sweep
         number = len(sweep.trials)
-        assignment = (
-            ask(sweep, self._space, self._sampler, self._seed, self._concurrency > 1)
-            if number
-            else self._space.default(self._base)
-        )
-        config, method = self._resolved(assignment)
+        asked = self._default() or ask(sweep, self._space, self._sampling)
+        config, method = self._resolved(asked.assignment)
         trial = f"{number:04}"
-        self._on_event(
-            self._journal.append("ask", trial=trial, number=number, assignment=assignment, config=config, method=method)
-        )
+        fields = {**asked._asdict(), "config": config, "method": method}
+        self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
         return sweep.trials[trial]
+
+    def _default(self) -> Asked | None:
+        """The default configuration, while nothing is known of it."""
+        sweep, default = self._journal.sweep, dict(self._sampling.default)
+        known = sweep.trials or any(prior.assignment == default for prior in sweep.priors)
+        return None if known else Asked(default, {})
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """The journal has it already."""

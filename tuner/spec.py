@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
-from trainables.paths import flatten, known_paths, not_allowed, suggest, unflatten
+from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
 
 __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "read_yaml", "spec_yaml"]
 
@@ -71,8 +71,10 @@ class Scheduler(_Section):
 
 
 class Budget(_Section):
-    """Where the sweep stops in order, whichever comes first. time: seconds, or `90s`, `30m`, `2h`. epochs: of all
-    trials together.
+    """Where the sweep stops in order, whichever comes first; epochs under way are finished and kept.
+
+    time: seconds, or `90s`, `30m`, `2h`, from the start of the sweep, Ray's start included. epochs: of all trials
+    together.
     """
 
     time: Annotated[Positive | None, BeforeValidator(parse_time), Optional] = None
@@ -121,7 +123,7 @@ def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(error.errors()))) from None
     for path in flatten(spec.config):
-        if path not in known_paths():
+        if not is_known(path):
             raise ConfigError(f"config: unknown key `{path}`{suggest(path, known_paths())}")
     return spec
 

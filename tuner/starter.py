@@ -10,8 +10,8 @@ STARTER = """\
 
 # The fixed part of every trial; defaults fill the rest.
 config:
-  data: {name: digits}            # digits, mnist, fashion-mnist, or your own: faces.npz, faces.npy
-  model: {kind: mlp, latent_dim: 8}
+  data: {name: digits}            # digits, mnist, fashion-mnist, cifar10, …, or your own: faces.npz, ./photos
+  model: {kind: mlp, latent_dim: 8}     # mlp, conv, linear-vae, or your own: nets:make
   epochs: 40
 
 # What varies: named spaces (`vae-tuner spaces` lists them), and dimensions by configuration path.
@@ -21,8 +21,9 @@ space:
   # batch_size: {choice: [32, 64]}
   # objective.kappa: {float: [0.12, 0.2], log: true, when: {objective.kind: geco}}
 
-search: {sampler: tpe, trials: 20, seed: 0, metric: auto}
+search: {sampler: tpe, trials: 20, seed: 0, metric: auto}   # several metrics: [val/mse, val/kl] with nsga2
 scheduler: {kind: asha, grace: auto, reduction_factor: 3}   # grace in epochs; auto: from the longest warm-up
+budget: {time: none, epochs: none}                          # the sweep stops in order: 2h, 90m; epochs of all trials
 resources: {concurrency: auto, cpus_per_trial: 1, gpus_per_trial: auto}
 tracking: {experiment: vae-tuner}                           # uri: none is sqlite:///mlflow.db in this folder
 """

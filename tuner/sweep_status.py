@@ -21,7 +21,10 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """A trial's state (its stop reason, or `running`) and the sweep's metric at its last epoch."""
+    """A trial's state and the sweep's metric at its last epoch.
+
+    state: its stop reason, else `paused`, `running` or `interrupted`.
+    """
 
     trial: str
     method: str
@@ -32,7 +35,10 @@ class TrialStatus:
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """A sweep: running, completed or interrupted; how its trials stand; the best of the completed ones."""
+    """A sweep, how its trials stand, and the best of the completed ones.
+
+    state: `running`, `completed`, `interrupted` or `budget`.
+    """
 
     name: str
     state: str
@@ -81,16 +87,20 @@ def _status(folder: Path) -> SweepStatus:
         state=sweep.finished or unended,
         planned=sweep.header["spec"]["search"]["trials"] if sweep.header else 0,
         n_trials=len(trials),
-        stop_reasons=dict(Counter(trial.stop_reason or unended for trial in trials)),
+        stop_reasons=dict(Counter(_state(trial, unended) for trial in trials)),
         epochs=sum(trial.epochs for trial in trials),
         metric=metric,
         best_trial=ranked[0].id if ranked else None,
         best_value=ranked[0].last[metric] if ranked else None,
         trials=[
-            TrialStatus(trial.id, trial.method, trial.stop_reason or unended, trial.epochs, trial.last.get(metric))
+            TrialStatus(trial.id, trial.method, _state(trial, unended), trial.epochs, trial.last.get(metric))
             for trial in trials
         ],
     )
+
+
+def _state(trial: Trial, unended: str) -> str:
+    return trial.stop_reason or ("paused" if trial.paused and unended == "running" else unended)
 
 
 def _is_locked(folder: Path) -> bool:

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
+from trainables.errors import UserError
 from tuner.tracking_uri import check_reachable, resolve_uri
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = ["Tracker", "check_reachable", "log_retrain", "resolve_uri"]
 
 _BATCH = 2000
 _LONGEST_DELAY = 60.0
+_NOTE_SECONDS = 5.0
 
 
 class Tracker(threading.Thread):
@@ -64,22 +66,34 @@ class Tracker(threading.Thread):
         """Trial → run, of what was sent."""
         return self._run_ids
 
-    def finish(self, timeout: float) -> int:
-        """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow."""
+    def finish(
+        self, timeout: float, waiting: Callable[[int, Exception | None], None] = lambda unsent, error: None
+    ) -> int:
+        """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow.
+
+        A failure that no waiting heals, as of a deleted experiment, ends the wait at once. waiting: called every few
+        seconds with the number of events not yet sent and the last failure.
+        """
         self._finishing.set()
-        self.join(timeout)
+        deadline = time.monotonic() + timeout
+        while self.is_alive() and time.monotonic() < deadline:
+            self.join(max(0.0, min(_NOTE_SECONDS, deadline - time.monotonic())))
+            if self.is_alive():
+                waiting(self.unsent, self.error)
         self._abandoned.set()
         return self.unsent
 
     def run(self) -> None:
         delay = self._interval
         while not self._abandoned.is_set():
+            afresh = self._projection is None
             try:
                 self._send()
                 self.error, delay = None, self._interval
             except Exception as error:  # whatever goes wrong in a server or on the way is an outage
                 self._projection, self.error, delay = None, error, min(2 * delay, _LONGEST_DELAY)
-            if self._finishing.is_set() and not self.unsent:
+            hopeless = afresh and self.error is not None and _is_permanent(self.error)
+            if self._finishing.is_set() and (hopeless or not self.unsent):
                 return
             self._wait(delay)
 
@@ -111,13 +125,21 @@ class Tracker(threading.Thread):
         self._position = position
 
 
+def _is_permanent(error: Exception) -> bool:
+    """Whether the server understood and refused: what is not there, not allowed or not valid stays so."""
+    from tuner.mlflow_store import MlflowException
+
+    if isinstance(error, MlflowException):
+        return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (408, 429)
+    return isinstance(error, UserError)
+
+
 def log_retrain(
     uri: str,
     experiment: str,
     config: TrialConfig,
     reports: Iterable[tuple[int, Mapping[str, float]]],
     final: Mapping[str, float],
-    tags: Mapping[str, str],
     artifact_dir: Path,
     stop_reason: str = "completed",
     outcome: str | None = None,
@@ -141,7 +163,7 @@ def log_retrain(
         Tag.STOP_REASON: stop_reason,
         **({Tag.OUTCOME: outcome} if outcome else {}),
     }
-    run_id = str(client.create_run(ensure_experiment(client, experiment), tags={**tags, **own}).info.run_id)
+    run_id = str(client.create_run(ensure_experiment(client, experiment), tags=own).info.run_id)
     points = [point for event in epochs for point in points_of(event)]
     log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
     upload(client, run_id, artifact_dir)

@@ -8,7 +8,7 @@ from tuner.spec import DEFAULT_SPACE
 MISTAKES = {
     "sweep --dataset minst": "data.name: 'minst' is no known data set; did you mean `mnist`?; "
     "or a path to .npy or .npz",
-    "sweep --model cnn": "model.kind: 'cnn' is unknown; known: mlp, linear-vae",
+    "sweep --model cnn": "model.kind: 'cnn' is unknown; known: mlp, conv, linear-vae, package.module:factory",
     "sweep --space gecko": "space: 'gecko' is unknown; did you mean `geco`?",
     "sweep --space geco+linear": "spaces geco and linear exclude each other: both decide objective.kind; "
     f"use {DEFAULT_SPACE}",
@@ -48,6 +48,9 @@ MISTAKES = {
     "sweep --set nonsense": "--set nonsense: write PATH=VALUE, as in --set lr.base=3e-3",
     "sweep --device tpu": 'device: "tpu" is not allowed; allowed: auto, cpu, cuda or cuda:N',
     "sweep --gpus-per-trial 64": "resources.gpus_per_trial: 64 needs 64 GPU and this machine has ",
+    "sweep --ray-address 127.0.0.1:9": "resources.ray_address: no Ray cluster answers at 127.0.0.1:9 (",
+    "sweep --ray-address nonsense": "resources.ray_address: 'nonsense' is not allowed; allowed: auto, host:port, "
+    "ray://host:port",
     "sweep --set objective.constraint=foo": 'objective.constraint: "foo" is not allowed; '
     "allowed: 'auto', 're' or 'nll'",
     "sweep --set kapa=1": "config: unknown key `kapa`; did you mean `objective.kappa`?",

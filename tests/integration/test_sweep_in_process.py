@@ -108,3 +108,27 @@ def test_a_sweep_runs_in_a_thread(folder):
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(tuner.sweep, spec("threaded", space="lr", search={"trials": 1})).result()
     assert result.best is not None
+
+
+def test_several_metrics_end_in_their_pareto_set(folder):
+    search = {"trials": 6, "sampler": "nsga2", "metric": "val/mse,val/kl"}
+    result = tuner.sweep(spec("front", space="geco+lr", config={"epochs": 2}, search=search))
+    assert result.stop_reasons == {"completed": 6}
+    assert result.best is result.ranked[0]
+    points = [(trial.metrics["val/mse"], trial.metrics["val/kl"]) for trial in result.pareto]
+    assert points == sorted(points)
+    assert [kl for _, kl in points] == sorted((kl for _, kl in points), reverse=True)
+    document = result.document()
+    assert [trial["trial"] for trial in document["pareto"]] == [trial.trial for trial in result.pareto]
+    assert document["pareto"][0] == document["best"]
+
+
+def test_a_grid_ends_with_its_last_point_and_tells_the_next_sweep(folder):
+    grid = {"space": "batch-size", "config": {"epochs": 2, "lr": {"warmup": 0.1}}}
+    result = tuner.sweep(spec("grid", **grid, search={"trials": 20, "sampler": "grid"}, scheduler={"kind": "none"}))
+    assert result.stop_reasons == {"completed": 8}
+    tuner.sweep(spec("next", **grid, search={"trials": 1, "warm_start": ["grid"]}))
+    journal = read_journal(folder / "sweeps" / "next" / "journal.jsonl")
+    assert [event["event"] for event in journal[:10]] == ["header", *["prior"] * 8, "ask"]
+    values = {prior.source_trial: prior.values for prior in fold(journal).priors}
+    assert values == {trial.trial: {result.metric: trial.metrics[result.metric]} for trial in result.ranked}

@@ -152,4 +152,4 @@ def test_every_space_varies_something_and_can_be_printed(name):
 
 
 def test_the_catalogue_is_the_promised_one():
-    assert METHODS | RATES | {"batch-size"} == set(space_names())
+    assert METHODS | RATES | {"batch-size", "optimizer"} == set(space_names())

@@ -1,5 +1,6 @@
 from itertools import combinations, product
 
+import numpy as np
 import pytest
 
 from search_spaces.catalogue import parse_space, space_names
@@ -7,8 +8,9 @@ from search_spaces.reach import check, longest_warmup
 from search_spaces.space import Space
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
-from trainables.paths import parse_config
+from trainables.paths import parse_config, variants
 from trainables.resolve import resolve
+from trainables.schedules import beta_at
 
 DIGITS = DataFacts((1, 8, 8), 1200, 297, 300, 0.0, 1.0, False, {"re": 0.27, "nll": 0.5})
 
@@ -53,14 +55,14 @@ def valid(tree):
         (
             {"use": ["linear"], "objective.kind": "geco"},
             {},
-            "space linear+custom: beta.end does not exist under objective.kind geco, only under elbo | free-bits; "
-            "give it that condition or leave it out",
+            "space linear+custom: beta.end does not exist under objective.kind geco, only under elbo | "
+            "free-bits | iwae; give it that condition or leave it out",
         ),
         (
             {"beta.period": {"choice": [0.5, 0.25]}},
             {"beta": {"kind": "linear"}},
-            "space custom: beta.period does not exist under beta.kind linear, only under cyclical; "
-            "give it that condition or leave it out",
+            "space custom: beta.period does not exist under beta.kind linear, only under cyclical | cosine-wave | "
+            "triangular-wave; give it that condition or leave it out",
         ),
         (
             {"objective.kind": {"choice": ["elbo", "geco"]}, "objective.kappa": {"float": [0.1, 0.2]}},
@@ -87,6 +89,29 @@ def valid(tree):
             {},
             "objective.kind: 'gecko' is unknown; did you mean `geco`?",
         ),
+        (
+            {"use": ["linear"], "model.sigma": {"float": [0.1, 0.3]}},
+            {},
+            "space linear+custom: model.sigma and beta.end weigh the same two terms and cannot both vary; fix one",
+        ),
+        (
+            {"use": ["linear"]},
+            {"model.learn_sigma": True},
+            "space linear: model.learn_sigma would undo whatever weight beta.end sets; fix beta.end at 1, or set "
+            "model.learn_sigma to false",
+        ),
+        (
+            {"use": ["annealing"], "model.learn_sigma": True},
+            {},
+            "space annealing+custom: model.learn_sigma would undo whatever weight beta.end sets; fix beta.end at 1, or "
+            "set model.learn_sigma to false",
+        ),
+        (
+            {"use": ["optimizer"], "optimizer.kind": "sgd"},
+            {},
+            "space optimizer+custom: optimizer.beta1 does not exist under optimizer.kind sgd, only under "
+            "adam | adamw | radam; give it that condition or leave it out",
+        ),
         ({"use": ["linear"]}, {"epochs": 0}, "epochs: 0 is not allowed; allowed: greater than or equal to 1"),
         ({"use": ["linear"]}, {"epohcs": 2}, "unknown key `epohcs`; did you mean `epochs`?"),
         (
@@ -100,6 +125,25 @@ def test_a_space_that_can_draw_what_is_not_valid_is_refused(mapping, base, messa
     with pytest.raises(ConfigError) as error:
         check(parse_space(mapping), base, valid)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("mapping", "base"),
+    [
+        ({"beta.kind": "gqn", "model.sigma": {"float": [0.1, 0.3]}}, {}),
+        ({"use": ["linear"], "beta.end": 1.0}, {"model": {"learn_sigma": True}}),
+        (
+            {
+                "beta.kind": {"choice": ["linear", "gqn"]},
+                "beta.end": {"float": [0.1, 4], "when": {"beta.kind": "linear"}},
+                "model.sigma": {"float": [0.1, 0.3], "when": {"beta.kind": "gqn"}},
+            },
+            {},
+        ),
+    ],
+)
+def test_sigma_may_vary_where_beta_does_not(mapping, base):
+    check(parse_space(mapping), base, valid)
 
 
 def test_values_that_only_clash_in_pairs_are_found():
@@ -141,6 +185,24 @@ def test_values_that_only_clash_in_pairs_are_found():
 )
 def test_the_longest_warm_up_of_a_thousand_steps(space, base, steps):
     assert longest_warmup(parse_space(space), base, 1000) == steps
+
+
+def first_step_at_its_end(config, total):
+    """Where the curve of β first reaches its end, 1, or for tanh .99 of it; 0 where it does not stay there."""
+    curve = beta_at(config, np.arange(total + 1.0), total)
+    there = curve >= 0.99 if config.kind == "tanh" else np.isclose(curve, 1, rtol=1e-9)
+    first = int(np.argmax(there))
+    return first if there[first + 1] else 0
+
+
+@pytest.mark.parametrize("duration", [0.3, "210 steps"])
+@pytest.mark.parametrize("kind", variants("beta"))
+def test_the_longest_warm_up_is_where_the_curve_of_beta_first_reaches_its_end(kind, duration):
+    lengths = {"warmup", "period"} & variants("beta")[kind].model_fields.keys()
+    tree = {"kind": kind, **dict.fromkeys(lengths, duration)}
+    config = parse_config({"beta": tree}).beta
+    found = longest_warmup(parse_space("lr"), {"beta": tree}, 1000)
+    assert found == first_step_at_its_end(config, 1000)
 
 
 @pytest.mark.parametrize("name", space_names())

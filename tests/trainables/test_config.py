@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from trainables.config import DEFAULT_KIND, TrialConfig, method_of, parse_duration, steps_of
+from trainables.config import DEFAULT_KIND, TrialConfig, UserModel, method_of, parse_duration, steps_of
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, unflatten, variants
 
@@ -14,29 +14,42 @@ FAMILIES = list(DEFAULT_KIND)
 
 
 def changed(field):
-    """Another value that the field allows."""
+    """Another value that the field allows; a switch stays, what it allows depends on other fields."""
     options = get_args(field.annotation)
     if get_origin(field.annotation) is Literal:
         return options[-1]
     value = field.default
     if isinstance(value, tuple):
         return (*value, 3)
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return value + 1
     return 0.9 * value if isinstance(value, float) else value
 
 
+def kinds_of(family):
+    """The kinds of a family; a user's model has no name of its own."""
+    return [kind for kind, cls in variants(family).items() if cls is not UserModel]
+
+
 def combinations():
-    """Every combination of kinds, each with its defaults and with other values."""
-    for kinds in itertools.product(*(variants(family).items() for family in FAMILIES)):
-        sections = dict(zip(FAMILIES, kinds, strict=True))
-        if sections["objective"][0] == "geco":
-            del sections["beta"]
-        for value_of in (lambda field: field.default, changed):
-            yield {
-                family: {"kind": kind} | {name: value_of(f) for name, f in cls.model_fields.items() if name != "kind"}
-                for family, (kind, cls) in sections.items()
-            }
+    """Every pair of kinds, the other families at their first; each with its defaults and with other values."""
+    for one, other in itertools.combinations(FAMILIES, 2):
+        for pair in itertools.product(kinds_of(one), kinds_of(other)):
+            kinds = DEFAULT_KIND | dict(zip((one, other), pair, strict=True))
+            for value_of in (lambda field: field.default, changed):
+                yield tree_of(kinds, value_of)
+
+
+def tree_of(kinds, value_of):
+    return {
+        family: {"kind": kind} | {name: value_of(f) for name, f in fields_of(family, kind).items()}
+        for family, kind in kinds.items()
+        if not (family == "beta" and kinds["objective"] == "geco")
+    }
+
+
+def fields_of(family, kind):
+    return {name: field for name, field in variants(family)[kind].model_fields.items() if name != "kind"}
 
 
 def test_every_combination_of_kinds_survives_the_round_trips():
@@ -124,20 +137,28 @@ FRACTION_OR_STEPS = "is not allowed; allowed: a fraction of the budget from 0 to
         ),
         (
             {"model": {"kind": "linear-vae", "hidden": [3]}},
-            "`model.hidden` does not exist under model.kind linear-vae; it belongs to mlp",
+            "`model.hidden` does not exist under model.kind linear-vae; it belongs to mlp or conv",
         ),
         (
             {"lr": {"kind": "one-cycle", "base": 0.1}},
-            "`lr.base` does not exist under lr.kind one-cycle; it belongs to constant or clr",
+            "`lr.base` does not exist under lr.kind one-cycle; it belongs to constant or clr or linear-wave or "
+            "cosine-wave or inverse-sqrt or step or exponential",
         ),
         ({"seed.x": 1}, "unknown key `seed.x`; did you mean `seed`?"),
         ({"lr.base": 0.1}, "`lr.base` is not nested; write lr: {base: …}"),
         # unknown kinds
         ({"objective": {"kind": "gecko"}}, "objective.kind: 'gecko' is unknown; did you mean `geco`?"),
-        ({"model": {"kind": "cnn"}}, "model.kind: 'cnn' is unknown; known: mlp, linear-vae"),
-        ({"beta": {"kind": "cosine"}}, "beta.kind: 'cosine' is unknown; known: constant, linear, cyclical"),
-        ({"lr": {"kind": "cosine"}}, "lr.kind: 'cosine' is unknown; known: constant, clr, one-cycle"),
-        ({"optimizer": {"kind": "sgd"}}, "optimizer.kind: 'sgd' is unknown; known: adam, adamw"),
+        (
+            {"model": {"kind": "cnn"}},
+            "model.kind: 'cnn' is unknown; known: mlp, conv, linear-vae, package.module:factory",
+        ),
+        (
+            {"beta": {"kind": "ramp"}},
+            "beta.kind: 'ramp' is unknown; known: constant, linear, sigmoid, tanh, cosine, cyclical, cosine-wave, "
+            "triangular-wave, gqn",
+        ),
+        ({"lr": {"kind": "cosine"}}, "lr.kind: 'cosine' is unknown; did you mean `cosine-wave`?"),
+        ({"optimizer": {"kind": "lion"}}, "optimizer.kind: 'lion' is unknown; known: adam, adamw, radam, sgd"),
         # numbers out of range
         (
             {"objective": {"kind": "geco", "kappa": 0}},
@@ -155,6 +176,10 @@ FRACTION_OR_STEPS = "is not allowed; allowed: a fraction of the budget from 0 to
         ({"beta": {"kind": "linear", "warmup": 1.5}}, f"beta.warmup: 1.5 {FRACTION_OR_STEPS}"),
         ({"beta": {"kind": "linear", "warmup": "5 epochs"}}, f'beta.warmup: "5 epochs" {FRACTION_OR_STEPS}'),
         ({"lr": {"warmup": float("nan")}}, f"lr.warmup: NaN {FRACTION_OR_STEPS}"),
+        (
+            {"lr": {"kind": "inverse-sqrt", "timescale": 0}},
+            "lr.timescale: 0 is not allowed; allowed: a length above 0",
+        ),
         ({"lr": {"base": float("nan")}}, "lr.base: NaN is not allowed; allowed: a finite number"),
         ({"lr": {"base": float("inf")}}, "lr.base: Infinity is not allowed; allowed: a finite number"),
         # no numbers
@@ -213,9 +238,44 @@ def test_a_duration_is_a_fraction_of_the_budget_or_steps():
         ({"beta": {"end": 2}}, "beta"),
         ({"beta": {"kind": "linear"}}, "linear"),
         ({"beta": {"kind": "cyclical"}}, "cyclical"),
+        ({"beta": {"kind": "gqn"}}, "gqn"),
         ({"objective": {"kind": "free-bits"}, "beta": {"kind": "linear"}}, "free-bits"),
+        ({"objective": {"kind": "iwae"}, "beta": {"kind": "linear"}}, "iwae"),
         ({"objective": {"kind": "geco"}}, "geco"),
     ],
 )
 def test_the_method_is_the_objective_else_the_beta_schedule(tree, method):
     assert method_of(parse_config(tree)) == method
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (
+            {"objective": {"kind": "geco"}, "model": {"learn_sigma": True}},
+            "model.learn_sigma: GECO's loss has no sigma to learn; set it to false",
+        ),
+        (
+            {"beta": {"kind": "gqn"}, "model": {"learn_sigma": True}},
+            "model.learn_sigma: beta.kind gqn sets sigma itself; set it to false or take another beta",
+        ),
+        (
+            {"beta": {"end": 0.5}, "model": {"learn_sigma": True}},
+            "model.learn_sigma: with beta.end 0.5 a learned sigma would undo the weight; set beta.end to 1 or "
+            "model.learn_sigma to false",
+        ),
+        (
+            {"objective": {"kind": "free-bits", "groups": 3}},
+            "objective.groups: 3 groups of equal size cannot be made of model.latent_dim 8; allowed: its divisors, or "
+            "none",
+        ),
+        (
+            {"objective": {"kind": "free-bits", "free_bits": [0.1, 0.2]}},
+            "objective.free_bits: 2 values for 8 groups of latents; give one for each, or one number for all",
+        ),
+    ],
+)
+def test_what_would_not_identify_sigma_or_divide_the_latents_is_refused(tree, message):
+    with pytest.raises(ConfigError) as error:
+        parse_config(tree)
+    assert str(error.value) == message

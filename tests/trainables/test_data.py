@@ -1,10 +1,19 @@
+import os
+import threading
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
+from trainables import examples
 from trainables.config import DataConfig
-from trainables.data import data_facts, load
+from trainables.data import data_facts, held_on_device, load
 from trainables.errors import DataError
+from trainables.examples import Examples
+from trainables.paths import parse_config
+from trainables.resolve import resolve
+from trainables.trainer import Trainer
 
 CPU = torch.device("cpu")
 PARTS = ("train", "val", "test")
@@ -73,6 +82,17 @@ def test_only_what_is_missing_is_split_off(user_file, tmp_path):
     found = loaded(tmp_path, name=user_file(x_train=x, x_test=test))
     assert sorted(rows(found.train) + rows(found.val)) == list(map(tuple, x))
     assert (len(found.val), len(found.test)) == (2, 3)
+
+
+@pytest.mark.parametrize(("n", "used"), [(9_999, 9_999), (10_000, 10_000), (10_001, 10_000), (25_000, 10_000)])
+def test_at_most_10_000_official_validation_examples_are_used_from_all_over(n, used, user_file, tmp_path):
+    x = np.arange(n, dtype=float)[:, None]
+    found = loaded(tmp_path, name=user_file(x_train=x[:5], x_val=x, x_test=x)).val.ravel()
+    assert len(found) == used
+    gaps = found.diff()
+    assert (found[0], gaps.min()) == (0, n // used)
+    assert gaps.max() <= -(-n // used)
+    assert found[-1] >= n - gaps.max() - 1
 
 
 def test_npz_with_x_is_the_npy_file(user_file, tmp_path):
@@ -153,6 +173,143 @@ def test_reading_values_does_not_change_them(vae_data_root):
     assert digits.val.equal(before)
 
 
+def test_fixed_bits_are_kept_as_bytes(gray, vae_data_root, tmp_path):
+    for root, name in ((tmp_path, gray), (vae_data_root, "digits")):
+        found = loaded(root, name=name, binarize="fixed")
+        assert {getattr(found, part).dtype for part in PARTS} == {torch.uint8}
+
+
+# --- placement --------------------------------------------------------------------------------------------------------
+
+
+BINARIZE = get_args(DataConfig.model_fields["binarize"].annotation)
+KINDS = {"bytes": np.uint8, "floats": np.float32, "doubles": np.float64, "bits": np.bool_}
+
+
+@pytest.fixture(params=KINDS)
+def any_kind(request, user_file):
+    """Arrays in [0, 1] of every kind that is kept differently; bytes whose scale is not 1 are the digits."""
+    if request.param == "bytes":
+        return "digits"
+    values = np.random.default_rng(0).random((70, 3, 4))
+    return user_file(
+        (values > 0.5).astype(np.bool_) if request.param == "bits" else values.astype(KINDS[request.param])
+    )
+
+
+@pytest.mark.parametrize("binarize", BINARIZE)
+def test_where_the_data_lie_does_not_show(binarize, any_kind, vae_data_root):
+    config = DataConfig(name=any_kind, binarize=binarize, n_train=40)
+    on_device, in_host_memory = (load(config, vae_data_root, CPU, share) for share in (1.0, 0.0))
+    assert isinstance(on_device.train, torch.Tensor)
+    assert isinstance(in_host_memory.train, Examples)
+    assert on_device.train.shape == in_host_memory.train.shape
+    assert on_device.val.equal(in_host_memory.val)
+    order = torch.split(torch.randperm(40)[:39], 4)
+    found = [list(data.train_batches(order, 5, 17)) for data in (on_device, in_host_memory)]
+    assert len(found[0]) == len(order)
+    for step, (first, second) in enumerate(zip(*found, strict=True), 17):
+        assert first.dtype == second.dtype == torch.float32
+        assert first.equal(second)
+        for data in (on_device, in_host_memory):
+            assert data.train_batch(order[step - 17], 5, step).equal(first)
+
+
+@pytest.mark.parametrize("tree", [{}, {"data": {"binarize": "dynamic"}}], ids=["gray", "dynamic"])
+def test_a_trial_is_the_same_wherever_its_data_lie(tree, vae_data_root):
+    config = parse_config({"epochs": 2, "device": "cpu", "threads": 1, **tree})
+    config = resolve(config, data_facts(config.data, vae_data_root))
+    trainers = [Trainer(config, load(config.data, vae_data_root, CPU, share)) for share in (1.0, 0.0)]
+    for _ in range(2):
+        first, second = (trainer.train_epoch().metrics for trainer in trainers)
+        assert {k: v for k, v in first.items() if not k.startswith("time/")} == {
+            k: v for k, v in second.items() if not k.startswith("time/")
+        }
+
+
+def threads_ahead():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_an_epoch_that_is_abandoned_ends_its_thread(vae_data_root):
+    found = load(DataConfig(), vae_data_root, CPU, memory_share=0)
+    batches = found.train_batches(torch.split(torch.arange(1000), 10), 0, 0)
+    next(batches)
+    assert threads_ahead()
+    batches.close()
+    assert not threads_ahead()
+
+
+def test_a_step_that_raises_ends_the_thread(vae_data_root):
+    found = load(DataConfig(), vae_data_root, CPU, memory_share=0)
+
+    def step():
+        for _ in found.train_batches(torch.split(torch.arange(1000), 10), 0, 0):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        step()
+    assert not threads_ahead()
+
+
+def test_a_failure_to_read_is_raised_where_the_batch_is_taken(vae_data_root):
+    found = load(DataConfig(), vae_data_root, CPU, memory_share=0)
+    batches = found.train_batches([torch.arange(3), torch.tensor([10**6])], 0, 0)
+    assert next(batches).shape == (3, 64)
+    with pytest.raises(IndexError):
+        next(batches)
+
+
+def test_a_quarter_of_the_share_is_held_on_the_device():
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for share in (1.0, 0.5, 1 / 7):
+        quarter = int(memory * share / 4)
+        assert held_on_device(quarter, CPU, share)
+        assert not held_on_device(quarter + 1, CPU, share)
+
+
+def test_the_bytes_of_the_facts_are_those_that_are_placed(any_kind, vae_data_root):
+    config = DataConfig(name=any_kind, n_train=40)
+    facts, found = data_facts(config, vae_data_root), load(config, vae_data_root, CPU)
+    assert facts.train_bytes == found.train.nbytes == load(config, vae_data_root, CPU, 0).train.n_bytes
+
+
+def test_the_size_of_a_chunk_does_not_show(any_kind, vae_data_root, monkeypatch):
+    config = DataConfig(name=any_kind, binarize="fixed")
+    facts, found = data_facts(config, vae_data_root), load(config, vae_data_root, CPU)
+    monkeypatch.setattr(examples, "CHUNK_VALUES", 150)
+    small, in_parts = data_facts(config, vae_data_root), load(config, vae_data_root, CPU)
+    assert all(getattr(found, part).equal(getattr(in_parts, part)) for part in PARTS)
+    assert small.kappa_max == {name: pytest.approx(value, rel=1e-12) for name, value in facts.kappa_max.items()}
+    assert (small.low, small.high, small.bits) == (facts.low, facts.high, facts.bits)
+
+
+def test_arrays_are_read_in_any_order_and_type(user_file, tmp_path):
+    x = np.random.default_rng(0).normal(size=(30, 2, 3)).astype(np.float32)
+    plain, *others = (loaded(tmp_path, name=user_file(y)) for y in (x, np.asfortranarray(x), x.astype(">f8")))
+    for other in others:
+        assert all(getattr(plain, part).equal(getattr(other, part)) for part in PARTS)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("binarize", BINARIZE)
+def test_pinned_batches_copied_without_waiting_are_those_on_the_device(binarize, vae_data_root):
+    config, device = DataConfig(binarize=binarize), torch.device("cuda")
+    on_device, in_host_memory = (load(config, vae_data_root, device, share) for share in (1.0, 0.0))
+    assert on_device.train.is_cuda
+    assert isinstance(in_host_memory.train, Examples)
+    order = torch.split(torch.randperm(1000, device=device), 7)
+    found = zip(*(data.train_batches(order, 0, 0) for data in (on_device, in_host_memory)), strict=True)
+    assert all(first.is_cuda and first.equal(second) for first, second in found)
+
+
+@pytest.mark.gpu
+def test_bits_drawn_once_are_the_same_on_every_device(vae_data_root):
+    config = DataConfig(binarize="fixed")
+    here, there = (load(config, vae_data_root, torch.device(device)) for device in ("cpu", "cuda"))
+    assert all(getattr(here, part).equal(getattr(there, part).cpu()) for part in PARTS)
+
+
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +351,13 @@ def test_bits_are_recognised(user_file, tmp_path):
     for bits in (x, x.astype(bool), x.astype(float), x.astype(np.uint8)):
         assert data_facts(DataConfig(name=user_file(bits)), tmp_path).bits
     assert not data_facts(DataConfig(name=user_file(x + 1)), tmp_path).bits
+    assert not data_facts(DataConfig(name=user_file(x * 0.5)), tmp_path).bits
+
+
+@pytest.mark.parametrize("value", [0.1, 0.2, 0.3])
+def test_data_that_do_not_vary_have_a_kappa_max_of_0(value, user_file, tmp_path):
+    """Also where rounding makes their variance negative."""
+    assert 0 <= data_facts(DataConfig(name=user_file(np.full((47, 4), value))), tmp_path).kappa_max["re"] < 1e-8
 
 
 def test_a_users_bytes_are_not_rescaled(user_file, tmp_path):

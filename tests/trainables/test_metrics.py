@@ -6,8 +6,10 @@ import torch
 from torch import distributions as td
 
 from trainables import metrics
+from trainables.metrics import evaluation
 from trainables.models import LinearVaeModel
 from trainables.objectives import ElboObjective
+from trainables.optimizers import LrGroups
 from trainables.paths import parse_config
 from trainables.step import Program
 
@@ -17,7 +19,7 @@ S = np.array([4, 2, 1, 0.5, 0.25, 0.1])
 def program(n_elements, latent_dim, likelihood="gaussian"):
     output = "identity" if likelihood == "gaussian" else "sigmoid"
     model = LinearVaeModel(n_elements, latent_dim)
-    return Program(model, ElboObjective(), likelihood, output, parse_config({}).optimizer)
+    return Program(model, ElboObjective(), likelihood, output, parse_config({}).optimizer, LrGroups())
 
 
 def optimal_posterior(gaussian, beta, n):
@@ -43,6 +45,59 @@ def test_t5_at_the_optimum_the_mutual_information_is_the_kl(beta, gaussian):
     assert not metrics.saturated(found, 2000)
 
 
+def in_sets(estimate, n, *columns):
+    """The estimate from each n examples, averaged."""
+    return np.mean([estimate(*some).item() for some in zip(*(column.split(n) for column in columns), strict=True)])
+
+
+@pytest.fixture
+def optimum():
+    """20,000 independent posteriors of T5's optimum at β = .3, with a draw of each: KL 3.1011 and marginal KL 0."""
+    generator = torch.Generator().manual_seed(0)
+    beta, s = 0.3, torch.tensor(S[S > 0.3])
+    first, second = (torch.randn(20_000, len(s), generator=generator, dtype=torch.float64) for _ in range(2))
+    mean, log_variance = first * ((s - beta) / s).sqrt(), (beta / s).log().expand(20_000, -1)
+    return mean, log_variance, mean + (0.5 * log_variance).exp() * second
+
+
+def test_the_mutual_information_is_biased_down_and_rises_with_n_to_the_truth(optimum):
+    found = [in_sets(metrics.mutual_information, n, *optimum) for n in (20, 50, 200, 1000)]
+    assert found == sorted(found)
+    assert all(value < min(math.log(n), 3.1011) for n, value in zip((20, 50, 200, 1000), found, strict=True))
+    assert found[0] < 3.1011 - 0.5
+    assert found[-1] == pytest.approx(3.1011, abs=0.08)
+
+
+def test_the_gaussian_marginal_kl_is_biased_up_and_falls_with_n_to_the_truth(optimum):
+    few, many = (in_sets(metrics.agg_kl_gauss, n, *optimum[:2]) for n in (100, 1000))
+    assert few > many > 0
+    assert few / many == pytest.approx(10, rel=0.1)
+
+
+def test_t5_a_trial_at_the_optimum_reports_a_marginal_kl_of_0_and_a_mutual_information_of_its_kl(
+    in_memory, trial, finish, gaussian
+):
+    """σ = √β; a marginal KL biased up by what 1,000 examples leave of a KL of 1.57."""
+    beta, kl = 0.7, 1.5747
+    s = S[beta < S]
+    trainer = trial(
+        in_memory(gaussian(s, 1000)),
+        model={"kind": "linear-vae", "latent_dim": len(s), "sigma": math.sqrt(beta)},
+        lr={"base": 1e-12},
+        epochs=1,
+    )
+    optimum = {"encoder.weight": np.diag(np.sqrt(s - beta) / s), "decoder.weight": np.diag(np.sqrt(s - beta))}
+    optimum |= {"encoder.bias": 0.0, "decoder.bias": 0.0, "encoder.log_variance": np.log(beta / s)}
+    for name, value in optimum.items():
+        trainer.params[name].data.copy_(torch.as_tensor(value))
+    found = finish(trainer).metrics
+    assert found["val/kl"] == pytest.approx(kl, abs=1e-3)
+    assert found["val/mutual_info"] == pytest.approx(kl, abs=0.1)
+    assert found["val/marginal_kl"] == pytest.approx(0, abs=0.1)
+    assert found["val/agg_kl_gauss"] == pytest.approx(0, abs=1e-3)
+    assert found["val/mi_saturated"] == 0
+
+
 def test_t5b_posteriors_100_standard_deviations_apart_carry_ln_n_and_say_that_they_are_saturated():
     n, generator = 500, torch.Generator().manual_seed(0)
     mean, log_variance = 100 * torch.arange(n, dtype=torch.float64)[:, None], torch.zeros(n, 1)
@@ -56,7 +111,7 @@ def test_t5b_a_trial_reports_the_saturation_and_a_marginal_kl_of_kl_minus_ln_n(i
     n = 300
     data = in_memory(torch.arange(n).float()[:, None])
     trainer = trial(data, model={"kind": "linear-vae", "latent_dim": 1}, lr={"base": 1e-12}, epochs=1)
-    wanted = {"encoder.weight": 1.0, "encoder.bias": 0.0, "log_variance": 2 * math.log(0.01)}
+    wanted = {"encoder.weight": 1.0, "encoder.bias": 0.0, "encoder.log_variance": 2 * math.log(0.01)}
     for name, value in wanted.items():
         trainer.params[name].data.fill_(value)
     found = finish(trainer).metrics
@@ -130,7 +185,7 @@ def test_the_elbo_and_both_errors_are_what_torch_says(likelihood, gaussian):
 def test_an_evaluation_does_not_depend_on_its_chunks(chunk, gaussian, monkeypatch):
     x = gaussian(S, 30)
     *_, whole = evaluated(x)
-    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
     *_, parts = evaluated(x)
     torch.testing.assert_close(vars(parts), vars(whole))
 
@@ -154,7 +209,7 @@ def pca_optimum(rotation):
     weight[:3] = (s - sigma2).sqrt().diag() @ rotation
     precision = torch.eye(3, dtype=torch.float64) + weight.T @ weight / sigma2
     encoder = torch.linalg.solve(precision, weight.T) / sigma2
-    params = {"decoder.weight": weight, "encoder.weight": encoder, "log_variance": -precision.diagonal().log()}
+    params = {"decoder.weight": weight, "encoder.weight": encoder, "encoder.log_variance": -precision.diagonal().log()}
     params |= {"decoder.bias": torch.zeros(6), "encoder.bias": torch.zeros(3)}
     gap = 0.5 * (precision.diagonal().log().sum() - precision.logdet())
     return {name: value.float() for name, value in params.items()}, sigma2, gap

@@ -3,7 +3,17 @@ import math
 import pytest
 import torch
 
-from trainables.objectives import ElboObjective, FreeBitsObjective, GecoObjective, Terms, outcome
+from trainables import optimizers
+from trainables.objectives import (
+    ElboObjective,
+    FreeBitsObjective,
+    GecoObjective,
+    IwaeObjective,
+    Terms,
+    build_objective,
+    outcome,
+)
+from trainables.paths import parse_config, variants
 
 D, M, T = 20, 4, 1000
 
@@ -17,7 +27,12 @@ def terms(seed=0, n=6):
     recon_nll, sse, kl = (
         torch.rand(*shape, generator=generator, dtype=torch.float64) for shape in ((n,), (n,), (n, M))
     )
-    return Terms(10 * recon_nll, sse.requires_grad_(), kl.requires_grad_())
+    return cost(10 * recon_nll, sse.requires_grad_(), kl.requires_grad_())
+
+
+def cost(recon_nll, sse, kl):
+    """Of objectives that do not look at the draws."""
+    return Terms(recon_nll, sse, kl, *[torch.full_like(kl, math.nan)] * 3)
 
 
 def hyper(objective, beta=1.0, progress=0.5):
@@ -43,7 +58,7 @@ def test_elbo_weighs_the_kl_with_beta():
 
 
 def test_free_bits_of_0_is_the_elbo_with_its_gradient():
-    given, objective = terms(), FreeBitsObjective(0.0)
+    given, objective = terms(), FreeBitsObjective(0.0, groups=M)
     free, _ = objective.step(given, {}, hyper(objective, beta=0.7))
     elbo, _ = ElboObjective().step(given, {}, hyper(ElboObjective(), beta=0.7))
     torch.testing.assert_close(free, elbo)
@@ -53,18 +68,70 @@ def test_free_bits_of_0_is_the_elbo_with_its_gradient():
 def test_free_bits_clips_the_mean_over_the_batch_and_not_each_image():
     """One image above λ = 1, one below: their mean of 1.5 counts in full; clipped one by one, .5 would be 1."""
     kl = tensor([[2.5], [0.5]])
-    objective = FreeBitsObjective(1.0)
-    loss, _ = objective.step(Terms(tensor([0.0, 0.0]), tensor([0.0, 0.0]), kl), {}, hyper(objective))
+    objective = FreeBitsObjective(1.0, groups=1)
+    loss, _ = objective.step(cost(tensor([0.0, 0.0]), tensor([0.0, 0.0]), kl), {}, hyper(objective))
     assert loss.item() == 1.5
 
 
 def test_below_its_free_bits_a_dimension_costs_them_and_has_no_gradient():
     kl = tensor([[0.1, 2.0], [0.3, 3.0]]).requires_grad_()
-    objective = FreeBitsObjective(0.5)
-    loss, _ = objective.step(Terms(tensor([0.0, 0.0]), tensor([0.0, 0.0]), kl), {}, hyper(objective))
+    objective = FreeBitsObjective(0.5, groups=2)
+    loss, _ = objective.step(cost(tensor([0.0, 0.0]), tensor([0.0, 0.0]), kl), {}, hyper(objective))
     assert loss.item() == 0.5 + 2.5
     (gradient,) = torch.autograd.grad(loss, kl)
     assert gradient.tolist() == [[0, 0.5], [0, 0.5]]
+
+
+def free_bits_loss(free_bits, groups):
+    objective, given = FreeBitsObjective(free_bits, groups), terms()
+    loss, _ = objective.step(given, {}, hyper(objective, beta=0.7))
+    return loss - given.recon_nll.mean()
+
+
+def test_free_bits_in_groups_clip_the_sum_over_neighbours():
+    means = terms().kl.detach().mean(0)
+    torch.testing.assert_close(free_bits_loss(0.9, groups=1), 0.7 * tensor(0.9).clamp(min=means.sum()))
+    torch.testing.assert_close(free_bits_loss(9.0, groups=1), tensor(0.7 * 9))
+    pairs = torch.stack([means[:2].sum(), means[2:].sum()])
+    between = float(pairs.mean())
+    torch.testing.assert_close(free_bits_loss(between, groups=2), 0.7 * pairs.clamp(min=between).sum())
+    assert pairs.min() < between < pairs.max()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_equal_free_bits_of_each_group_are_one_for_all(groups):
+    torch.testing.assert_close(free_bits_loss((0.6,) * groups, groups), free_bits_loss(0.6, groups), rtol=0, atol=0)
+
+
+def test_each_group_has_its_own_free_bits():
+    means = terms().kl.detach().mean(0)
+    expected = 0.7 * (means[:2].sum() + 5)
+    torch.testing.assert_close(free_bits_loss((0.0, 5.0), groups=2), expected)
+
+
+def test_groups_left_open_are_the_dimensions():
+    tree = {"model": {"latent_dim": M}, "objective": {"kind": "free-bits"}}
+    assert build_objective(parse_config(tree), D, T) == FreeBitsObjective(0.25, groups=M)
+    tree["objective"] |= {"groups": 2, "free_bits": [0.5, 1]}
+    assert build_objective(parse_config(tree), D, T) == FreeBitsObjective((0.5, 1.0), groups=2)
+
+
+@pytest.mark.parametrize("kind", ["elbo", "iwae"])
+def test_the_configured_draws_are_taken(kind):
+    config = parse_config({"objective": {"kind": kind, "samples": 3}})
+    assert build_objective(config, D, T).samples == 3
+
+
+def test_iwae_is_finite_where_the_weights_are_not():
+    """exp(−10⁵) is 0 in any float; the sum over draws is taken of logarithms."""
+    given = terms()
+    zero = torch.zeros(len(given.kl), M, dtype=torch.float64)
+    objective = IwaeObjective(2)
+    given = Terms(given.recon_nll + 1e5, given.sse, given.kl, zero, zero, zero)
+    loss, _ = objective.step(given, {}, hyper(objective))
+    first, second = given.recon_nll.reshape(2, -1)
+    expected = 1e5 - (0.5 * ((1e5 - first).exp() + (1e5 - second).exp())).log().mean()
+    torch.testing.assert_close(loss, expected)
 
 
 # --- GECO -------------------------------------------------------------------------------------------------------------
@@ -73,7 +140,7 @@ def test_below_its_free_bits_a_dimension_costs_them_and_has_no_gradient():
 @pytest.mark.parametrize("constraint", ["re", "nll"])
 def test_gecos_value_is_the_moving_average_and_its_gradient_this_batch(constraint):
     given, objective = terms(), geco(constraint=constraint)
-    given = Terms(given.recon_nll.requires_grad_(), given.sse, given.kl)
+    given = cost(given.recon_nll.requires_grad_(), given.sse, given.kl)
     distortion = given.sse if constraint == "re" else given.recon_nll
     state = state_of(objective, log_lambda=math.log(3), moving=0.2)
     loss, after = objective.step(given, state, hyper(objective))
@@ -98,7 +165,7 @@ def test_the_moving_average_starts_at_the_first_violation():
 )
 def test_a_violated_constraint_makes_lambda_grow_and_a_met_one_shrink(mse, grows):
     objective = geco()
-    given = Terms(tensor([0.0]), tensor([mse * objective.target * D]), tensor([[1.0]]))
+    given = cost(tensor([0.0]), tensor([mse * objective.target * D]), tensor([[1.0]]))
     _, after = objective.step(given, state_of(objective), hyper(objective))
     assert (after["log_lambda"].item() > math.log(objective.initial_lambda)) == grows
 
@@ -106,7 +173,7 @@ def test_a_violated_constraint_makes_lambda_grow_and_a_met_one_shrink(mse, grows
 @pytest.mark.parametrize(("mse", "change"), [(1.2, 0.2), (9.0, 0.5), (0.7, -0.3), (0.0, -1.0)])
 def test_log_lambda_moves_by_the_clipped_relative_violation(mse, change):
     objective = geco()
-    given = Terms(tensor([0.0]), tensor([mse * objective.target * D]), tensor([[1.0]]))
+    given = cost(tensor([0.0]), tensor([mse * objective.target * D]), tensor([[1.0]]))
     state = state_of(objective, log_lambda=1.0)
     _, after = objective.step(given, state, hyper(objective))
     assert after["log_lambda"].item() == pytest.approx(1 + 0.04 * change)
@@ -129,7 +196,7 @@ def test_the_rate_follows_the_budget_within_bounds(total_steps, rate):
 )
 def test_lambda_is_held_until_the_constraint_is_met_or_a_tenth_of_the_budget_has_passed(met, progress, sse, moves):
     objective = geco()
-    given = Terms(tensor([0.0]), tensor([sse]), tensor([[1.0]]))
+    given = cost(tensor([0.0]), tensor([sse]), tensor([[1.0]]))
     state = state_of(objective, met=met)
     _, after = objective.step(given, state, hyper(objective, progress=progress))
     assert (after["log_lambda"] != state["log_lambda"]).item() == moves
@@ -145,7 +212,7 @@ def test_lambda_starts_where_half_a_nat_a_latent_balances_the_accepted_error():
 @pytest.mark.parametrize(("sse", "bound"), [(1e6, 1e3), (0.0, 1e-3)])
 def test_lambda_stays_within_a_factor_of_1000(sse, bound):
     objective = geco()
-    given = Terms(tensor([0.0]), tensor([sse]), tensor([[1.0]]))
+    given = cost(tensor([0.0]), tensor([sse]), tensor([[1.0]]))
     state = state_of(objective)
     for _ in range(500):
         _, state = objective.step(given, state, hyper(objective))
@@ -178,3 +245,22 @@ def test_the_outcome_says_how_the_constraint_stood(state, expected):
     objective = geco(total_steps=1000)
     log_lambda = math.log(objective.initial_lambda) + state.pop("shift", 0.0)
     assert outcome(objective, objective.init() | state | {"log_lambda": log_lambda}) == expected
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.1}, {"clip_value": 0.1}], ids=str)
+@pytest.mark.parametrize("kind", variants("optimizer"))
+def test_geco_bounds_its_loss_where_a_larger_loss_would_make_a_larger_step(kind, clip):
+    """Twenty equal gradients, and a hundredfold: what divides by their size moves the parameters alike."""
+    config = parse_config({"objective": {"kind": "geco", "kappa": 0.1}, "optimizer": {"kind": kind, **clip}})
+    moves = []
+    for size in (1.0, 100.0):
+        params = {"decoder.bias": torch.zeros(3, dtype=torch.float64)}
+        state = optimizers.init(config.optimizer, params)
+        for _ in range(20):
+            before = params["decoder.bias"]
+            gradients = [size * tensor([0.01, 0.02, -0.5])]
+            gradients = optimizers.clipped(config.optimizer, gradients, optimizers.global_norm(gradients))
+            params, state = optimizers.update(config.optimizer, params, gradients, state, tensor(1e-3))
+        moves.append(params["decoder.bias"] - before)
+    blind = torch.allclose(*moves, rtol=1e-4) and not clip
+    assert build_objective(config, D, T).bounded == (not blind)

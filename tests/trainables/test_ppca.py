@@ -17,10 +17,10 @@ from trainables.trainer import Trainer
 def learn(tmp_path, finish):
     """Train on a user's file of examples, which are validated on too."""
 
-    def train(x, latent_dim, sigma, lr, **tree):
+    def train(x, latent_dim, sigma, lr, learn_sigma=False, **tree):
         path = tmp_path / "x.npz"
         np.savez(path, x_train=x, x_val=x, x_test=x[:1])
-        model = {"kind": "linear-vae", "latent_dim": latent_dim, "sigma": sigma}
+        model = {"kind": "linear-vae", "latent_dim": latent_dim, "sigma": sigma, "learn_sigma": learn_sigma}
         schedule = {"kind": "one-cycle", "max": lr, "pct_start": 0.1, "scaling": "none"}
         where = {"data": {"name": str(path)}, "device": "cpu", "threads": 1}
         config = parse_config({**where, "model": model, "lr": schedule, **tree})
@@ -30,15 +30,23 @@ def learn(tmp_path, finish):
     return train
 
 
-def test_on_digits_the_elbo_reaches_the_likelihood_of_pca(learn):
+@pytest.mark.parametrize(
+    ("sigma", "learn_sigma", "budget"),
+    [
+        (0.02733**0.5, False, {"batch_size": 32, "epochs": 200}),
+        pytest.param(0.5, True, {"batch_size": 64, "epochs": 150}, marks=pytest.mark.slow),
+    ],
+)
+def test_on_digits_the_elbo_reaches_the_likelihood_of_pca(sigma, learn_sigma, budget, learn):
     x = load_digits().data / 16
     likelihood = PCA(8).fit(x).score(x)
     assert likelihood == pytest.approx(14.20978, abs=1e-5)
-    found = learn(x, 8, 0.02733**0.5, lr=0.03, batch_size=32, epochs=200).metrics
+    found = learn(x, 8, sigma, 0.03, learn_sigma, **budget).metrics
     assert found["val/elbo"] == pytest.approx(likelihood, abs=0.03)
     assert found["val/elbo_cal"] == pytest.approx(likelihood, abs=0.03)
     assert found["val/kl"] == pytest.approx(10.1715, rel=0.01)
     assert found["val/mse"] == pytest.approx(0.02733, rel=0.01)
+    assert found["schedule/sigma_eq"] ** 2 == pytest.approx(0.02733, rel=0.01)
 
 
 @pytest.fixture(scope="session")

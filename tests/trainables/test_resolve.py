@@ -22,10 +22,12 @@ def resolved(tree=None, given=GRAY, **options):
 
 @pytest.mark.parametrize("given", [GRAY, BITS, REAL], ids=["gray", "bits", "real"])
 def test_no_auto_is_left_and_resolving_again_changes_nothing(given):
-    for kinds in itertools.product(*(variants(family) for family in DEFAULT_KIND)):
-        tree = {family: {"kind": kind} for family, kind in zip(DEFAULT_KIND, kinds, strict=True)}
-        if tree["objective"]["kind"] == "geco":
-            del tree["beta"]
+    trees = [{family: {"kind": kind}} for family in DEFAULT_KIND for kind in variants(family)]
+    pairs = itertools.product(variants("model"), variants("objective"))
+    trees += [{"model": {"kind": model}, "objective": {"kind": objective}} for model, objective in pairs]
+    for tree in trees:
+        if given is BITS and tree.get("beta") == {"kind": "gqn"}:
+            continue
         once = resolved(tree, given)
         leaves = flatten(plain(once))
         assert "auto" not in leaves.values()
@@ -53,6 +55,11 @@ def test_sigma_is_six_tenths_of_what_the_mean_image_reaches_and_none_for_bits():
     assert resolved({"model": {"sigma": 0.3}}).model.sigma == 0.3
     assert resolved(given=BITS).model.sigma is None
     assert resolved({"model": {"sigma": 0.3}}, BITS).model.sigma is None
+
+
+def test_a_learned_sigma_starts_at_a_number():
+    model = resolved({"model": {"learn_sigma": True}}).model
+    assert (model.learn_sigma, model.sigma) == (True, pytest.approx(0.6 * 0.25))
 
 
 def test_kappa_is_six_tenths_of_what_the_mean_image_reaches_under_its_constraint():
@@ -116,6 +123,27 @@ def test_durations_may_use_the_whole_budget():
             {"objective": {"kind": "geco", "constraint": "nll"}},
             GRAY,
             "objective.constraint: nll needs the Bernoulli likelihood; use re under a Gaussian one",
+        ),
+        (
+            {"model": {"learn_sigma": True}},
+            BITS,
+            "model.learn_sigma: the Bernoulli likelihood has no sigma to learn; set it to false",
+        ),
+        (
+            {"model": {"learn_sigma": True}, "data": {"binarize": "dynamic"}},
+            GRAY,
+            "model.learn_sigma: the Bernoulli likelihood has no sigma to learn; set it to false",
+        ),
+        (
+            {"model": {"learn_sigma": True, "sigma": 0.0039}},
+            GRAY,
+            "model.sigma: 0.0039 is not above 1/256, below which a learned sigma cannot go; raise it or set "
+            "model.learn_sigma to false",
+        ),
+        (
+            {"beta": {"kind": "gqn"}},
+            BITS,
+            "beta.kind: gqn anneals sigma, which the Bernoulli likelihood does not have; allowed: any other kind",
         ),
         (
             {},

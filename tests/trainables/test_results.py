@@ -5,7 +5,7 @@ import yaml
 from PIL import Image
 
 from trainables import checkpoint as checkpoints
-from trainables.paths import parse_config
+from trainables.paths import parse_config, variants
 from trainables.pictures import is_image, write_grid
 from trainables.results import config_yaml, write_results
 from trainables.vae import Vae
@@ -15,7 +15,7 @@ from trainables.vae import Vae
 def written(in_memory, trial, tmp_path):
     def write(shape, n=40, **tree):
         x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
-        trainer = trial(in_memory(x), model={"latent_dim": 3}, epochs=1, **tree)
+        trainer = trial(in_memory(x), model={"latent_dim": 3, **tree.pop("model", {})}, epochs=1, **tree)
         trainer.train_epoch()
         write_results(tmp_path / "trial", trainer)
         return trainer, tmp_path / "trial"
@@ -50,6 +50,18 @@ def test_a_finished_trial_leaves_its_files(written):
 def test_the_size_of_a_picture_is_that_of_its_images(shape, samples, mode, written):
     _, folder = written(shape)
     assert size(folder / "samples.png") == (samples, mode)
+
+
+@pytest.mark.parametrize("kind", variants("model"))
+def test_every_model_leaves_pictures_of_colour_images(kind, written):
+    _, folder = written((3, 8, 9), model={"kind": kind})
+    assert size(folder / "samples.png") == ((8 * 10 * 4, 8 * 9 * 4), "RGB")
+    assert size(folder / "reconstructions.png") == ((8 * 10 * 4, 2 * 4 * 9 * 4), "RGB")
+
+
+def test_a_users_model_leaves_the_same_files(written, nets):
+    _, folder = written((8, 8), model={"kind": f"{nets}:make"})
+    assert len(list(folder.iterdir())) == 4
 
 
 def test_few_validation_images_are_all_shown(written):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainables import sources
-from trainables.errors import DataError
+from trainables.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -21,16 +21,66 @@ def message(tmp_path):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(message):
-    assert message("mnst") == "data.name: 'mnst' is no known data set; did you mean `mnist`?; or a path to .npy or .npz"
+    assert message("mnst") == (
+        "data.name: 'mnst' is no known data set; did you mean `mnist`?; or a path to .npy or .npz, or to a folder of "
+        "images"
+    )
     assert message("faces") == (
-        "data.name: 'faces' is no known data set; known: digits, mnist, fashion-mnist; or a path to .npy or .npz"
+        "data.name: 'faces' is no known data set; known: digits, mnist, fashion-mnist, cifar10, cifar100, celeba; "
+        "or a path to .npy or .npz, or to a folder of images"
     )
 
 
 def test_a_missing_file(message, tmp_path):
     assert message(str(tmp_path / "no.npz")) == (
-        "data.name: no.npz does not exist; give the path of a .npy or .npz file"
+        "data.name: no.npz does not exist; give the path of a .npy or .npz file, or of a folder of images"
     )
+
+
+def test_a_file_of_another_kind(message, tmp_path):
+    (tmp_path / "table.csv").write_text("1,2")
+    assert message(str(tmp_path / "table.csv")) == (
+        "data.name: table.csv is no data set; give a .npy or .npz file, or the folder its images are in"
+    )
+
+
+@pytest.mark.parametrize("name", [*sorted({*sources.DATASETS} - {"celeba"}), "x.npy"])
+def test_an_image_size_where_it_means_nothing(name, tmp_path):
+    with pytest.raises(ConfigError) as error:
+        sources.read(name, tmp_path, image_size=32)
+    assert str(error.value) == (
+        f"data.image_size: 32 means nothing for {name}, whose examples have their size; allowed: none (it scales "
+        "celeba and folders of images)"
+    )
+
+
+# --- which names are paths --------------------------------------------------------------------------------------------
+
+
+def test_a_built_in_name_stays_one_beside_a_file_or_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in sources.DATASETS:
+        (tmp_path / name).mkdir()
+        assert not sources.is_path(name)
+        assert sources.absolute(name) == name
+        assert sources.is_path(f"./{name}")
+        assert sources.absolute(f"./{name}") == str(tmp_path / name)
+
+
+def test_files_folders_and_what_has_a_separator_are_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not sources.is_path("faces")
+    (tmp_path / "faces").mkdir()
+    assert all(map(sources.is_path, ["faces", "x.npy", "missing.npz", "missing/faces", "~/faces"]))
+    assert sources.absolute("faces") == str(tmp_path / "faces")
+
+
+def test_a_folder_with_an_arrays_suffix_is_a_folder_of_images(message, tmp_path):
+    (tmp_path / "x.npy").mkdir()
+    assert message(str(tmp_path / "x.npy")).startswith("data.name: x.npy has no images; ")
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
 
 
 NAN = np.array([[0.0, np.nan], [np.inf, 1.0]])
@@ -125,17 +175,8 @@ def test_a_torn_npz(message, tmp_path):
 def test_a_folder_that_cannot_be_written(message, tmp_path):
     (tmp_path / "file").write_text("")
     found = message("digits", tmp_path / "file")
-    assert found.startswith("data.name: digits could not be prepared in file: ")
+    assert found.startswith("data.name: digits could not be prepared in file/prepared/digits: ")
     assert found.endswith("; choose a writable folder with --data-dir or VAE_TUNER_DATA")
-
-
-def test_a_built_in_set_is_prepared_once(tmp_path, monkeypatch):
-    first = sources.read("digits", tmp_path)
-    monkeypatch.setattr(sources, "_prepare", lambda *arguments: pytest.fail("prepared twice"))
-    again = sources.read("digits", tmp_path)
-    assert np.array_equal(first.train, again.train)
-    assert first.test is None
-    assert first.train.shape == (1797, 8, 8)
 
 
 def test_processes_that_prepare_together_get_the_same_whole_set(tmp_path):

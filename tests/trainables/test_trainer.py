@@ -6,21 +6,26 @@ import torch
 import yaml
 
 from trainables import checkpoint as checkpoints
-from trainables import metrics
 from trainables import trainer as trainers
 from trainables.config import DEFAULT_KIND
 from trainables.data import data_facts, load
+from trainables.metrics import evaluation
 from trainables.paths import parse_config, variants
+from trainables.random_streams import generator
 from trainables.resolve import resolve
 from trainables.results import config_yaml
 from trainables.trainer import Trainer
 
 EPOCHS = 4
-KINDS = [{family: {"kind": kind}} for family in DEFAULT_KIND for kind in variants(family)]
+SMALL = {"conv": {"channels": [4]}}
+KINDS = [{family: {"kind": kind, **SMALL.get(kind, {})}} for family in DEFAULT_KIND for kind in variants(family)]
 BITS = [{"data": {"binarize": how}} for how in ("dynamic", "fixed", "soft")]
 OTHERS = [
     {"objective": {"kind": "geco"}, "data": {"binarize": "dynamic"}},
     {"objective": {"kind": "geco", "kappa": 0.2}, "optimizer": {"clip_norm": 1.0}},
+    {"objective": {"kind": "iwae"}, "model": {"learn_sigma": True}, "lr": {"encoder": 0.5}},
+    {"objective": {"kind": "free-bits", "free_bits": [0.1, 0, 2]}, "optimizer": {"clip_value": 0.01}},
+    {"objective": {"samples": 30}, "optimizer": {"kind": "sgd", "momentum": 0}},
 ]
 
 
@@ -67,6 +72,56 @@ def test_a_trial_restored_from_a_file_goes_on_bit_for_bit(tree, start, tmp_path)
     found = train(restored, EPOCHS - 2)
     assert [numbers(report) for report in found] == [numbers(report) for report in expected[2:]]
     assert tensors(restored) == tensors(undisturbed)
+
+
+def test_a_trial_of_one_draw_is_the_loop_that_anyone_would_write(start):
+    """With the random numbers of (seed, purpose, position); 80 steps, that is into the second block of noise."""
+    trainer = start({"beta": {"kind": "linear"}, "epochs": 20, "seed": 3})
+    params = {name: value.detach().clone().requires_grad_() for name, value in trainer.params.items()}
+    optimizer = torch.optim.Adam(params.values(), lr=trainer.config.lr.base * 10 / 128)
+    for step in range(80):
+        if step % 4 == 0:
+            order = torch.randperm(48, generator=generator("cpu", 3, "order", step // 4))
+        if step % 64 == 0:
+            noise = torch.randn(64, 10, 3, generator=generator("cpu", 3, "noise", step // 64))
+        x = trainer.dataset.train[order[step % 4 * 10 :][:10]]
+        mean, log_variance = trainer.program.model.encode(params, x)
+        q = torch.distributions.Normal(mean, (log_variance / 2).exp())
+        output = trainer.program.model.decode(params, mean + q.scale * noise[step % 64]).sigmoid()
+        recon_nll = -torch.distributions.Normal(output, trainer.config.model.sigma).log_prob(x).sum(1).mean()
+        kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
+        optimizer.zero_grad()
+        (recon_nll + min(1, step / 20) * kl).backward()
+        optimizer.step()
+    train(trainer, 20)
+    torch.testing.assert_close(trainer.params, params, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("still", ["encoder", "decoder"])
+def test_each_half_of_the_model_learns_at_its_own_rate(still, start):
+    trainer = start({"lr": {still: 1e-12}})
+    before = {name: value.detach().clone() for name, value in trainer.params.items()}
+    train(trainer, 1)
+    moved = {name.partition(".")[0] for name, value in trainer.params.items() if not value.allclose(before[name])}
+    assert moved == {"encoder", "decoder"} - {still}
+
+
+@pytest.mark.parametrize("samples", [1, 7, 64, 200])
+def test_the_noise_held_at_once_is_64_draws_or_one_steps(samples, start, monkeypatch):
+    sizes = []
+
+    def spy(size, **options):
+        sizes.append(math.prod(size))
+        return randn(size, **options)
+
+    trainer = start({"objective": {"kind": "iwae", "samples": samples}})
+    randn = torch.randn
+    monkeypatch.setattr(torch, "randn", spy)
+    noises = [noise.clone() for noise in trainer._noise(0)]
+    assert all(noise.shape == (samples, 10, 3) for noise in noises)
+    assert max(sizes) <= max(64, samples) * 10 * 3
+    monkeypatch.undo()
+    torch.testing.assert_close(next(trainer._noise(2)), noises[2], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("tree", [{}, *OTHERS], ids=str)
@@ -127,7 +182,7 @@ def test_the_size_of_an_evaluation_chunk_does_not_show(chunk, start, monkeypatch
     """11 validation and 11 test images: the last chunk of 3 or 4 is ragged."""
     trainer, chunked = start({"epochs": 1}), start({"epochs": 1})
     expected = numbers(trainer.train_epoch())[1] | trainer.test_metrics()
-    monkeypatch.setattr(metrics, "CHUNK", chunk)
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
     found = numbers(chunked.train_epoch())[1] | chunked.test_metrics()
     assert found == pytest.approx(expected, rel=1e-5)
 
@@ -212,3 +267,45 @@ def test_training_leaves_the_data_as_they_were(vae_data_root):
     first, second = (Trainer(config, dataset) for _ in range(2))
     assert numbers(first.train_epoch()) == numbers(second.train_epoch())
     assert first.test_metrics() == first.test_metrics()
+
+
+def spied_hyper(monkeypatch):
+    """β and σ of each step's loss, as they are taken."""
+    seen = []
+
+    def spy(program, params, optimizer, state, batch, noise, hyper, lr):
+        seen.append((float(hyper["beta"]), float(hyper["sigma"])))
+        return advance(program, params, optimizer, state, batch, noise, hyper, lr)
+
+    advance = trainers.advance
+    monkeypatch.setattr(trainers, "advance", spy)
+    return seen
+
+
+def test_gqn_anneals_the_sigma_of_the_loss_and_tells_the_beta_it_amounts_to(start, monkeypatch):
+    seen = spied_hyper(monkeypatch)
+    trainer = start({"beta": {"kind": "gqn", "start": 3.0, "warmup": "10 steps"}, "model": {"sigma": 0.2}})
+    reports = train(trainer, EPOCHS)
+    betas, sigmas = map(list, zip(*seen, strict=True))
+    assert betas == [1.0] * 16
+    assert sigmas == pytest.approx([0.2 * (3 - 0.2 * min(step, 10)) for step in range(16)])
+    for epoch, report in enumerate(reports, 1):
+        assert report.metrics["schedule/sigma_eq"] == pytest.approx(sigmas[4 * epoch - 1])
+        assert report.metrics["schedule/beta"] == pytest.approx((sigmas[4 * epoch - 1] / 0.2) ** 2)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in variants("beta") if kind != "gqn"])
+def test_every_other_schedule_leaves_sigma_alone(kind, start, monkeypatch):
+    seen = spied_hyper(monkeypatch)
+    report = train(start({"beta": {"kind": kind, "end": 0.5}, "model": {"sigma": 0.2}, "epochs": 2}), 2)[-1]
+    assert [sigma for _, sigma in seen] == pytest.approx([0.2] * 8)
+    assert seen[-1][0] == pytest.approx(report.metrics["schedule/beta"])
+
+
+def test_an_evaluation_does_not_depend_on_the_schedule(start):
+    trained = start({"model": {"sigma": 0.2}})
+    train(trained, 1)
+    annealed = start({"beta": {"kind": "gqn", "warmup": 1.0}, "model": {"sigma": 0.2}})
+    annealed.restore(trained.checkpoint())
+    assert annealed.evaluation("val").elbo() == trained.evaluation("val").elbo()
+    assert annealed.test_metrics() == trained.test_metrics()

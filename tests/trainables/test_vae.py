@@ -1,9 +1,12 @@
+import sys
+
 import pytest
 import torch
 
 from trainables import checkpoint as checkpoints
-from trainables.errors import DataError
+from trainables.errors import DataError, UserError
 from trainables.metrics import active_units
+from trainables.paths import variants
 from trainables.vae import Vae
 
 SHAPE = (2, 3)
@@ -11,9 +14,10 @@ SHAPE = (2, 3)
 
 @pytest.fixture
 def trained(in_memory, trial, finish):
-    def train(kind="mlp", **tree):
-        x = torch.rand(20, *SHAPE, generator=torch.Generator().manual_seed(0))
-        trainer = trial(in_memory(x), model={"kind": kind, "latent_dim": 4}, epochs=2, **tree)
+    def train(kind="mlp", shape=SHAPE, **tree):
+        x = torch.rand(20, *shape, generator=torch.Generator().manual_seed(0))
+        model = {"kind": kind, "latent_dim": 4, **({"channels": [8]} if kind == "conv" else {})}
+        trainer = trial(in_memory(x), model=model, epochs=2, **tree)
         finish(trainer)
         return trainer, x
 
@@ -21,7 +25,7 @@ def trained(in_memory, trial, finish):
 
 
 @pytest.mark.parametrize("tree", [{}, {"data": {"binarize": "soft"}}], ids=["gaussian", "bernoulli"])
-@pytest.mark.parametrize("kind", ["mlp", "linear-vae"])
+@pytest.mark.parametrize("kind", variants("model"))
 def test_a_model_from_its_file_is_the_trainers(kind, tree, trained, tmp_path):
     trainer, x = trained(kind, **tree)
     checkpoints.write(tmp_path / "checkpoint", trainer.checkpoint())
@@ -78,3 +82,71 @@ def test_any_other_file_is_refused(tmp_path):
     (tmp_path / "checkpoint").write_text("words")
     with pytest.raises(DataError):
         Vae.from_file(tmp_path / "checkpoint")
+
+
+# --- models of a user's own code --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def of_a_user(trained, nets, tmp_path):
+    """A checkpoint file whose model is made by `nets:make`, which nothing has imported since."""
+    trainer, x = trained(f"{nets}:make")
+    checkpoints.write(tmp_path / "checkpoint", trainer.checkpoint())
+    del sys.modules[nets]
+    return tmp_path / "checkpoint", trainer, x
+
+
+@pytest.mark.parametrize("wrong", [None, "another:make"])
+def test_a_file_imports_nothing_by_itself(wrong, of_a_user, nets):
+    path, trainer, _ = of_a_user
+    for load in (lambda: Vae.from_file(path, model=wrong), lambda: Vae(trainer.checkpoint(), model=wrong)):
+        with pytest.raises(UserError) as error:
+            load()
+        assert f'model="{nets}:make"' in str(error.value)
+    assert nets not in sys.modules
+
+
+def test_the_refusal_says_which_factory_and_how_to_allow_it(of_a_user, nets):
+    with pytest.raises(UserError) as error:
+        Vae.from_file(of_a_user[0])
+    assert str(error.value) == (
+        f"the model was made by {nets}:make, which a checkpoint may not import by itself; if you trust that code, "
+        f'allow it with load(…, model="{nets}:make")'
+    )
+
+
+def test_a_file_whose_factory_is_named_again_is_the_trainers_model(of_a_user, nets):
+    path, trainer, x = of_a_user
+    vae = Vae.from_file(path, model=f"{nets}:make")
+    evaluation = trainer.evaluation("val")
+    torch.testing.assert_close(vae.encode(x)[0], evaluation.mean, rtol=0, atol=0)
+    torch.testing.assert_close((vae.decode(evaluation.z) - x).square().sum((1, 2)), evaluation.sse)
+
+
+def test_a_running_trainers_model_needs_no_second_look_at_the_code(of_a_user, nets, tmp_path):
+    _, trainer, x = of_a_user
+    (tmp_path / f"{nets}.py").unlink()
+    torch.testing.assert_close(Vae(trainer.checkpoint(), trainer.program).encode(x)[0], trainer.evaluation("val").mean)
+    assert nets not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("was", "now"), [("nn.Tanh(), *(", "nn.Linear(16, 16), *("), ("width=16, after", "width=9, after")]
+)
+def test_code_that_has_changed_since_is_refused(was, now, of_a_user, nets, tmp_path):
+    source = (tmp_path / f"{nets}.py").read_text()
+    changed = source.replace(was, now).replace("return Net(shape, latent_dim, width)", "return Net(shape, latent_dim)")
+    assert changed != source
+    (tmp_path / f"{nets}.py").write_text(changed)
+    with pytest.raises(
+        UserError, match=r"makes another (encoder|decoder)\.\d\.\w+ today than the one that was trained"
+    ):
+        Vae.from_file(of_a_user[0], model=f"{nets}:make")
+
+
+def test_a_built_in_model_is_loaded_as_what_it_is(trained):
+    trainer, _ = trained("mlp")
+    assert Vae(trainer.checkpoint(), model="mlp").config == trainer.config
+    with pytest.raises(UserError) as error:
+        Vae(trainer.checkpoint(), model="nets:make")
+    assert str(error.value) == 'the model is of kind mlp, not nets:make; load it with model="mlp"'

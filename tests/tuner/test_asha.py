@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tuner.asha import Asha, rungs_for
+from tuner.journal import Sweep
+from tuner.pruning import Verdict
 
 
 def stock(direction="max", **options):
@@ -26,12 +28,13 @@ class Filed:
 
     def __init__(self, rule):
         self.rule, self.rungs = rule, {}
+        self.sweep = Sweep(rungs=self.rungs)
 
     def stops(self, trial, epoch, value):
-        verdict = self.rule.decide(self.rungs, trial, epoch, value)
+        verdict = self.rule.decide(self.sweep, trial, epoch, value)
         if verdict.rung is not None:
             self.rungs.setdefault(verdict.rung, {})[trial] = value
-        return verdict.stop
+        return verdict.decision == "stop"
 
 
 # Few distinct values, so that many tie with each other and with the cutoff.
@@ -76,12 +79,9 @@ def test_every_decision_is_tunes_own(direction, kind):
 
 def test_the_worked_example_of_tunes_bracket():
     rule = Asha((1,), 2, "max")
-    first = rule.decide({}, "1", 1, 2.0)
-    second = rule.decide({1: {"1": 2.0}}, "2", 1, 4.0)
-    third = rule.decide({1: {"1": 2.0, "2": 4.0}}, "3", 1, 1.0)
-    assert (first.stop, first.rung, first.cutoff) == (False, 1, None)
-    assert (second.stop, second.rung, second.cutoff) == (False, 1, 2.0)
-    assert (third.stop, third.rung, third.cutoff) == (True, 1, 3.0)
+    assert rule.decide(Sweep(), "1", 1, 2.0) == Verdict("continue", 1, None)
+    assert rule.decide(Sweep(rungs={1: {"1": 2.0}}), "2", 1, 4.0) == Verdict("continue", 1, 2.0)
+    assert rule.decide(Sweep(rungs={1: {"1": 2.0, "2": 4.0}}), "3", 1, 1.0) == Verdict("stop", 1, 3.0)
 
 
 filed_values = st.dictionaries(st.integers(0, 9).map(str), st.floats(-1e6, 1e6), max_size=8)
@@ -89,22 +89,23 @@ filed_values = st.dictionaries(st.integers(0, 9).map(str), st.floats(-1e6, 1e6),
 
 @given(filed=filed_values, value=st.floats(-1e6, 1e6), factor=st.integers(2, 5))
 def test_minimising_is_maximising_the_negative(filed, value, factor):
-    low = Asha((1,), factor, "min").decide({1: filed}, "x", 1, value)
-    high = Asha((1,), factor, "max").decide({1: {trial: -other for trial, other in filed.items()}}, "x", 1, -value)
-    assert low.stop == high.stop
+    negated = {trial: -other for trial, other in filed.items()}
+    low = Asha((1,), factor, "min").decide(Sweep(rungs={1: filed}), "x", 1, value)
+    high = Asha((1,), factor, "max").decide(Sweep(rungs={1: negated}), "x", 1, -value)
+    assert low.decision == high.decision
     assert low.cutoff == (None if high.cutoff is None else -high.cutoff)
 
 
 @given(filed=filed_values.filter(bool), factor=st.integers(2, 5))
 def test_the_best_so_far_always_goes_on_and_a_worse_than_all_never_does(filed, factor):
     rule, best, worst = Asha((1,), factor, "max"), max(filed.values()), min(filed.values())
-    assert not rule.decide({1: filed}, "x", 1, best).stop
-    assert rule.decide({1: filed}, "x", 1, worst - 1).stop
+    sweep = Sweep(rungs={1: filed})
+    assert rule.decide(sweep, "x", 1, best).decision == "continue"
+    assert rule.decide(sweep, "x", 1, worst - 1).decision == "stop"
 
 
 def test_without_rungs_nothing_stops_or_is_filed():
-    verdict = Asha((), 3, "max").decide({}, "0", 5, -1e9)
-    assert (verdict.stop, verdict.rung) == (False, None)
+    assert Asha((), 3, "max").decide(Sweep(), "0", 5, -1e9) == Verdict("continue")
 
 
 def test_trap_08_sparse_reports_fall_into_low_rungs():

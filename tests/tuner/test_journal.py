@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tuner.journal import Journal, JournalError, Sweep, fold, read_journal
 
+STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": "val/elbo", "direction": "max"}
 ASK = {"number": 0, "assignment": {"lr.base": 1e-3}, "config": {"lr": {"base": 1e-3}}, "method": "elbo"}
 
@@ -206,8 +207,9 @@ def test_two_openings_sign_their_lines_differently(journal, path):
 
 def test_a_report_of_a_known_epoch_changes_nothing(journal):
     sweep, again = journal.sweep, deepcopy(journal.sweep)
+    same_moment = dict(zip(("session", "t"), sweep.latest, strict=True))
     for epoch in (1, 0):
-        again.apply({"event": "report", **report("0000", epoch, 99.0, "completed", rung=1)})
+        again.apply({"event": "report", **same_moment, **report("0000", epoch, 99.0, "completed", rung=1)})
     assert again == sweep
 
 
@@ -230,6 +232,65 @@ def test_an_interrupted_trial_and_sweep_go_on_with_the_next_report(journal):
     assert (trial.stop_reason, trial.unfinished, journal.sweep.finished) == ("interrupted", True, "interrupted")
     journal.append("report", **report("0000", 2, -3.0))
     assert (trial.stop_reason, trial.unfinished, journal.sweep.finished) == (None, True, None)
+
+
+def test_priors_and_a_samplers_memory_are_folded_and_are_no_trials(journal, path):
+    prior = {"source_sweep": "earlier", "source_trial": "0007", "assignment": {"lr.base": 1e-2}, "values": {"m": 1.5}}
+    journal.append("prior", **prior)
+    journal.append("ask", trial="0002", **ASK, memory={"trial": {"generation": 1}, "study": {"parents": [0, 3]}})
+    sweep = fold(read_journal(path))
+    assert sweep == journal.sweep
+    assert [vars(known) for known in sweep.priors] == [prior]
+    assert list(sweep.trials) == ["0000", "0001", "0002"]
+    assert sweep.trials["0002"].memory["study"] == {"parents": [0, 3]}
+    assert sweep.trials["0000"].memory == {}
+
+
+@pytest.mark.parametrize("metrics", [{"val/elbo": "max"}, {"val/elbo": "max", "val/kl": "min"}])
+def test_metrics_keep_their_order_and_an_older_header_means_its_one(metrics):
+    assert fold([{**STAMP, "event": "header", **HEADER}]).metrics == {"val/elbo": "max"}
+    assert list(fold([{**STAMP, "event": "header", **HEADER, "metrics": metrics}]).metrics.items()) == list(
+        metrics.items()
+    )
+
+
+def test_a_paused_trial_waits_for_its_decision_also_through_an_interruption(journal):
+    trial = journal.sweep.trials["0000"]
+    journal.append("report", **{**report("0000", 2, -3.0, rung=2), "decision": "pause"})
+    assert (trial.paused, trial.unfinished, trial.stop_reason) == (True, True, None)
+    journal.append("end", trial="0000", reason="interrupted", error=None)
+    assert trial.paused
+    decided = {"trial": "0000", "rung": 2, "cutoff": -3.5}
+    journal.append("decision", decision="continue", reason=None, **decided)
+    assert (trial.paused, trial.unfinished, trial.stop_reason) == (False, True, None)
+    once = deepcopy(journal.sweep.trials)
+    journal.append("decision", decision="stop", reason="pruned", **decided)
+    assert journal.sweep.trials == once, "it is decided on once"
+
+
+def test_a_paused_trial_that_is_stopped_has_ended(journal):
+    trial = journal.sweep.trials["0000"]
+    journal.append("report", **{**report("0000", 2, -3.0, rung=2), "decision": "pause"})
+    journal.append("decision", trial="0000", decision="stop", reason="pruned", rung=2, cutoff=-3.5)
+    assert (trial.paused, trial.unfinished, trial.stop_reason) == (False, False, "pruned")
+
+
+def test_the_seconds_of_a_sweep_are_those_of_its_sessions(path, monkeypatch):
+    times = iter([100.0, 103.0, 110.0, 1000.0, 1002.5, 1002.0])
+    monkeypatch.setattr("tuner.journal.time.time", lambda: now[0])
+    path = path.with_name("timed.jsonl")
+    opened = Journal.create(path)
+    for session_length in (3, 3):
+        for _ in range(session_length):
+            now = [next(times)]
+            opened.append("finish", reason="interrupted")
+        now[0] += 5.0
+        assert opened.seconds == opened.sweep.seconds + 5.0
+        opened.close()
+        opened = Journal.open(path)
+        assert opened.seconds == opened.sweep.seconds, "nothing of this session is written yet"
+    assert opened.sweep.seconds == 10.0 + 2.5, "a clock set back counts as none"
+    opened.close()
 
 
 def test_an_empty_fold_is_an_empty_sweep():

@@ -2,8 +2,13 @@ import math
 import sys
 
 import pytest
+import torch
 
+from trainables.data import data_facts, load
 from trainables.errors import UserError
+from trainables.paths import parse_config, variants
+from trainables.resolve import resolve
+from trainables.trainer import Trainer
 from tuner.metrics_info import METRICS, direction_of, is_usable, rank_key
 
 
@@ -14,6 +19,7 @@ from tuner.metrics_info import METRICS, direction_of, is_usable, rank_key
         ("val/elbo_cal", "max"),
         ("val/active_units", "max"),
         ("val/mutual_info", "max"),
+        ("val/nll", "min"),
         ("val/mse", "min"),
         ("val/kl", "min"),
         ("train/loss", "min"),
@@ -51,3 +57,39 @@ def test_ranking_is_by_direction_then_by_trial():
     rows = [(1.0, "0002"), (3.0, "0001"), (3.0, "0000")]
     ranked = {d: [t for _, t in sorted(rows, key=lambda row: rank_key(row[0], d, row[1]))] for d in ("max", "min")}
     assert ranked == {"max": ["0000", "0001", "0002"], "min": ["0002", "0000", "0001"]}
+
+
+QUALIFIERS = {"epoch", "train/grad_norm", "val/mi_cap", "val/mi_saturated", "val/nll_bias"}
+
+
+@pytest.fixture
+def trainer(vae_data_root):
+    """Of a tiny trial on 100 digits."""
+
+    def build(objective="elbo", binarize="none"):
+        data = {"n_train": 100, "binarize": binarize}
+        tree = {"model": {"hidden": [8]}, "objective": {"kind": objective}, "metrics": {"nll_samples": 2}, "epochs": 1}
+        config = parse_config({"data": data, **tree})
+        config = resolve(config, data_facts(config.data, vae_data_root))
+        return Trainer(config, load(config.data, vae_data_root, torch.device("cpu")))
+
+    return build
+
+
+@pytest.mark.parametrize("binarize", ["none", "fixed"])
+@pytest.mark.parametrize("objective", variants("objective"))
+def test_what_can_be_ranked_by_is_what_a_trial_reports(objective, binarize, trainer):
+    """But for what it is set to, its place in the schedule, and what only qualifies another metric."""
+    reported = set(trainer(objective, binarize).train_epoch().metrics)
+    ranked = {name for name in reported - QUALIFIERS if not name.startswith(("schedule/", "geco/"))}
+    assert reported > QUALIFIERS
+    assert ranked == set(METRICS) - ({"val/elbo_cal"} if binarize == "fixed" else set())
+
+
+def test_each_test_metric_is_refused_in_favour_of_one_that_can_be_ranked_by(trainer):
+    found = trainer().test_metrics().keys() - {"test/nll_bias"}
+    assert {"test/nll", "test/elbo_cal"} < found
+    for name in found:
+        assert name.replace("test/", "val/") in METRICS
+        with pytest.raises(UserError, match="nobody selects on test"):
+            direction_of(name)

@@ -45,3 +45,42 @@ def test_a_configuration_survives_mlflow_to_the_last_bit(kappa, lr, warmup, n_tr
 def test_every_kind_of_value_comes_back(tree):
     config = parse_config(tree)
     assert from_params(to_params(config.model_dump(mode="json"))) == config
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        7,
+        "7",
+        7.0,
+        0.5,
+        1e-300,
+        "0.5",
+        True,
+        "true",
+        None,
+        "null",
+        "none",
+        [1, "1"],
+        "[1]",
+        "",
+        '"7"',
+        "{}",
+        "ä ö",
+        [{}],
+    ],
+    ids=repr,
+)
+def test_the_arguments_of_a_users_model_come_back_as_what_they_were(value):
+    tree = {"model": {"kind": "mypkg.nets:make", "kwargs": {"a": value, "nested": {"b": value, "empty": {}}}}}
+    config = parse_config(tree)
+    params = to_params(config.model_dump(mode="json"))
+    assert all(isinstance(text, str) for text in params.values())
+    came_back = from_params(params).model.kwargs
+    assert came_back == tree["model"]["kwargs"]
+    assert repr(came_back) == repr(tree["model"]["kwargs"])
+
+
+def test_a_users_model_without_arguments_comes_back():
+    config = parse_config({"model": {"kind": "mypkg.nets:make"}})
+    assert from_params(to_params(config.model_dump(mode="json"))) == config

@@ -1,5 +1,7 @@
 import math
 import random
+import sqlite3
+import threading
 from collections import Counter
 
 import pytest
@@ -9,7 +11,7 @@ from trainables.paths import parse_config
 from tuner import mlflow_store, queries
 from tuner.mlflow_store import MlflowClient, Tag, ensure_experiment, open_client
 from tuner.projection import Projection
-from tuner.queries import artifact, best, groups_by_method
+from tuner.queries import artifact, best, front, groups_by_method
 
 GECO = {"objective": {"kind": "geco", "kappa": 0.1 + 0.2}}
 
@@ -229,3 +231,229 @@ def test_a_saturated_mutual_information_is_no_result(uri, written_journal):
     project(uri, journal)
     assert [row.trial for row in best(uri, metric="val/mutual_info", top=2)] == ["0001"]
     assert len(best(uri, metric="val/elbo", top=2)) == 2
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def varied(uri, written_journal):
+    """Trials 0000 … 0011: val/elbo_cal −n, val/kl n, every second by GECO, every third without gradient clipping."""
+    journal = written_journal()
+    for n in range(12):
+        tree = {"lr": {"base": 10.0 ** -(n % 4 + 1)}, "optimizer": {"clip_norm": "none" if n % 3 == 0 else n}}
+        journal.ask(f"{n:04d}", tree | (GECO if n % 2 else {"beta": {"kind": "linear", "warmup": f"{n}00 steps"}}))
+        last = {"val/elbo_cal": -float(n), "val/kl": float(n), **({"geco/lambda": 2.0} if n % 2 else {})}
+        journal.report(f"{n:04d}", 1, last, "completed", "ok" if n % 2 else None)
+    project(uri, journal)
+    return uri
+
+
+@pytest.mark.parametrize(
+    ("where", "trials"),
+    [
+        ("val/kl < 3", [0, 1, 2]),
+        ("val/kl >= 9 and val/kl != 10", [9, 11]),
+        ("val/kl < 8 and objective.kind = geco and lr.base >= 1e-3", [1, 5]),
+        ("lr.base < 0.001", [3, 7, 11]),
+        ("optimizer.clip_norm = none", [0, 3, 6, 9]),
+        ("optimizer.clip_norm > 9", [10, 11]),
+        ("beta.warmup > '600 steps'", [8, 10]),
+        ("beta.kind != cosine and val/kl < 5", [0, 2, 4]),
+        ("method = geco and outcome = ok and stop_reason = completed and trial > 8", [9, 11]),
+        ("geco/lambda = 2 and val/kl <= 1e22 and val/kl > 1e-9 and trial <= 3", [1, 3]),
+        (" and ".join(["val/kl < 2"] * 70), [0, 1]),
+        ("val/kl < 9007199254740993 and val/kl > 10", [11]),
+        ("val/kl > 100", []),
+    ],
+)
+def test_conditions_choose_the_trials_that_are_ranked(where, trials, varied):
+    assert [int(row.trial) for row in best(varied, where=where, top=20)] == trials
+    assert [int(row.trial) for row in best(varied, where=where)] == trials[:1]
+
+
+@pytest.mark.parametrize("top", [1, 2, 20])
+def test_conditions_and_pages_do_not_disturb_each_other(top, varied, monkeypatch):
+    monkeypatch.setattr(queries, "_PAGE", 3)
+    found = best(varied, where="optimizer.clip_norm = none and val/kl > 1", top=top)
+    assert [int(row.trial) for row in found] == [3, 6, 9][:top]
+
+
+def test_conditions_narrow_what_is_read(varied, monkeypatch):
+    filters = []
+    search = MlflowClient.search_runs
+
+    def seen(self, ids, filter_string, **options):
+        filters.append(filter_string)
+        return search(self, ids, filter_string, **options)
+
+    monkeypatch.setattr(MlflowClient, "search_runs", seen)
+    best(varied, where="val/kl < 1e22 and lr.base > 0 and val/elbo_cal > -2.5")
+    assert "metrics.`val/kl` < 10000000000000000000000 and metrics.`val/elbo_cal` > -2.5" in filters[-1]
+    assert "lr.base" not in filters[-1]
+    best(varied, where="val/kl < 9007199254740993")  # no float, so MLflow would compare with its neighbour
+    assert "val/kl" not in filters[-1]
+
+
+def test_a_wrong_condition_is_known_before_the_store_is_asked(tmp_path):
+    with pytest.raises(UserError, match="--where: 'val/k' is no metric"):
+        best(f"sqlite:///{tmp_path}/mlflow.db", where="val/k < 1")
+
+
+@pytest.mark.parametrize("page", [2, 200])
+def test_the_best_of_each_method_meets_the_conditions_too(page, varied, monkeypatch):
+    monkeypatch.setattr(queries, "_PAGE", page)
+    rows = best(varied, where="val/kl > 4", top=None)
+    assert [(row.method, int(row.trial)) for row in rows] == [("geco", 5), ("linear", 6)]
+
+
+# --- fronts -----------------------------------------------------------------------------------------------------------
+
+POINTS = {"0000": (3.0, 1.0), "0001": (1.0, 3.0), "0002": (2.0, 2.0), "0003": (3.0, 3.0), "0004": (2.0, 2.0)}
+
+
+@pytest.fixture
+def spread(uri, written_journal):
+    """val/mse and val/kl, both the smaller the better; val/elbo is −val/mse."""
+    journal = written_journal(metric="val/mse", direction="min")
+    for trial, (mse, kl) in POINTS.items():
+        journal.ask(trial, GECO if trial > "0002" else None)
+        journal.report(trial, 1, {"val/mse": mse, "val/kl": kl, "val/elbo": -mse}, "completed")
+    journal.ask("0005")
+    journal.report("0005", 1, {"val/mse": 0.5, "val/kl": 0.5}, "pruned")
+    journal.ask("0006")
+    journal.report("0006", 1, {"val/mse": 0.1}, "completed")
+    project(uri, journal)
+    return uri
+
+
+def test_the_front_is_what_no_trial_beats_in_all_metrics(spread):
+    found = front(spread, ["val/mse", "val/kl"])
+    assert [row.trial for row in found.rows] == ["0001", "0002", "0004", "0000"]
+    assert [row.trial for row in front(spread, ["val/kl", "val/mse"]).rows] == ["0000", "0002", "0004", "0001"]
+    assert {row.metric for row in found.rows} == {"val/mse"}
+    assert found.cloud == {"elbo": [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)], "geco": [(2.0, 2.0), (3.0, 3.0)]}
+
+
+def test_each_metric_of_a_front_knows_its_direction(spread):
+    assert [row.trial for row in front(spread, ["val/elbo", "val/mse"]).rows] == ["0001"]
+
+
+def test_a_front_is_of_the_trials_asked_about(spread):
+    metrics = ["val/mse", "val/kl"]
+    assert [row.trial for row in front(spread, metrics, method="geco").rows] == ["0004"]
+    assert [row.trial for row in front(spread, metrics, include_pruned=True).rows] == ["0005"]
+    assert [row.trial for row in front(spread, metrics, where="val/mse > 1").rows] == ["0002", "0004", "0000"]
+    assert front(spread, metrics, where="val/mse > 10").rows == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (["val/mse"], "--pareto val/mse: give two or more different metrics"),
+        (["val/mse", "val/mse"], "give two or more different metrics"),
+        (["val/mse", "val/klll"], "metric 'val/klll' cannot be ranked by; did you mean `val/kl`"),
+        (["val/mse", "test/elbo"], "nobody selects on test"),
+        (["val/mse", "val/active_units"], r"'val/active_units' was not recorded.*recorded: epoch, val/elbo, val/kl"),
+    ],
+)
+def test_a_front_that_cannot_be_is_named(metrics, message, spread):
+    with pytest.raises(UserError, match=message):
+        front(spread, metrics)
+
+
+def test_a_sweep_by_several_metrics_is_ranked_by_the_first(uri, written_journal):
+    journal = written_journal(metric="val/mse", direction="min")
+    journal.events[0]["metrics"] = {"val/mse": "min", "val/kl": "min"}
+    for trial, (mse, kl) in POINTS.items():
+        journal.ask(trial)
+        journal.report(trial, 1, {"val/mse": mse, "val/kl": kl}, "completed")
+    project(uri, journal)
+    (row,) = best(uri)
+    assert (row.trial, row.metric) == ("0001", "val/mse")
+    client = open_client(uri)
+    parent = client.get_run(client.get_run(row.run_id).data.tags[Tag.PARENT])
+    assert parent.data.tags[Tag.METRICS] == "val/mse, val/kl"
+
+
+# --- what cannot be ranked together -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        ({"binarize": "soft"}, {"binarize": "dynamic"}, r"data\.binarize \(dynamic or fixed in b, soft in a\)"),
+        ({"binarize": "none"}, {"binarize": "fixed"}, r"data\.binarize \(dynamic or fixed in b, none in a\)"),
+        (
+            {"likelihood": "gaussian"},
+            {"likelihood": "bernoulli"},
+            r"data\.likelihood \(bernoulli in b, gaussian in a\)",
+        ),
+        ({"split_seed": 0}, {"split_seed": 1}, r"data\.split_seed \(0 in a, 1 in b\)"),
+        ({"image_size": None}, {"image_size": 32}, r"data\.image_size \(32 in b, none in a\)"),
+    ],
+)
+def test_other_validation_data_or_likelihoods_are_not_ranked_together(one, other, message, uri, written_journal):
+    for name, data in (("a", one), ("b", other)):
+        journal = written_journal(name, "val/elbo")
+        journal.trial("0000", [-1.0], "completed", {"data": data})
+        project(uri, journal)
+    for question in ({}, {"metric": "val/elbo"}):
+        with pytest.raises(UserError, match=rf"differ in {message} cannot be ranked together; .*--sweep"):
+            best(uri, **question)
+    with pytest.raises(UserError, match="cannot be ranked together"):
+        front(uri, ["val/elbo", "val/mse"])
+    assert [row.sweep for row in best(uri, sweep=["b"])] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [({"n_train": 100}, {"n_train": 200}), ({"binarize": "fixed"}, {"binarize": "dynamic"})]
+)
+def test_what_leaves_the_validation_data_alone_is_ranked_together(one, other, uri, written_journal):
+    for name, data in (("a", one), ("b", other)):
+        journal = written_journal(name, "val/elbo")
+        journal.trial("0000", [-1.0], "completed", {"data": data})
+        project(uri, journal)
+    assert len(best(uri, top=5)) == 2
+
+
+def test_sweeps_of_a_version_that_did_not_record_their_data_are_ranked_as_before(uri, written_journal):
+    for name, binarize in (("a", "soft"), ("b", "dynamic")):
+        journal = written_journal(name, "val/elbo")
+        journal.trial("0000", [-1.0], "completed", {"data": {"binarize": binarize}})
+        project(uri, journal)
+    client = open_client(uri)
+    for row in [*best(uri, sweep=["a"]), *best(uri, sweep=["b"])]:
+        client.delete_tag(client.get_run(row.run_id).data.tags[Tag.PARENT], Tag.DATA)
+    assert len(best(uri, top=5)) == 2
+
+
+# --- files that are no stores -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["empty", "foreign", "damaged"])
+def test_a_file_that_is_no_mlflow_database_stays_as_it_is(content, tmp_path):
+    path = tmp_path / "other.db"
+    path.touch()
+    if content != "empty":
+        database = sqlite3.connect(path)
+        database.execute("CREATE TABLE experiments (name TEXT)")
+        database.commit()
+        database.close()
+    if content == "damaged":
+        path.write_bytes(path.read_bytes()[:50] + bytes(3000))
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"other\.db is no MLflow database; pass the store of the sweep"):
+        best(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_database_that_another_process_holds_for_a_moment_is_waited_for(swept):
+    writer = sqlite3.connect(swept.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.5, writer.rollback)
+    release.start()
+    assert best(swept)[0].trial == "0003"
+    release.join()
+    writer.close()

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.utils import flatten_dict
 
+from trainables.reporting import RESULT_KEY
 from tuner.asha import Asha, grace_for, rungs_for
 from tuner.journal import Journal, read_journal
-from tuner.schedulers import RESULT_KEY, JournalScheduler
+from tuner.schedulers import JournalScheduler
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 METRIC = "val/elbo"
@@ -205,12 +206,6 @@ def test_a_worker_that_died_ends_its_trial_and_no_other(bench):
 def test_tune_can_pickle_the_scheduler_of_an_open_journal(bench):
     bench.scheduler.unpicklable = (line for line in ())
     pickle.loads(pickle.dumps(bench.scheduler))
-
-
-def test_the_trainable_reports_under_the_key_that_is_read():
-    from trainables import ray_tune
-
-    assert ray_tune.RESULT_KEY == RESULT_KEY
 
 
 # --- traps ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 from types import SimpleNamespace
+from typing import get_args
 
 import optuna
 import pytest
@@ -19,18 +20,24 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.utils import flatten_dict
 
 from search_spaces.catalogue import parse_space
+from search_spaces.compile import distributions, suggest_trial
 from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.paths import parse_config, plain
+from trainables.reporting import RESULT_KEY
 from tuner.asha import Asha
 from tuner.journal import Journal, fold
-from tuner.schedulers import RESULT_KEY, JournalScheduler
-from tuner.searchers import JournalSearcher, study_of
+from tuner.samplers import Sampling, new_sampler
+from tuner.schedulers import JournalScheduler
+from tuner.searchers import JournalSearcher, ask, study_of
+from tuner.spec import Search
 
 METRIC = "val/elbo"
-ASKED = ("trial", "number", "assignment", "config", "method")
+SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
+ASKED = ("trial", "number", "assignment", "memory", "config", "method")
 EPOCHS, RUNGS = 9, (1, 3)
 SPACE = parse_space("geco-vs-annealing+lr").scaled(kappa_max=0.27)
+STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": METRIC, "direction": "max", "epochs": EPOCHS, "rungs": list(RUNGS)}
 
 
@@ -55,12 +62,14 @@ def resolved(assignment):
 class Sweeper:
     """Searcher and scheduler on one journal, as a driver sets them up, live or after a death."""
 
-    def __init__(self, path, *, n_trials=12, concurrency=1, seed=0, sampler="tpe"):
+    def __init__(self, path, *, n_trials=12, concurrency=1, seed=0, sampler="tpe", priors=()):
         if path.exists():
             self.journal = Journal.open(path)
         else:
             self.journal = Journal.create(path)
             self.journal.append("header", **HEADER)
+            for prior in priors:
+                self.journal.append("prior", **prior)
         self.searcher = JournalSearcher(
             self.journal,
             SPACE,
@@ -143,7 +152,7 @@ def test_no_more_run_at_once_than_asked_for_and_no_more_in_all(tmp_path, concurr
     sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=4, concurrency=concurrency, sampler="random")
     given = sweeper.handed_out()
     assert len(given) == min(4, concurrency)
-    assert sweeper.searcher.suggest("") == (None if concurrency < 4 else Searcher.FINISHED)
+    assert sweeper.searcher.suggest("") is None
     for suggestion in given:
         for epoch in range(1, EPOCHS + 1):
             sweeper.tell(suggestion["trial"], epoch, float(epoch))
@@ -232,22 +241,122 @@ def test_tpe_learns_from_results_and_random_does_not(tmp_path):
 # --- resumed ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("orderly", [False, True], ids=["killed", "interrupted"])
-def test_a_sweep_that_dies_at_any_result_ends_as_the_undisturbed_one(tmp_path, orderly):
-    whole = drive(Sweeper(tmp_path / "whole.jsonl", n_trials=6))
+@pytest.mark.parametrize(("sampler", "orderly"), [*((sampler, False) for sampler in SAMPLERS), ("tpe", True)], ids=str)
+def test_a_sweep_that_dies_at_any_result_ends_as_the_undisturbed_one(tmp_path, sampler, orderly):
+    """Killed, or interrupted in order. Three priors and the default are NSGA-II's first generation."""
+    sweep = {"n_trials": 6, "sampler": sampler, "priors": told(3)}
+    whole = drive(Sweeper(tmp_path / "whole.jsonl", **sweep))
     n_reports = len(decisions(whole.journal))
     for death in range(n_reports):
         path = tmp_path / f"{death}.jsonl"
-        dying = drive(Sweeper(path, n_trials=6), n_results=death)
+        dying = drive(Sweeper(path, **sweep), n_results=death)
         if orderly:
             for trial in [trial for trial in dying.journal.sweep.trials.values() if trial.unfinished]:
                 dying.journal.append("end", trial=trial.id, reason="interrupted", error=None)
             dying.journal.append("finish", reason="interrupted")
         dying.journal.close()
-        resumed = drive(Sweeper(path, n_trials=6))
-        kept = [event for event in record(resumed.journal) if event["event"] in ("header", "ask", "report")]
+        resumed = drive(Sweeper(path, **sweep))
+        kept = [event for event in record(resumed.journal) if event["event"] in ("header", "prior", "ask", "report")]
         assert kept == record(whole.journal)
         resumed.journal.close()
+
+
+# --- told of earlier sweeps -------------------------------------------------------------------------------------------
+
+
+def told(n, sign=1.0):
+    """Trials of an earlier sweep of this space, but for its default."""
+    sampling = Sampling("grid", 0, n + 1, False, SPACE.default({}))
+    return [
+        {
+            "source_sweep": "earlier",
+            "source_trial": f"{number:04}",
+            "assignment": assignment,
+            "values": {METRIC: sign * noise("worth", assignment)},
+        }
+        for number, assignment in enumerate(sampling.grid(SPACE).assignments(n + 1, seed=0)[1:])
+    ]
+
+
+def test_priors_are_trials_of_the_study_and_not_of_the_sweep(tmp_path):
+    sweeper = drive(Sweeper(tmp_path / "journal.jsonl", n_trials=2, priors=told(3)))
+    sweep = sweeper.journal.sweep
+    study = study_of(sweep, SPACE, optuna.samplers.RandomSampler())
+    assert [trial.params for trial in study.trials[:3]] == [prior["assignment"] for prior in told(3)]
+    assert [trial.value for trial in study.trials[:3]] == [prior["values"][METRIC] for prior in told(3)]
+    assert {trial.state for trial in study.trials[:3]} == {TrialState.COMPLETE}
+    assert (len(study.trials), len(sweep.trials)) == (5, 2)
+    assert sweep.trials["0000"].assignment == SPACE.default({})
+
+
+def test_with_priors_tpe_does_not_start_at_random_and_asks_as_one_study_that_holds_them(tmp_path):
+    def asks(name, priors):
+        return assignments(drive(Sweeper(tmp_path / name, n_trials=2, priors=priors)).journal)
+
+    sampling = Sampling("tpe", 0, 2, False, SPACE.default({}))
+    one = optuna.create_study(direction="maximize", sampler=new_sampler(sampling, SPACE, 1))
+    for prior in told(12):
+        one.add_trial(
+            optuna.create_trial(
+                params=prior["assignment"],
+                distributions=distributions(SPACE, prior["assignment"]),
+                value=prior["values"][METRIC],
+            )
+        )
+    default = drive(Sweeper(tmp_path / "default", n_trials=1)).journal.sweep.trials["0000"]
+    params = {"params": default.assignment, "distributions": distributions(SPACE, default.assignment)}
+    one.add_trial(optuna.create_trial(**params, value=default.last[METRIC]))
+    warm = asks("warm", told(12))
+    assert warm == [SPACE.default({}), suggest_trial(one.ask(), SPACE)]
+    assert warm[1] != asks("cold", ())[1]
+    assert warm[1] != asks("reversed", told(12, sign=-1.0))[1]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_default_goes_first_unless_a_prior_has_exactly_it(tmp_path, sampler):
+    known = [{**told(1)[0], "assignment": SPACE.default({})}]
+    first = assignments(drive(Sweeper(tmp_path / "j", n_trials=1, sampler=sampler, priors=known)).journal)[0]
+    assert (first == SPACE.default({})) == (sampler == "grid"), "a grid is complete in itself"
+
+
+# --- several metrics --------------------------------------------------------------------------------------------------
+
+
+def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_pruned_ones():
+    sweep = fold([{**STAMP, "event": "header", **HEADER, "metrics": {METRIC: "max", "val/kl": "min"}}])
+    ends = {
+        "0000": ({METRIC: 1.0, "val/kl": 2.0}, "completed"),
+        "0001": ({METRIC: 1.0, "val/kl": math.nan}, "completed"),
+        "0002": ({METRIC: 1.0}, "completed"),
+        "0003": ({METRIC: 0.5, "val/kl": 3.0}, "pruned"),
+    }
+    default = SPACE.default({})
+    for number, (trial, (metrics, reason)) in enumerate(ends.items()):
+        ask_event = {**STAMP, "event": "ask", "trial": trial, "number": number, "assignment": default, "config": {}}
+        sweep.apply({**ask_event, "method": "elbo"})
+        report = {**STAMP, "event": "report", "trial": trial, "epoch": 1, "metrics": metrics, "decision": "stop"}
+        sweep.apply({**report, "reason": reason, "rung": None, "outcome": None})
+    study = study_of(sweep, SPACE, optuna.samplers.RandomSampler())
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.PRUNED]
+    assert study.trials[0].values == [1.0, 2.0]
+    for sampler in SAMPLERS:
+        assert ask(sweep, SPACE, Sampling(sampler, 0, 12, False, default)).assignment
+
+
+# --- grid -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_grid_is_handed_out_once_whatever_runs_at_once_and_then_the_sweep_ends(tmp_path, concurrency):
+    sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=64, sampler="grid", concurrency=concurrency)
+    drive(sweeper, next_one=lambda n: n - 1)
+    drawn = assignments(sweeper.journal)
+    grid = Sampling("grid", 0, 64, False, SPACE.default({})).grid(SPACE)
+    assert len(drawn) == len({json.dumps(assignment) for assignment in drawn}) == grid.n_points < 64
+    assert sweeper.searcher.suggest("") == Searcher.FINISHED
+    assert drawn[0] == SPACE.default({})
 
 
 # --- traps ------------------------------------------------------------------------------------------------------------

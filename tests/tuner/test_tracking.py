@@ -111,6 +111,58 @@ def test_what_an_outage_left_unsent_is_counted_and_sent_by_the_next_tracker(
     assert points_of_sweep(uri) == undisturbed
 
 
+def test_what_no_waiting_heals_ends_the_wait(uri, eventful_journal):
+    growing = eventful_journal.events[:8]
+    tracker = Tracker(uri, "vae-tuner", growing, interval=0.01)
+    tracker.start()
+    while tracker.unsent:
+        time.sleep(0.01)
+    client = open_client(uri)
+    client.delete_experiment(ensure_experiment(client, "vae-tuner"))
+    growing += eventful_journal.events[8:]
+    assert tracker.finish(60) == len(eventful_journal.events) - 8
+    tracker.join(5)
+    assert not tracker.is_alive(), "it gave up by itself"
+    assert "experiment 'vae-tuner' was deleted in MLflow" in str(tracker.error)
+
+
+def test_an_experiment_that_comes_back_while_the_sweep_runs_gets_all(uri, eventful_journal, undisturbed):
+    client = open_client(uri)
+    experiment = ensure_experiment(client, "vae-tuner")
+    client.delete_experiment(experiment)
+    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+    tracker.start()
+    while tracker.error is None:
+        time.sleep(0.01)
+    client.restore_experiment(experiment)
+    assert tracker.finish(60) == 0
+    assert points_of_sweep(uri) == undisturbed
+
+
+def test_a_run_deleted_meanwhile_is_made_again(uri, eventful_journal, undisturbed):
+    growing = eventful_journal.events[:8]
+    tracker = Tracker(uri, "vae-tuner", growing, interval=0.01)
+    tracker.start()
+    while tracker.unsent:
+        time.sleep(0.01)
+    open_client(uri).delete_run(tracker.parent_run_id)
+    growing += eventful_journal.events[8:]
+    assert tracker.finish(60) == 0
+
+
+def test_who_waits_is_told_what_for(uri, eventful_journal, monkeypatch):
+    told = []
+    monkeypatch.setattr("tuner.tracking._NOTE_SECONDS", 0.05)
+    monkeypatch.setattr(
+        MlflowClient, "log_batch", lambda *args, **kwargs: (_ for _ in ()).throw(MlflowException("away"))
+    )
+    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+    tracker.start()
+    unsent = tracker.finish(2, lambda n, error: told.append((n, str(error))))
+    assert told[-1] == (unsent, "away")
+    tracker.join(10)
+
+
 def test_a_tracker_with_nothing_to_send_knows_the_runs(uri, eventful_journal):
     first, second = sent(uri, eventful_journal.events), sent(uri, eventful_journal.events)
     assert second.parent_run_id == first.parent_run_id is not None
@@ -122,19 +174,18 @@ def test_a_retrained_configuration_is_a_run_of_its_own(uri, tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "config.yaml").write_text("x")
     reports = [(1, {"val/elbo": -5.0}), (2, {"val/elbo": -4.0, "val/mse": float("nan")})]
-    run_id = log_retrain(uri, "vae-tuner", config, reports, {"test/elbo": -4.5}, {"note": "n"}, tmp_path / "files")
+    run_id = log_retrain(uri, "vae-tuner", config, reports, {"test/elbo": -4.5}, tmp_path / "files")
     client = open_client(uri)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"val/elbo": -4.0, "test/elbo": -4.5}
     assert [point.step for point in client.get_metric_history(run_id, "val/elbo")] == [1, 2]
     assert from_params(run.data.params) == config
-    assert {tag: run.data.tags[tag] for tag in (Tag.KIND, Tag.METHOD, Tag.DATASET, Tag.STOP_REASON, "note")} == {
+    assert {tag: run.data.tags[tag] for tag in (Tag.KIND, Tag.METHOD, Tag.DATASET, Tag.STOP_REASON)} == {
         Tag.KIND: "retrain",
         Tag.METHOD: "elbo",
         Tag.DATASET: "digits",
         Tag.STOP_REASON: "completed",
-        "note": "n",
     }
     assert [file.path for file in client.list_artifacts(run_id)] == ["config.yaml"]
 
@@ -144,7 +195,8 @@ def test_a_new_store_in_the_working_directory_is_made_silently_without_telemetry
     script = """
 from pathlib import Path
 from tuner.tracking import Tracker, resolve_uri
-header = {"seq": 0, "t": 1.0, "event": "header", "name": "s", "sweep_id": "i", "metric": "m", "direction": "max"}
+line = {"seq": 0, "session": "s", "t": 1.0, "event": "header"}
+header = {**line, "name": "s", "sweep_id": "i", "metric": "m", "direction": "max"}
 tracker = Tracker(resolve_uri(None, Path.cwd()), "vae-tuner", [header])
 tracker.start()
 assert tracker.finish(120) == 0

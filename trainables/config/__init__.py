@@ -29,7 +29,16 @@ from trainables.config.lr import (
     OneCycleLr,
     StepLr,
 )
-from trainables.config.models import USER_MODEL, Conv, LinearVae, Mlp, ModelConfig, UserModel
+from trainables.config.models import (
+    USER_MODEL,
+    Conv,
+    LinearVae,
+    Mlp,
+    ModelConfig,
+    UserModel,
+    is_argument_name,
+    is_user_kind,
+)
 from trainables.config.objectives import Elbo, FreeBits, Geco, Iwae, ObjectiveConfig
 from trainables.config.optimizers import Adam, AdamW, OptimizerConfig, RAdam, Sgd
 from trainables.config.trial import DEFAULT_KIND, MetricsConfig, TrialConfig, kind_in, method_of
@@ -80,6 +89,8 @@ __all__ = [
     "TrialConfig",
     "TriangularWaveBeta",
     "UserModel",
+    "is_argument_name",
+    "is_user_kind",
     "kind_in",
     "method_of",
     "parse_duration",

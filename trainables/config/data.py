@@ -18,7 +18,7 @@ class DataConfig(Section):
         folder of images.
     n_train: how many training examples to use; `none` for all.
     image_size: side in pixels to which images are cropped to a square and scaled: of an image folder, where `none`
-        keeps the images as they are, and of celeba, where it is 64.
+        keeps the images as they are, and of celeba, whose central 148×148 pixels are scaled to 64 where it is `none`.
     split_seed: decides split, validation noise and fixed bits; separate from `seed`.
     binarize: `none`, `dynamic` (fresh bits each step), `fixed` (drawn once from split_seed), or `soft` (gray values
         under a Bernoulli likelihood on purpose; not comparable with bits).

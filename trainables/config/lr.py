@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from trainables.config.values import Count, Duration, Fraction, Number, Positive, Section
 
@@ -19,6 +19,12 @@ __all__ = [
     "OneCycleLr",
     "StepLr",
 ]
+
+
+def _above_0(duration: float | str) -> float | str:
+    if duration in (0, "0 steps"):
+        raise ValueError("a length above 0")
+    return duration
 
 
 class _Lr(Section):
@@ -95,7 +101,7 @@ class InverseSqrtLr(_Decay):
     """base/√(1 + t/timescale) (Surendran et al. 2024, whose timescale is an epoch)."""
 
     kind: Literal["inverse-sqrt"] = "inverse-sqrt"
-    timescale: Duration = 0.01
+    timescale: Annotated[Duration, AfterValidator(_above_0)] = 0.01
 
 
 class StepLr(_Decay):
@@ -107,10 +113,10 @@ class StepLr(_Decay):
 
 
 class ExponentialLr(_Decay):
-    """base·final^(t/T): at the end of the budget T the rate is `final` of its base."""
+    """base·final^(t/T): at the end of the budget T the rate is `final` of its base; above 1 it rises."""
 
     kind: Literal["exponential"] = "exponential"
-    final: Fraction = 0.01
+    final: Positive = 0.01
 
 
 LrConfig = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from trainables.config.values import Auto, Count, Optional, Positive, Section
 
-__all__ = ["USER_MODEL", "Conv", "LinearVae", "Mlp", "ModelConfig", "UserModel"]
+__all__ = ["USER_MODEL", "Conv", "LinearVae", "Mlp", "ModelConfig", "UserModel", "is_argument_name", "is_user_kind"]
 
 USER_MODEL = "package.module:factory"
 
@@ -25,9 +26,45 @@ def _not_empty(layers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _factory(kind: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind):
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", kind):
         raise ValueError(f"{USER_MODEL}, as in mypkg.nets:make")
     return kind
+
+
+def is_user_kind(kind: Any) -> bool:
+    """Whether a kind names a function of the user's."""
+    return isinstance(kind, str) and ":" in kind
+
+
+def is_argument_name(key: Any) -> bool:
+    """Whether a key below `model.kwargs` can be part of a path."""
+    return isinstance(key, str) and re.fullmatch(r"[\w-]+", key) is not None
+
+
+def _arguments(values: dict[str, Any]) -> dict[str, Any]:
+    """What JSON can say, so that it survives a journal, MLflow and a file; tuples are lists."""
+    kept: dict[str, Any] = _without_tuples(values)
+    for name, value in kept.items():
+        if not (is_argument_name(name) and _survives(value)):
+            raise ValueError(
+                f"{name} = {value!r} is not allowed; allowed: finite numbers, words, booleans, null, lists and "
+                "mappings, by names of letters, digits, _ and -"
+            )
+    return kept
+
+
+def _without_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_tuples(below) for key, below in value.items()}
+    return [_without_tuples(below) for below in value] if isinstance(value, list | tuple) else value
+
+
+def _survives(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(is_argument_name(key) and _survives(below) for key, below in value.items())
+    if isinstance(value, list):
+        return all(map(_survives, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 Layers = Annotated[tuple[Count, ...], AfterValidator(_not_empty)]
@@ -76,20 +113,26 @@ class LinearVae(_Model):
 
 
 class UserModel(_Model):
-    """What a function of the user's makes: `factory(shape, latent_dim, **kwargs)` returns an `nn.Module` with
-    `encode(x) → (mean, log_variance)` and `decode(z) → output`.
+    """What a function of the user's makes: `factory(shape, latent_dim, **kwargs)` returns a `torch.nn.Module` with
 
-    kind: `package.module:factory`, found in the working directory or installed. kwargs: passed on by name.
+    - `encode(x [B, *shape]) → (mean, log_variance)`, each [B, latent_dim],
+    - `decode(z [B, latent_dim]) → [B, *shape] or [B, D]`, before the sigmoid where the output has one: logits.
+
+    Parameters named `encoder.…` and `decoder.…` follow `lr.encoder` and `lr.decoder`. Examples must not influence each
+    other and two calls must agree: no batch normalisation and no dropout.
+
+    kind: `package.module:factory`, found in the working directory or installed. kwargs: passed on by name, as they
+        are: YAML reads `1e-4` as a word, `1.0e-4` is a number.
     """
 
     kind: Annotated[str, AfterValidator(_factory)]
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    kwargs: Annotated[dict[str, Any], AfterValidator(_arguments)] = Field(default_factory=dict)
     output: Output = "auto"
 
 
 def _tag(section: Any) -> Any:
     kind = section.get("kind") if isinstance(section, Mapping) else getattr(section, "kind", None)
-    return USER_MODEL if isinstance(kind, str) and ":" in kind else kind
+    return USER_MODEL if is_user_kind(kind) else kind
 
 
 ModelConfig = Annotated[

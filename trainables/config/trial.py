@@ -21,7 +21,8 @@ __all__ = ["DEFAULT_KIND", "MetricsConfig", "TrialConfig", "kind_in", "method_of
 class MetricsConfig(Section):
     """every: epochs between the costlier aggregate metrics; they are always taken at the last epoch.
 
-    nll_samples: importance samples K of the `nll`, taken with them; `none`: it is not estimated.
+    nll_samples: importance samples K of the `nll`, taken with them, on the first 1,000 examples; `none`: it is not
+        estimated. Its bias falls with K and is unequal by method: compare at one K.
     """
 
     every: Count = 10
@@ -91,6 +92,16 @@ class TrialConfig(Section):
             raise ValueError(
                 f"model.learn_sigma: with beta.end {self.beta.end:g} a learned sigma would undo the weight; set "
                 "beta.end to 1 or model.learn_sigma to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nll_is_of_bits(self) -> TrialConfig:
+        if self.metrics.nll_samples is not None and self.data.binarize == "soft":
+            raise ValueError(
+                f"metrics.nll_samples: {self.metrics.nll_samples} asks for a likelihood, and the gray values of "
+                "data.binarize soft are no bits that have one; set data.binarize to dynamic or fixed, or "
+                "metrics.nll_samples to none"
             )
         return self
 

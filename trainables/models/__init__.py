@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 
-from trainables.config import LinearVae, Mlp, ModelConfig
+from trainables.config import Conv, LinearVae, Mlp, ModelConfig, UserModel
 from trainables.models.base import Model, Params
+from trainables.models.conv import ConvVae, conv_vae
 from trainables.models.linear_vae import LinearVaeModel
 from trainables.models.mlp import MlpVae
+from trainables.models.user import UserVae
 
-__all__ = ["LinearVaeModel", "MlpVae", "Model", "Params", "build_model"]
+__all__ = ["ConvVae", "LinearVaeModel", "MlpVae", "Model", "Params", "UserVae", "build_model"]
 
 
 def build_model(config: ModelConfig, shape: tuple[int, ...]) -> Model:
-    """The model of a configuration for examples of this shape, D = its product."""
+    """The model of a configuration for examples of this shape, D = its product.
+
+    Imports and calls what a user's kind names. Raises ConfigError where the kind cannot take such examples.
+    """
     n_elements = math.prod(shape)
     match config:
         case Mlp():
             return MlpVae(n_elements, config.latent_dim, config.hidden, config.activation)
+        case Conv():
+            return conv_vae(config, shape)
         case LinearVae():
             return LinearVaeModel(n_elements, config.latent_dim)
+        case UserModel():
+            return UserVae(config, shape)

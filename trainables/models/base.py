@@ -20,7 +20,8 @@ Params = dict[str, Tensor]
 class Model(Protocol):
     """Encoder and decoder of a VAE with a diagonal Gaussian posterior.
 
-    Data are flat, [B, D]; an architecture that needs another shape folds them itself.
+    Data are flat, [B, D]; an architecture that needs another shape folds them itself. Parameters are named `encoder.…`
+    and `decoder.…`: learning rates can differ between the two.
     """
 
     @property

@@ -23,11 +23,11 @@ class LinearVaeModel:
     def init(self, seed: int, device: torch.device) -> Params:
         params = linear_params("encoder", self.n_elements, self.latent_dim, seed, device)
         params |= linear_params("decoder", self.latent_dim, self.n_elements, seed, device)
-        return params | {"log_variance": torch.zeros(self.latent_dim, device=device)}
+        return params | {"encoder.log_variance": torch.zeros(self.latent_dim, device=device)}
 
     def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         mean = linear(params, "encoder", x)
-        return mean, params["log_variance"].expand_as(mean)
+        return mean, params["encoder.log_variance"].expand_as(mean)
 
     def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
         return linear(params, "decoder", z)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from trainables.models.activations import ACTIVATIONS, bounded_heads
 from trainables.models.base import Params, linear, linear_params
 
 __all__ = ["MlpVae"]
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "tanh": torch.tanh,
-    "softplus": functional.softplus,
-}
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class MlpVae:
 
     def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self._network(params, "encoder", x).chunk(2, dim=-1)
-        return mean, log_variance
+        return bounded_heads(self.activation, mean, log_variance)
 
     def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
         return self._network(params, "decoder", z)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from trainables.config import Elbo, FreeBits, Geco, TrialConfig
-from trainables.objectives.base import Hyper, Objective, State, Terms
+from trainables.config import Elbo, FreeBits, Geco, Iwae, OptimizerConfig, Sgd, TrialConfig
+from trainables.objectives.base import Constants, Hyper, Objective, State, Terms
 from trainables.objectives.elbo import ElboObjective
 from trainables.objectives.free_bits import FreeBitsObjective
 from trainables.objectives.geco import GecoObjective, outcome
+from trainables.objectives.iwae import IwaeObjective
 
 __all__ = [
+    "Constants",
     "ElboObjective",
     "FreeBitsObjective",
     "GecoObjective",
     "Hyper",
+    "IwaeObjective",
     "Objective",
     "State",
     "Terms",
@@ -24,12 +27,19 @@ __all__ = [
 def build_objective(config: TrialConfig, n_elements: int, total_steps: int) -> Objective:
     """The objective of a resolved configuration."""
     match config.objective:
-        case Elbo():
-            return ElboObjective()
-        case FreeBits(free_bits=free_bits):
-            return FreeBitsObjective(free_bits)
+        case Elbo(samples=samples):
+            return ElboObjective(samples)
+        case Iwae(samples=samples):
+            return IwaeObjective(samples)
+        case FreeBits(free_bits=free_bits, groups=groups):
+            return FreeBitsObjective(free_bits, groups or config.model.latent_dim)
         case Geco(kappa=float(kappa), constraint=constraint):
-            clipped = config.optimizer.clip_norm is not None
-            return GecoObjective(kappa, constraint, n_elements, config.model.latent_dim, total_steps, clipped)
+            bounded = _feels_the_size_of_a_loss(config.optimizer)
+            return GecoObjective(kappa, constraint, n_elements, config.model.latent_dim, total_steps, bounded)
         case Geco():
             raise ValueError("objective.kappa must be resolved before training")
+
+
+def _feels_the_size_of_a_loss(optimizer: OptimizerConfig) -> bool:
+    """Whether a loss ten times as large makes another step."""
+    return isinstance(optimizer, Sgd) or (optimizer.clip_norm, optimizer.clip_value) != (None, None)

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainables.objectives.base import Hyper, State, Terms
+from trainables.objectives.base import Constants, Hyper, State, Terms
 
 __all__ = ["ElboObjective"]
 
 
 @dataclass(frozen=True)
 class ElboObjective:
-    """mean(recon_nll) + β·mean(KL); β = 1 is the negative ELBO."""
+    """mean(recon_nll) + β·mean(KL), recon_nll over the draws too; β = 1 is the negative ELBO."""
 
-    def constants(self) -> dict[str, float]:
+    samples: int = 1
+
+    def constants(self) -> Constants:
         return {}
 
     def init(self) -> dict[str, float]:
         return {}
 
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
-        return terms.recon_nll.mean() + hyper["beta"] * terms.kl.sum(-1).mean(), state
+        return terms.mean_recon_nll + hyper["beta"] * terms.mean_kl, state

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from trainables.objectives.base import Hyper, State, Terms
+from trainables.objectives.base import Constants, Hyper, State, Terms
 
 __all__ = ["GecoObjective", "outcome"]
 
@@ -39,9 +40,11 @@ class GecoObjective:
     constraint: `re` (distortion SSE, target κ², σ_eq² = 1/2λ) or `nll` (distortion recon_nll, target κ, β = 1/λ).
     n_elements, latent_dim: D and M; λ₀ = M/(2Dκ²) within [.05, 20] under `re`, 1 (the ELBO) under `nll`.
     total_steps: the budget T; ν = 40/T within [.01, .05].
-    bounded: divide the loss by 1 + λ, which keeps the gradient norm independent of λ: needed where it is clipped.
+    bounded: divide the loss by 1 + λ, which keeps the gradient norm independent of λ: needed where gradients are
+        clipped and where their norm is the size of the step.
     """
 
+    samples: ClassVar[int] = 1
     kappa: float
     constraint: str
     n_elements: int
@@ -59,7 +62,7 @@ class GecoObjective:
             return 1.0
         return min(max(self.latent_dim / (2 * self.n_elements * self.target), 0.05), 20.0)
 
-    def constants(self) -> dict[str, float]:
+    def constants(self) -> Constants:
         return {
             "target": self.target,
             "scale": self.target * (1.0 if self.constraint == "re" else NLL_SCALE),
@@ -77,7 +80,7 @@ class GecoObjective:
         moving = self._moving_average(state["moving"], violation.detach())
         weight = state["log_lambda"].exp()
         constraint = violation + (moving - violation).detach()
-        loss = terms.kl.sum(-1).mean() + weight * self.n_elements * constraint
+        loss = terms.mean_kl + weight * self.n_elements * constraint
         if self.bounded:
             loss = loss / (1 + weight)
         return loss, self._next(state, moving, hyper)

@@ -1,0 +1,26 @@
+"""What is reported of a model: definitions, estimators and their biases. Nats per example unless said."""
+
+from trainables.metrics.aggregate import (
+    AGGREGATE_EXAMPLES,
+    active_units,
+    agg_kl_gauss,
+    mutual_information,
+    saturated,
+)
+from trainables.metrics.evaluation import Evaluation, calibrated_elbo, evaluate, evaluation_noise
+from trainables.metrics.importance import NLL_EXAMPLES, ImportanceEstimate, importance_nll
+
+__all__ = [
+    "AGGREGATE_EXAMPLES",
+    "NLL_EXAMPLES",
+    "Evaluation",
+    "ImportanceEstimate",
+    "active_units",
+    "agg_kl_gauss",
+    "calibrated_elbo",
+    "evaluate",
+    "evaluation_noise",
+    "importance_nll",
+    "mutual_information",
+    "saturated",
+]

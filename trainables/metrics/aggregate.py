@@ -1,0 +1,53 @@
+"""What the posteriors of many examples say together: the aggregate posterior q(z) = (1/N) Σ_i q(z|x_i)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from trainables import distributions
+
+__all__ = ["AGGREGATE_EXAMPLES", "active_units", "agg_kl_gauss", "mutual_information", "saturated"]
+
+AGGREGATE_EXAMPLES = 1_000
+ACTIVE_VARIANCE = 0.01
+SATURATION_MARGIN = 0.5
+
+
+def active_units(mean: Tensor) -> Tensor:
+    """#{j : Var_x E_q[z_j] > .01}, unbiased, over the first 1,000 examples (Burda et al. 2015). mean [N, M]."""
+    if len(mean) < 2:
+        return torch.zeros((), device=mean.device)
+    return (mean[:AGGREGATE_EXAMPLES].var(0) > ACTIVE_VARIANCE).sum()
+
+
+def agg_kl_gauss(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, cov of q(z)) ‖ N(0, I)): what the prior's first two moments miss.
+
+    A lower bound of the marginal KL in the limit of many examples; of N it is biased up, by the noise of mean and
+    covariance, which falls as 1/N. mean, log_variance [N, M].
+    """
+    mean, variance = mean.double(), log_variance.double().exp()
+    covariance = torch.cov(mean.T, correction=0).reshape(mean.shape[1], -1) + torch.diag(variance.mean(0))
+    return distributions.kl_full_gaussian(mean.mean(0), covariance)
+
+
+def mutual_information(mean: Tensor, log_variance: Tensor, z: Tensor) -> Tensor:
+    """I_q(x; z) by the mixture of the N posteriors, own included (Hoffman & Johnson 2016): at most ln N.
+
+    E_x E_q(z|x)[log q(z|x) − log (1/N) Σ_i q(z|x_i)], one draw an example. Biased down, by the KL of the N posteriors'
+    mixture from all data's: it rises with N, and where posteriors hardly overlap it is ln N (`saturated`). The marginal
+    KL that is what remains of the KL, KL(q(z) ‖ p) = E KL(q(z|x) ‖ p) − I, is biased up by as much.
+    mean, log_variance, z [N, M].
+    """
+    mean, log_variance, z = mean.double(), log_variance.double(), z.double()
+    own = distributions.log_normal(z, mean, log_variance)
+    pairs = distributions.log_normal_pairs(z, mean, log_variance)
+    return (own - pairs.logsumexp(1)).mean() + math.log(len(mean))
+
+
+def saturated(mutual_info: float, n: int) -> bool:
+    """Whether a mutual information is too near its bound ln N to be a result; the marginal KL then is none either."""
+    return mutual_info > math.log(n) - SATURATION_MARGIN

@@ -1,0 +1,157 @@
+"""A model tried out on a handful of random examples: what training needs of it, in a second and before a start."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainables.config import ModelConfig, UserModel
+from trainables.errors import ConfigError
+from trainables.models import Model, Params, UserVae, build_model
+from trainables.models.user import InterfaceError, described
+
+__all__ = ["Finding", "check_user_model", "inspect_model"]
+
+EXAMPLES = 4
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found out about a model. level: an `error` makes it untrainable, a `note` is good to know."""
+
+    check: Literal["encode", "decode", "buffers", "finite", "repeatable", "rows", "gradients", "vmap", "parameters"]
+    level: Literal["error", "note"]
+    message: str
+
+
+def check_user_model(config: ModelConfig, shape: tuple[int, ...]) -> list[str]:
+    """Notes on a user's model, none on a built-in one; raises ConfigError for a model that cannot be trained."""
+    if not isinstance(config, UserModel):
+        return []
+    found = inspect_model(config, shape)
+    errors = [finding.message for finding in found if finding.level == "error"]
+    if errors:
+        raise ConfigError(f"model.kind: {config.kind}: {'; '.join(errors)}")
+    return [f"{config.kind}: {finding.message}" for finding in found]
+
+
+def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[Finding]:
+    """Try a model for examples of this shape on the CPU; errors first, none where it can be trained.
+
+    Raises ConfigError where there is no model at all.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model(config, shape)
+        params = {name: value.requires_grad_() for name, value in model.init(0, CPU).items()}
+        trial = _Trial(model, params, torch.rand(EXAMPLES, math.prod(shape)), torch.randn(EXAMPLES, config.latent_dim))
+        errors = list(_failed_calls(trial)) or list(_broken_laws(trial))
+        return errors or [*_vmap(trial), *_names(trial), _size(trial)]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    model: Model
+    params: Params
+    x: Tensor
+    noise: Tensor
+
+    def reconstruct(self, params: Params, x: Tensor) -> Tensor:
+        """The decoder's output at z ~ q(z|x), which every parameter takes part in."""
+        mean, log_variance = self.model.encode(params, x)
+        return self.model.decode(params, mean + torch.exp(log_variance / 2) * self.noise)
+
+    def outputs(self, x: Tensor, z: Tensor) -> list[Tensor]:
+        return [*self.model.encode(self.params, x), self.model.decode(self.params, z)]
+
+
+def _failed_calls(trial: _Trial) -> Iterator[Finding]:
+    """Whether both sides can be called and give what the interface says."""
+    calls: dict[Literal["encode", "decode"], Callable[[], object]] = {
+        "encode": lambda: trial.model.encode(trial.params, trial.x),
+        "decode": lambda: trial.model.decode(trial.params, trial.noise),
+    }
+    for side, call in calls.items():
+        try:
+            call()
+        except InterfaceError as error:
+            yield Finding(side, "error", str(error))
+        except Exception as error:
+            yield Finding(side, "error", f"{side} raised {described(error)}; mend it")
+
+
+def _broken_laws(trial: _Trial) -> Iterator[Finding]:
+    constants = dict(trial.model.constants) if isinstance(trial.model, UserVae) else {}
+    before = {name: value.clone() for name, value in constants.items()}
+    with torch.no_grad():
+        first, second = trial.outputs(trial.x, trial.noise), trial.outputs(trial.x, trial.noise)
+        others = trial.outputs(_first_row_of(trial.x), _first_row_of(trial.noise))
+    changed = [name for name, value in constants.items() if not value.equal(before[name])]
+    if changed:
+        yield Finding(
+            "buffers",
+            "error",
+            f"a call changes {changed[0]}, which a model without state cannot; use GroupNorm instead of BatchNorm",
+        )
+    if not all(value.isfinite().all() for value in first):
+        yield Finding("finite", "error", "its first outputs are not finite; begin with smaller weights")
+    elif not all(map(torch.equal, first, second)):
+        yield Finding("repeatable", "error", "two calls on the same input differ; remove Dropout and own random draws")
+    elif not all(torch.allclose(a[0], b[0], rtol=1e-4, atol=1e-5) for a, b in zip(first, others, strict=True)):
+        yield Finding("rows", "error", "examples of a batch influence each other; use GroupNorm instead of BatchNorm")
+    dead = _unreached(trial)
+    if dead:
+        yield Finding("gradients", "error", f"no gradient reaches {', '.join(dead)}; use or remove them")
+
+
+def _first_row_of(x: Tensor) -> Tensor:
+    """Other examples beside the first."""
+    return torch.cat([x[:1], 1 - x[1:]])
+
+
+def _unreached(trial: _Trial) -> list[str]:
+    """The parameters without influence on a reconstruction; moved a little, so that layers begun at 0 let it pass."""
+    params = {
+        name: (value + 0.05 * torch.randn_like(value)).detach().requires_grad_() for name, value in trial.params.items()
+    }
+    output = trial.reconstruct(params, trial.x)
+    loss = (output * torch.randn_like(output)).sum()
+    if not loss.requires_grad:
+        return list(params)
+    gradients = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+    return [name for name, value in zip(params, gradients, strict=True) if value is None or not value.any()]
+
+
+def _vmap(trial: _Trial) -> Iterator[Finding]:
+    """Whether members can be trained fused."""
+    params = {name: torch.stack([value.detach(), 0.9 * value.detach()]) for name, value in trial.params.items()}
+    members = [{name: value[i] for name, value in params.items()} for i in range(2)]
+    x = torch.stack([trial.x, 1 - trial.x])
+    alone = torch.stack([trial.reconstruct(member, batch) for member, batch in zip(members, x, strict=True)])
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            fused = torch.func.vmap(trial.reconstruct)(params, x)
+    except Exception as error:
+        yield Finding("vmap", "note", f"it trains alone, torch.func.vmap raised {described(error)}")
+        return
+    if not torch.allclose(fused, alone, rtol=1e-3, atol=1e-4):
+        yield Finding("vmap", "note", "it trains alone, torch.func.vmap gives other numbers")
+
+
+def _names(trial: _Trial) -> Iterator[Finding]:
+    loose = [name for name in trial.params if not name.startswith(("encoder.", "decoder."))]
+    if loose:
+        yield Finding(
+            "parameters", "note", f"lr.encoder and lr.decoder do not reach {loose[0]}, named for neither side"
+        )
+
+
+def _size(trial: _Trial) -> Finding:
+    return Finding("parameters", "note", f"{sum(value.numel() for value in trial.params.values()):,} parameters")

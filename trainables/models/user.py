@@ -1,0 +1,183 @@
+"""A user's `torch.nn.Module` as a model: pure functions of its parameters."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from trainables.config import UserModel
+from trainables.errors import ConfigError
+from trainables.models.base import Params
+
+__all__ = ["InterfaceError", "UserVae", "described", "make_importable"]
+
+INTERFACE = "encode(x) → (mean, log_variance) and decode(z) → output"
+
+
+def make_importable(folder: Path) -> None:
+    """Let a user's modules be found in a folder, after everything that is installed."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+class InterfaceError(TypeError):
+    """A user's module gave something else than its interface says."""
+
+
+class UserVae:
+    """The module a configuration's factory makes, under the parameters it is given.
+
+    Buffers and frozen parameters are constants, made under seed 0. Importing and calling the factory happens here.
+    Raises ConfigError where the factory cannot be imported, fails, or makes something else.
+    """
+
+    def __init__(self, config: UserModel, shape: tuple[int, ...]) -> None:
+        self.latent_dim = config.latent_dim
+        self._config = config
+        self._shape = shape
+        self._factory = _factory(config.kind)
+        module = self._made(seed=0)
+        self._sides = _Sides(module)
+        self._trained = [name for name, value in module.named_parameters() if value.requires_grad]
+        self._constants = {
+            name: value.detach()
+            for name, value in (*module.named_parameters(), *module.named_buffers())
+            if not value.requires_grad
+        }
+
+    @property
+    def constants(self) -> Mapping[str, Tensor]:
+        """What is not trained, by name."""
+        return self._constants
+
+    def init(self, seed: int, device: torch.device) -> Params:
+        """The parameters of a module that is made under this seed, in the module's own order."""
+        named = self._made(seed).named_parameters()
+        return {name: value.detach().clone().to(device) for name, value in named if value.requires_grad}
+
+    def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        pair = self._call(params, self._sides.module.encode, x.reshape(-1, *self._shape))
+        wanted = [(len(x), self.latent_dim)] * 2
+        _require(_shapes(pair) == wanted, "encode", pair, f"a pair {_shown(wanted)}, mean and log-variance")
+        mean, log_variance = pair
+        return mean, log_variance
+
+    def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        output = self._call(params, self._sides.module.decode, z)
+        wanted = [(len(z), *self._shape), (len(z), math.prod(self._shape))]
+        _require(_shapes([output])[0] in wanted, "decode", [output], " or ".join(map(str, wanted)))
+        flat: Tensor = output.reshape(wanted[1])
+        return flat
+
+    def _call(self, params: Mapping[str, Tensor], side: Callable[[Tensor], Any], x: Tensor) -> Any:
+        constants = {name: value.to(x.device) for name, value in self._constants.items()}
+        own = {name: params[name] for name in self._trained}
+        named = {f"module.{name}": value for name, value in {**own, **constants}.items()}
+        return torch.func.functional_call(self._sides, named, (side, x))
+
+    def _made(self, seed: int) -> nn.Module:
+        kind = self._config.kind
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                made = self._factory(self._shape, self.latent_dim, **self._config.kwargs)
+        except Exception as error:
+            raise ConfigError(f"model.kind: {kind} raised {described(error)}; mend it, or model.kwargs") from None
+        return _checked(kind, made)
+
+
+def _require(holds: bool, side: str, made: Any, wanted: str) -> None:
+    if not holds:
+        raise InterfaceError(f"{side} gave {_shown(_shapes(made))}, not {wanted}")
+
+
+def _shapes(made: Any) -> list[Any]:
+    """The shapes of tensors; what is none by its type."""
+    parts = made if isinstance(made, tuple | list) else [made]
+    return [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+
+
+def _shown(shapes: Sequence[Any]) -> str:
+    return ", ".join(map(str, shapes))
+
+
+class _Sides(nn.Module):
+    """`functional_call` calls `forward` alone; this one calls a method of the module below."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, side: Callable[[Tensor], Any], x: Tensor) -> Any:
+        return side(x)
+
+
+def _checked(kind: str, made: object) -> nn.Module:
+    if not isinstance(made, nn.Module):
+        raise ConfigError(
+            f"model.kind: {kind} returned a {type(made).__name__}, not a torch.nn.Module; return one with {INTERFACE}"
+        )
+    missing = [name for name in ("encode", "decode") if not callable(getattr(made, name, None))]
+    if missing:
+        raise ConfigError(
+            f"model.kind: {kind} returned a {type(made).__name__} without {' and '.join(missing)}; give it {INTERFACE}"
+        )
+    lazy = [name for name, value in made.named_parameters() if isinstance(value, UninitializedParameter)]
+    if lazy:
+        raise ConfigError(
+            f"model.kind: {kind} returned a module whose {lazy[0]} has no shape yet; use layers that are not lazy"
+        )
+    return made
+
+
+def _factory(kind: str) -> Callable[..., object]:
+    name, _, attribute = kind.partition(":")
+    make_importable(Path.cwd())
+    importlib.invalidate_caches()  # a notebook may have written the module just now
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"model.kind: importing {name} raised {described(error)}; install it") from None
+        raise ConfigError(
+            f"model.kind: {kind}: there is no module {error.name}; it is looked for among what is installed and in "
+            f"{Path.cwd()}: run this in the folder that holds it"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"model.kind: importing {name} raised {described(error)}; mend it") from None
+    factory: Any = getattr(module, attribute, None)
+    if not callable(factory):
+        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        near = difflib.get_close_matches(attribute, public, n=1)
+        raise ConfigError(
+            f"model.kind: {name} has no function {attribute}"
+            + (f"; did you mean `{name}:{near[0]}`?" if near else f"; define {attribute}(shape, latent_dim)")
+        )
+    made: Callable[..., object] = factory
+    return made
+
+
+def described(error: BaseException) -> str:
+    """An exception on one line: its type and text, and the line of the user's code that it left."""
+    text = " ".join(str(error).split())
+    place = _place(error)
+    return f"{type(error).__name__}{text and f': {text}'}{place and f' ({place})'}"
+
+
+def _place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    libraries = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(libraries)]
+    frames = [frame for frame in frames if frame.filename != importlib.__file__]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -1,0 +1,58 @@
+"""Where raw examples come from: scikit-learn's digits, torchvision's sets, a user's arrays, a folder of images.
+
+What is not an array yet is prepared once, under a lock, as plain `.npy` files that every trial opens memory-mapped:
+trials never download, unpack, decode images or import torchvision.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from trainables.errors import ConfigError, DataError
+from trainables.paths import suggest
+from trainables.sources import arrays
+from trainables.sources.base import Source
+from trainables.sources.built_in import DATASETS, read_built_in
+from trainables.sources.image_folder import read_image_folder
+
+__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "read"]
+
+
+def data_dir(chosen: str | Path | None = None) -> Path:
+    """Where prepared sets are kept: the argument, else VAE_TUNER_DATA, else ~/.cache/vae-tuner."""
+    return (
+        Path(chosen or os.environ.get("VAE_TUNER_DATA") or Path.home() / ".cache" / "vae-tuner").expanduser().resolve()
+    )
+
+
+def is_path(name: str) -> bool:
+    """Whether a data set's name means a file or folder of the user's; a built-in name never does, `./mnist` does."""
+    return name not in DATASETS and ("/" in name or Path(name).suffix in arrays.SUFFIXES or Path(name).is_dir())
+
+
+def absolute(name: str) -> str:
+    """A data set's name as it means the same in every working directory."""
+    return str(Path(name).expanduser().resolve()) if is_path(name) else name
+
+
+def read(name: str, root: Path, image_size: int | None = None) -> Source:
+    """The raw arrays of a data set; what has to be prepared is, on first use.
+
+    image_size: side of the squares to which the images of a folder, and celeba's, are scaled.
+    """
+    if not (name in DATASETS or is_path(name)):
+        raise DataError(
+            f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
+            "folder of images"
+        )
+    folder = is_path(name) and Path(name).expanduser().is_dir()
+    if image_size is not None and not (folder or name == "celeba"):
+        raise ConfigError(
+            f"data.image_size: {image_size} means nothing for {name}, whose examples have their size; allowed: none "
+            "(it scales celeba and folders of images)"
+        )
+    if name in DATASETS:
+        return read_built_in(name, root, image_size)
+    path = Path(name).expanduser()
+    return read_image_folder(path, root, image_size) if folder else arrays.read_arrays(path)

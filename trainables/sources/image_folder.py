@@ -1,0 +1,97 @@
+"""A user's folder of images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from trainables.errors import DataError
+from trainables.sources.base import Source
+from trainables.sources.pixels import image_header, read_pixels
+from trainables.sources.prepared import Images, in_parallel, prepared
+
+__all__ = ["SUFFIXES", "read_image_folder"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_PARTS = ("train", "val", "test")
+
+
+def read_image_folder(folder: Path, root: Path, side: int | None) -> Source:
+    """The images of a folder, its sub-folders' included, in the order of their relative paths: N×H×W if all are gray,
+    else N×3×H×W.
+
+    Sub-folders train, val and test are official parts where there is a train; else all images are split later. Hidden
+    files are left out. side: each image's largest central square is scaled to it; `None`: all must have one size.
+
+    They are prepared once under `root`, for the names, sizes and times of the files: a folder that has changed is
+    prepared anew. Raises DataError for a folder without images, an image that cannot be read, and images of many sizes.
+    """
+    folder = folder.resolve()
+    files = _files(folder)
+    if not files:
+        raise DataError(f"data.name: {folder} has no images; allowed: {', '.join(SUFFIXES)}, also in sub-folders")
+    parts = _parts(folder, files)
+    return prepared(
+        root / "prepared" / "images" / _fingerprint(folder, files, side),
+        folder.name,
+        255.0,
+        lambda: _images(folder, parts, side),
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    """Relative paths of the images, sorted."""
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images = (name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in images]
+    return sorted(found)
+
+
+def _parts(folder: Path, files: list[str]) -> dict[str, list[str]]:
+    if not (folder / "train").is_dir():
+        return {"train": files}
+    parts = {part: [file for file in files if file.startswith(f"{part}/")] for part in _PARTS}
+    stray = sorted(set(files).difference(*parts.values()))
+    if stray:
+        raise DataError(f"data.name: {folder} has train/ and also {stray[0]}; move it into train/, val/ or test/")
+    if not parts["train"]:
+        raise DataError(f"data.name: {folder}/train has no images; allowed: {', '.join(SUFFIXES)}")
+    return {part: chosen for part, chosen in parts.items() if chosen}
+
+
+def _fingerprint(folder: Path, files: list[str], side: int | None) -> str:
+    digest = hashlib.sha256(f"{folder}\n{side}\n".encode())
+    for file in files:
+        status = (folder / file).stat()
+        digest.update(f"{file}\n{status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:20]
+
+
+def _images(folder: Path, parts: dict[str, list[str]], side: int | None) -> dict[str, Images]:
+    files = [folder / file for chosen in parts.values() for file in chosen]
+    headers = list(in_parallel(image_header, files, len(files), f"{folder.name}: images looked at"))
+    width, height = (side, side) if side else _one_size(folder, files, [size for size, _ in headers])
+    gray = all(is_gray for _, is_gray in headers)
+    shape = (height, width) if gray else (3, height, width)
+    return {part: _part(folder, chosen, gray, side, shape) for part, chosen in parts.items()}
+
+
+def _one_size(folder: Path, files: list[Path], sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    for file, size in zip(files, sizes, strict=True):
+        if size != sizes[0]:
+            first, other = (
+                f"{path.relative_to(folder)} has {width}×{height} pixels"
+                for path, (width, height) in ((files[0], sizes[0]), (file, size))
+            )
+            raise DataError(
+                f"data.name: the images of {folder} differ: {first}, {other}; set data.image_size: 64 (or another "
+                "side) to crop and scale them to squares"
+            )
+    return sizes[0]
+
+
+def _part(folder: Path, files: list[str], gray: bool, side: int | None, shape: tuple[int, ...]) -> Images:
+    return Images(len(files), shape, lambda i: read_pixels(folder / files[i], gray=gray, side=side))

@@ -1,0 +1,65 @@
+"""From an image file to bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from trainables.errors import DataError
+from trainables.sources.base import Array
+
+__all__ = ["image_header", "read_pixels"]
+
+_GRAY = ("1", "L", "LA", "La")
+_WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+# What Pillow raises for files that are torn, of another kind, or larger than it takes for an image.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def image_header(path: Path) -> tuple[tuple[int, int], bool]:
+    """Width and height of an image, and whether it is gray, without decoding it.
+
+    Raises DataError for what cannot be read, and for more than 8 bits a value.
+    """
+    try:
+        with Image.open(path) as image:
+            size, mode = image.size, image.mode
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from None
+    if mode in _WIDE:
+        raise DataError(f"data.name: {path} has more than 8 bits a value (mode {mode}); save it with 8 bits")
+    return size, mode in _GRAY
+
+
+def read_pixels(path: Path, *, gray: bool, side: int | None, crop: int | None = None) -> Array:
+    """An image in bytes, H×W if gray and 3×H×W if not; transparency is dropped.
+
+    side: the central square is scaled to it, as torchvision's CenterCrop and Resize do: by Pillow's bilinear filter,
+    which averages where it makes smaller. `None`: the image is taken as it is. crop: side of that central square, the
+    largest where it is not given. Raises DataError for what cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            found = _converted(image, gray)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from None
+    pixels = np.asarray(found if side is None else _scaled(found, side, crop or min(found.size)))
+    return pixels if gray else pixels.transpose(2, 0, 1)
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    return DataError(f"data.name: {path} cannot be read as an image: {error}; replace or remove it")
+
+
+def _converted(image: Image.Image, gray: bool) -> Image.Image:
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("L" if gray else "RGB")
+
+
+def _scaled(image: Image.Image, side: int, crop: int) -> Image.Image:
+    left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
+    square = image.crop((left, top, left + crop, top + crop))
+    return square.resize((side, side), Image.Resampling.BILINEAR)

@@ -1,0 +1,38 @@
+"""What a plan says of its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainables.config import DataConfig, TrialConfig
+from trainables.data import DataFacts
+from trainables.sources import DATASETS
+
+__all__ = ["describe_data"]
+
+
+def describe_data(config: TrialConfig, facts: DataFacts) -> list[str]:
+    limits = ", ".join(f"{name} {value:.4g}" for name, value in facts.kappa_max.items())
+    shape = "×".join(map(str, facts.shape))
+    found = [
+        f"{Path(config.data.name).name}: {facts.n_train} training, {facts.n_val} validation and {facts.n_test} test "
+        f"examples of {shape}; likelihood {config.data.likelihood} ({_reason(config.data, facts)}); κ_max {limits}"
+    ]
+    if config.data.name in DATASETS and Path(config.data.name).is_dir():
+        found.append(f"data.name: {config.data.name} is the built-in set; the folder here is ./{config.data.name}")
+    if max(abs(facts.low), abs(facts.high)) > 20:
+        found.append(
+            f"the values span [{facts.low:g}, {facts.high:g}] and are used as they are; networks train better on "
+            "values of order 1: divide them once and save the array again"
+        )
+    return found
+
+
+def _reason(data: DataConfig, facts: DataFacts) -> str:
+    """What about the data made the likelihood what it is."""
+    if data.likelihood == "gaussian":
+        return "as configured, the values are bits" if facts.bits else "the values are gray"
+    if facts.bits:
+        return "the values are bits"
+    drawn = {"dynamic": "drawn as bits at every step", "fixed": "drawn as bits once", "soft": "taken as they are"}
+    return f"gray values {drawn[data.binarize]}"

@@ -1,0 +1,120 @@
+"""What is shown while something runs, on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tuner.terminal import err, print_notes
+
+if TYPE_CHECKING:
+    from trainables.trainer import Report
+    from tuner.planning import Plan
+
+__all__ = ["SweepProgress", "epoch_progress"]
+
+LINE_SECONDS = 10.0
+
+
+class SweepProgress:
+    """What a running sweep shows on stderr: a bar in a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, plan: Plan, name: str, tracking_uri: str) -> None:
+        self._plan = plan
+        self._console = err()
+        self._ended: dict[str, int] = {}
+        self._epochs = self._paused = 0
+        self._best: tuple[float, str] | None = None
+        self._last_line = self._started = time.monotonic()
+        where = f"{plan.spec.storage}/{name}"
+        self._console.print(f"Sweep {name}: {plan.spec.search.trials} trials, state in {where}", soft_wrap=True)
+        self._console.print(
+            f"Look at it with: mlflow ui --backend-store-uri {tracking_uri}" if ":///" in tracking_uri else ""
+        )
+        print_notes(self._console, plan.notes)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("trials · {task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting Ray", total=plan.spec.search.trials, detail="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Take note of a journal event."""
+        match event["event"]:
+            case "report":
+                self._epochs += 1
+                self._paused += event["decision"] == "pause"
+            case "decision":
+                self._paused -= 1
+        if event.get("reason") is not None:
+            self._end(event["reason"])
+        if event.get("reason") == "completed":
+            self._consider(event)
+        self._show()
+
+    def sending(self, unsent: int, error: Exception | None) -> None:
+        """Say what is waited for."""
+        cause = f"; the last try failed: {str(error).partition(chr(10))[0]}" if error else ""
+        self._console.print(f"Sending {unsent} records to MLflow{cause}", soft_wrap=True)
+
+    def _end(self, reason: str) -> None:
+        self._ended[reason] = self._ended.get(reason, 0) + 1
+
+    def _consider(self, event: Mapping[str, Any]) -> None:
+        value = event["metrics"].get(self._plan.metric)
+        sign = 1 if self._plan.direction == "max" else -1
+        if value is not None and (self._best is None or sign * value > sign * self._best[0]):
+            self._best = (value, event["trial"])
+
+    def _detail(self) -> str:
+        stood = {**self._ended, "paused": self._paused}
+        counts = " ".join(f"{count} {state}" for state, count in stood.items() if count)
+        rate = self._epochs / (time.monotonic() - self._started)
+        best = f" · best {self._plan.metric} {self._best[0]:.4g} (trial {self._best[1]})" if self._best else ""
+        return f"{counts} · {rate:.1f} epochs/s{best}"
+
+    def _show(self) -> None:
+        done = sum(self._ended.values())
+        self._bar.update(self._task, description="searching", completed=done, detail=self._detail())
+        if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self._console.print(f"{done}/{self._plan.spec.search.trials} trials · {self._detail()}", soft_wrap=True)
+
+
+@contextmanager
+def epoch_progress(epochs: int) -> Iterator[Callable[[Report], None]]:
+    """A bar over epochs on stderr; yields what to call with each report."""
+    console = err()
+    with Progress(
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs · {task.fields[detail]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("training", total=epochs, detail="")
+
+        def on_report(report: Report) -> None:
+            bar.update(
+                task, completed=report.epoch, detail=f"val/elbo {report.metrics.get('val/elbo', float('nan')):.5g}"
+            )
+
+        yield on_report

@@ -1,0 +1,133 @@
+"""Samplers by name, rebuilt for every ask; what one must find again then is its memory, which the journal carries."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from search_spaces.compile import distributions
+from search_spaces.domains import Choice
+from search_spaces.grid import Grid, finest_grid
+from search_spaces.space import Space
+
+__all__ = ["FIRST_GENERATION", "Sampling", "new_sampler", "sampler_notes", "trials_to_run"]
+
+LEARNING = ("tpe", "nsga2")
+REMEMBERING = ("qmc", "nsga2")
+
+# NSGA-II counts as its own only trials that carry a generation; its first holds what it did not ask for itself.
+FIRST_GENERATION = {"NSGAIISampler:generation": 0}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a space is sampled. trials: planned in all. default: the assignment that goes first."""
+
+    kind: str
+    seed: int
+    trials: int
+    concurrent: bool
+    default: Mapping[str, Any]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the sampler keeps attributes in the study and its trials that its next ask depends on."""
+        return self.kind in REMEMBERING
+
+    def grid(self, space: Space) -> Grid:
+        """The grid that its trials walk through."""
+        return finest_grid(space, dict(self.default), self.trials)
+
+
+def new_sampler(sampling: Sampling, space: Space, number: int) -> BaseSampler:
+    """The sampler of the ask of this number; a grid has none."""
+    seed = _seed_of(sampling.seed, number)
+    match sampling.kind:
+        case "random":
+            return RandomSampler(seed=seed)
+        case "qmc":
+            return _Qmc(space, sampling.seed, RandomSampler(seed=seed))
+        case "nsga2":
+            return NSGAIISampler(population_size=_population_size(sampling.trials), seed=seed)
+        case "tpe":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=sampling.concurrent)
+    raise ValueError(f"no Optuna sampler stands for {sampling.kind}")
+
+
+def _seed_of(seed: int, number: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest(), "little")
+
+
+def _population_size(trials: int) -> int:
+    """A generation: a fifth of the trials, so that five follow each other, from 4 to Optuna's own 50."""
+    return min(50, max(4, trials // 5))
+
+
+class _Qmc(QMCSampler):
+    """A scrambled Sobol sequence (Owen 1998) over the dimensions that every trial draws; the others are random.
+
+    Optuna takes the dimensions of the first trial that ended well, so that the sequence would depend on which that was.
+    """
+
+    def __init__(self, space: Space, seed: int, independent: BaseSampler) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(scramble=True, seed=seed, independent_sampler=independent, warn_independent_sampling=False)
+        self._space = space
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return distributions(self._space, {})
+
+
+# --- what a user is told ----------------------------------------------------------------------------------------------
+
+
+def trials_to_run(sampling: Sampling, space: Space) -> int:
+    """The trials there are to run: no more than a grid has points."""
+    return min(sampling.trials, sampling.grid(space).n_points) if sampling.kind == "grid" else sampling.trials
+
+
+def sampler_notes(sampling: Sampling, space: Space, warm: bool) -> list[str]:
+    """What the sampler does with this space that one might not expect. warm: whether it is told of earlier trials."""
+    found = []
+    common = space.active({})
+    conditional = [path for path in space.dimensions if path not in common]
+    if sampling.kind == "grid":
+        found.append(_grid_note(sampling, space))
+    if sampling.kind == "nsga2":
+        found.append(f"nsga2: generations of {_population_size(sampling.trials)} completed trials, the first at random")
+    if sampling.remembers and conditional:
+        covers = "evolves" if sampling.kind == "nsga2" else "spreads evenly over"
+        found.append(
+            f"{sampling.kind} {covers} {_listed(common)}; what stands under a condition is drawn at random: "
+            f"{_listed(conditional)}"
+        )
+    if warm and sampling.kind not in LEARNING:
+        found.append(f"{sampling.kind} learns nothing from a warm start; use {' or '.join(LEARNING)}")
+    return found
+
+
+def _grid_note(sampling: Sampling, space: Space) -> str:
+    grid = sampling.grid(space)
+    ranges = [f"{path} {len(grid.values[path])}" for path, d in space.dimensions.items() if not isinstance(d, Choice)]
+    levels = f" (levels: {', '.join(ranges)})" if ranges else ""
+    if grid.n_points > sampling.trials:
+        return (
+            f"grid: {sampling.trials} of {grid.n_points} points{levels}, drawn by the seed; for all of them use "
+            f"--trials {grid.n_points}"
+        )
+    return f"grid: {grid.n_points} points{levels}, for {sampling.trials} trials at most"
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return ", ".join(paths) or "nothing"

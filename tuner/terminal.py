@@ -1,0 +1,72 @@
+"""What is printed, and where: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["command", "complain", "err", "new_table", "number", "out", "print_json", "print_notes", "working"]
+
+
+def out() -> Console:
+    """Results; wide enough for a table where stdout is no terminal."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
+
+
+def err() -> Console:
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def print_json(document: Any) -> None:
+    json.dump(document, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def command() -> str:
+    """`vae-tuner` as it can be typed here: by its path where it is not on PATH."""
+    if shutil.which("vae-tuner"):
+        return "vae-tuner"
+    beside = Path(sys.executable).with_name("vae-tuner")
+    return os.path.relpath(beside) if beside.exists() else "vae-tuner"
+
+
+def complain(message: str) -> int:
+    """A failure in one line on stderr; returns exit code 1."""
+    err().print(message)
+    return 1
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A sign of life where something takes seconds."""
+    console = err()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(f"{what} …"):
+        yield
+
+
+def number(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def new_table(*columns: str, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(f"· {note}", soft_wrap=True)
