@@ -35,8 +35,13 @@ class Grid:
         return self._n_on_grid + (not self._has_default)
 
     def assignments(self, n: int, seed: int) -> list[Assignment]:
-        """The default, then n − 1 other points (all there are, if fewer), shuffled by the seed; each once."""
-        drawn = random.Random(f"grid/{seed}").sample(range(self._n_on_grid), min(n, self._n_on_grid))
+        """The default, then n − 1 other points (all there are, if fewer), shuffled by the seed; each once.
+
+        Fewer are the first of more, so that a sweep can be extended.
+        """
+        draw, drawn = random.Random(f"grid/{seed}"), dict[int, None]()
+        while len(drawn) < min(n, self._n_on_grid):
+            drawn[draw.randrange(self._n_on_grid)] = None
         others = [point for point in map(self._point, drawn) if point != self.default]
         return [self.default, *others][:n]
 

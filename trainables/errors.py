@@ -2,10 +2,11 @@
 
 UserError               one sentence, exit code 2, never a stack trace
 ├── ConfigError         a configuration value: names field, value, what is allowed and the fix
-└── DataError           a data set: a missing file, an array that cannot be trained on
+├── DataError           a data set: a missing file, an array that cannot be trained on
+└── StorageError        a disk that takes no more: what runs is stopped in order, and nothing written is lost
 """
 
-__all__ = ["ConfigError", "DataError", "UserError"]
+__all__ = ["ConfigError", "DataError", "StorageError", "UserError"]
 
 
 class UserError(Exception):
@@ -18,3 +19,7 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """Data that cannot be found or cannot be trained on."""
+
+
+class StorageError(UserError):
+    """State that cannot be written: a full disk, a folder that is gone."""

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainables.checkpoint import Checkpoint, config_hash, read, write
+import torch
+
+from trainables.checkpoint import FILE_NAME, Checkpoint, config_hash, read, write
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 
@@ -32,27 +34,42 @@ class Generations:
         """Write a checkpoint, drop all but the newest two; returns its file's name."""
         path = self.folder / f"epoch-{checkpoint.epoch:05}-{self.session}.safetensors"
         write(path, checkpoint)
-        for old in self._newest_first()[KEPT:]:
+        for old in sorted(self.folder.glob(PATTERN))[:-KEPT]:
             old.unlink(missing_ok=True)
         return path.name
 
-    def latest(self, config: TrialConfig, device: str) -> Checkpoint | None:
-        """The newest checkpoint that is whole and of this configuration; None where there is none."""
-        for path in self._newest_first():
-            try:
-                found = read(path, device)
-            except UserError as error:
-                self.warn(f"{error}; an earlier checkpoint is taken, or the trial begins anew")
-                continue
-            if config_hash(found.config) == config_hash(config):
+    def latest(self, config: TrialConfig, device: str | torch.device, at_most: int) -> Checkpoint | None:
+        """The newest checkpoint that is whole, of this configuration and not beyond an epoch; None where there is none.
+
+        With a warning for each that is passed over, and where a trial that had some must begin anew.
+        """
+        paths = self._newest_first()
+        for path in paths:
+            found = self._whole(path, config, device)
+            if found is not None and found.epoch <= at_most:
                 return found
-            self.warn(f"{path} is of another configuration and is not read")
+        if paths:
+            self.warn(f"{self.folder} has no checkpoint to go on from: the trial begins anew")
         return None
 
+    def _whole(self, path: Path, config: TrialConfig, device: str | torch.device) -> Checkpoint | None:
+        try:
+            found = read(path, device)
+        except UserError as error:
+            self.warn(f"{error}; the checkpoint before it is taken")
+            return None
+        if config_hash(found.config) != config_hash(config):
+            self.warn(f"{path} is of another configuration and is not read")
+            return None
+        return found
+
     def clear(self) -> None:
-        """Remove them all."""
-        for path in self._newest_first():
+        """Remove them; the final checkpoint stays."""
+        for path in self.folder.glob(PATTERN):
             path.unlink(missing_ok=True)
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob(PATTERN), key=lambda path: path.name, reverse=True)
+        """The final checkpoint first: a trial that has one has trained to its end."""
+        epochs = sorted(self.folder.glob(PATTERN), key=lambda path: path.name, reverse=True)
+        final = self.folder / FILE_NAME
+        return [final, *epochs] if final.exists() else epochs

@@ -10,10 +10,13 @@ from typing import Any
 
 import torch
 from ray import tune
+from safetensors import SafetensorError
 
-from trainables import checkpoint as checkpoints
+from trainables.checkpoint import FILE_NAME
 from trainables.config import DataConfig, UserModel
 from trainables.data import Dataset, load
+from trainables.errors import StorageError
+from trainables.generations import Generations
 from trainables.models.user import make_importable
 from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
@@ -33,8 +36,9 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
 
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
     `data_dir`, `working_dir` (the driver's, where a user's model is found), `memory_share` (the part of its device's
-    memory a trial may count on; all of it where it is not given), `epochs_done` (more than 0 to go on from the trial's
-    own checkpoint). What a model raises is a report too, so that the actor serves the next trial. Tune saves and
+    memory a trial may count on; all of it where it is not given), `session` (of the driver), `epochs_done` (how many
+    the driver knows of). A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of is
+    reported again. What a model raises is a report too, so that the actor serves the next trial. Tune saves and
     restores nothing: the sweep's folder has all.
     """
 
@@ -43,6 +47,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.folder = Path(config["folder"]) / self.key
         self.trainer: Trainer | None = None
         self.failure = ""
+        self.warnings: list[str] = []
+        self.untold: Report | None = None
         try:
             trial_config = parse_config(json.loads(config["config"]))
             if isinstance(trial_config.model, UserModel):
@@ -50,12 +56,21 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             dataset = _dataset(
                 trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
             )
+            self.generations = Generations(self.folder, config["session"], self.warnings.append)
             trainer = Trainer(trial_config, dataset)
-            if config["epochs_done"]:
-                trainer.restore(checkpoints.read(self.folder / checkpoints.FILE_NAME, trainer.device))
+            self._go_on(trainer, config["epochs_done"])
             self.trainer = trainer
         except Exception:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = traceback.format_exc()
+
+    def _go_on(self, trainer: Trainer, epochs_done: int) -> None:
+        """Take up the last checkpoint, which may be an epoch ahead of what the driver has heard."""
+        found = self.generations.latest(trainer.config, trainer.device, epochs_done + 1)
+        if found is None:
+            return
+        trainer.restore(found)
+        if found.epoch > epochs_done:
+            self.untold = Report(found.epoch, dict(found.metrics), diverged=False, outcome=found.outcome)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial into this actor."""
@@ -63,19 +78,21 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        return {RESULT_KEY: json.dumps(self._epoch_or_error())}
+        warnings, self.warnings[:] = list(self.warnings), []
+        return {RESULT_KEY: json.dumps({"trial": self.key, "warnings": warnings, **self._epoch_or_error()})}
 
     def _epoch_or_error(self) -> dict[str, Any]:
         try:
-            return self._epoch() if self.trainer else {"trial": self.key, "error": self.failure}
+            return self._epoch() if self.trainer else {"error": self.failure}
+        except StorageError as error:
+            return {"storage": str(error)}
         except Exception:  # as in setup; the trainer's memory is given back
             self.trainer = None
-            return {"trial": self.key, "error": traceback.format_exc()}
+            return {"error": traceback.format_exc()}
 
     def _epoch(self) -> dict[str, Any]:
-        report = self._running.train_epoch()
+        report, self.untold = self.untold or self._running.train_epoch(), None
         return {
-            "trial": self.key,
             "epoch": report.epoch,
             "metrics": report.metrics,
             "diverged": report.diverged,
@@ -87,11 +104,14 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         """The checkpoint is on disk before the epoch is reported; a diverged epoch leaves the one before."""
         if report.diverged:
             return None
-        if report.epoch == self._running.config.epochs:
-            write_results(self.folder, self._running)
-        else:
-            checkpoints.write(self.folder / checkpoints.FILE_NAME, self._running.checkpoint())
-        return checkpoints.FILE_NAME
+        try:
+            if report.epoch == self._running.config.epochs:
+                write_results(self.folder, self._running, report)
+                self.generations.clear()
+                return FILE_NAME
+            return self.generations.save(self._running.checkpoint(report))
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"{self.folder} cannot be written: {error}; free some space") from None
 
     @property
     def _running(self) -> Trainer:

@@ -11,7 +11,7 @@ from trainables.checkpoint import FILE_NAME, write
 from trainables.config import TrialConfig
 from trainables.paths import plain
 from trainables.pictures import is_image, write_grid
-from trainables.trainer import Trainer
+from trainables.trainer import Report, Trainer
 from trainables.vae import Vae
 
 __all__ = ["config_yaml", "write_results"]
@@ -24,14 +24,14 @@ def config_yaml(config: TrialConfig) -> str:
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
 
 
-def write_results(folder: Path, trainer: Trainer) -> None:
-    """checkpoint.safetensors, config.yaml and, for images, samples.png and reconstructions.png."""
+def write_results(folder: Path, trainer: Trainer, report: Report | None = None) -> None:
+    """config.yaml, for images samples.png and reconstructions.png, and last of all checkpoint.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = trainer.checkpoint()
-    write(folder / FILE_NAME, checkpoint)
+    checkpoint = trainer.checkpoint(report)
     (folder / "config.yaml").write_text(config_yaml(trainer.config), encoding="utf-8")
     if is_image(trainer.dataset.shape):
         _write_pictures(folder, trainer, Vae(checkpoint, trainer.program))
+    write(folder / FILE_NAME, checkpoint)
 
 
 def _write_pictures(folder: Path, trainer: Trainer, vae: Vae) -> None:

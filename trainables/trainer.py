@@ -277,12 +277,12 @@ class Trainer:
             return outcome(self.program.objective, {name: float(value) for name, value in self.state.items()})
         return "ok"
 
-    def checkpoint(self) -> Checkpoint:
-        """The trial's whole state."""
+    def checkpoint(self, report: Report | None = None) -> Checkpoint:
+        """The trial's whole state, with the report of its epoch."""
         moments = {"first": self.optimizer.first, "second": self.optimizer.second, "count": self.optimizer.count}
-        return Checkpoint(
-            self.config, self.epoch, self.dataset.shape, {"params": self.params, "state": self.state, **moments}
-        )
+        groups = {"params": self.params, "state": self.state, **moments}
+        metrics, outcome = (report.metrics, report.outcome) if report else ({}, None)
+        return Checkpoint(self.config, self.epoch, self.dataset.shape, groups, metrics, outcome)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint as if never interrupted."""

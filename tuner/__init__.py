@@ -16,9 +16,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.api import best, load, lr_range, plan, register, spaces, status, sweep, train
+    from tuner.api import (
+        best,
+        load,
+        lr_range,
+        plan,
+        register,
+        remove,
+        resume,
+        spaces,
+        status,
+        sweep,
+        sync,
+        train,
+    )
 
-__all__ = ["best", "load", "lr_range", "plan", "register", "spaces", "status", "sweep", "train"]
+__all__ = [
+    "best",
+    "load",
+    "lr_range",
+    "plan",
+    "register",
+    "remove",
+    "resume",
+    "spaces",
+    "status",
+    "sweep",
+    "sync",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,17 +16,33 @@ from trainables.paths import parse_config, plain
 from trainables.sources import absolute
 from trainables.vae import Vae
 from tuner import queries, registry
-from tuner.driver import SweepResult, run_sweep
+from tuner.driver import resume_sweep, run_sweep
 from tuner.planning import Plan, make_plan
 from tuner.queries import BestTrial
 from tuner.range_test import LrRange, run_lr_range
 from tuner.registry import ModelVersion
+from tuner.removal import Removed, remove_sweep
 from tuner.retraining import Retrained, read_config, retrain
 from tuner.spec import SweepSpec, parse_spec, read_yaml
+from tuner.sweep_result import SweepResult
 from tuner.sweep_status import SweepStatus, sweep_statuses
+from tuner.syncing import sync_sweep
 from tuner.tracking_uri import resolve_uri
 
-__all__ = ["best", "load", "lr_range", "plan", "register", "spaces", "status", "sweep", "train"]
+__all__ = [
+    "best",
+    "load",
+    "lr_range",
+    "plan",
+    "register",
+    "remove",
+    "resume",
+    "spaces",
+    "status",
+    "sweep",
+    "sync",
+    "train",
+]
 
 Spec = SweepSpec | Mapping[str, Any] | str | Path
 
@@ -48,6 +64,34 @@ def sweep(spec: Spec, *, data_dir: Path | None = None) -> SweepResult:
     Raises UserError for what cannot run, before anything is started.
     """
     return run_sweep(make_plan(_spec(spec), data_dir))
+
+
+def resume(
+    name: str,
+    *,
+    trials: int = 0,
+    model: str | None = None,
+    storage: str | Path = "./sweeps",
+    tracking_uri: str | None = None,
+    data_dir: Path | None = None,
+) -> SweepResult:
+    """Go on with a sweep that was cut short, or with `trials` more than were planned.
+
+    model: of a sweep over your own model, its `package.module:factory` again. Raises UserError where nothing is left.
+    """
+    return resume_sweep(
+        Path(storage), name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir
+    )
+
+
+def sync(name: str, *, storage: str | Path = "./sweeps", tracking_uri: str | None = None) -> int:
+    """Send MLflow what it lacks of a sweep; returns the number of records sent."""
+    return sync_sweep(Path(storage), name, tracking_uri)
+
+
+def remove(name: str, *, keep_best: bool = False, storage: str | Path = "./sweeps") -> Removed:
+    """Delete a sweep's state; with `keep_best` all but the journal and the best trial's folder. MLflow's runs stay."""
+    return remove_sweep(Path(storage), name, keep_best=keep_best)
 
 
 def best(

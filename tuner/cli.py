@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,7 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Built-in data sets; default VAE_TUNER_DATA, else ~/.cache/vae-tuner."),
 ]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Send MLflow nothing now; `vae-tuner sync` does later.")]
 StorageOption = Annotated[Path, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it.")]
 
 
@@ -115,6 +117,7 @@ def sweep(
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="MLflow experiment. Default vae-tuner.")] = None,
     tracking_uri: UriOption = None,
+    offline: OfflineOption = False,
     storage: Annotated[Path | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; default starts Ray here.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show trials, rungs and cost; start nothing.")] = False,
@@ -145,6 +148,7 @@ def sweep(
         "resources.ray_address": ray_address,
         "tracking.experiment": experiment,
         "tracking.uri": tracking_uri,
+        "tracking.offline": offline or None,
         "storage": storage and str(storage),
     }
     tree = overlaid(read_yaml(spec) if spec else {}, options)
@@ -347,6 +351,113 @@ def init(
         raise UserError(f"{path} exists; name another file, or remove it first")
     _write(path, STARTER)
     typer.echo(f"Wrote {path}. Next: vae-tuner sweep {path} --plan")
+
+
+@app.command(epilog="Example: vae-tuner resume geco-vs-annealing-digits-1 --trials +10")
+def resume(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    trials: Annotated[str, typer.Option(metavar="+N", help="Trials beyond those planned.")] = "+0",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Of a sweep over your own model: its package.module:factory again.", show_default=False),
+    ] = None,
+    data_dir: DataDirOption = None,
+    tracking_uri: UriOption = None,
+    offline: OfflineOption = False,
+    storage: StorageOption = Path("./sweeps"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
+    from tuner import display, progress, terminal
+
+    if not re.fullmatch(r"\+\d+", trials):
+        raise ConfigError(f"--trials {trials}: write how many more, as in --trials +10")
+    with terminal.working("Reading the journal"):
+        from tuner.driver import resume_sweep
+
+    result = resume_sweep(
+        storage,
+        name,
+        more_trials=int(trials),
+        model=model,
+        tracking_uri=tracking_uri,
+        offline=offline,
+        data_dir=data_dir,
+        progress=progress.SweepProgress,
+    )
+    display.show_result(result, output.value)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command(epilog="Example: vae-tuner sync geco-vs-annealing-digits-1")
+def sync(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="Another store than the sweep's own.", show_default=False)
+    ] = None,
+    storage: StorageOption = Path("./sweeps"),
+) -> None:
+    """Send MLflow what it lacks of a sweep, artifacts included; what it has is not sent again."""
+    from tuner import terminal
+    from tuner.syncing import sync_sweep
+
+    with terminal.working("Sending"):
+        sent = sync_sweep(storage, name, tracking_uri)
+    typer.echo(f"Sent {sent} records of {name}." if sent else f"MLflow had all of {name}.")
+
+
+@app.command(name="rm", epilog="Example: vae-tuner rm geco-vs-annealing-digits-1 --keep-best")
+def remove(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    keep_best: Annotated[
+        bool, typer.Option("--keep-best", help="Keep the journal and the best trial's folder.")
+    ] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Delete its MLflow runs too.")] = False,
+    tracking_uri: UriOption = None,
+    storage: StorageOption = Path("./sweeps"),
+) -> None:
+    """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
+    from tuner.removal import remove_sweep
+    from tuner.tracking_uri import resolve_uri
+
+    removed = remove_sweep(
+        storage, name, keep_best=keep_best, uri=resolve_uri(tracking_uri, Path.cwd()) if runs else None
+    )
+    kept = f", kept trial {removed.kept}" if removed.kept else ""
+    typer.echo(f"Freed {removed.bytes_freed / 1e6:.1f} MB, deleted {removed.runs} MLflow runs{kept}.")
+
+
+@app.command(epilog="Example: vae-tuner doctor my-sweep.yaml")
+def doctor(
+    spec: Annotated[Path | None, typer.Argument(help="YAML file of a sweep.", show_default=False)] = None,
+    dataset: Annotated[str | None, typer.Option(help="As for sweep.")] = None,
+    data_dir: DataDirOption = None,
+    model: Annotated[str | None, typer.Option(help="As for sweep.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="MLflow experiment.")] = None,
+    tracking_uri: UriOption = None,
+    storage: Annotated[Path | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster.")] = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Check all that a sweep needs, with the fix beside each failure: packages, data, storage, tracking, disk, device."""
+    from tuner import display, terminal
+    from tuner.spec import overlaid, parse_spec, read_yaml
+
+    options = {
+        "config.data.name": dataset,
+        "config.model.kind": model,
+        "tracking.experiment": experiment,
+        "tracking.uri": tracking_uri,
+        "resources.ray_address": ray_address,
+        "storage": storage and str(storage),
+    }
+    parsed = parse_spec(overlaid(read_yaml(spec) if spec else {}, options))
+    with terminal.working("Looking around"):
+        from tuner.preflight import examine
+
+        findings = examine(parsed, data_dir)
+    display.show_findings(findings, output.value)
+    raise typer.Exit(any(finding.state == "failure" for finding in findings))
 
 
 @app.command(epilog="Example: vae-tuner status geco-vs-annealing-digits-1")

@@ -12,19 +12,21 @@ from tuner.terminal import command, err, new_table, number, out, print_json, pri
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
-    from tuner.driver import SweepResult
     from tuner.planning import Plan
+    from tuner.preflight import Finding
     from tuner.queries import BestTrial
     from tuner.range_test import LrRange
     from tuner.registry import ModelVersion
     from tuner.retraining import Retrained
     from tuner.spec import Budget
+    from tuner.sweep_result import SweepResult
     from tuner.sweep_status import SweepStatus
 
 __all__ = [
     "best_document",
     "exported",
     "show_best",
+    "show_findings",
     "show_lr_range",
     "show_plan",
     "show_result",
@@ -137,15 +139,21 @@ def show_spaces(name: str | None, output: str) -> None:
 
 def show_result(result: SweepResult, output: str) -> None:
     """The end of a sweep: how trials ended, and the best configuration."""
+    where = "" if result.folder.parent == Path("sweeps") else f" --storage {result.folder.parent}"
     if result.unsent:
-        err().print(f"{result.unsent} records did not reach MLflow: {result.tracker_error}")
+        cause = f" ({result.tracker_error})" if result.tracker_error else ""
+        send = f"{command()} sync {result.name}{where}"
+        err().print(f"MLflow lacks {result.unsent} records{cause}; send them with: {send}", soft_wrap=True)
+    if result.finished not in ("completed", "budget"):
+        err().print(f"Go on with: {command()} resume {result.name}{where}", soft_wrap=True)
     if output == "json":
         print_json(result.document())
         return
     console = out()
     counts = ", ".join(f"{count} {reason}" for reason, count in result.stop_reasons.items())
     console.print(
-        f"{result.name}: {result.n_trials} trials ({counts}), {result.epochs} epochs, {_duration(result.wall_s)}"
+        f"{result.name}: {result.n_trials} trials ({counts}), {result.epochs} epochs, {_duration(result.wall_s)}, "
+        f"{result.disk_bytes / 1e6:.1f} MB in {result.folder}"
     )
     if result.spent:
         n_done = result.n_trials - result.stop_reasons.get("budget", 0)
@@ -325,6 +333,17 @@ def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> No
 
 
 # --- status -----------------------------------------------------------------------------------------------------------
+
+
+def show_findings(findings: Sequence[Finding], output: str) -> None:
+    """What doctor found, with the fix beside what is not as it should be."""
+    if output == "json":
+        print_json([vars(finding) for finding in findings])
+        return
+    table = new_table("check", "", "found", "fix")
+    for finding in findings:
+        table.add_row(finding.check, finding.state, finding.says, finding.fix)
+    out().print(table)
 
 
 def show_status(statuses: Sequence[SweepStatus], name: str | None, output: str) -> None:

@@ -8,8 +8,11 @@ event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite flo
     ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
     report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
     decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
+    failure   {trial, error}             a worker died or a model raised: the trial goes on from its last checkpoint
+    warning   {trial, text}              what a worker had to say
     end       {trial, reason, error}     a trial that ends without a report: `error`, `interrupted` or `budget`
     budget    {}                         the sweep's budget is spent and something is left undone
+    resume    {more}                     another session begins; more: trials beyond those planned
     finish    {reason}
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
@@ -23,14 +26,26 @@ import os
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from trainables.errors import UserError
+from trainables.errors import StorageError, UserError
 
-__all__ = ["FORMAT", "Event", "Journal", "JournalError", "Prior", "Report", "Sweep", "Trial", "fold", "read_journal"]
+__all__ = [
+    "FORMAT",
+    "Event",
+    "Journal",
+    "JournalError",
+    "Prior",
+    "Report",
+    "Sweep",
+    "Trial",
+    "close_session",
+    "fold",
+    "read_journal",
+]
 
 FORMAT = 1
 
@@ -70,6 +85,7 @@ class Trial:
     """A configuration and what became of it. stop_reason: None while it runs.
 
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
+    failures: how often it was lost with its worker, or its model raised.
     """
 
     id: str
@@ -84,6 +100,7 @@ class Trial:
     error: str | None = None
     pauses: int = 0
     releases: int = 0
+    failures: int = 0
 
     @property
     def paused(self) -> bool:
@@ -110,7 +127,7 @@ class Trial:
 class Sweep:
     """What the events so far amount to. rungs: by rung, the value each trial was filed with.
 
-    priors: what the sampler was told beforehand; they are no trials of this sweep.
+    priors: what the sampler was told beforehand; they are no trials of this sweep. more: trials beyond those planned.
     spent: whether the budget has stopped something. seconds: in all sessions, each from its first event to its last.
     latest: session and time of the last event.
     """
@@ -120,6 +137,7 @@ class Sweep:
     trials: dict[str, Trial] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     finished: str | None = None
+    more: int = 0
     spent: bool = False
     seconds: float = 0.0
     latest: tuple[str, float] = ("", 0.0)
@@ -152,12 +170,32 @@ class Sweep:
                 self._report(self.trials[event["trial"]], event)
             case "decision":
                 self._release(self.trials[event["trial"]], event)
+            case "failure":
+                self.trials[event["trial"]].failures += 1
+            case "resume":
+                self._resume(event["more"])
             case "end":
                 self._end(self.trials[event["trial"]], event)
             case "budget":
                 self.spent = True
             case "finish":
                 self.finished = event["reason"]
+
+    @property
+    def planned(self) -> int:
+        """How many trials there shall be."""
+        return int(self.header["spec"]["search"]["trials"]) + self.more
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it was cut short, by a signal or with its process."""
+        return self.finished not in ("completed", "budget")
+
+    def _resume(self, more: int) -> None:
+        self.more += more
+        for trial in self.trials.values():
+            if trial.stop_reason == "interrupted":
+                trial.stop_reason = None
 
     def _clock(self, session: str, time: float) -> None:
         before, then = self.latest
@@ -265,14 +303,14 @@ def read_journal(path: Path) -> list[Event]:
 class Journal:
     """The open journal of a sweep: its events, and `sweep`, their fold, kept up with every append.
 
-    events: only ever appended to, so that another thread may read along.
+    events: only ever appended to, so that another thread may read along. session: names this opening of the file.
     """
 
     def __init__(self, path: Path, flags: int) -> None:
         self._path = path
         self._size = 0
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
-        self._session = uuid.uuid4().hex[:12]
+        self.session = uuid.uuid4().hex[:12]
         self.events: list[Event] = []
         self.sweep = Sweep()
 
@@ -293,17 +331,17 @@ class Journal:
     def seconds(self) -> float:
         """Wall-clock seconds of all sessions, this one's up to now."""
         session, then = self.sweep.latest
-        return self.sweep.seconds + (max(0.0, time.time() - then) if session == self._session else 0.0)
+        return self.sweep.seconds + (max(0.0, time.time() - then) if session == self.session else 0.0)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event and fold it; returns it as a reader of the file finds it.
 
-        Raises JournalError where the line cannot be written whole.
+        Raises StorageError where the line cannot be written whole; the next append cuts off what was written of it.
         """
         # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
         if os.fstat(self._file).st_size != self._size:
             self._take(*_read(self._path))
-        head = {"seq": len(self.events), "session": self._session, "t": time.time(), "event": event}
+        head = {"seq": len(self.events), "session": self.session, "t": time.time(), "event": event}
         line = _line({**head, **fields})
         self._write(line)
         written = _event(line)
@@ -317,9 +355,9 @@ class Journal:
         try:
             whole = os.write(self._file, line) == len(line)
         except OSError as error:
-            raise JournalError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise StorageError(f"{self._path} cannot be written: {error.strerror}; free some space") from None
         if not whole:
-            raise JournalError(f"{self._path} cannot be written: only a part of a line fits; is the disk full?")
+            raise StorageError(f"{self._path} cannot be written: only a part of a line fits; free some space")
 
     def _take(self, events: list[Event], size: int) -> None:
         """Hold what the file holds, but for a torn last line."""
@@ -329,3 +367,13 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def close_session(journal: Journal, reason: str, on_event: Callable[[Event], None] = lambda event: None) -> None:
+    """Write down how a session ended, once; trials that have not ended were cut short by the same."""
+    if journal.sweep.finished:
+        return
+    for trial in list(journal.sweep.trials.values()):
+        if trial.unfinished and trial.stop_reason != reason:
+            on_event(journal.append("end", trial=trial.id, reason=reason, error=None))
+    journal.append("finish", reason=reason)

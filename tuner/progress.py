@@ -13,6 +13,7 @@ from tuner.terminal import err, print_notes
 
 if TYPE_CHECKING:
     from trainables.trainer import Report
+    from tuner.journal import Sweep, Trial
     from tuner.planning import Plan
 
 __all__ = ["SweepProgress", "epoch_progress"]
@@ -23,15 +24,17 @@ LINE_SECONDS = 10.0
 class SweepProgress:
     """What a running sweep shows on stderr: a bar in a terminal, a line every ten seconds elsewhere."""
 
-    def __init__(self, plan: Plan, name: str, tracking_uri: str) -> None:
+    def __init__(self, plan: Plan, sweep: Sweep, tracking_uri: str) -> None:
         self._plan = plan
         self._console = err()
         self._ended: dict[str, int] = {}
         self._epochs = self._paused = 0
         self._best: tuple[float, str] | None = None
         self._last_line = self._started = time.monotonic()
+        self._n_trials = sweep.planned
+        name = sweep.header["name"]
         where = f"{plan.spec.storage}/{name}"
-        self._console.print(f"Sweep {name}: {plan.spec.search.trials} trials, state in {where}", soft_wrap=True)
+        self._console.print(f"Sweep {name}: {self._n_trials} trials, state in {where}", soft_wrap=True)
         self._console.print(
             f"Look at it with: mlflow ui --backend-store-uri {tracking_uri}" if ":///" in tracking_uri else ""
         )
@@ -45,7 +48,9 @@ class SweepProgress:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("starting Ray", total=plan.spec.search.trials, detail="")
+        self._task = self._bar.add_task("starting Ray", total=self._n_trials, detail="")
+        for trial in sweep.trials.values():
+            self._recall(trial)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -53,6 +58,14 @@ class SweepProgress:
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
+
+    def _recall(self, trial: Trial) -> None:
+        """Take up what an earlier session has done."""
+        self._paused += trial.paused
+        if not trial.unfinished:
+            self._end(str(trial.stop_reason))
+        if trial.stop_reason == "completed":
+            self._consider({"trial": trial.id, "metrics": trial.last})
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of a journal event."""
@@ -62,6 +75,11 @@ class SweepProgress:
                 self._paused += event["decision"] == "pause"
             case "decision":
                 self._paused -= 1
+            case "warning":
+                self._console.print(f"Warning: trial {event['trial']}: {event['text']}", soft_wrap=True)
+            case "failure":
+                cause = str(event["error"]).strip().splitlines()[-1]
+                self._console.print(f"Trial {event['trial']} goes on from its last checkpoint: {cause}", soft_wrap=True)
         if event.get("reason") is not None:
             self._end(event["reason"])
         if event.get("reason") == "completed":
@@ -72,6 +90,10 @@ class SweepProgress:
         """Say what is waited for."""
         cause = f"; the last try failed: {str(error).partition(chr(10))[0]}" if error else ""
         self._console.print(f"Sending {unsent} records to MLflow{cause}", soft_wrap=True)
+
+    def stopped(self, cause: str) -> None:
+        """Say why the sweep stops in order."""
+        self._console.print(f"Stopped: {cause}, then go on with `vae-tuner resume`", soft_wrap=True)
 
     def _end(self, reason: str) -> None:
         self._ended[reason] = self._ended.get(reason, 0) + 1
@@ -94,7 +116,7 @@ class SweepProgress:
         self._bar.update(self._task, description="searching", completed=done, detail=self._detail())
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
-            self._console.print(f"{done}/{self._plan.spec.search.trials} trials · {self._detail()}", soft_wrap=True)
+            self._console.print(f"{done}/{self._n_trials} trials · {self._detail()}", soft_wrap=True)
 
 
 @contextmanager

@@ -6,15 +6,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from trainables.errors import UserError
-from trainables.paths import suggest
-from tuner.journal import fold, read_journal
-from tuner.spec import NAME
+from tuner.journal import Sweep, fold, read_journal
+from tuner.sweep_folder import bytes_in, known_folder, locked
 from tuner.sweep_status import JOURNAL, ranked_trials
 
-__all__ = ["Removed", "bytes_in", "remove_sweep", "sweep_folder"]
+__all__ = ["Removed", "remove_sweep"]
 
 
 @dataclass(frozen=True)
@@ -27,50 +23,32 @@ class Removed:
     runs: int
 
 
-def sweep_folder(storage: Path, name: str) -> Path:
-    """The folder of a sweep that exists; raises UserError for any other name, so that none leads out of `storage`."""
-    if not NAME.fullmatch(name) or not (storage / name / JOURNAL).is_file():
-        names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}"))
-        known = suggest(name, names) if names else "; there is none yet"
-        raise UserError(f"name: no sweep {name!r} in {storage}{known}")
-    return storage / name
-
-
 def remove_sweep(storage: Path, name: str, *, keep_best: bool = False, uri: str | None = None) -> Removed:
     """Delete a sweep's folder; with `keep_best` only the other trials' folders, so that journal and winner stay.
 
     uri: where MLflow's runs of the sweep are deleted too; None leaves them. Raises UserError while a driver runs it.
     """
-    folder = sweep_folder(storage, name)
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            sweep = fold(read_journal(folder / JOURNAL))
-            runs = _delete_runs(uri, sweep.header["spec"]["tracking"]["experiment"], sweep.header["sweep_id"])
-            best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
-            before = bytes_in(folder)
-            for trial in folder.glob("trials/*"):
-                if trial.name != best:
-                    shutil.rmtree(trial)
-            if not keep_best:
-                shutil.rmtree(folder)
-    except Timeout:
-        raise UserError(f"sweep {name} is being run; stop it first (Ctrl-C in its terminal)") from None
+    folder = known_folder(storage, name)
+    with locked(folder):
+        sweep = fold(read_journal(folder / JOURNAL))
+        runs = _delete_runs(uri, sweep) if uri else 0
+        best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
+        before = bytes_in(folder)
+        for trial in folder.glob("trials/*"):
+            if trial.name != best:
+                shutil.rmtree(trial)
+        if not keep_best:
+            shutil.rmtree(folder)
     return Removed(name, before - bytes_in(folder), best, runs)
 
 
-def _delete_runs(uri: str | None, experiment: str, sweep_id: str) -> int:
-    if uri is None:
-        return 0
-    from tuner.mlflow_store import Tag, find_runs, has_tags, open_client
+def _delete_runs(uri: str, sweep: Sweep) -> int:
+    from tuner.mlflow_store import Tag, find_runs, has_tags, open_existing
 
-    client = open_client(uri)
-    found = client.get_experiment_by_name(experiment)
-    runs = list(find_runs(client, found.experiment_id, has_tags({Tag.SWEEP_ID: sweep_id}))) if found else []
+    client = open_existing(uri)
+    found = client.get_experiment_by_name(sweep.header["spec"]["tracking"]["experiment"])
+    identity = has_tags({Tag.SWEEP_ID: sweep.header["sweep_id"]})
+    runs = list(find_runs(client, found.experiment_id, identity)) if found else []
     for run in runs:
         client.delete_run(run.info.run_id)
     return len(runs)
-
-
-def bytes_in(folder: Path) -> int:
-    """What the files below a folder take."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

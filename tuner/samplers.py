@@ -29,13 +29,22 @@ FIRST_GENERATION = {"NSGAIISampler:generation": 0}
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a space is sampled. trials: planned in all. default: the assignment that goes first."""
+    """How a space is sampled. trials: planned at first, by which populations and grids are sized; more: added since.
+
+    default: the assignment that goes first.
+    """
 
     kind: str
     seed: int
     trials: int
     concurrent: bool
     default: Mapping[str, Any]
+    more: int = 0
+
+    @property
+    def n_trials(self) -> int:
+        """Planned in all."""
+        return self.trials + self.more
 
     @property
     def remembers(self) -> bool:
@@ -94,7 +103,7 @@ class _Qmc(QMCSampler):
 
 def trials_to_run(sampling: Sampling, space: Space) -> int:
     """The trials there are to run: no more than a grid has points."""
-    return min(sampling.trials, sampling.grid(space).n_points) if sampling.kind == "grid" else sampling.trials
+    return min(sampling.n_trials, sampling.grid(space).n_points) if sampling.kind == "grid" else sampling.n_trials
 
 
 def sampler_notes(sampling: Sampling, space: Space, warm: bool) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from trainables.errors import StorageError
 from trainables.reporting import RESULT_KEY
 from tuner.journal import Event, Journal, Trial
 from tuner.pruning import Rule, Verdict
@@ -26,6 +27,9 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     A paused trial leaves Tune: its checkpoint is in the sweep's folder, its actor serves the next trial, and the
     searcher hands it out again when it may go on. So Tune saves nothing a second time, and what waits takes no place.
 
+    A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
+    `retries` times over all sessions. A disk that is full stops the sweep.
+
     rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
     begin any more, given the number of those that are done and not written yet.
     """
@@ -38,17 +42,24 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         rule: Rule | None,
         on_event: Callable[[Event], None],
         is_spent: Callable[[int], bool] = lambda unwritten: False,
+        retries: int = 0,
     ) -> None:
         super().__init__()
+        self._retries = retries
         self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
         self._on_event, self._is_spent = on_event, is_spent
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         report = json.loads(result[RESULT_KEY])
         own = self._journal.sweep.trials[report["trial"]]
+        for text in report.get("warnings", ()):
+            self._on_event(self._journal.append("warning", trial=own.id, text=text))
+        if "storage" in report:
+            raise StorageError(report["storage"])
         if "error" in report:
-            self._end(own, report["error"])
-        elif own.unfinished and not own.paused and report["epoch"] > own.epochs:
+            self.fail(own, report["error"])
+            return str(TrialScheduler.STOP)
+        if own.unfinished and not own.paused and report["epoch"] > own.epochs:
             self._decide(report)
         # The journal's trials are new objects where a line was lost and read again.
         own = self._journal.sweep.trials[report["trial"]]
@@ -57,7 +68,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone; what a model raised arrives as a result instead."""
         own = self._journal.sweep.trials[trial.config["trial"]]
-        self._end(own, "the worker process died: killed, or out of memory")
+        self.fail(own, "the worker process died: killed, or out of memory")
 
     def settle(self) -> None:
         """Decide on the paused trials that have waited for all they are compared with."""
@@ -69,8 +80,13 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         """Tune pickles its scheduler for a restore that is never asked for."""
         return object, ()
 
-    def _end(self, trial: Trial, error: str) -> None:
-        if trial.unfinished and not trial.paused:
+    def fail(self, trial: Trial, error: str) -> None:
+        """A trial was lost: it is handed out again, or ends where that was tried too often."""
+        if not trial.unfinished or trial.paused:
+            return
+        if trial.failures < self._retries:
+            self._on_event(self._journal.append("failure", trial=trial.id, error=error))
+        else:
             self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error))
 
     def _decide(self, report: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ def ask(sweep: Sweep, space: Space, sampling: Sampling) -> Asked:
     """
     number = len(sweep.trials)
     if sampling.kind == "grid":
-        return Asked(sampling.grid(space).assignments(sampling.trials, sampling.seed)[number], {})
+        return Asked(sampling.grid(space).assignments(sampling.n_trials, sampling.seed)[number], {})
     storage = InMemoryStorage()
     study = study_of(sweep, space, new_sampler(sampling, space, number), storage)
     study_id = storage.get_study_id_from_name(study.study_name)
@@ -116,6 +116,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     The first is the space's default configuration, unless an earlier sweep has told of exactly that. Results reach the
     study through the journal, never through Tune.
 
+    n_trials, more: planned when the sweep began, which decides how is sampled, and added since.
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
     settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
     done and not written yet.
@@ -131,6 +132,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         sampler: str,
         seed: int,
         n_trials: int,
+        more: int = 0,
         concurrency: int,
         on_event: Callable[[Event], None],
         settle: Callable[[], None] = lambda: None,
@@ -138,10 +140,10 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._journal, self._space, self._resolved, self._concurrency = journal, space, resolved, concurrency
-        self._sampling = Sampling(sampler, seed, n_trials, concurrency > 1, space.default(base))
+        self._sampling = Sampling(sampler, seed, n_trials, concurrency > 1, space.default(base), more)
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
-        self._handed: set[tuple[str, int]] = set()
+        self._handed: set[tuple[str, int, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
         if self._journal.sweep.spent:
@@ -149,7 +151,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._settle()
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
         active = [trial for trial in unfinished if not trial.paused]
-        waiting = [trial for trial in active if (trial.id, trial.pauses) not in self._handed]
+        waiting = [trial for trial in active if _turn(trial) not in self._handed]
         all_asked = len(self._journal.sweep.trials) >= self._n_trials
         if all_asked and not unfinished:
             return str(Searcher.FINISHED)
@@ -159,7 +161,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             self._on_event(self._journal.append("budget"))
             return str(Searcher.FINISHED)
         trial = waiting[0] if waiting else self._new_trial()
-        self._handed.add((trial.id, trial.pauses))
+        self._handed.add(_turn(trial))
         return {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
 
     def _new_trial(self) -> Trial:
@@ -187,3 +189,8 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Tune pickles its searcher for a restore that is never asked for."""
         return object, ()
+
+
+def _turn(trial: Trial) -> tuple[str, int, int]:
+    """What one hand-out of a trial is known by: it is handed out anew after a pause and after a failure."""
+    return trial.id, trial.pauses, trial.failures

@@ -82,19 +82,26 @@ class Budget(_Section):
 
 
 class Resources(_Section):
-    """What a trial gets, and how many run at once; `auto` fills the machine."""
+    """What a trial gets, and how many run at once; `auto` fills the machine.
+
+    retries: how often a trial that is lost with its worker, or whose model raises, goes on from its last checkpoint.
+    """
 
     concurrency: Count | Auto = "auto"
     cpus_per_trial: Positive = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] | Auto = "auto"
     ray_address: Annotated[str | None, Optional] = None
+    retries: Annotated[int, Field(ge=0)] = 3
 
 
 class Tracking(_Section):
-    """uri: MLflow's; none for `sqlite:///mlflow.db` in the working directory, or MLFLOW_TRACKING_URI."""
+    """uri: MLflow's; none for `sqlite:///mlflow.db` in the working directory, or MLFLOW_TRACKING_URI. offline: nothing
+    is sent while the sweep runs; `vae-tuner sync` does it afterwards.
+    """
 
     uri: Annotated[str | None, Optional] = None
     experiment: Annotated[str, Field(min_length=1)] = "vae-tuner"
+    offline: bool = False
     tags: dict[str, str] = {}
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from trainables.errors import UserError
 from tuner.journal import Journal, close_session
-from tuner.removal import sweep_folder
+from tuner.sweep_folder import known_folder, locked
 from tuner.sweep_status import JOURNAL
 from tuner.tracking_uri import check_reachable, resolve_uri
 
@@ -27,26 +25,19 @@ def sync_sweep(
     uri: by default the sweep's own. on_sent: told how many of how many records MLflow has.
     Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached.
     """
-    folder = sweep_folder(storage, name)
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            return _sync(folder, uri, on_sent)
-    except Timeout:
-        raise UserError(f"sweep {name} is being run and sends its records by itself; wait for its end") from None
-
-
-def _sync(folder: Path, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
-    journal = Journal.open(folder / JOURNAL)
-    try:
-        close_session(journal)
-        return _send(journal, folder, uri, on_sent)
-    finally:
-        journal.close()
+    folder = known_folder(storage, name)
+    with locked(folder):
+        journal = Journal.open(folder / JOURNAL)
+        try:
+            close_session(journal, "interrupted")
+            return _send(journal, folder, uri, on_sent)
+        finally:
+            journal.close()
 
 
 def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
     tracking = journal.sweep.header["spec"]["tracking"]
-    store = resolve_uri(uri or tracking["uri"], Path.cwd())
+    store = resolve_uri(uri or journal.sweep.header.get("tracking_uri"), Path.cwd())
     check_reachable(store)
     from tuner.mlflow_store import MlflowException, open_client
     from tuner.projection import Projection

@@ -76,7 +76,7 @@ def shared_ray():
     """Ray, started once for the sweeps that run in this process."""
     import ray
 
-    from tuner.driver import quiet_ray
+    from tuner.ray_session import quiet_ray
 
     quiet_ray()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=10**8)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -9,10 +10,10 @@ from rich.console import Console
 import tuner
 from tuner import display, progress
 from tuner.asha import Asha
-from tuner.driver import SweepResult
 from tuner.hyperband import HyperBand
 from tuner.median import MedianRule
 from tuner.spec import Budget, parse_spec
+from tuner.sweep_result import SweepResult
 
 
 @pytest.fixture
@@ -80,7 +81,8 @@ def test_a_result_names_the_budget_that_ended_the_sweep(budget, spent, sentence,
     stop_reasons = {"completed": 3, "pruned": 4, "budget": 2}
     result = SweepResult(
         name="s", experiment="e", sweep_id="i", parent_run_id=None, metrics=("val/elbo",), stop_reasons=stop_reasons,
-        epochs=300, wall_s=1.0, ranked=[], pareto=[], searched=(), planned=20, budget=budget, spent=spent, unsent=0,
+        epochs=300, wall_s=1.0, folder=Path("s"), disk_bytes=0, finished="budget",
+        ranked=[], pareto=[], searched=(), planned=20, budget=budget, spent=spent, unsent=0,
         tracker_error="", exit_code=0,
     )  # fmt: skip
     display.show_result(result, "table")

@@ -1,0 +1,61 @@
+"""Ray as this project starts it: quiet, and no larger than the sweep needs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tuner.planning import Plan
+
+__all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
+
+OBJECT_STORE_BYTES = 100 * 2**20
+
+
+@contextmanager
+def stdout_on_stderr() -> Iterator[None]:
+    """Ray prints to file descriptor 1 whatever it is told; results alone belong there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def quiet_ray() -> None:
+    """Set before Ray is imported; what the user set stays. What goes wrong in a trial is told by the journal."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def start_ray(plan: Plan) -> None:
+    """Join the cluster of the plan, or start Ray on this machine."""
+    import ray
+
+    resources = plan.spec.resources
+    if resources.ray_address is not None:
+        ray.init(address=resources.ray_address, log_to_driver=False, logging_level="ERROR")
+        return
+    ray.init(
+        num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=OBJECT_STORE_BYTES,
+    )

@@ -1,0 +1,84 @@
+"""The plan of a sweep that was begun before, from its own journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainables.config import is_user_kind
+from trainables.errors import UserError
+from tuner.journal import Sweep
+from tuner.planning import Plan, make_plan
+from tuner.spec import SweepSpec, parse_spec
+from tuner.tracking_uri import resolve_uri
+
+__all__ = ["resumed_plan"]
+
+
+def resumed_plan(
+    sweep: Sweep,
+    storage: Path,
+    more_trials: int,
+    model: str | None,
+    tracking_uri: str | None,
+    offline: bool,
+    data_dir: Path | None,
+) -> tuple[Plan, str]:
+    """The plan a sweep goes on by, and its tracking URI; raises UserError where it cannot go on as it began."""
+    _check_state(sweep, more_trials)
+    spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
+    _check_code(spec, model)
+    uri = resolve_uri(tracking_uri or sweep.header["tracking_uri"], Path.cwd())
+    tracking = spec.tracking.model_copy(update={"uri": uri, "offline": offline})
+    # What earlier sweeps know stands in the journal, once a trial was asked for.
+    search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})
+    plan = make_plan(spec.model_copy(update={"tracking": tracking, "search": search}), data_dir)
+    _check_same(plan, sweep)
+    return plan, uri
+
+
+def _check_state(sweep: Sweep, more_trials: int) -> None:
+    if not sweep.header:
+        raise UserError("the journal holds nothing yet: remove the sweep with `vae-tuner rm`, and start it again")
+    name = sweep.header["name"]
+    if sweep.spent:
+        raise UserError(
+            f"the budget of sweep {name} is spent; start another sweep that knows what it found: "
+            f"vae-tuner sweep --warm-start {name}"
+        )
+    if not sweep.resumable and not more_trials:
+        raise UserError(
+            f"sweep {name} is finished; see it with `vae-tuner best --sweep {name}`, or add trials: "
+            f"vae-tuner resume {name} --trials +10"
+        )
+    if more_trials and sweep.header["scheduler"]["kind"] == "hyperband":
+        raise UserError(
+            f"--trials: the brackets of sweep {name} are made for {sweep.planned} trials; start another sweep that "
+            f"knows what it found: vae-tuner sweep --warm-start {name}"
+        )
+
+
+def _check_code(spec: SweepSpec, model: str | None) -> None:
+    """What a file names is imported only where the user names it too."""
+    needed = [kind for kind in _kinds(spec) if is_user_kind(kind) and kind != model]
+    if needed:
+        raise UserError(f"this sweep runs the code of {needed[0]}; if you trust it, name it: --model {needed[0]}")
+
+
+def _kinds(spec: SweepSpec) -> list[str]:
+    """Every model the sweep may draw."""
+    fixed = spec.config.get("model", {})
+    searched = spec.space.get("model.kind", ()) if isinstance(spec.space, dict) else ()
+    options = searched.get("choice", ()) if isinstance(searched, dict) else (searched,)
+    return [kind for kind in (fixed.get("kind"), *options) if isinstance(kind, str)]
+
+
+def _check_same(plan: Plan, sweep: Sweep) -> None:
+    """The journal's decisions hold only for the space and the rungs they were made in."""
+    header = sweep.header
+    found = {"space": plan.space.to_mapping(), "rungs": list(plan.rungs), "epochs": plan.epochs}
+    changed = [name for name, value in found.items() if header[name] != value]
+    if changed:
+        raise UserError(
+            f"sweep {header['name']} cannot go on: its {' and '.join(changed)} would differ; are the data, or the "
+            f"version (then {header['versions']['vae-tuner']}), another than when it began?"
+        )
