@@ -439,7 +439,7 @@ def doctor(
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster.")] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Check all that a sweep needs, with the fix beside each failure: packages, data, storage, tracking, disk, device."""
+    """Check what a sweep needs, with the fix beside each failure: packages, data, storage, tracking, disk, device."""
     from tuner import display, terminal
     from tuner.spec import overlaid, parse_spec, read_yaml
 

@@ -30,7 +30,7 @@ from tuner.sweep_result import SweepResult, result_of
 from tuner.sweep_status import JOURNAL
 from tuner.tracking import Tracker, resolve_uri
 
-__all__ = ["Progress", "resume_sweep", "run_sweep"]
+__all__ = ["Progress", "header_of", "resume_sweep", "run_sweep"]
 
 SEND_SECONDS = 120.0
 
@@ -75,7 +75,7 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
         spec = plan.spec.model_copy(update={"name": folder.name})
         (folder / "spec.yaml").write_text(spec_yaml(spec), encoding="utf-8")
         journal = Journal.create(folder / JOURNAL)
-        journal.append("header", **_header(plan, folder.name, uri))
+        journal.append("header", **header_of(plan, folder.name, uri))
         _tell_priors(plan, journal)
         return _session(plan, journal, folder, uri, progress)
 
@@ -133,7 +133,8 @@ def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: Pro
     return result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
 
 
-def _header(plan: Plan, name: str, uri: str) -> dict[str, Any]:
+def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
+    """The first line of a sweep's journal."""
     return {
         "format": 1,
         "name": name,

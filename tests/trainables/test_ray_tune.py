@@ -20,6 +20,8 @@ def test_a_trial_places_its_data_by_its_share_of_the_memory(share, tmp_path, vae
             "folder": str(tmp_path),
             "data_dir": str(vae_data_root),
             "memory_share": share,
+            "session": "a",
+            "epochs_done": 0,
         }
     )
     assert isinstance(trainable.trainer.dataset.train, Examples) == (share == 0)

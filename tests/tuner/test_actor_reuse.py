@@ -22,6 +22,7 @@ def settings(tmp_path, vae_data_root):
             "config": json.dumps(plain(resolved)),
             "folder": str(tmp_path),
             "data_dir": str(vae_data_root),
+            "session": "a",
             "epochs_done": epochs_done,
         }
 
@@ -51,9 +52,66 @@ def test_a_trial_goes_on_in_another_worker_as_if_it_had_never_paused(settings):
     assert [metrics(undisturbed), metrics(undisturbed)] == [metrics(other), metrics(other)]
 
 
-def test_a_trial_whose_checkpoint_is_gone_fails_and_the_worker_goes_on(settings):
-    worker = VaeTrainable(settings("0000", seed=0, epochs_done=1))
-    report = json.loads(worker.train()[RESULT_KEY])
-    assert "cannot be read as a checkpoint" in report["error"]
+def test_a_trial_whose_worker_died_unheard_reports_its_last_epoch_again(settings):
+    """The checkpoint is an epoch ahead of what the driver knows."""
+    undisturbed, killed = VaeTrainable(settings("0000", seed=0)), VaeTrainable(settings("0001", seed=0))
+    expected = [metrics(undisturbed) for _ in range(3)]
+    assert [metrics(killed), metrics(killed)] == expected[:2]
+    successor = VaeTrainable(settings("0001", seed=0, epochs_done=1))
+    assert [metrics(successor), metrics(successor)] == expected[1:]
+
+
+def test_a_trial_that_died_after_its_last_epoch_reports_it_again(settings, tmp_path):
+    killed = VaeTrainable(settings("0001", seed=0))
+    expected = [metrics(killed) for _ in range(3)]
+    assert [path.name for path in (tmp_path / "0001").glob("*.safetensors")] == ["checkpoint.safetensors"]
+    successor = VaeTrainable(settings("0001", seed=0, epochs_done=2))
+    assert metrics(successor) == expected[2]
+
+
+def test_a_trial_whose_checkpoint_is_damaged_goes_on_from_the_one_before_and_says_so(settings, tmp_path):
+    undisturbed, killed = VaeTrainable(settings("0000", seed=0)), VaeTrainable(settings("0001", seed=0))
+    expected = [metrics(undisturbed) for _ in range(3)]
+    metrics(killed), metrics(killed)
+    newest = max((tmp_path / "0001").glob("epoch-*"))
+    newest.write_bytes(newest.read_bytes()[:-5])
+    successor = VaeTrainable(settings("0001", seed=0, epochs_done=2))
+    report = json.loads(successor.train()[RESULT_KEY])
+    assert (report["epoch"], len(report["warnings"])) == (2, 1)
+    assert str(newest) in report["warnings"][0]
+    assert metrics(successor) == expected[2]
+
+
+def test_a_trial_that_has_lost_all_its_checkpoints_begins_anew_and_says_so(settings, tmp_path):
+    undisturbed, killed = VaeTrainable(settings("0000", seed=0)), VaeTrainable(settings("0001", seed=0))
+    expected = metrics(undisturbed)
+    metrics(killed)
+    for path in (tmp_path / "0001").iterdir():
+        path.write_bytes(b"")
+    report = json.loads(VaeTrainable(settings("0001", seed=0, epochs_done=1)).train()[RESULT_KEY])
+    assert report["epoch"] == 1
+    assert "begins anew" in report["warnings"][-1]
+    assert {name: report["metrics"][name] for name in expected} == expected
+
+
+def test_a_model_that_raises_fails_its_trial_and_the_worker_goes_on(settings, monkeypatch):
+    def raises(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    worker = VaeTrainable(settings("0000", seed=0))
+    with monkeypatch.context() as broken:
+        broken.setattr("trainables.trainer.advance", raises)
+        assert json.loads(worker.train()[RESULT_KEY])["error"].rstrip().endswith("RuntimeError: CUDA out of memory")
     worker.reset(settings("0001", seed=0))
     assert metrics(worker)["epoch"] == 1
+
+
+def test_a_disk_that_is_full_is_no_failure_of_the_trial(settings, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    worker = VaeTrainable(settings("0000", seed=0))
+    monkeypatch.setattr("trainables.checkpoint.save_file", full)
+    report = json.loads(worker.train()[RESULT_KEY])
+    assert "error" not in report
+    assert "No space left on device" in report["storage"]

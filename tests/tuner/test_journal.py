@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.errors import StorageError
 from tuner.journal import Journal, JournalError, Sweep, fold, read_journal
 
 STAMP = {"session": "a", "t": 0.0}
@@ -145,7 +146,7 @@ def test_a_full_disk_leaves_a_journal_that_goes_on(journal, path):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
         for _ in range(2):
-            with pytest.raises(JournalError, match="cannot be written"):
+            with pytest.raises(StorageError, match="cannot be written"):
                 journal.append("report", **report("0000", 2, -3.0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -11,6 +11,7 @@ import tuner
 from tuner import display, progress
 from tuner.asha import Asha
 from tuner.hyperband import HyperBand
+from tuner.journal import fold
 from tuner.median import MedianRule
 from tuner.spec import Budget, parse_spec
 from tuner.sweep_result import SweepResult
@@ -95,7 +96,9 @@ def test_progress_counts_what_is_paused_and_how_trials_ended(plan_of, monkeypatc
     printed = io.StringIO()
     monkeypatch.setattr(progress, "err", lambda: Console(file=printed, width=200))
     monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
-    shown = progress.SweepProgress(plan_of("hyperband"), "s", "sqlite:///x.db")
+    header = {"name": "s", "spec": {"search": {"trials": 20}}, "metric": "val/elbo", "direction": "max"}
+    begun = fold([{"session": "a", "t": 0.0, "event": "header", **header}])
+    shown = progress.SweepProgress(plan_of("hyperband"), begun, "sqlite:///x.db")
     report = {"event": "report", "reason": None, "decision": "pause", "metrics": {}}
     for event in (
         report,

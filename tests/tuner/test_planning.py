@@ -4,7 +4,7 @@ import pytest
 
 from trainables.errors import UserError
 from trainables.paths import unflatten
-from tuner.driver import _header
+from tuner.driver import header_of
 from tuner.planning import make_plan
 from tuner.samplers import Sampling
 from tuner.spec import parse_spec
@@ -55,7 +55,7 @@ def test_several_metrics_keep_their_order_and_directions(plan):
     made = plan("lr", **{"search.metric": ["val/mse", "val/active_units", "val/kl"]})
     assert (made.metric, made.direction) == ("val/mse", "min")
     assert made.directions == ("min", "max", "min")
-    header = _header(made, "name")
+    header = header_of(made, "name", "sqlite:///x.db")
     assert list(header["metrics"].items()) == [("val/mse", "min"), ("val/active_units", "max"), ("val/kl", "min")]
     assert (header["metric"], header["direction"]) == ("val/mse", "min")
 
@@ -72,7 +72,7 @@ def test_several_metrics_keep_their_order_and_directions(plan):
 def test_auto_prunes_by_one_metric_and_not_by_several(metric, kind, settled, prunes, plan):
     made = plan("lr", **{"search.metric": metric, "scheduler.kind": kind})
     assert (made.scheduler_kind, bool(made.rungs)) == (settled, prunes)
-    assert _header(made, "name")["scheduler"]["kind"] == settled
+    assert header_of(made, "name", "sqlite:///x.db")["scheduler"]["kind"] == settled
     told = [note for note in made.notes if note.startswith("searched as a Pareto set by val/mse, val/kl: ")]
     ends = ["asha prunes by the first alone" if prunes else "no trial is pruned"] if "," in metric else []
     assert [note.partition(": ")[2] for note in told] == ends

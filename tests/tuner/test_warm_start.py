@@ -6,7 +6,7 @@ import pytest
 
 from trainables.errors import ConfigError
 from trainables.paths import flatten, unflatten
-from tuner.driver import _header
+from tuner.driver import header_of
 from tuner.journal import Journal, JournalError
 from tuner.planning import make_plan
 from tuner.projection import Projection
@@ -34,7 +34,7 @@ def earlier(tmp_path, vae_data_root):
         plan = plan_of(tmp_path, vae_data_root, name=name, **changes)
         (tmp_path / name).mkdir()
         journal = Journal.create(tmp_path / name / JOURNAL)
-        journal.append("header", **_header(plan, name))
+        journal.append("header", **header_of(plan, name, "sqlite:///x.db"))
         for number, (drawn, reason, metrics) in enumerate(trials):
             trial = f"{number:04}"
             config, method = plan.trial(drawn)
