@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["command", "complain", "err", "new_table", "number", "out", "print_json", "print_notes", "working"]
+__all__ = ["command", "complain", "err", "new_table", "out", "print_json", "print_notes", "text_of", "working"]
 
 
 def out() -> Console:
@@ -56,8 +56,13 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def number(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+def text_of(value: Any) -> str:
+    """A number to five digits; a word, a list and what is off as it is written after `--set`."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value, default=str)
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
