@@ -291,7 +291,9 @@ def show_retrained(result: Retrained, output: str) -> None:
         if name.startswith(("val/", "test/", "train_eval/")):
             table.add_row(name, repr(result.metrics[name]))
     console.print(table)
-    console.print(f"\n{result.stop_reason} ({result.outcome}); MLflow run {result.run_id}")
+    console.print(
+        f"\n{result.stop_reason}{f' ({result.outcome})' if result.outcome else ''}; MLflow run {result.run_id}"
+    )
 
 
 # --- lr-range ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,10 @@ def complain(message: str) -> int:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """A sign of life where something takes seconds."""
+    """A sign of life where something takes seconds; what a user's code prints meanwhile goes to stderr too."""
     console = err()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(f"{what} …"):
+    sign = console.status(f"{what} …") if console.is_terminal else nullcontext()
+    with sign, redirect_stdout(sys.stderr):
         yield
 
 
