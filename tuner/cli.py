@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from enum import StrEnum
@@ -223,6 +224,8 @@ def best(
     for option, file, endings in (("export", export, (".yaml", ".yml")), ("plot", plot, (".png",))):
         if file and file.suffix not in endings:
             raise ConfigError(f"--{option} {file}: the file must end in {endings[0]}")
+        if file and not os.access(file.parent, os.W_OK):
+            raise UserError(f"{file} cannot be written; name a file in an existing folder")
     with terminal.working("Asking MLflow"):
         from tuner import api
         from tuner.registry import check_model_name
@@ -244,16 +247,17 @@ def best(
             tracking_uri=tracking_uri,
         )[:top]
     if not rows:
-        raise typer.Exit(terminal.complain(_none_found(where)))
+        raise typer.Exit(terminal.complain(_none_found(where, include_pruned)))
+    registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
     if export:
         _write(export, display.exported(rows[0]))
-    registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
     display.show_best(rows, output.value, metrics, export=export, plot=plot, registered=registered)
 
 
-def _none_found(where: str | None) -> str:
-    what = "no trial has completed yet" if where is None else f"no completed trial meets --where {where}"
-    return f"{what}; --include-pruned ranks the pruned ones too"
+def _none_found(where: str | None, include_pruned: bool) -> str:
+    meets = f" and meets --where {where}" if where else ""
+    more = "" if include_pruned else "; --include-pruned ranks the pruned ones too"
+    return f"no trial has ended with a value that can be ranked{meets} (saturated estimates cannot){more}"
 
 
 @app.command(epilog="Example: vae-tuner train best.yaml --seed 1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from tuner.terminal import command, err, new_table, number, out, print_json, print_notes, working
+from tuner.terminal import command, err, new_table, out, print_json, print_notes, text_of, working
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
@@ -187,7 +187,7 @@ def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str, sweeps:
     )
     table = new_table(*(["sweep"] if sweeps else []), "trial", "method", "outcome", *shown, title=title)
     for i, row in enumerate(rows):
-        values = [number(row.metrics[name]) if name in row.metrics else "" for name in shown]
+        values = [text_of(row.metrics[name]) if name in row.metrics else "" for name in shown]
         table.add_row(*sweeps[i : i + 1], row.trial, row.method, row.outcome or row.stop_reason, *values)
     return table
 
@@ -198,7 +198,7 @@ def _config_table(config: TrialConfig, paths: Sequence[str] | None = None) -> Ta
     table = new_table("configuration", "")
     for path, value in flatten(plain(config)).items():
         if paths is None or path in paths:
-            table.add_row(path, number(value))
+            table.add_row(path, text_of(value))
     return table
 
 
@@ -299,7 +299,9 @@ def show_retrained(result: Retrained, output: str) -> None:
         if name.startswith(("val/", "test/", "train_eval/")):
             table.add_row(name, repr(result.metrics[name]))
     console.print(table)
-    console.print(f"\n{result.stop_reason} ({result.outcome}); MLflow run {result.run_id}")
+    console.print(
+        f"\n{result.stop_reason}{f' ({result.outcome})' if result.outcome else ''}; MLflow run {result.run_id}"
+    )
 
 
 # --- lr-range ---------------------------------------------------------------------------------------------------------
@@ -323,7 +325,7 @@ def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> No
         return
     table = new_table(f"for lr.base_batch_size {result.config.lr.base_batch_size}", "suggested")
     for path, value in result.settings.items():
-        table.add_row(path, number(value))
+        table.add_row(path, text_of(value))
     console.print()
     console.print(table)
     settings = " ".join(f"--set {path}={value}" for path, value in result.settings.items())
@@ -355,7 +357,7 @@ def show_status(statuses: Sequence[SweepStatus], name: str | None, output: str) 
     table = new_table("sweep", "state", "trials", "epochs", "metric", "best", "trial")
     for status in statuses:
         counts = ", ".join(f"{count} {reason}" for reason, count in status.stop_reasons.items())
-        best = (number(status.best_value), status.best_trial) if status.best_trial else ("", "")
+        best = (text_of(status.best_value), status.best_trial) if status.best_trial else ("", "")
         trials = (
             f"{status.n_trials} of {status.planned}: {counts}" if counts else f"{status.n_trials} of {status.planned}"
         )
@@ -366,7 +368,7 @@ def show_status(statuses: Sequence[SweepStatus], name: str | None, output: str) 
     for status in statuses:
         listed = new_table("trial", "method", "state", "epochs", status.metric)
         for row in status.trials:
-            value = "" if row.value is None else number(row.value)
+            value = "" if row.value is None else text_of(row.value)
             listed.add_row(row.trial, row.method, row.state, str(row.epochs), value)
         console.print()
         console.print(listed)

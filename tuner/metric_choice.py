@@ -8,7 +8,8 @@ from typing import Any
 from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError
-from tuner.metrics_info import METRICS, direction_of
+from trainables.paths import suggest
+from tuner.metrics_info import METRICS
 from tuner.spec import SweepSpec
 
 __all__ = ["chosen_metrics", "metric_notes", "scheduler_kind", "settings_for"]
@@ -26,7 +27,7 @@ def chosen_metrics(
         return (_auto_metric(default, base, space),)
     names = (chosen,) if isinstance(chosen, str) else chosen
     if not 1 <= len(set(names)) == len(names) <= MOST_METRICS:
-        raise ConfigError(f"search.metric: {', '.join(names)}: give 1 to {MOST_METRICS} metrics, each once")
+        raise ConfigError(f"search.metric: [{', '.join(names)}]: give 1 to {MOST_METRICS} metrics, each once")
     for name in names:
         _check_metric(name, default)
     return names
@@ -42,10 +43,11 @@ def _auto_metric(default: TrialConfig, base: Mapping[str, Any], space: Space) ->
 def _check_metric(name: str, default: TrialConfig) -> None:
     if name.startswith("test/"):
         raise ConfigError(f"search.metric: {name}: nobody selects on test data; use a val/ metric such as val/elbo")
-    direction_of(name)
-    if not name.startswith("val/"):
-        known = ", ".join(name for name in METRICS if name.startswith("val/"))
-        raise ConfigError(f"search.metric: {name} is not taken on validation data; allowed: {known}")
+    known = [metric for metric in METRICS if metric.startswith("val/")]
+    if name in METRICS and name not in known:
+        raise ConfigError(f"search.metric: {name} is not taken on validation data; allowed: {', '.join(known)}")
+    if name not in known:
+        raise ConfigError(f"search.metric: {name!r} cannot be searched by{suggest(name, known)}")
     if name == "val/elbo_cal" and default.data.likelihood == "bernoulli":
         raise ConfigError(
             "search.metric: val/elbo_cal needs a Gaussian likelihood, this sweep's is Bernoulli; use val/elbo"

@@ -2,13 +2,14 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from trainables.errors import UserError
 from trainables.paths import suggest
 
-__all__ = ["METRICS", "Direction", "MetricInfo", "direction_of", "is_usable", "rank_key"]
+__all__ = ["METRICS", "Direction", "MetricInfo", "direction_of", "is_result", "is_usable", "rank_key"]
 
 Direction = Literal["max", "min"]
 
@@ -71,6 +72,9 @@ METRICS: dict[str, MetricInfo] = {
 }
 
 
+SATURATING = ("val/mutual_info", "val/marginal_kl")
+
+
 def direction_of(metric: str) -> Direction:
     """Which way `metric` is better; raises UserError for a name that cannot be ranked by, test metrics included."""
     if metric.startswith("test/"):
@@ -86,6 +90,12 @@ def direction_of(metric: str) -> Direction:
 def is_usable(value: float) -> bool:
     """Finite, also after a trip through a database that stores ±inf as the largest float."""
     return math.isfinite(value) and abs(value) < sys.float_info.max
+
+
+def is_result(metrics: Mapping[str, float], metric: str) -> bool:
+    """Whether a trial can be ranked by a metric: its value is finite, and no estimate that stands at its own bound."""
+    saturated = metric in SATURATING and metrics.get("val/mi_saturated") == 1
+    return not saturated and is_usable(metrics.get(metric, math.nan))
 
 
 def rank_key(value: float, direction: Direction, trial: str) -> tuple[float, str]:

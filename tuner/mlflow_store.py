@@ -63,7 +63,7 @@ class Tag:
     METRIC = "vae_tuner.metric"
     DIRECTION = "vae_tuner.direction"
     METRICS = "vae_tuner.metrics"
-    DATA = "vae_tuner.data"
+    MEASURED = "vae_tuner.measured"
     METHODS = "vae_tuner.methods"
     STOP_REASONS = "vae_tuner.stop_reasons"
     BEST_RUN_ID = "vae_tuner.best_run_id"

@@ -251,18 +251,20 @@ def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
 def _rungs(
     spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
 ) -> tuple[tuple[int, ...], list[str]]:
+    epochs, grace = default.epochs, spec.scheduler.grace
+    if grace != "auto" and grace > epochs:
+        raise ConfigError(f"scheduler.grace: {grace} is beyond the {epochs} epochs of a trial; allowed: 1 to {epochs}")
     if scheduler_kind(spec) == "none":
         return (), []
-    epochs, grace = default.epochs, spec.scheduler.grace
     capped = False
     if grace == "auto":
         per_epoch = steps_per_epoch(facts.n_train, _largest_batch(space, default))
         longest = longest_warmup(space, unflatten(base), epochs * per_epoch)
         grace, capped = grace_for(epochs, math.ceil(longest / per_epoch))
-    elif grace > epochs:
-        raise ConfigError(f"scheduler.grace: {grace} is beyond the {epochs} epochs of a trial; allowed: 1 to {epochs}")
     found = [f"grace is capped at {grace} of {epochs} epochs: some warm-ups are longer than that"] if capped else []
     rungs = rungs_for(epochs, grace, spec.scheduler.reduction_factor)
+    if not rungs:
+        found.append(f"a grace of {grace} leaves no comparison before the last of {epochs} epochs: nothing is pruned")
     return rungs[:1] if spec.scheduler.kind == "median" else rungs, found
 
 

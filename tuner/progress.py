@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -121,17 +122,20 @@ class SweepProgress:
 
 @contextmanager
 def epoch_progress(epochs: int) -> Iterator[Callable[[Report], None]]:
-    """A bar over epochs on stderr; yields what to call with each report."""
+    """A bar over epochs on stderr, where what a user's code prints goes too; yields what to call with each report."""
     console = err()
-    with Progress(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs · {task.fields[detail]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
+    with (
+        redirect_stdout(sys.stderr),
+        Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs · {task.fields[detail]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        ) as bar,
+    ):
         task = bar.add_task("training", total=epochs, detail="")
 
         def on_report(report: Report) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables.paths import flatten
 from tuner.journal import Sweep, Trial
 from tuner.metrics_info import is_usable
 from tuner.mlflow_store import Metric, MlflowClient, Tag, ensure_experiment, find_runs, has_tags, log_batches, status_of
@@ -182,7 +183,7 @@ class Projection:
             methods = sorted({trial.method for trial in trials})
             summary |= {
                 Tag.DATASET: _dataset_of(trials[0]),
-                Tag.DATA: json.dumps(trials[0].config["data"]),
+                Tag.MEASURED: json.dumps(flatten({name: trials[0].config[name] for name in ("data", "metrics")})),
                 Tag.METHODS: ", ".join(methods),
             }
         best = self._best()

@@ -1,7 +1,6 @@
 """Which configuration is best? Answered from MLflow alone."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +11,7 @@ from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
 from trainables.paths import suggest
 from tuner.conditions import Condition, is_metric, matches, number_of, parse_conditions
-from tuner.metrics_info import direction_of, is_usable, rank_key
+from tuner.metrics_info import direction_of, is_result, rank_key
 from tuner.mlflow_store import (
     MlflowClient,
     MlflowException,
@@ -78,14 +77,14 @@ class Front:
 
 @dataclass(frozen=True)
 class _SweepRun:
-    """data: the trials' configuration of that section; empty for sweeps of a version that did not record it."""
+    """measured: how its trials were measured, by configuration path; empty for sweeps that did not record it."""
 
     name: str
     sweep_id: str
     metric: str
     dataset: str
     methods: tuple[str, ...]
-    data: Mapping[str, Any]
+    measured: Mapping[str, Any]
 
 
 def best(uri: str, *, metric: str | None = None, top: int | None = 1, **filters: Unpack[Filters]) -> list[BestTrial]:
@@ -163,7 +162,9 @@ def _ranking(
     experiment_id = _experiment_id(client, experiment, uri)
     sweeps = _selected(_sweep_runs(client, experiment_id), experiment, sweep, method, dataset)
     reasons = ("completed", "pruned") if include_pruned else ("completed",)
-    return _Ranking(client, experiment_id, sweeps, metrics or (_common_metric(sweeps),), reasons, method, conditions)
+    metrics = metrics or (_common_metric(sweeps),)
+    _require_comparable(sweeps, metrics)
+    return _Ranking(client, experiment_id, sweeps, metrics, reasons, method, conditions)
 
 
 # --- what is there ----------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ def _sweep_runs(client: MlflowClient, experiment_id: str) -> list[_SweepRun]:
             tags[Tag.METRIC],
             tags[Tag.DATASET],
             tuple(tags[Tag.METHODS].split(", ")),
-            json.loads(tags.get(Tag.DATA, "{}")),
+            json.loads(tags.get(Tag.MEASURED, "{}")),
         )
         for tags in found
         if Tag.DATASET in tags
@@ -212,18 +213,20 @@ def _selected(
     datasets = sorted({sweep.dataset for sweep in sweeps})
     if len(datasets) > 1:
         raise UserError(f"trials on {_listed(datasets)} cannot be ranked together; choose one with --dataset")
-    _require_comparable(sweeps)
     return sweeps
 
 
-def _require_comparable(sweeps: Sequence[_SweepRun]) -> None:
-    """One validation set under one likelihood; how many training examples there were does not matter."""
-    for field in ("split_seed", "image_size", "likelihood", "binarize"):
-        having = {_validation(sweep.data[field]): sweep.name for sweep in sweeps if field in sweep.data}
+def _require_comparable(sweeps: Sequence[_SweepRun], metrics: Sequence[str]) -> None:
+    """One validation set under one likelihood, and one bias of the NLL; the number of training examples is free."""
+    fields = ["data.split_seed", "data.image_size", "data.likelihood", "data.binarize"]
+    if "val/nll" in metrics:
+        fields.append("metrics.nll_samples")
+    for field in fields:
+        having = {_validation(sweep.measured[field]): sweep.name for sweep in sweeps if field in sweep.measured}
         if len(having) > 1:
             found = _listed(f"{value} in {name}" for value, name in sorted(having.items()))
             raise UserError(
-                f"trials that differ in data.{field} ({found}) cannot be ranked together; choose a sweep with --sweep"
+                f"trials that differ in {field} ({found}) cannot be ranked together; choose a sweep with --sweep"
             )
 
 
@@ -331,10 +334,7 @@ class _Ranking:
         return sorted((run for run in asked if self._is_result(run) and self._is_wanted(run)), key=self._key)
 
     def _is_result(self, run: Run) -> bool:
-        """Finite, and no estimate at its own bound."""
-        bounded = {"val/mutual_info", "val/marginal_kl"} & set(self.metrics)
-        saturated = bounded and run.data.metrics.get("val/mi_saturated") == 1
-        return not saturated and all(is_usable(run.data.metrics.get(metric, math.nan)) for metric in self.metrics)
+        return all(is_result(run.data.metrics, metric) for metric in self.metrics)
 
     def _is_wanted(self, run: Run) -> bool:
         words = {word: run.data.tags[tag] for word, tag in _WORDS.items() if tag in run.data.tags}

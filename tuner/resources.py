@@ -28,11 +28,17 @@ def gpus_of(spec: SweepSpec, default: TrialConfig) -> float:
 
 
 def concurrency_of(spec: SweepSpec, gpus: float) -> int:
+    here = os.cpu_count() or 1
+    if spec.resources.ray_address is None and spec.resources.cpus_per_trial > here:
+        raise ConfigError(
+            f"resources.cpus_per_trial: {spec.resources.cpus_per_trial:g} is not allowed; allowed: at most {here}, the "
+            "cores of this machine"
+        )
     if spec.resources.concurrency != "auto":
         return spec.resources.concurrency
     if gpus:
         return max(1, int(torch.cuda.device_count() / gpus))
-    return max(1, int((os.cpu_count() or 1) / spec.resources.cpus_per_trial))
+    return max(1, int(here / spec.resources.cpus_per_trial))
 
 
 def memory_share(gpus: float, concurrency: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from ray.tune.search import Searcher
 from search_spaces.compile import distributions, suggest_trial
 from search_spaces.space import Space
 from tuner.journal import Event, Journal, Prior, Sweep, Trial
+from tuner.metrics_info import is_result
 from tuner.samplers import FIRST_GENERATION, Sampling, new_sampler, trials_to_run
 
 __all__ = ["Asked", "JournalSearcher", "ask", "study_of"]
@@ -88,15 +88,14 @@ def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
 
 
 def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
-    values = [trial.last.get(metric, math.nan) for metric in metrics]
     state = STATES.get(trial.stop_reason or "", TrialState.RUNNING)
-    if state == TrialState.COMPLETE and not all(map(math.isfinite, values)):
+    if state == TrialState.COMPLETE and not all(is_result(trial.last, metric) for metric in metrics):
         state = TrialState.FAIL
     return optuna.trial.create_trial(
         state=state,
         params=trial.assignment,
         distributions=distributions(space, trial.assignment),
-        values=values if state == TrialState.COMPLETE else None,
+        values=[trial.last[metric] for metric in metrics] if state == TrialState.COMPLETE else None,
         intermediate_values=_by_epoch(trial, metrics) if state == TrialState.PRUNED else {},
         system_attrs=dict(trial.memory.get("trial", FIRST_GENERATION)),
     )

@@ -37,6 +37,10 @@ def _metrics(value: Any) -> Any:
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 def parse_time(value: Any) -> Any:
     """Seconds, from a number or from `90s`, `30m`, `2h`, `1d`."""
     if isinstance(value, str):
@@ -57,7 +61,7 @@ class Search(_Section):
     trials: Count = 20
     seed: Seed = 0
     metric: Annotated[str | tuple[str, ...], BeforeValidator(_metrics)] = "auto"
-    warm_start: tuple[str, ...] = ()
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
 
 
 class Scheduler(_Section):

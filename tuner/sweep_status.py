@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from trainables.errors import UserError
 from trainables.paths import suggest
 from tuner.journal import Sweep, Trial, fold, read_journal
-from tuner.metrics_info import is_usable, rank_key
+from tuner.metrics_info import is_result, rank_key
 
 __all__ = ["JOURNAL", "SweepStatus", "TrialStatus", "ranked_trials", "sweep_statuses"]
 
@@ -60,9 +60,7 @@ def ranked_trials(sweep: Sweep) -> list[Trial]:
     """Completed trials with a finite metric, best first, ties by id."""
     metric, direction = sweep.header["metric"], sweep.header["direction"]
     usable = [
-        trial
-        for trial in sweep.trials.values()
-        if trial.stop_reason == "completed" and is_usable(trial.last.get(metric, float("nan")))
+        trial for trial in sweep.trials.values() if trial.stop_reason == "completed" and is_result(trial.last, metric)
     ]
     return sorted(usable, key=lambda trial: rank_key(trial.last[metric], direction, trial.id))
 

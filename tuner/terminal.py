@@ -7,14 +7,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["command", "complain", "err", "new_table", "number", "out", "print_json", "print_notes", "working"]
+__all__ = ["command", "complain", "err", "new_table", "out", "print_json", "print_notes", "text_of", "working"]
 
 
 def out() -> Console:
@@ -47,17 +47,20 @@ def complain(message: str) -> int:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """A sign of life where something takes seconds."""
+    """A sign of life where something takes seconds; what a user's code prints meanwhile goes to stderr too."""
     console = err()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(f"{what} …"):
+    sign = console.status(f"{what} …") if console.is_terminal else nullcontext()
+    with sign, redirect_stdout(sys.stderr):
         yield
 
 
-def number(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+def text_of(value: Any) -> str:
+    """A number to five digits; a word, a list and what is off as it is written after `--set`."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value, default=str)
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:

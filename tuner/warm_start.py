@@ -14,7 +14,7 @@ from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, suggest
 from tuner.journal import Prior, Trial, fold, read_journal
-from tuner.metrics_info import is_usable
+from tuner.metrics_info import is_result
 from tuner.spec import SweepSpec
 from tuner.sweep_status import JOURNAL
 
@@ -81,9 +81,8 @@ def _prior_or_reason(
 ) -> Prior | str:
     if trial.stop_reason != "completed":
         return "not completed"
-    values = {metric: trial.last.get(metric, math.nan) for metric in metrics}
-    for metric, value in values.items():
-        if not is_usable(value):
+    for metric in metrics:
+        if not is_result(trial.last, metric):
             return f"without {metric}"
     theirs = flatten(plain(parse_config(trial.config)))
     known = {**theirs, **trial.assignment}
@@ -92,7 +91,11 @@ def _prior_or_reason(
         if not space.dimensions[path].contains(value):
             return f"outside {path}"
     different = _first_difference(theirs, flatten(plain(resolved(assignment))), metrics)
-    return f"differ in {different}" if different else Prior(name, trial.id, assignment, values)
+    return (
+        f"differ in {different}"
+        if different
+        else Prior(name, trial.id, assignment, {metric: trial.last[metric] for metric in metrics})
+    )
 
 
 def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], metrics: tuple[str, ...]) -> str | None:

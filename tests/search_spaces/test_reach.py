@@ -1,10 +1,12 @@
+import re
 from itertools import combinations, product
 
 import numpy as np
 import pytest
 
 from search_spaces.catalogue import parse_space, space_names
-from search_spaces.reach import check, longest_warmup
+from search_spaces.domains import Choice, Float
+from search_spaces.reach import CONSTANT, check, longest_warmup
 from search_spaces.space import Space
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
@@ -208,3 +210,9 @@ def test_the_longest_warm_up_is_where_the_curve_of_beta_first_reaches_its_end(ki
 @pytest.mark.parametrize("name", space_names())
 def test_no_warm_up_of_the_catalogue_is_longer_than_half_the_budget(name):
     assert longest_warmup(parse_space(name), {}, 1000) <= 500
+
+
+@pytest.mark.parametrize("path", CONSTANT)
+def test_what_makes_trials_incomparable_cannot_vary(path):
+    with pytest.raises(ConfigError, match=rf"{re.escape(path)} must be the same for all trials"):
+        check(Space("", {}, {"lr.base": Float(1e-4, 1e-2), path: Choice((1, 2))}), {}, parse_config)

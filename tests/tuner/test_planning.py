@@ -115,13 +115,17 @@ def test_the_grid_of_the_settled_trials_is_the_grid_that_was_planned(space, tria
             "config: lr.pct_start = 0.2 is never used: no trial of the space clr has it; leave it out, or choose "
             "another space",
         ),
-        ("lr", {"search.metric": "val/kl,val/kl"}, "search.metric: val/kl, val/kl: give 1 to 3 metrics, each once"),
+        ("lr", {"search.metric": "val/kl,val/kl"}, "search.metric: [val/kl, val/kl]: give 1 to 3 metrics, each once"),
         (
             "lr",
             {"search.metric": "val/kl,val/mse,val/elbo,val/recon_nll"},
-            "search.metric: val/kl, val/mse, val/elbo, val/recon_nll: give 1 to 3 metrics, each once",
+            "search.metric: [val/kl, val/mse, val/elbo, val/recon_nll]: give 1 to 3 metrics, each once",
         ),
-        ("lr", {"search.metric": "val/kl,val/mes"}, "metric 'val/mes' cannot be ranked by; did you mean `val/mse`?"),
+        (
+            "lr",
+            {"search.metric": "val/kl,val/mes"},
+            "search.metric: 'val/mes' cannot be searched by; did you mean `val/mse`?",
+        ),
         (
             "lr",
             {"search.metric": "val/kl,test/mse"},
@@ -148,3 +152,38 @@ def test_what_only_some_branches_have_may_be_fixed(space, path, value, plan):
     if path == "beta.steepness":
         space = {"use": [space], "beta.kind": {"choice": ["linear", "sigmoid"], "when": {"objective.kind": "elbo"}}}
     assert plan(space, **{f"config.{path}": value}).base[path] == value
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
+def test_a_grace_that_leaves_nothing_to_compare_is_told(kind, plan):
+    (note,) = [note for note in plan(**{"scheduler.kind": kind, "scheduler.grace": 20}).notes if "grace" in note]
+    assert note == "a grace of 20 leaves no comparison before the last of 20 epochs: nothing is pruned"
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median", "none"])
+def test_a_grace_beyond_the_budget_is_refused_whatever_prunes(kind, plan):
+    with pytest.raises(UserError, match=r"scheduler\.grace: 100 is beyond the 20 epochs"):
+        plan(**{"scheduler.kind": kind, "scheduler.grace": 100})
+
+
+def test_more_cores_than_there_are_are_refused(plan):
+    with pytest.raises(UserError, match=r"resources\.cpus_per_trial: 1000 is not allowed; allowed: at most \d+"):
+        plan(**{"resources.cpus_per_trial": 1000})
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("val/mse,", r"search\.metric: '' cannot be searched by"),
+        ([], r"search\.metric: \[\]: give 1 to 3 metrics"),
+        ("val/msee", r"search\.metric: 'val/msee' cannot be searched by; did you mean `val/mse`\?"),
+        ("train/kl", r"search\.metric: train/kl is not taken on validation data"),
+    ],
+)
+def test_a_metric_that_cannot_be_searched_by_is_named(metric, message, plan):
+    with pytest.raises(UserError, match=message):
+        plan(**{"search.metric": metric})
+
+
+def test_one_earlier_sweep_needs_no_list():
+    assert parse_spec({"search": {"warm_start": "earlier"}}).search.warm_start == ("earlier",)

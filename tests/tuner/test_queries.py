@@ -4,14 +4,20 @@ import sqlite3
 import threading
 from collections import Counter
 
+import optuna
 import pytest
 
+from search_spaces.domains import Float
+from search_spaces.space import Space
 from trainables.errors import UserError
 from trainables.paths import parse_config
 from tuner import mlflow_store, queries
+from tuner.journal import fold
 from tuner.mlflow_store import MlflowClient, Tag, ensure_experiment, open_client
 from tuner.projection import Projection
 from tuner.queries import artifact, best, front, groups_by_method
+from tuner.searchers import study_of
+from tuner.sweep_status import ranked_trials
 
 GECO = {"objective": {"kind": "geco", "kappa": 0.1 + 0.2}}
 
@@ -233,6 +239,21 @@ def test_a_saturated_mutual_information_is_no_result(uri, written_journal):
     assert len(best(uri, metric="val/elbo", top=2)) == 2
 
 
+def test_a_sweep_itself_crowns_no_saturated_estimate(written_journal):
+    """The journal's ranking is that of `best`, and Optuna hears of no value either."""
+    journal = written_journal(metric="val/mutual_info")
+    for trial, saturated in (("0000", 1.0), ("0001", 0.0)):
+        journal.ask(trial)
+        journal.report(trial, 1, {"val/mutual_info": 5.0 + saturated, "val/mi_saturated": saturated}, "completed")
+    sweep = fold(journal.events)
+    assert [trial.id for trial in ranked_trials(sweep)] == ["0001"]
+    space = Space("", {}, {"lr.base": Float(1e-4, 1e-2)})
+    for trial in sweep.trials.values():
+        trial.assignment = {"lr.base": 1e-3}
+    states = [trial.state.name for trial in study_of(sweep, space, optuna.samplers.RandomSampler()).trials]
+    assert states == ["FAIL", "COMPLETE"]
+
+
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +427,17 @@ def test_other_validation_data_or_likelihoods_are_not_ranked_together(one, other
     assert [row.sweep for row in best(uri, sweep=["b"])] == ["b"]
 
 
+def test_likelihoods_of_other_numbers_of_samples_are_not_ranked_together(uri, written_journal):
+    for name, samples in (("a", 1), ("b", 1000)):
+        journal = written_journal(name, "val/nll", "min")
+        journal.ask("0000", {"metrics": {"nll_samples": samples}})
+        journal.report("0000", 1, {"val/nll": 7.0, "val/elbo": -8.0}, "completed")
+        project(uri, journal)
+    with pytest.raises(UserError, match=r"differ in metrics\.nll_samples \(1 in a, 1000 in b\)"):
+        best(uri)
+    assert len(best(uri, metric="val/elbo", top=5)) == 2
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [({"n_train": 100}, {"n_train": 200}), ({"binarize": "fixed"}, {"binarize": "dynamic"})]
 )
@@ -424,7 +456,7 @@ def test_sweeps_of_a_version_that_did_not_record_their_data_are_ranked_as_before
         project(uri, journal)
     client = open_client(uri)
     for row in [*best(uri, sweep=["a"]), *best(uri, sweep=["b"])]:
-        client.delete_tag(client.get_run(row.run_id).data.tags[Tag.PARENT], Tag.DATA)
+        client.delete_tag(client.get_run(row.run_id).data.tags[Tag.PARENT], Tag.MEASURED)
     assert len(best(uri, top=5)) == 2
 
 
