@@ -31,7 +31,7 @@ def test_every_verb_has_help_with_an_example(cli, tmp_path):
         if line.startswith("  ") and line.strip()
     ]
     verbs = verbs[: verbs.index("First")]
-    assert verbs == ["sweep", "best", "train", "lr-range", "spaces", "init", "status"]
+    assert verbs == ["sweep", "best", "train", "lr-range", "spaces", "init", "resume", "sync", "rm", "doctor", "status"]
     for verb in verbs:
         assert re.search(rf"Examples?: vae-tuner {verb}\b", cli(tmp_path, verb, "--help").out)
 
