@@ -1,6 +1,7 @@
 """What users bring as models: good ones, and ones each with one mistake. Copied into a user's folder by `nets`."""
 
 import math
+import sys
 
 import torch
 from torch import nn
@@ -143,11 +144,45 @@ class RaisesInDecode(Net):
         raise RuntimeError("the decoder\nis not written yet")
 
 
+class NoParameters(nn.Module):
+    def __init__(self, shape, latent_dim):
+        super().__init__()
+        self.shape = shape
+        self.register_buffer("weight", torch.ones(math.prod(shape), latent_dim))
+
+    def encode(self, x):
+        mean = x.flatten(1) @ self.weight
+        return mean, -mean
+
+    def decode(self, z):
+        return (z @ self.weight.T).reshape(len(z), *self.shape)
+
+
+class AllFrozen(Net):
+    def __init__(self, shape, latent_dim):
+        super().__init__(shape, latent_dim)
+        self.requires_grad_(False)
+
+
+class ExitsInEncode(Net):
+    def encode(self, x):
+        sys.exit(3)
+
+
+class ExitsInBoth(ExitsInEncode):
+    def decode(self, z):
+        sys.exit("wrong\nplace")
+
+
 # --- what never becomes a model ---------------------------------------------------------------------------------------
 
 
 def raises(shape, latent_dim):
     raise ValueError("16 heads do not\n divide   40")
+
+
+def exits(shape, latent_dim):
+    sys.exit(3)
 
 
 def a_dict(shape, latent_dim):

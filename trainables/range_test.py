@@ -34,6 +34,8 @@ FLOAT32_RESOLUTION = 1e-6
 MARGIN = 3.0
 # Where there is little room below: Smith 2015's rule of thumb for base.
 BASE_SHARE = 0.25
+# Cycles between nearer bounds than these are none.
+LEAST_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw, step by step, and the bounds it suggests; none where the loss never fell.
+    """What a range test saw, step by step, and the bounds it suggests, within its rates; none where it saw too little.
 
     smoothed: the exponential moving average of the loss, corrected for its start. notes: what the user should know.
     """
@@ -86,10 +88,11 @@ def run(trainer: Trainer) -> RangeTest:
             f"{MIN_STEPS}; make it {math.ceil(MIN_STEPS / trainer.steps_per_epoch)}"
         )
     window = max(SMOOTHING_STEPS, round(SMOOTHING_SHARE * trainer.total_steps))
-    steps, losses = _held(trainer), np.empty(0)
-    while block := list(islice(steps, CHECK_STEPS)):
-        losses = np.append(losses, torch.stack(block).tolist())
-        if _blown_up(losses, window):
+    steps, average, losses, curve = _held(trainer), _MovingAverage(window), np.empty(0), np.empty(0)
+    while block := list(islice(steps, max(CHECK_STEPS, window))):
+        new = np.array(torch.stack(block).tolist())
+        losses, curve = np.append(losses, new), np.append(curve, average.extended(new))
+        if _blown_up(losses, curve, window):
             break
     config = trainer.config
     rates = lr_at(config.lr, np.arange(float(len(losses))), trainer.total_steps, config.batch_size)
@@ -106,12 +109,31 @@ def _held(trainer: Trainer) -> Iterator[Tensor]:
 
 
 def smoothed(losses: Curve, window: int) -> Curve:
-    """m_t/(1 − bᵗ) with m_t = b·m_{t−1} + (1 − b)·loss_t, b = 1 − 1/window."""
-    b, moving, curve = 1 - 1 / window, 0.0, []
-    for t, loss in enumerate(losses, start=1):
-        moving = b * moving + (1 - b) * loss
-        curve.append(moving / (1 - b**t))
-    return np.array(curve)
+    """The exponential moving average of all losses, corrected for its start."""
+    return _MovingAverage(window).extended(losses)
+
+
+class _MovingAverage:
+    """m_t/(1 − bᵗ) with m_t = b·m_{t−1} + (1 − b)·loss_t, b = 1 − 1/window, taken further block by block."""
+
+    def __init__(self, window: int) -> None:
+        self._b, self._moving, self._t = 1 - 1 / window, 0.0, 0
+
+    def extended(self, losses: Curve) -> Curve:
+        """Its values at the next losses."""
+        curve = []
+        for loss in losses.tolist():
+            self._t += 1
+            self._moving = self._b * self._moving + (1 - self._b) * loss
+            curve.append(self._moving / (1 - self._b**self._t))
+        return np.array(curve)
+
+
+def _unlagged(i: int, window: int) -> int:
+    """The step whose loss the moving average shows at step i: earlier by the mean age b/(1 − b) − t·bᵗ/(1 − bᵗ) of
+    the t = i + 1 losses in it."""
+    b, t = 1 - 1 / window, i + 1
+    return round(i - (window - 1 - t * b**t / (1 - b**t)))
 
 
 def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
@@ -124,50 +146,70 @@ def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
     curve = smoothed(losses[:n], window)
     test = RangeTest(rates[:n], losses[:n], curve, None, ())
     if n <= 2 * window:
-        return replace(test, notes=(f"the loss was no number after {n} steps; begin with lower rates",))
-    clear, lag = _clear(losses[:n], curve, window), window - 1
-    level = _start(losses, window) - clear
+        return replace(test, notes=(_too_short(n, is_finite=n == len(losses)),))
+    clear = _clear(losses[:n], curve, window)
+    level = _start(losses[:n], window) - clear
     bottom = 2 * window + int(np.argmin(curve[2 * window :]))
     if curve[bottom] >= level:
         return replace(test, notes=("the loss never fell clearly; try more epochs, or other rates",))
     first = int(np.flatnonzero(curve[:bottom] >= level).max(initial=-1)) + 1
     risen = np.flatnonzero(curve > np.minimum.accumulate(curve) + clear)
     risen = risen[risen > first]
-    notes = []
+    begins, notes = rates[_unlagged(first, window)], []
     if first < 3 * window:
-        notes.append(f"the loss fell from the first rate on; where it begins to is below {rates[0]:.2g}")
+        notes.append(f"the loss fell from the first rates on; where it begins to is below {begins:.2g}")
     if n == len(losses) and not len(risen):
         notes.append(f"the loss had not risen again at {rates[-1]:.2g}; where it does is beyond")
-    top = rates[max(risen[0] - lag, 0) if len(risen) else n - 1] / MARGIN
-    base = min(rates[max(first - lag, 0)], BASE_SHARE * top)
+        top = rates[-1]
+    else:
+        top = rates[_unlagged(risen[0], window) if len(risen) else n - 1] / MARGIN
+    base = max(min(begins, BASE_SHARE * top), rates[0])
+    if LEAST_RATIO * base > top:
+        notes.append(f"{top:.2g} is the most that lasts, too near the first rate for cycles; begin with lower rates")
+        return replace(test, notes=tuple(notes))
     return replace(test, bounds=Bounds(float(base), float(top)), notes=tuple(notes))
 
 
+def _too_short(n: int, is_finite: bool) -> str:
+    if is_finite:
+        return f"{n} steps are too few to tell a fall from noise; try more epochs"
+    return f"the loss was no number after {n} steps; begin with lower rates"
+
+
 def _start(losses: Curve, window: int) -> float:
-    """The loss before it falls: of the first steps."""
-    return float(np.median(losses[: 2 * window]))
+    """The loss before it falls: of the first steps; of the very first where it falls clearly within those."""
+    first, level = float(np.median(losses[:SMOOTHING_STEPS])), float(np.median(losses[: 2 * window]))
+    return first if first - level > CLEAR_DEVIATIONS * _noise(losses) / math.sqrt(SMOOTHING_STEPS) else level
+
+
+def _noise(losses: Curve) -> float:
+    """The standard deviation of a loss about its trend, from second differences, which a trend leaves alone."""
+    return float(1.4826 * np.median(np.abs(np.diff(losses, n=2))) / math.sqrt(6))
 
 
 def _clear(losses: Curve, curve: Curve, window: int) -> float:
     """What a change of the smoothed loss must exceed to count; never less than what float32 resolves.
 
-    The noise is estimated from second differences, which a trend leaves alone; the moving average keeps
-    1/√(2·window − 1) of it.
+    The moving average keeps 1/√(2·window − 1) of the noise.
     """
     start = _start(losses, window)
-    deviation = 1.4826 * np.median(np.abs(np.diff(losses, n=2))) / math.sqrt(6)
     return float(
         max(
             CLEAR_SHARE * (start - curve.min()),
-            CLEAR_DEVIATIONS * deviation / math.sqrt(2 * window - 1),
+            CLEAR_DEVIATIONS * _noise(losses) / math.sqrt(2 * window - 1),
             FLOAT32_RESOLUTION * abs(start),
         )
     )
 
 
-def _blown_up(losses: Curve, window: int) -> bool:
-    """Whether the smoothed loss is as far above its start as it once fell below it, or no number any more."""
+def _blown_up(losses: Curve, curve: Curve, window: int) -> bool:
+    """Whether the smoothed loss has risen to as far above its start as it once fell below it, or is no number any more.
+
+    Before its start is known only the latter.
+    """
     if not np.isfinite(losses).all():
         return True
-    curve, start = smoothed(losses, window), _start(losses, window)
-    return bool(curve[-1] - start > start - curve.min() + _clear(losses, curve, window))
+    if len(losses) <= 2 * window:
+        return False
+    fall = max(_start(losses, window) - curve.min(), 0)
+    return bool(curve[-1] - curve.min() > 2 * fall + _clear(losses, curve, window))

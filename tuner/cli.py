@@ -284,8 +284,8 @@ def train(
         from tuner.tracking_uri import resolve_uri
 
         parsed = parse_config(overlaid(read_config(config), {"seed": seed, "epochs": epochs, **changes}))
-    with progress.epoch_progress(parsed.epochs) as on_report:
-        result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report)
+    with progress.epoch_progress(parsed.epochs) as (on_report, on_notes):
+        result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report, on_notes)
     display.show_retrained(result, output.value)
     raise typer.Exit(0 if result.stop_reason == "completed" else 1)
 

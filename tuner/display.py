@@ -309,7 +309,7 @@ def show_retrained(result: Retrained, output: str) -> None:
 
 def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> None:
     """The suggested bounds, and how to take them over."""
-    print_notes(err(), result.test.notes)
+    print_notes(err(), result.notes)
     if output == "json":
         print_json({**result.document(), "files": files})
         return

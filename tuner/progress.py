@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -121,8 +122,10 @@ class SweepProgress:
 
 
 @contextmanager
-def epoch_progress(epochs: int) -> Iterator[Callable[[Report], None]]:
-    """A bar over epochs on stderr, where what a user's code prints goes too; yields what to call with each report."""
+def epoch_progress(epochs: int) -> Iterator[tuple[Callable[[Report], None], Callable[[Sequence[str]], None]]]:
+    """A bar over epochs on stderr, where what a user's code prints goes too; yields what to call with each report, and
+    with notes, which are printed above it.
+    """
     console = err()
     with (
         redirect_stdout(sys.stderr),
@@ -143,4 +146,4 @@ def epoch_progress(epochs: int) -> Iterator[Callable[[Report], None]]:
                 task, completed=report.epoch, detail=f"val/elbo {report.metrics.get('val/elbo', float('nan')):.5g}"
             )
 
-        yield on_report
+        yield on_report, partial(print_notes, console)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from trainables import range_test
 from trainables.config import ClrLr, TrialConfig
-from trainables.data import data_facts, load
 from trainables.errors import ConfigError, UserError
 from trainables.paths import parse_config, plain
 from trainables.range_test import Bounds, RangeTest
-from trainables.resolve import resolve
 from trainables.schedules import batch_size_factor
-from trainables.sources import data_dir
-from trainables.trainer import Trainer
+from tuner.single_trial import make_ready
 
-__all__ = ["LrRange", "free_folder", "run_lr_range"]
+__all__ = ["LrRange", "free_folder", "run_lr_range", "stated"]
 
 SHARED_FIELDS = ClrLr.model_fields.keys() - {"kind", "base", "max", "step_size", "mode", "gamma"}
 
@@ -32,7 +29,8 @@ class LrRange:
     """A range test and its suggestion.
 
     tree: the configuration as it was given; config: as it was parsed, the test's own ramp left out.
-    suggestion: lr.base and lr.max for batches of lr.base_batch_size, two digits; None where the loss never fell.
+    suggestion: lr.base and lr.max for batches of lr.base_batch_size, two digits, within the rates of the test; None
+    where it found none. trial_notes: what the user should know of data and model.
     """
 
     tree: Mapping[str, Any]
@@ -40,6 +38,12 @@ class LrRange:
     test: RangeTest
     linear: bool
     suggestion: Bounds | None
+    trial_notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, of the trial and of the test."""
+        return (*self.trial_notes, *self.test.notes)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -54,7 +58,7 @@ class LrRange:
             "suggestion": self.settings or None,
             "base_batch_size": self.config.lr.base_batch_size,
             "batch_size": self.config.batch_size,
-            "notes": list(self.test.notes),
+            "notes": list(self.notes),
             "lr": self.test.rates.tolist(),
             "loss": self.test.losses.tolist(),
             "smoothed": self.test.smoothed.tolist(),
@@ -125,21 +129,24 @@ def run_lr_range(
     """The range test of a configuration given as plain data; raises UserError for what cannot run."""
     if not 0 < low < high:
         raise ConfigError(f"learning rates from {low:g} to {high:g} do not rise; low must be above 0 and below high")
-    config, root = parse_config(tree), data_dir(chosen_data_dir)
-    facts = data_facts(config.data, root)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    ramped = resolve(range_test.ramped(config, low, high, epochs, linear), facts, device=device)
-    if ramped.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device: {ramped.device} is not here; `--set device=cpu` tests on the CPU")
-    test = range_test.run(Trainer(ramped, load(ramped.data, root, torch.device(ramped.device))))
-    return LrRange(tree, config, test, linear, _stated(test.bounds, batch_size_factor(config.lr, config.batch_size)))
+    if not math.isfinite(high / low):
+        raise ConfigError(
+            f"learning rates from {low:g} to {high:g} are too far apart; high and high / low must be finite"
+        )
+    config = parse_config(tree)
+    ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir)
+    test = range_test.run(ready.trainer)
+    factor = batch_size_factor(config.lr, config.batch_size)
+    suggestion = test.bounds and stated(test.bounds, low, high, factor)
+    return LrRange(tree, config, test, linear, suggestion, ready.notes)
 
 
-def _stated(bounds: Bounds | None, factor: float) -> Bounds | None:
-    """Bounds for lr.base_batch_size, from those that were used."""
-    if bounds is None:
-        return None
-    return Bounds(_two_digits(bounds.base / factor), _two_digits(bounds.max / factor))
+def stated(bounds: Bounds, low: float, high: float, factor: float) -> Bounds:
+    """Bounds for lr.base_batch_size, from those that were used; rounding leads none of them out of the test's rates."""
+    base, top = (
+        min(max(_two_digits(value / factor), low / factor), high / factor) for value in (bounds.base, bounds.max)
+    )
+    return Bounds(base, top)
 
 
 def _two_digits(value: float) -> float:

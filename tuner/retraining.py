@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from trainables.config import TrialConfig
-from trainables.data import data_facts, load
 from trainables.errors import ConfigError
-from trainables.models.inspection import check_user_model
-from trainables.resolve import resolve
 from trainables.results import write_results
-from trainables.sources import data_dir
-from trainables.trainer import Report, Trainer
+from trainables.trainer import Report
+from tuner.single_trial import make_ready
 from tuner.spec import SweepSpec, read_yaml
 from tuner.tracking import check_reachable, log_retrain
 
@@ -52,18 +47,16 @@ def retrain(
     experiment: str = "vae-tuner",
     chosen_data_dir: Path | None = None,
     on_report: Callable[[Report], None] = lambda report: None,
+    on_notes: Callable[[Sequence[str]], None] = lambda notes: None,
 ) -> Retrained:
-    """Train a configuration to its end and log it as a run of kind `retrain`; stops at once where it diverges."""
+    """Train a configuration to its end and log it as a run of kind `retrain`; stops at once where it diverges.
+
+    on_notes: is told before the first epoch what the user should know of data and model.
+    """
     check_reachable(uri)
-    root = data_dir(chosen_data_dir)
-    facts = data_facts(config.data, root)
-    resolved = resolve(config, facts, device="cuda" if torch.cuda.is_available() else "cpu")
-    check_user_model(resolved.model, facts.shape)
-    if resolved.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device: {resolved.device} is not here; `--set device=cpu` trains on the CPU, to other last digits"
-        )
-    trainer = Trainer(resolved, load(resolved.data, root, torch.device(resolved.device)))
+    ready = make_ready(config, chosen_data_dir)
+    on_notes(ready.notes)
+    trainer, resolved = ready.trainer, ready.trainer.config
     reports: list[Report] = []
     while trainer.epoch < resolved.epochs and not (reports and reports[-1].diverged):
         reports.append(trainer.train_epoch())

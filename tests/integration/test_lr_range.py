@@ -16,6 +16,7 @@ def folder(tmp_path_factory):
 def test_the_suggestion_is_printed_and_its_files_are_taken_by_the_other_verbs(folder, cli):
     done = cli(folder, "lr-range", "--set", "threads=1")
     assert done.code == 0, done.err
+    assert "likelihood gaussian (the values are gray)" in done.err
     first = folder / "reports" / "lr-range-digits-1"
     base, top = (parse_config(read_yaml(first / "config.yaml")).lr.model_dump()[field] for field in ("base", "max"))
     assert f"--set lr.kind=clr --set lr.base={base} --set lr.max={top}" in done.out
@@ -41,6 +42,7 @@ def test_json_is_one_document_and_the_next_free_folder_is_taken(folder, cli):
     [
         (["--out", "."], "--out . exists; name another folder, or remove it first"),
         (["--low", "2"], "learning rates from 2 to 1 do not rise; low must be above 0 and below high"),
+        (["--high", "inf"], "learning rates from 1e-06 to inf are too far apart; high and high / low must be finite"),
         (["--epochs", "1"], "epochs: 1 are 37 steps and a range test needs at least 60; make it 2"),
         (["--set", "lr.bas=1"], "unknown key `lr.bas`; did you mean `lr.base`?"),
         (["--dataset", "minst"], "data.name: 'minst' is no known data set; did you mean `mnist`?"),
@@ -55,6 +57,15 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(arguments, message,
     assert done.err.count("\n") == 1
     assert done.out == ""
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [["--low", "3e-3", "--epochs", "50"], ["--linear", "--epochs", "100"]])
+def test_a_loss_that_falls_at_once_gives_bounds(arguments, folder, cli, tmp_path):
+    """Long tests smooth over more steps than the fall takes."""
+    done = cli(folder, "lr-range", *arguments, "--out", tmp_path / "out", "--set", "threads=1")
+    assert done.code == 0, done.err
+    assert "no number" not in done.err
+    assert parse_config(read_yaml(tmp_path / "out" / "config.yaml")).lr.kind == "clr"
 
 
 def test_a_test_that_finds_no_fall_says_so_and_fails(folder, cli):

@@ -169,6 +169,10 @@ FRACTION_OR_STEPS = "is not allowed; allowed: a fraction of the budget from 0 to
             "objective.kappa: -0.1 is not allowed; allowed: greater than 0 or 'auto'",
         ),
         ({"epochs": 0}, "epochs: 0 is not allowed; allowed: greater than or equal to 1"),
+        (
+            {"data": {"image_size": 100_000}},
+            "data.image_size: 100000 is not allowed; allowed: less than or equal to 1024",
+        ),
         ({"seed": -1}, "seed: -1 is not allowed; allowed: greater than or equal to 0"),
         ({"beta": {"end": -1}}, "beta.end: -1 is not allowed; allowed: greater than or equal to 0"),
         ({"model": {"hidden": []}}, "model.hidden: [] is not allowed; allowed: at least one layer"),

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from trainables import sources
 from trainables.config import DataConfig
 from trainables.data import data_facts, load
 from trainables.errors import DataError
+from trainables.sources import image_folder
 from trainables.sources.image_folder import SUFFIXES
+from trainables.sources.pixels import read_pixels
 
 
 def pixels(*shape, seed=0):
@@ -165,7 +168,7 @@ def test_images_of_many_sizes_can_be_scaled(write, read):
 
 
 def prepared(tmp_path):
-    return sorted((tmp_path / "data" / "prepared" / "images").iterdir())
+    return sorted(path for path in (tmp_path / "data" / "prepared" / "images").iterdir() if path.is_dir())
 
 
 def test_an_unchanged_folder_is_prepared_once(write, read, tmp_path, monkeypatch):
@@ -174,7 +177,7 @@ def test_an_unchanged_folder_is_prepared_once(write, read, tmp_path, monkeypatch
     monkeypatch.setattr(Image, "open", lambda *arguments: pytest.fail("opened again"))
     assert np.array_equal(first, read().train)
     assert len(prepared(tmp_path)) == 1
-    assert {path.name for path in prepared(tmp_path)[0].iterdir()} == {"lock", "train.npy"}
+    assert {path.name for path in prepared(tmp_path)[0].iterdir()} == {"train.npy"}
 
 
 def changed_pixels(folder, write):
@@ -265,7 +268,40 @@ def test_a_file_that_is_no_image(content, message, write, folder, tmp_path):
     found = message()
     assert found.startswith("data.name: faces/b.png cannot be read as an image: ")
     assert found.endswith("; replace or remove it")
-    assert [path.name for path in prepared(tmp_path)[0].iterdir()] == ["lock"]
+    assert not prepared(tmp_path)
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, MemoryError, SystemExit])
+def test_a_preparation_that_is_cut_short_leaves_nothing(raised, write, read, tmp_path, monkeypatch):
+    """Not even the parts that it had finished."""
+
+    def cut_short(path, **options):
+        if path.name == "a29.png":
+            raise raised
+        return read_pixels(path, **options)
+
+    for i in range(30):
+        write(f"train/a{i}.png", pixels(4, 4, seed=i))
+    write("val/b.png", pixels(4, 4))
+    monkeypatch.setattr(image_folder, "read_pixels", cut_short)
+    with pytest.raises(raised):
+        read()
+    assert not prepared(tmp_path)
+    monkeypatch.undo()
+    assert len(read().train) == 30
+
+
+def test_a_set_that_does_not_fit_the_disk_is_refused_before_it_is_decoded(message, write, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=2 * 3 * 1024**2))
+    monkeypatch.setattr(image_folder, "read_pixels", lambda *arguments, **options: pytest.fail("decoded"))
+    for i in range(3):
+        write(f"{i}.png", pixels(4, 4, 3))
+    assert message(1024) == (
+        "data.name: faces takes 0.00944 GB when prepared and data/prepared/images has 0.00629 GB free; lower "
+        "data.image_size, or choose another folder with --data-dir or VAE_TUNER_DATA"
+    )
+    assert not prepared(tmp_path)
 
 
 def test_more_than_8_bits(message, write):

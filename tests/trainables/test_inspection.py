@@ -79,6 +79,13 @@ BROKEN = {
         ("decode", "decode raised RuntimeError: "),
     ],
     "ChannelsLast": [("decode", "decode gave (4, 5, 4, 2), not (4, 2, 5, 4) or (4, 40)")],
+    "NoParameters": [("parameters", "it has no trainable parameters; give it layers as attributes that require ")],
+    "AllFrozen": [("parameters", "it has no trainable parameters; ")],
+    "ExitsInEncode": [("encode", "encode raised SystemExit: 3 (")],
+    "ExitsInBoth": [
+        ("encode", "encode raised SystemExit: 3 ("),
+        ("decode", "decode raised SystemExit: wrong place ("),
+    ],
     "RaisesInDecode": [("decode", "decode raised RuntimeError: the decoder is not written yet (")],
 }
 

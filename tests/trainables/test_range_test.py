@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trainables.data import data_facts, load
 from trainables.errors import ConfigError
 from trainables.paths import parse_config, variants
-from trainables.range_test import CHECK_STEPS, MARGIN, ramped, run, smoothed, suggest
+from trainables.range_test import CHECK_STEPS, MARGIN, _unlagged, ramped, run, smoothed, suggest
 from trainables.resolve import resolve
 from trainables.schedules import lr_at
 from trainables.step import Record
@@ -63,8 +65,8 @@ def test_neither_the_unit_of_the_loss_nor_a_constant_in_it_matters(scale, shift)
 @pytest.mark.parametrize("losses", [np.full(STEPS, 100.0), 100 + 30 * np.log10(RATES / 1e-6)])
 def test_without_a_fall_there_is_no_suggestion(losses, seed):
     noisy = losses + np.random.default_rng(seed).normal(size=STEPS)
-    for given in (losses, noisy):
-        test = suggest(RATES, given, WINDOW)
+    for seen in (losses, noisy):
+        test = suggest(RATES, seen, WINDOW)
         assert test.bounds is None
         assert test.notes == ("the loss never fell clearly; try more epochs, or other rates",)
 
@@ -77,10 +79,47 @@ def test_a_loss_that_is_no_number_from_the_start_has_no_bounds():
 
 def test_a_corner_outside_the_rates_is_said():
     below = suggest(RATES[STEPS // 2 :], curve()[STEPS // 2 :], WINDOW)
-    assert below.notes == ("the loss fell from the first rate on; where it begins to is below 0.001",)
+    assert below.notes == ("the loss fell from the first rates on; where it begins to is below 0.0013",)
     beyond = suggest(RATES, curve(rise=2.0), WINDOW)
     assert beyond.notes == ("the loss had not risen again at 0.94; where it does is beyond",)
-    assert beyond.bounds.max == pytest.approx(RATES[-1] / MARGIN)
+    assert beyond.bounds.max == RATES[-1]
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=60) | st.just(curve(1.0)[100:160].tolist()),
+    st.integers(2, 9),
+    st.floats(1e-6, 1e-1),
+    st.floats(1.01, 1e6),
+)
+def test_bounds_lie_within_the_tested_rates_or_there_is_a_reason_for_none(losses, window, low, ratio):
+    rates = np.geomspace(low, low * ratio, len(losses), endpoint=False)
+    test = suggest(rates, np.array(losses), window)
+    if test.bounds is None:
+        assert test.notes
+    else:
+        assert rates[0] <= test.bounds.base <= test.bounds.max / 2 <= rates[-1] / 2
+
+
+@pytest.mark.parametrize(("ratio", "found"), [(1.1, False), (10, True)])
+def test_rates_too_near_each_other_have_no_bounds(ratio, found):
+    test = suggest(np.geomspace(1e-3, ratio * 1e-3, 600), np.geomspace(100, 1, 600), 15)
+    assert (test.bounds is not None) == found
+    reason = "0.0011 is the most that lasts, too near the first rate for cycles; begin with lower rates"
+    assert (reason in test.notes) != found
+
+
+def test_a_short_curve_of_numbers_is_not_called_anything_else():
+    test = suggest(RATES[:12], curve()[:12], WINDOW)
+    assert test.notes == ("12 steps are too few to tell a fall from noise; try more epochs",)
+
+
+@pytest.mark.parametrize("window", [5, 35, 92])
+@pytest.mark.parametrize("steps", [0.5, 5, 30])
+def test_a_fall_within_the_first_steps_is_one(steps, window):
+    """As a line of rates makes it, whose second rate trains already."""
+    t = np.arange(40 * window)
+    test = suggest(np.linspace(1e-6, 1, len(t), endpoint=False), 240 + 1268 * np.exp(-t / steps), window)
+    assert test.bounds is not None
 
 
 def test_a_short_fall_leaves_base_at_a_quarter_of_max():
@@ -97,6 +136,13 @@ def test_the_moving_average_weighs_geometrically():
     losses = np.random.default_rng(0).normal(size=30)
     weights = (1 - 1 / 7) ** np.arange(30)[::-1]
     np.testing.assert_allclose(smoothed(losses, 7)[-1], (weights * losses).sum() / weights.sum())
+
+
+@pytest.mark.parametrize("window", [2, 7, 35])
+def test_a_moving_average_of_a_line_shows_the_loss_of_an_earlier_step(window):
+    line = np.arange(200.0)
+    shown = [_unlagged(i, window) for i in range(200)]
+    np.testing.assert_allclose(shown, smoothed(line, window), atol=0.5 + 1e-9)
 
 
 # --- on a model -------------------------------------------------------------------------------------------------------
@@ -168,6 +214,21 @@ def test_a_loss_that_blows_up_ends_the_test_before_it_has_cost_all_its_steps(bey
     test = run(trainer)
     assert trainer.taken <= 150 + 2 * CHECK_STEPS
     assert test.bounds is not None
+
+
+@given(st.sampled_from([60, 1400, 3700]), st.floats(0.1, 500), st.floats(1, 1e6), st.floats(-1e3, 1e3))
+@settings(max_examples=25, deadline=None)
+def test_a_falling_loss_is_never_a_reason_to_stop(n, steps, height, floor):
+    """However fast: the average lags, and lies above the median of what was seen."""
+    trainer = Steps(floor + height * np.exp(-np.arange(n) / steps))
+    test = run(trainer)
+    assert trainer.taken == len(test.losses) == n
+    assert not any("no number" in note for note in test.notes)
+
+
+def test_a_single_outlier_at_the_start_is_no_reason_to_stop_later():
+    trainer = Steps(np.append([1e9, 1e5], np.linspace(100, 50, 1398)))
+    assert len(run(trainer).losses) == 1400
 
 
 class Steps:

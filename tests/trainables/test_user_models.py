@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables.errors import ConfigError
 from trainables.models import build_model
@@ -58,6 +59,32 @@ def test_what_is_frozen_is_not_trained_and_the_same_under_every_seed(model_of):
     assert not {"encoder.1.weight", "encoder.1.bias", "offset"} & model.init(0, CPU).keys()
     assert model.constants.keys() == {"encoder.1.weight", "encoder.1.bias", "offset"}
     assert all(value.equal(model_of("FrozenAndBuffered").constants[name]) for name, value in model.constants.items())
+
+
+class Copies(TorchDispatchMode):
+    """Counts what is copied, from one device to another among them."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.n += "_to_copy" in str(function)
+        return function(*args, **(kwargs or {}))
+
+
+def test_constants_are_copied_to_another_device_once(model_of):
+    """A device without memory stands for a GPU."""
+    meta = torch.device("meta")
+    model = model_of("FrozenAndBuffered")
+    params = model.init(0, meta)
+    counted = []
+    for _ in range(3):
+        with Copies() as copies:
+            model.encode(params, torch.empty(B, 6, device=meta))
+            model.decode(params, torch.empty(B, M, device=meta))
+        counted.append(copies.n)
+    assert counted == [3, 0, 0]
 
 
 def test_making_a_model_leaves_the_random_state_of_the_process(model_of):
@@ -145,6 +172,13 @@ def test_an_exception_in_the_factory_is_told_with_its_line(model_of, nets, tmp_p
     assert refusal(model_of, "raises") == (
         f"model.kind: {nets}:raises raised ValueError: 16 heads do not divide 40 ({nets}.py:{line}); mend it, or "
         "model.kwargs"
+    )
+
+
+def test_a_factory_that_exits_is_told_like_one_that_raises(model_of, nets, tmp_path):
+    line = line_of(tmp_path, nets, "def exits") + 1
+    assert refusal(model_of, "exits") == (
+        f"model.kind: {nets}:exits raised SystemExit: 3 ({nets}.py:{line}); mend it, or model.kwargs"
     )
 
 

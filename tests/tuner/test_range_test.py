@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from search_spaces.catalogue import parse_space
 from search_spaces.reach import check
@@ -16,7 +18,7 @@ from tuner import lr_range
 from tuner.display import show_lr_range
 from tuner.figures.range_test import lr_range_figure
 from tuner.planning import make_plan
-from tuner.range_test import LrRange, free_folder
+from tuner.range_test import LrRange, free_folder, stated
 from tuner.spec import parse_spec, read_yaml
 
 RATES = np.geomspace(1e-6, 1, 100)
@@ -121,6 +123,34 @@ def test_rates_that_do_not_rise_are_refused(low, high, vae_data_root):
     assert str(error.value) == (
         f"learning rates from {low:g} to {high:g} do not rise; low must be above 0 and below high"
     )
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-6, math.inf), (1e-320, 1e10)])
+def test_rates_that_are_too_far_apart_are_refused(low, high, vae_data_root):
+    with pytest.raises(ConfigError) as error:
+        lr_range({}, low=low, high=high, data_dir=vae_data_root)
+    assert str(error.value) == (
+        f"learning rates from {low:g} to {high:g} are too far apart; high and high / low must be finite"
+    )
+
+
+@given(st.floats(1e-6, 1), st.floats(2, 1e4), st.sampled_from([0.25, 1, math.sqrt(8), 32]))
+def test_rounding_leads_no_bound_out_of_the_tested_rates(low, ratio, factor):
+    high = low * ratio
+    found = stated(Bounds(low, high), low, high, factor)
+    assert low / factor <= found.base < found.max <= high / factor
+
+
+def test_what_is_noted_of_the_data_is_told_with_the_test(digits, capsys):
+    likelihood = "digits: 1199 training, 299 validation and 299 test examples of 8×8; likelihood gaussian (the values"
+    assert digits.document()["notes"][0].startswith(likelihood)
+    show_lr_range(digits, {"json": "a", "figure": "b", "sweep": "c", "config": "d"}, "table")
+    assert likelihood in capsys.readouterr().err
+
+
+def test_a_users_model_is_tried_before_the_test(nets, vae_data_root):
+    with pytest.raises(ConfigError, match=rf"^model\.kind: {nets}:NoParameters: it has no trainable parameters; "):
+        lr_range({"model": {"kind": f"{nets}:NoParameters"}}, data_dir=vae_data_root)
 
 
 @pytest.mark.parametrize(("linear", "scale"), [(False, "log"), (True, "linear")])

@@ -80,7 +80,7 @@ def test_a_plan_refuses_conv_for_vectors(folder):
         tuner.plan({"config": config, "space": "lr"})
 
 
-@pytest.mark.parametrize("name", ["raises", "dropout"])
+@pytest.mark.parametrize("name", ["raises", "exits", "dropout", "NoParameters", "ExitsInEncode"])
 def test_train_refuses_before_it_trains(name, nets, uri):
     with pytest.raises(ConfigError, match=rf"^model\.kind: {nets}:{name}"):
         retrain(parse_config({"model": {"kind": f"{nets}:{name}"}, "epochs": 1}), uri)

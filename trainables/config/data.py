@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from trainables.config.values import Count, Optional, Section, Seed
 
@@ -27,7 +27,7 @@ class DataConfig(Section):
 
     name: str = "digits"
     n_train: Annotated[Count | None, Optional] = None
-    image_size: Annotated[Count | None, Optional] = None
+    image_size: Annotated[Annotated[Count, Field(le=1024)] | None, Optional] = None
     split_seed: Seed = 0
     binarize: Literal["none", "dynamic", "fixed", "soft"] = "none"
     likelihood: Literal["auto", "gaussian", "bernoulli"] = "auto"

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.config import ModelConfig, UserModel
 from trainables.errors import ConfigError
 from trainables.models import Model, Params, UserVae, build_model
-from trainables.models.user import InterfaceError, described
+from trainables.models.user import RAISED, InterfaceError, described
 
 __all__ = ["Finding", "check_user_model", "inspect_model"]
 
@@ -29,6 +29,11 @@ class Finding:
     check: Literal["encode", "decode", "buffers", "finite", "repeatable", "rows", "gradients", "vmap", "parameters"]
     level: Literal["error", "note"]
     message: str
+
+
+NOTHING_TO_TRAIN = Finding(
+    "parameters", "error", "it has no trainable parameters; give it layers as attributes that require gradients"
+)
 
 
 def check_user_model(config: ModelConfig, shape: tuple[int, ...]) -> list[str]:
@@ -51,6 +56,8 @@ def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[Finding]:
         torch.manual_seed(0)
         model = build_model(config, shape)
         params = {name: value.requires_grad_() for name, value in model.init(0, CPU).items()}
+        if not params:
+            return [NOTHING_TO_TRAIN]
         trial = _Trial(model, params, torch.rand(EXAMPLES, math.prod(shape)), torch.randn(EXAMPLES, config.latent_dim))
         errors = list(_failed_calls(trial)) or list(_broken_laws(trial))
         return errors or [*_vmap(trial), *_names(trial), _size(trial)]
@@ -83,7 +90,7 @@ def _failed_calls(trial: _Trial) -> Iterator[Finding]:
             call()
         except InterfaceError as error:
             yield Finding(side, "error", str(error))
-        except Exception as error:
+        except RAISED as error:
             yield Finding(side, "error", f"{side} raised {described(error)}; mend it")
 
 
@@ -138,7 +145,7 @@ def _vmap(trial: _Trial) -> Iterator[Finding]:
     try:
         with warnings.catch_warnings(action="ignore"):
             fused = torch.func.vmap(trial.reconstruct)(params, x)
-    except Exception as error:
+    except RAISED as error:
         yield Finding("vmap", "note", f"it trains alone, torch.func.vmap raised {described(error)}")
         return
     if not torch.allclose(fused, alone, rtol=1e-3, atol=1e-4):

@@ -19,8 +19,10 @@ from trainables.config import UserModel
 from trainables.errors import ConfigError
 from trainables.models.base import Params
 
-__all__ = ["InterfaceError", "UserVae", "described", "make_importable"]
+__all__ = ["RAISED", "InterfaceError", "UserVae", "described", "make_importable"]
 
+RAISED = (Exception, SystemExit)
+"""What a user's code may raise that is told as its mistake; `sys.exit()` in it ends nothing of ours."""
 INTERFACE = "encode(x) → (mean, log_variance) and decode(z) → output"
 
 
@@ -54,6 +56,7 @@ class UserVae:
             for name, value in (*module.named_parameters(), *module.named_buffers())
             if not value.requires_grad
         }
+        self._constants_on: dict[torch.device, dict[str, Tensor]] = {}
 
     @property
     def constants(self) -> Mapping[str, Tensor]:
@@ -80,10 +83,15 @@ class UserVae:
         return flat
 
     def _call(self, params: Mapping[str, Tensor], side: Callable[[Tensor], Any], x: Tensor) -> Any:
-        constants = {name: value.to(x.device) for name, value in self._constants.items()}
         own = {name: params[name] for name in self._trained}
-        named = {f"module.{name}": value for name, value in {**own, **constants}.items()}
+        named = {f"module.{name}": value for name, value in {**own, **self._held_on(x.device)}.items()}
         return torch.func.functional_call(self._sides, named, (side, x))
+
+    def _held_on(self, device: torch.device) -> dict[str, Tensor]:
+        """The constants on a device, copied there once."""
+        if device not in self._constants_on:
+            self._constants_on[device] = {name: value.to(device) for name, value in self._constants.items()}
+        return self._constants_on[device]
 
     def _made(self, seed: int) -> nn.Module:
         kind = self._config.kind
@@ -91,7 +99,7 @@ class UserVae:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 made = self._factory(self._shape, self.latent_dim, **self._config.kwargs)
-        except Exception as error:
+        except RAISED as error:
             raise ConfigError(f"model.kind: {kind} raised {described(error)}; mend it, or model.kwargs") from None
         return _checked(kind, made)
 
@@ -153,7 +161,7 @@ def _factory(kind: str) -> Callable[..., object]:
             f"model.kind: {kind}: there is no module {error.name}; it is looked for among what is installed and in "
             f"{Path.cwd()}: run this in the folder that holds it"
         ) from None
-    except (Exception, SystemExit) as error:
+    except RAISED as error:
         raise ConfigError(f"model.kind: importing {name} raised {described(error)}; mend it") from None
     factory: Any = getattr(module, attribute, None)
     if not callable(factory):

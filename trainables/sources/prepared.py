@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +36,10 @@ class Images:
     shape: tuple[int, ...]
     read: Callable[[int], Array]
 
+    @property
+    def nbytes(self) -> int:
+        return self.n * math.prod(self.shape)
+
 
 Parts = Mapping[str, Array | Images]
 
@@ -41,7 +47,7 @@ Parts = Mapping[str, Array | Images]
 def prepared(folder: Path, name: str, scale: float, make: Callable[[], Parts]) -> Source:
     """A data set whose arrays lie in a folder; on first use they are made, once whoever asks at the same time.
 
-    Raises DataError where the folder cannot be written.
+    Raises DataError where the folder cannot be written, or its disk is too small; what is not finished leaves no file.
     """
     if not _is_there(folder):
         try:
@@ -65,25 +71,41 @@ def _opened(path: Path) -> Array | None:
 
 
 def _prepare(folder: Path, name: str, make: Callable[[], Parts]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        if not _is_there(folder):
-            parts = make()
-            for part in sorted(parts, key=WRITTEN_LAST.__eq__):
-                _save(folder / f"{part}.npy", parts[part], f"{name} {part}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if _is_there(folder):
+            return
+        try:
+            _save(folder, name, make())
+        finally:
+            if not _is_there(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def _save(path: Path, examples: Array | Images, what: str) -> None:
-    partial = path.with_suffix(".partial")
-    try:
+def _save(folder: Path, name: str, parts: Parts) -> None:
+    _check_space(folder, name, sum(examples.nbytes for examples in parts.values()))
+    folder.mkdir(exist_ok=True)
+    for part in sorted(parts, key=WRITTEN_LAST.__eq__):
+        partial = folder / f"{part}.partial"
         with partial.open("wb") as file:
-            if isinstance(examples, Images):
-                _write_images(file, examples, what)
-            else:
-                np.save(file, examples)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            _write(file, parts[part], f"{name} {part}")
+        partial.replace(folder / f"{part}.npy")
+
+
+def _check_space(folder: Path, name: str, needed: int) -> None:
+    free = shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise DataError(
+            f"data.name: {name} takes {needed / 1e9:.3g} GB when prepared and {folder.parent} has {free / 1e9:.3g} GB "
+            "free; lower data.image_size, or choose another folder with --data-dir or VAE_TUNER_DATA"
+        )
+
+
+def _write(file: BinaryIO, examples: Array | Images, what: str) -> None:
+    if isinstance(examples, Images):
+        _write_images(file, examples, what)
+    else:
+        np.save(file, examples)
 
 
 def _write_images(file: BinaryIO, images: Images, what: str) -> None:
