@@ -107,12 +107,12 @@ class Driver:
         """The processes that train."""
         return [pid for pid in _descendants(self.pid) if b"VaeTrainable" in _read(pid, "cmdline")]
 
-    def kill_workers(self):
-        """-9 to all that train; returns how many there were."""
-        workers = self.workers
-        for pid in workers:
+    def kill_workers(self, n):
+        """-9 to the n processes that train."""
+        found = []
+        self.wait_for(lambda: found.append(self.workers) or len(found[-1]) == n)
+        for pid in found[-1]:
             _kill(pid)
-        return len(workers)
 
     def limit_files(self, size, *pids):
         """As on a full disk: these processes can let no file grow beyond `size` bytes."""
@@ -176,12 +176,15 @@ def runs_of(uri):
     return by_trial
 
 
-def check_projection(events, uri):
-    """MLflow has every point of the journal, once, and nothing else; every run has the status of its trial."""
+def check_projection(events, uri, store=None):
+    """MLflow has every point of the journal, once, and nothing else; every run has the status of its trial.
+
+    store: of a server its database, where points are read faster.
+    """
     from tuner.mlflow_store import open_client, status_of
     from tuner.projection import points_of
 
-    client, runs, sweep = open_client(uri), runs_of(uri), fold(events)
+    client, points, runs, sweep = open_client(uri), open_client(store or uri), runs_of(uri), fold(events)
     assert set(runs) == {"", *sweep.trials}
     assert runs[""].info.status == status_of(sweep.finished)
     for trial in sweep.trials.values():
@@ -193,7 +196,7 @@ def check_projection(events, uri):
         found = Counter(
             (point.key, point.value, point.timestamp, point.step)
             for key in run.data.metrics
-            for point in client.get_metric_history(run.info.run_id, key)
+            for point in points.get_metric_history(run.info.run_id, key)
         )
         assert found == expected
         assert run.info.status == status_of(trial.stop_reason)

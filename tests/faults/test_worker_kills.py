@@ -5,11 +5,10 @@ import pytest
 from trainables.data import load
 from trainables.paths import parse_config
 from trainables.trainer import Trainer
-from tuner.journal import fold
 
 pytestmark = pytest.mark.faults
 
-KILLS, RETRIES, EPOCHS = 20, 4, 250
+KILLS, RETRIES, EPOCHS = 20, 4, 300
 SPEC = f"""
 name: s
 config: {{data: {{n_train: 200}}, batch_size: 100, epochs: {EPOCHS}}}
@@ -23,34 +22,38 @@ def test_twenty_worker_kills(driver, uri, projected, vae_data_root, tally):
     (driver.folder / "sweep.yaml").write_text(SPEC)
     driver.start("sweep", "sweep.yaml").wait_for_lines(1)
     _others_are_refused(driver)
-    kills = _kill_workers(driver, 4)
+    _kill_workers(driver, 2)
     driver.kill().start("resume", "s")
-    kills += _kill_workers(driver, KILLS - kills)
+    _kill_workers(driver, KILLS // 2 - 2)
     assert driver.end() == 0, driver.err
 
-    tally.add("workers killed", kills, driver, uri)
-    events = driver.events
-    lost = [event for event in events if event["event"] == "failure" or event.get("reason") == "error"]
-    assert len(lost) == kills == KILLS
-    trials = fold(events).trials
+    tally.add("workers killed", KILLS, driver, uri)
+    lost, trials = _lost(driver), driver.sweep.trials
+    assert len(lost) == KILLS
     for trial in trials.values():
         mine = sum(event["trial"] == trial.id for event in lost)
         assert trial.stop_reason == ("error" if mine > RETRIES else "completed")
         assert [report.epoch for report in trial.reports] == list(range(1, trial.epochs + 1))
         assert trial.epochs == EPOCHS or trial.stop_reason == "error"
     assert {trial.stop_reason for trial in trials.values()} == {"completed", "error"}
-    projected(events, uri)
+    projected(driver.events, uri)
     _as_if_never_killed(trials["0005"], vae_data_root)
 
 
-def _kill_workers(driver, n):
-    """Kill all that trains, again and again, whenever each running trial has gone on since; returns how many died."""
-    killed, since = 0, {}
-    while killed < n:
+def _kill_workers(driver, rounds):
+    """Kill both processes that train, again and again, whenever both their trials have gone on since."""
+    since = {}
+    for _ in range(rounds):
         driver.wait_for(lambda since=since: _went_on(driver, since))
+        n_lost = len(_lost(driver))
+        driver.kill_workers(2)
+        driver.wait_for(lambda n_lost=n_lost: len(_lost(driver)) == n_lost + 2)
         since = {trial.id: trial.epochs for trial in driver.sweep.trials.values()}
-        killed += driver.kill_workers()
-    return killed
+
+
+def _lost(driver):
+    """What the journal has of the kills."""
+    return [event for event in driver.events if event["event"] == "failure" or event.get("reason") == "error"]
 
 
 def _went_on(driver, since):
