@@ -102,16 +102,18 @@ class Driver:
         if self._process is not None and self.running:
             self.kill()
 
-    @property
-    def workers(self):
-        """The processes that train."""
-        return [pid for pid in _descendants(self.pid) if b"VaeTrainable" in _read(pid, "cmdline")]
+    def workers(self, n):
+        """The n processes that train, once there are so many; a process has no title while it gets another."""
+        found = []
+        self.wait_for(lambda: found.append(self._titled(b"VaeTrainable")) or len(found[-1]) == n)
+        return found[-1]
+
+    def _titled(self, part):
+        return [pid for pid in _descendants(self.pid) if part in _read(pid, "cmdline")]
 
     def kill_workers(self, n):
         """-9 to the n processes that train."""
-        found = []
-        self.wait_for(lambda: found.append(self.workers) or len(found[-1]) == n)
-        for pid in found[-1]:
+        for pid in self.workers(n):
             _kill(pid)
 
     def limit_files(self, size, *pids):
