@@ -2,13 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PINS := .venv/.pins-$(shell cat pyproject.toml constraints.txt | cksum | tr ' ' '-')
 
-.PHONY: help install sweep test check bench
+.PHONY: help install sweep test check bench faults
 
 help:
 	@echo "make sweep   install, then search the offline digits and print the best configuration"
 	@echo "make test    install, then checks and tests"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   reproduce published rows and measure speed (slow)"
+	@echo "make faults  kill, starve and cut off sweeps, and print what each fault cost (some ten minutes)"
 	@echo "make install the environment in .venv"
 
 install: $(PINS)
@@ -33,3 +34,6 @@ test: check
 
 bench: install
 	@$(BIN)/pytest -m bench -s tests/benchmarks
+
+faults: install
+	@$(BIN)/pytest -m "faults or bench" -s tests/faults

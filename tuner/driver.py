@@ -7,12 +7,12 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from trainables.errors import StorageError
 from trainables.paths import unflatten
@@ -33,6 +33,8 @@ from tuner.tracking import Tracker, resolve_uri
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep"]
 
 SEND_SECONDS = 120.0
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 class Progress(Protocol):
@@ -164,6 +166,8 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
             _run_tune(plan, journal, folder, shown, signals)
     except StorageError as error:
         shown.stopped(str(error))
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
         return 1
     except BaseException as error:
         close_session(journal, "interrupted", shown.event)
@@ -232,11 +236,20 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()
-    except RuntimeError as error:
-        if isinstance(error.__cause__, OutOfMemoryError):
+    except Exception as error:
+        if _inner(error, OutOfMemoryError):
             return False
+        if full := _inner(error, StorageError):
+            raise full from None
         raise
     return True
+
+
+def _inner(error: BaseException | None, kind: type[ErrorT]) -> ErrorT | None:
+    """The error of this kind that another was raised from or over: Tune wraps what is raised in its loop."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any]:

@@ -122,7 +122,12 @@ def _tracking(spec: SweepSpec) -> Finding:
             f"tracking.experiment: {experiment!r} is no path; Databricks needs one such as "
             f"--experiment /Users/you@example.com/{experiment}"
         )
-    check_reachable(uri)
+    if spec.tracking.offline:
+        return Finding("tracking", "ok", "offline; `vae-tuner sync` sends the records afterwards")
+    try:
+        check_reachable(uri)
+    except UserError as error:
+        raise UserError(f"{error}, or begin with --offline and send the records later with `vae-tuner sync`") from None
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         return Finding("tracking", "ok", f"{uri} will be created")

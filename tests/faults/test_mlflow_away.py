@@ -1,0 +1,190 @@
+"""A tracking server that is slow, broken, stopped or not there yet: training goes on, and MLflow gets it all, once."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.faults
+
+LONGEST_GAP = 4.0  # a slow answer takes ten seconds
+PHASE_SECONDS = 5.0
+
+
+class Server:
+    """A real `mlflow server` that can be stopped and started again."""
+
+    def __init__(self, folder, environment):
+        self.folder, self._environment, self.port = folder, environment, _free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.store = f"sqlite:///{folder}/store.db"
+        self._process = None
+
+    def start(self):
+        arguments = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        arguments += ["--backend-store-uri", self.store]
+        arguments += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with (self.folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [Path(sys.executable).parent / "mlflow", *arguments],
+                cwd=self.folder, env=self._environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        return self
+
+    def wait(self):
+        end = time.monotonic() + 90
+        while not self._answers():
+            assert time.monotonic() < end, (self.folder / "server.log").read_text()
+            time.sleep(0.2)
+        return self
+
+    def _answers(self):
+        try:
+            return urllib.request.urlopen(f"{self.uri}/health", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(30)
+
+
+class Proxy(ThreadingHTTPServer):
+    """Hands requests on; `mode` is pass, slow (ten seconds, or until it changes) or broken (500)."""
+
+    daemon_threads = True
+
+    def __init__(self, target):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.target, self.mode, self.seen = target, "pass", Counter()
+        self.uri = f"http://127.0.0.1:{self.server_port}"
+        self._changed = threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def turn(self, mode):
+        self.mode, changed, self._changed = mode, self._changed, threading.Event()
+        changed.set()
+
+    def linger(self):
+        self._changed.wait(10)
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def _forward(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen[self.server.mode] += 1
+        if self.server.mode == "slow":
+            self.server.linger()
+        if self.server.mode == "broken":
+            self._answer(500, {}, b"broken")
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        request = urllib.request.Request(self.server.target + self.path, body or None, headers, method=self.command)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                self._answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            self._answer(error.code, error.headers, error.read())
+        except OSError:
+            self._answer(502, {}, b"nobody there")
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _forward  # noqa: N815
+
+    def _answer(self, status, headers, body):
+        self.send_response(status)
+        if "Content-Type" in headers:
+            self.send_header("Content-Type", headers["Content-Type"])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        """Nothing is printed."""
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, environment):
+    made = Server(tmp_path_factory.mktemp("server"), environment).start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def proxy(server):
+    made = Proxy(server.wait().uri)
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, server, proxy, projected, gap, tally):
+    long = (
+        "--trials",
+        "4",
+        "--epochs",
+        "400",
+        "--scheduler",
+        "none",
+        "--concurrency",
+        "1",
+        "--set",
+        "data.n_train=300",
+    )
+    driver.start("sweep", "--name", "s", "--concurrency", "1", *long, "--tracking-uri", proxy.uri).wait_for_lines(20)
+    for mode in ("slow", "broken", "stopped"):
+        if mode == "stopped":
+            server.stop()
+        proxy.turn(mode)
+        began, lines = time.monotonic(), driver.n_lines
+        driver.wait_for(lambda began=began: time.monotonic() > began + PHASE_SECONDS)
+        driver.wait_for(lambda mode=mode, lines=lines: proxy.seen[mode] and driver.n_lines > lines + 20)
+    server.start().wait()
+    proxy.turn("pass")
+    assert driver.end() == 0, driver.err
+    assert "MLflow lacks" not in driver.err
+    tally.add("MLflow slow, answering 500, stopped", 3, driver, server.uri)
+    assert gap(driver.events) < LONGEST_GAP
+    projected(driver.events, server.uri, server.store)
+
+
+def test_a_server_that_is_down_at_the_start_is_named_and_sent_everything_later(
+    driver, undisturbed, start, server, proxy, projected
+):
+    nowhere = "http://127.0.0.1:9"
+    refused = driver.run(*start, "--tracking-uri", nowhere)
+    assert refused.returncode == 2
+    assert nowhere in refused.stderr
+    assert "--offline" in refused.stderr
+    assert not (driver.folder / "sweeps").exists()
+
+    shutil.copytree(undisturbed.folder / "sweeps", driver.folder / "sweeps")
+    assert "vae-tuner sync s" in undisturbed.err
+    proxy.turn("broken")
+    failed = driver.run("sync", "s", "--tracking-uri", proxy.uri)
+    assert failed.returncode == 2
+    assert proxy.uri in failed.stderr
+    assert "Traceback" not in failed.stderr
+    proxy.turn("pass")
+    assert driver.run("sync", "s", "--tracking-uri", proxy.uri).stdout == f"Sent {driver.n_lines} records of s.\n"
+    assert driver.run("sync", "s", "--tracking-uri", proxy.uri).stdout == "MLflow had all of s.\n"
+    projected(driver.events, server.uri, server.store)

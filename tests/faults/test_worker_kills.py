@@ -1,0 +1,80 @@
+"""Workers that die: their trials go on from their checkpoints, up to a limit that no resume forgives."""
+
+import pytest
+
+from trainables.data import load
+from trainables.paths import parse_config
+from trainables.trainer import Trainer
+
+pytestmark = pytest.mark.faults
+
+KILLS, RETRIES, EPOCHS = 20, 4, 300
+SPEC = f"""
+name: s
+config: {{data: {{n_train: 200}}, batch_size: 100, epochs: {EPOCHS}}}
+search: {{sampler: random, trials: 6}}
+scheduler: {{kind: none}}
+resources: {{concurrency: 2, retries: {RETRIES}}}
+"""
+
+
+def test_twenty_worker_kills(driver, uri, projected, vae_data_root, tally):
+    (driver.folder / "sweep.yaml").write_text(SPEC)
+    driver.start("sweep", "sweep.yaml").wait_for_lines(1)
+    _others_are_refused(driver)
+    _kill_workers(driver, 2)
+    driver.kill().start("resume", "s")
+    _kill_workers(driver, KILLS // 2 - 2)
+    assert driver.end() == 0, driver.err
+
+    tally.add("workers killed", KILLS, driver, uri)
+    lost, trials = _lost(driver), driver.sweep.trials
+    assert len(lost) == KILLS
+    for trial in trials.values():
+        mine = sum(event["trial"] == trial.id for event in lost)
+        assert trial.stop_reason == ("error" if mine > RETRIES else "completed")
+        assert [report.epoch for report in trial.reports] == list(range(1, trial.epochs + 1))
+        assert trial.epochs == EPOCHS or trial.stop_reason == "error"
+    assert {trial.stop_reason for trial in trials.values()} == {"completed", "error"}
+    projected(driver.events, uri)
+    _as_if_never_killed(trials["0005"], vae_data_root)
+
+
+def _kill_workers(driver, rounds):
+    """Kill both processes that train, again and again, whenever both their trials have gone on since."""
+    since = {}
+    for _ in range(rounds):
+        driver.wait_for(lambda since=since: _went_on(driver, since))
+        n_lost = len(_lost(driver))
+        driver.kill_workers(2)
+        driver.wait_for(lambda n_lost=n_lost: len(_lost(driver)) == n_lost + 2)
+        since = {trial.id: trial.epochs for trial in driver.sweep.trials.values()}
+
+
+def _lost(driver):
+    """What the journal has of the kills."""
+    return [event for event in driver.events if event["event"] == "failure" or event.get("reason") == "error"]
+
+
+def _went_on(driver, since):
+    """Whether two trials run, have gone on, and are not about to end."""
+    running = [trial for trial in driver.sweep.trials.values() if trial.unfinished]
+    return len(running) == 2 and all(since.get(trial.id, 0) < trial.epochs < EPOCHS - 10 for trial in running)
+
+
+def _others_are_refused(driver):
+    """While a driver holds the sweep, no other process may touch it."""
+    for verb in ("resume", "sync", "rm"):
+        done = driver.run(verb, "s")
+        assert done.returncode == 2, done.stdout
+        assert f"process {driver.pid} on " in done.stderr
+
+
+def _as_if_never_killed(trial, data_root):
+    """A trial is a function of its configuration, killed or not."""
+    config = parse_config(trial.config)
+    trainer = Trainer(config, load(config.data, data_root, "cpu"))
+    for report in trial.reports:
+        assert {name: value for name, value in trainer.train_epoch().metrics.items() if "time/" not in name} == {
+            name: value for name, value in report.metrics.items() if "time/" not in name
+        }
