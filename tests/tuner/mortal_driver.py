@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import torch
-from conftest import TuneLoop
+from conftest import PlannedLoop
 
 import tuner.mlflow_store
 import tuner.schedulers
@@ -60,13 +60,12 @@ def fate(config):
     return None, 0
 
 
-class Life(TuneLoop):
-    """Tune's loop on a driver's own searcher and scheduler, with checkpoints on disk and MLflow in step."""
+class Life(PlannedLoop):
+    """With checkpoints on disk and MLflow in step."""
 
     def __init__(self, plan, journal, folder, shown, seed):
-        self.plan, self.journal, self.folder, self.seed = plan, journal, folder, seed
-        self.running, self.peak, self.n_told, self.n_sent = [], 0, 0, 0
-        self.scheduler, self.searcher = driver._algorithms(plan, journal, shown)
+        super().__init__(plan, journal, shown)
+        self.folder, self.seed = folder, seed
         client = tuner.mlflow_store.open_client(plan.spec.tracking.uri)
         self.projection = Projection(client, plan.spec.tracking.experiment, folder / "trials")
         self.n_sent = self.projection.resume(journal.events)
