@@ -182,7 +182,10 @@ def checkpoint_bytes(plan: Plan) -> int:
 
 
 def _existing(path: Path) -> Path:
-    return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    try:
+        return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    except (OSError, ValueError) as error:
+        raise UserError(f"storage: {path} is no path: {error}; choose another with --storage") from None
 
 
 def _gigabytes(n: float) -> str:

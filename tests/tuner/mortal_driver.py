@@ -1,8 +1,8 @@
 """A driver without Ray in a process of its own, killed at its k-th write, and started again until it has finished.
 
 Reads cases from stdin, one JSON object a line, and answers each with how often it died. Each life is a fork, so that
-hundreds of them cost no more imports than one; the n-th dies at write k + n mod k. A trial's value is a chain over its epochs that is kept in its
-checkpoint alone: who loses, repeats or skips an epoch gets other numbers.
+hundreds of them cost no more imports than one; the n-th dies at write k + n mod k. A trial's value is a chain over its
+epochs that is kept in its checkpoint alone: who loses, repeats or skips an epoch gets other numbers.
 """
 
 import hashlib
