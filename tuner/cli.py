@@ -54,6 +54,9 @@ UriOption = Annotated[
     str | None,
     typer.Option("--tracking-uri", help="MLflow's store; default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."),
 ]
+OwnUriOption = Annotated[
+    str | None, typer.Option("--tracking-uri", help="Another store than the sweep's own.", show_default=False)
+]
 ExperimentOption = Annotated[str, typer.Option("--experiment", help="MLflow experiment.")]
 DataDirOption = Annotated[
     Path | None,
@@ -366,7 +369,7 @@ def resume(
         typer.Option(help="Of a sweep over your own model: its package.module:factory again.", show_default=False),
     ] = None,
     data_dir: DataDirOption = None,
-    tracking_uri: UriOption = None,
+    tracking_uri: OwnUriOption = None,
     offline: OfflineOption = False,
     storage: StorageOption = Path("./sweeps"),
     output: FormatOption = Format.TABLE,
@@ -396,9 +399,7 @@ def resume(
 @app.command(epilog="Example: vae-tuner sync geco-vs-annealing-digits-1")
 def sync(
     name: Annotated[str, typer.Argument(help="The sweep.")],
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="Another store than the sweep's own.", show_default=False)
-    ] = None,
+    tracking_uri: OwnUriOption = None,
     storage: StorageOption = Path("./sweeps"),
 ) -> None:
     """Send MLflow what it lacks of a sweep, artifacts included; what it has is not sent again."""
@@ -417,16 +418,13 @@ def remove(
         bool, typer.Option("--keep-best", help="Keep the journal and the best trial's folder.")
     ] = False,
     runs: Annotated[bool, typer.Option("--runs", help="Delete its MLflow runs too.")] = False,
-    tracking_uri: UriOption = None,
+    tracking_uri: OwnUriOption = None,
     storage: StorageOption = Path("./sweeps"),
 ) -> None:
     """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
     from tuner.removal import remove_sweep
-    from tuner.tracking_uri import resolve_uri
 
-    removed = remove_sweep(
-        storage, name, keep_best=keep_best, uri=resolve_uri(tracking_uri, Path.cwd()) if runs else None
-    )
+    removed = remove_sweep(storage, name, keep_best=keep_best, with_runs=runs, uri=tracking_uri)
     kept = f", kept trial {removed.kept}" if removed.kept else ""
     typer.echo(f"Freed {removed.bytes_freed / 1e6:.1f} MB, deleted {removed.runs} MLflow runs{kept}.")
 

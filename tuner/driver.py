@@ -24,11 +24,12 @@ from tuner.ray_address import check_ray_reachable
 from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.resuming import resumed_plan
 from tuner.signals import Signals
-from tuner.spec import spec_yaml
+from tuner.spec import public, spec_yaml
 from tuner.sweep_folder import known_folder, locked, new_folder
 from tuner.sweep_result import SweepResult, result_of
 from tuner.sweep_status import JOURNAL
 from tuner.tracking import Tracker, resolve_uri
+from tuner.tracking_uri import without_secret
 
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep"]
 
@@ -75,7 +76,7 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
     _check(plan)
     with new_folder(plan) as folder:
         spec = plan.spec.model_copy(update={"name": folder.name})
-        (folder / "spec.yaml").write_text(spec_yaml(spec), encoding="utf-8")
+        (folder / "spec.yaml").write_text(spec_yaml(public(spec)), encoding="utf-8")
         journal = Journal.create(folder / JOURNAL)
         journal.append("header", **header_of(plan, folder.name, uri))
         _tell_priors(plan, journal)
@@ -141,8 +142,8 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
         "format": 1,
         "name": name,
         "sweep_id": str(uuid.uuid4()),
-        "tracking_uri": None if "@" in uri else uri,  # no password goes to the journal
-        "spec": plan.spec.model_dump(mode="json"),
+        "tracking_uri": without_secret(uri),
+        "spec": public(plan.spec).model_dump(mode="json"),
         "space": plan.space.to_mapping(),
         "metric": plan.metric,
         "direction": plan.direction,

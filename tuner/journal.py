@@ -42,6 +42,7 @@ __all__ = [
     "Report",
     "Sweep",
     "Trial",
+    "check_begun",
     "close_session",
     "fold",
     "read_journal",
@@ -367,6 +368,12 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def check_begun(sweep: Sweep) -> None:
+    """Refuse a journal whose process died before its first line."""
+    if not sweep.header:
+        raise JournalError("the journal holds nothing yet: remove the sweep with `vae-tuner rm`, and start it again")
 
 
 def close_session(journal: Journal, reason: str, on_event: Callable[[Event], None] = lambda event: None) -> None:

@@ -73,6 +73,11 @@ class Plan:
     def metric(self) -> str:
         return self.metrics[0]
 
+    @property
+    def first(self) -> dict[str, Any]:
+        """The assignment of the default configuration."""
+        return self.space.default(unflatten(self.base))
+
     @cached_property
     def direction(self) -> Direction:
         return direction_of(self.metric)

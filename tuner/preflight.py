@@ -14,9 +14,10 @@ from tempfile import NamedTemporaryFile
 from typing import Literal
 
 from trainables.errors import UserError
+from trainables.models.inspection import check_user_model
 from tuner.planning import Plan, make_plan
 from tuner.spec import SweepSpec
-from tuner.tracking_uri import check_reachable, resolve_uri, sqlite_path
+from tuner.tracking_uri import check_reachable, resolve_uri, shown, sqlite_path
 
 __all__ = ["Finding", "examine", "require_ready"]
 
@@ -41,8 +42,8 @@ def examine(spec: SweepSpec, data_dir: Path | None = None) -> list[Finding]:
     try:
         plan = make_plan(spec, data_dir)
     except UserError as error:
-        return [*found, _failure("sweep", error), *_of_spec(spec)]
-    return [*found, Finding("data", "ok", plan.notes[0]), *_of_plan(plan)]
+        return [*found, _failure(_check_of(error), error), *_of_spec(spec)]
+    return [*found, Finding("data", "ok", plan.notes[0]), _model(plan), *_of_plan(plan)]
 
 
 def require_ready(plan: Plan) -> list[Finding]:
@@ -70,6 +71,12 @@ def _attempt(check: str, run: Callable[[], Finding]) -> Finding:
         return run()
     except UserError as error:
         return _failure(check, error)
+
+
+def _check_of(error: UserError) -> str:
+    """What refuses a plan: its message begins with a path."""
+    section = re.match(r"\w+", str(error))
+    return section[0] if section and section[0] in ("data", "model") else "sweep"
 
 
 def _failure(check: str, error: UserError) -> Finding:
@@ -106,6 +113,12 @@ def _installed(name: str) -> str | None:
         return None
 
 
+def _model(plan: Plan) -> Finding:
+    """What is good to know of the user's own model; one that cannot be trained has no plan."""
+    kind = plan.default.model.kind
+    return Finding("model", "ok", "; ".join(check_user_model(plan.default.model, plan.facts.shape)) or kind)
+
+
 def _storage(root: Path) -> Finding:
     try:
         with NamedTemporaryFile(dir=_existing(root), prefix=".vae-tuner-"):
@@ -132,18 +145,19 @@ def _tracking(spec: SweepSpec) -> Finding:
     if path is not None and not path.exists():
         return Finding("tracking", "ok", f"{uri} will be created")
     _query(uri)
-    return Finding("tracking", "ok", f"{uri} answers")
+    return Finding("tracking", "ok", f"{shown(uri)} answers")
 
 
 def _query(uri: str) -> None:
-    from tuner.mlflow_store import MlflowException, open_client
+    from tuner.mlflow_store import open_client
 
     try:
         open_client(uri).search_experiments(max_results=1)
-    except MlflowException as error:
-        first = str(error).strip().splitlines()[0]
+    except Exception as error:  # MLflow's own, or of a database's driver that is missing or finds no database
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"tracking {uri} cannot be queried: {first}; if it is of an older MLflow: mlflow db upgrade {uri}"
+            f"tracking {shown(uri)} cannot be queried: {first}; if it is of an older MLflow: mlflow db upgrade "
+            f"{shown(uri)}"
         ) from None
 
 
@@ -168,7 +182,10 @@ def checkpoint_bytes(plan: Plan) -> int:
 
 
 def _existing(path: Path) -> Path:
-    return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    try:
+        return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
+    except (OSError, ValueError) as error:
+        raise UserError(f"storage: {path} is no path: {error}; choose another with --storage") from None
 
 
 def _gigabytes(n: float) -> str:

@@ -24,6 +24,7 @@ from tuner.mlflow_store import (
 )
 from tuner.params import from_params
 from tuner.pareto import pareto_front
+from tuner.tracking_uri import shown
 
 __all__ = ["BestTrial", "Filters", "Front", "artifact", "best", "front", "groups_by_method", "require_artifact"]
 
@@ -134,7 +135,7 @@ def require_artifact(client: MlflowClient, run_id: str, name: str) -> None:
         names = [file.path for file in client.list_artifacts(run_id)]
     except MlflowException:
         raise UserError(
-            f"run {run_id!r} is not in {client.tracking_uri}; `vae-tuner best` prints the ids of runs"
+            f"run {run_id!r} is not in {shown(client.tracking_uri)}; `vae-tuner best` prints the ids of runs"
         ) from None
     if name not in names:
         raise UserError(f"run {run_id!r} has no {name}; only trials that completed keep theirs")
@@ -174,7 +175,7 @@ def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         known = [experiment.name for experiment in client.search_experiments()]
-        raise UserError(f"experiment {name!r} is not in {uri}{suggest(name, known)}")
+        raise UserError(f"experiment {name!r} is not in {shown(uri)}{suggest(name, known)}")
     return str(found.experiment_id)
 
 

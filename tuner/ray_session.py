@@ -14,6 +14,8 @@ from tuner.planning import Plan
 __all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
 
 OBJECT_STORE_BYTES = 100 * 2**20
+NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+SECRETS = ("MLFLOW_TRACKING_", "DATABRICKS_")
 
 
 @contextmanager
@@ -45,17 +47,40 @@ def quiet_ray() -> None:
 
 
 def start_ray(plan: Plan) -> None:
-    """Join the cluster of the plan, or start Ray on this machine."""
+    """Join the cluster of the plan, or start Ray on this machine, for this machine, its workers without secrets."""
     import ray
 
     resources = plan.spec.resources
     if resources.ray_address is not None:
         ray.init(address=resources.ray_address, log_to_driver=False, logging_level="ERROR")
         return
-    ray.init(
-        num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
+    secrets = {name: "" for name in os.environ if name.startswith(SECRETS)}
+    with _listening_locally():
+        ray.init(
+            num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=OBJECT_STORE_BYTES,
+            runtime_env={"env_vars": secrets} if secrets else None,
+        )
+
+
+@contextmanager
+def _listening_locally() -> Iterator[None]:
+    """Ray's servers listen on 127.0.0.1, as on macOS and Windows, unless the user's own setting says otherwise.
+
+    Given that address it would look for another. It reads the setting when it is imported, its processes read it anew.
+    """
+    from ray._private import ray_constants
+
+    if NETWORKED in os.environ:
+        yield
+        return
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[NETWORKED], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        del os.environ[NETWORKED]
+        ray_constants.ENABLE_RAY_CLUSTER = before

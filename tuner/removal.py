@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.journal import Sweep, fold, read_journal
+from tuner.journal import Sweep, check_begun, fold, read_journal
 from tuner.sweep_folder import bytes_in, known_folder, locked
 from tuner.sweep_status import JOURNAL, ranked_trials
+from tuner.tracking_uri import store_of
 
 __all__ = ["Removed", "remove_sweep"]
 
@@ -23,15 +24,20 @@ class Removed:
     runs: int
 
 
-def remove_sweep(storage: Path, name: str, *, keep_best: bool = False, uri: str | None = None) -> Removed:
+def remove_sweep(
+    storage: Path, name: str, *, keep_best: bool = False, with_runs: bool = False, uri: str | None = None
+) -> Removed:
     """Delete a sweep's folder; with `keep_best` only the other trials' folders, so that journal and winner stay.
 
-    uri: where MLflow's runs of the sweep are deleted too; None leaves them. Raises UserError while a driver runs it.
+    with_runs: delete its MLflow runs too, in the store `uri`, by default the sweep's own. Raises UserError while a
+    driver runs it.
     """
     folder = known_folder(storage, name)
     with locked(folder):
         sweep = fold(read_journal(folder / JOURNAL))
-        runs = _delete_runs(uri, sweep) if uri else 0
+        if keep_best or with_runs:
+            check_begun(sweep)
+        runs = _delete_runs(store_of(sweep.header, uri), sweep) if with_runs else 0
         best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
         before = bytes_in(folder)
         for trial in folder.glob("trials/*"):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from trainables.config import is_user_kind
 from trainables.errors import UserError
-from tuner.journal import Sweep
+from tuner.journal import Sweep, check_begun
 from tuner.planning import Plan, make_plan
+from tuner.samplers import Sampling
 from tuner.spec import SweepSpec, parse_spec
-from tuner.tracking_uri import resolve_uri
+from tuner.tracking_uri import store_of
 
 __all__ = ["resumed_plan"]
 
@@ -27,18 +28,18 @@ def resumed_plan(
     _check_state(sweep, more_trials)
     spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
     _check_code(spec, model)
-    uri = resolve_uri(tracking_uri or sweep.header["tracking_uri"], Path.cwd())
+    uri = store_of(sweep.header, tracking_uri)
     tracking = spec.tracking.model_copy(update={"uri": uri, "offline": offline})
     # What earlier sweeps know stands in the journal, once a trial was asked for.
     search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})
     plan = make_plan(spec.model_copy(update={"tracking": tracking, "search": search}), data_dir)
     _check_same(plan, sweep)
+    _check_points(plan, sweep, more_trials)
     return plan, uri
 
 
 def _check_state(sweep: Sweep, more_trials: int) -> None:
-    if not sweep.header:
-        raise UserError("the journal holds nothing yet: remove the sweep with `vae-tuner rm`, and start it again")
+    check_begun(sweep)
     name = sweep.header["name"]
     if sweep.spent:
         raise UserError(
@@ -54,6 +55,19 @@ def _check_state(sweep: Sweep, more_trials: int) -> None:
         raise UserError(
             f"--trials: the brackets of sweep {name} are made for {sweep.planned} trials; start another sweep that "
             f"knows what it found: vae-tuner sweep --warm-start {name}"
+        )
+
+
+def _check_points(plan: Plan, sweep: Sweep, more_trials: int) -> None:
+    """A grid is made for the trials first planned."""
+    search = plan.spec.search
+    if not more_trials or search.sampler != "grid":
+        return
+    n_points = Sampling("grid", search.seed, search.trials, False, plan.first).grid(plan.space).n_points
+    if sweep.planned >= n_points:
+        raise UserError(
+            f"--trials: the grid of sweep {sweep.header['name']} has {n_points} points and no more; start another "
+            f"sweep with a finer one: vae-tuner sweep --sampler grid --trials {sweep.planned + more_trials}"
         )
 
 

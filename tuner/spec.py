@@ -13,8 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
+from tuner.tracking_uri import without_secret
 
-__all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "read_yaml", "spec_yaml"]
+__all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "public", "read_yaml", "spec_yaml"]
 
 DEFAULT_SPACE = "geco-vs-annealing"
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -181,6 +182,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold `key: value` lines, not {type(tree).__name__}")
     return tree
+
+
+def public(spec: SweepSpec) -> SweepSpec:
+    """A spec as it may be written down: without a tracking URI that holds a password."""
+    tracking = spec.tracking.model_copy(update={"uri": without_secret(spec.tracking.uri)})
+    return spec.model_copy(update={"tracking": tracking})
 
 
 def spec_yaml(spec: SweepSpec) -> str:

@@ -45,6 +45,9 @@ def new_folder(plan: Plan) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror}; choose another with --storage") from None
     with locked(folder):
+        if not _holds_nothing(folder):
+            raise UserError(_taken(root, folder))
+        (folder / JOURNAL).unlink(missing_ok=True)
         yield folder
 
 
@@ -66,9 +69,9 @@ def _made_folder(root: Path, plan: Plan) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     if plan.spec.name is not None:
         folder = root / plan.spec.name
-        if folder.exists():
+        if folder.exists() and not _holds_nothing(folder):
             raise UserError(_taken(root, folder))
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         return folder
     space = plan.space.name.replace("+", "-") or "custom"
     dataset = re.sub(r"[^A-Za-z0-9._-]", "-", Path(plan.default.data.name).stem)
@@ -79,6 +82,14 @@ def _made_folder(root: Path, plan: Plan) -> Path:
         except FileExistsError:
             continue
         return folder
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Whether a start that died left it before the first line of the journal was whole."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    return names <= {"lock", "owner", "spec.yaml", JOURNAL} and not (
+        JOURNAL in names and read_journal(folder / JOURNAL)
+    )
 
 
 def _first_free(root: Path, stem: str) -> Path:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainables.errors import UserError
-from tuner.journal import Journal, close_session
+from tuner.journal import Journal, check_begun, close_session
 from tuner.sweep_folder import known_folder, locked
 from tuner.sweep_status import JOURNAL
-from tuner.tracking_uri import check_reachable, resolve_uri
+from tuner.tracking_uri import check_reachable, shown, store_of
 
 __all__ = ["sync_sweep"]
 
@@ -29,7 +29,8 @@ def sync_sweep(
     with locked(folder):
         journal = Journal.open(folder / JOURNAL)
         try:
-            close_session(journal, "interrupted")
+            check_begun(journal.sweep)
+            close_session(journal, "budget" if journal.sweep.spent else "interrupted")
             return _send(journal, folder, uri, on_sent)
         finally:
             journal.close()
@@ -37,7 +38,7 @@ def sync_sweep(
 
 def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
     tracking = journal.sweep.header["spec"]["tracking"]
-    store = resolve_uri(uri or journal.sweep.header.get("tracking_uri"), Path.cwd())
+    store = store_of(journal.sweep.header, uri)
     check_reachable(store)
     from tuner.mlflow_store import MlflowException, open_client
     from tuner.projection import Projection
@@ -49,9 +50,9 @@ def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[in
         for start in range(known, len(events), BATCH):
             projection.project(events[start : start + BATCH])
             on_sent(min(start + BATCH, len(events)), len(events))
-    except MlflowException as error:
+    except (MlflowException, ImportError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"tracking {store} refused the records: {first}; `vae-tuner sync {folder.name}` goes on"
+            f"tracking {shown(store)} refused the records: {first}; `vae-tuner sync {folder.name}` goes on"
         ) from None
     return len(events) - known

@@ -10,13 +10,17 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from trainables.errors import UserError
 
-__all__ = ["check_reachable", "resolve_uri", "sqlite_path"]
+__all__ = ["check_reachable", "resolve_uri", "shown", "sqlite_path", "store_of", "without_secret"]
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+_SECRET = re.compile(r"((?:password|passwd|token|sslpassword)=)[^&]*", re.IGNORECASE)
 _WAY_OUT = "start the server, or name another one with --tracking-uri"
 
 
@@ -27,13 +31,51 @@ def resolve_uri(uri: str | None, base: Path) -> str:
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme = re.match(r"([a-z]+)(\+\w+)?(:|$)", uri)
-    if not scheme or scheme[1] not in _SCHEMES:
+    if not scheme or scheme[1] not in _SCHEMES or not _is_url(uri):
         raise UserError(
-            f"tracking URI {uri!r} is not one that can be used; give a server as http://host:5000 or a database as "
-            "sqlite:///mlflow.db"
+            f"tracking URI {shown(uri)!r} is not one that can be used; give a server as http://host:5000 or a database "
+            "as sqlite:///mlflow.db"
         )
     path = sqlite_path(uri)
     return uri if path is None else f"sqlite:///{(base / path).resolve()}"
+
+
+def store_of(header: Mapping[str, Any], uri: str | None) -> str:
+    """The store of a sweep that exists: `uri`, else its own; raises UserError where that one was not written down."""
+    known = uri or header["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI")
+    if not known:
+        raise UserError(
+            f"the tracking URI of sweep {header['name']} held a password, which its journal does not keep; pass it "
+            "again with --tracking-uri, or set MLFLOW_TRACKING_URI"
+        )
+    return resolve_uri(known, Path.cwd())
+
+
+def _is_url(uri: str) -> bool:
+    try:
+        return "\0" not in uri and urlsplit(uri) is not None
+    except ValueError:
+        return False
+
+
+def without_secret(uri: str | None) -> str | None:
+    """A URI that may be written down, None for one with a user's name or a password in it."""
+    parts = urlsplit(uri or "")
+    return None if "@" in parts.netloc or _SECRET.search(parts.query) else uri
+
+
+def shown(uri: str) -> str:
+    """A URI as it may be printed."""
+    if not _is_url(uri):
+        return uri
+    parts = urlsplit(uri)
+    netloc = f"***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
+    query = _SECRET.sub(r"\1***", parts.query)
+    return (
+        uri
+        if (netloc, query) == (parts.netloc, parts.query)
+        else urlunsplit(parts._replace(netloc=netloc, query=query))
+    )
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -73,12 +115,14 @@ def _check_server(uri: str, seconds: float) -> None:
     attempt.join(seconds)
     fault = outcome[0] if outcome else f"gave no answer within {seconds:g} seconds"
     if fault:
-        raise UserError(f"tracking server {uri} {fault}")
+        raise UserError(f"tracking server {shown(uri)} {fault}")
 
 
 def _fault_of(uri: str, seconds: float) -> str | None:
     """What is wrong with the server at `uri`, None if nothing."""
-    request = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
+    parts = urlsplit(uri)
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))  # urllib takes a name for the host
+    request = f"{bare.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:
             is_mlflow = "json" in answer.headers.get_content_type()

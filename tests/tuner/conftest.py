@@ -13,13 +13,15 @@ import pytest
 
 from search_spaces.catalogue import parse_space
 from trainables.config import method_of
-from trainables.paths import flatten, parse_config, plain
+from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.reporting import RESULT_KEY
+from tuner import driver
 from tuner.budget import is_spent
-from tuner.journal import Journal
+from tuner.journal import Journal, read_journal
+from tuner.planning import make_plan
 from tuner.schedulers import JournalScheduler
 from tuner.searchers import JournalSearcher
-from tuner.spec import Budget
+from tuner.spec import Budget, parse_spec
 
 
 @pytest.fixture(scope="session")
@@ -130,12 +132,19 @@ def eventful_journal(written_journal: Callable[..., WrittenJournal]) -> WrittenJ
     return journal
 
 
+def curve(number: int, epoch: int) -> float:
+    """Better with each epoch; the third trial is the best."""
+    return epoch - abs(number - 2)
+
+
 class TuneLoop:
     """Tune's loop without Ray: searcher, scheduler and journal; a trial's value is curve(number, epoch).
 
     Opens the journal where there is one, as a driver does after a death. peak: the most trials that ran at once.
     n_told: the epochs trained.
     """
+
+    metric = "val/elbo"
 
     def __init__(
         self,
@@ -184,7 +193,7 @@ class TuneLoop:
         """One result on its way through Tune; the trainable leaves out what is not finite."""
         self.n_told += 1
         value = self.curve(self.journal.sweep.trials[trial].number, epoch)
-        metrics = {"val/elbo": value} if math.isfinite(value) else {}
+        metrics = {self.metric: value} if math.isfinite(value) else {}
         report = {"trial": trial, "epoch": epoch, "metrics": metrics, "diverged": False}
         result = {RESULT_KEY: json.dumps({**report, "outcome": None, "checkpoint": None})}
         return self.scheduler.on_trial_result(None, None, result)
@@ -211,6 +220,60 @@ class TuneLoop:
         return [
             {key: event[key] for key in event if key not in ("seq", "session", "t")} for event in self.journal.events
         ]
+
+
+class PlannedLoop(TuneLoop):
+    """The loop of a plan that a driver runs, on the driver's own searcher and scheduler."""
+
+    def __init__(self, plan: Any, journal: Journal, shown: Any, curve: Callable[[int, int], float] = curve) -> None:
+        self.curve, self.peak, self.n_told, self.running = curve, 0, 0, []
+        self.plan, self.metric, self.journal = plan, plan.metric, journal
+        self.scheduler, self.searcher = driver._algorithms(plan, journal, shown)
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """Sweeps of the driver with a curve in Ray's place: run(NAME, {path: value}), resume(NAME), cut(NAME, n)."""
+
+    storage: Path
+    data_dir: Path
+
+    def run(self, name: str, **paths: Any) -> Any:
+        return driver.run_sweep(self.plan(name, **paths))
+
+    def plan(self, name: str, **paths: Any) -> Any:
+        defaults = {"space": "lr", "config.epochs": 3, "search.trials": 4, "search.sampler": "random"}
+        own = {"name": name, "storage": str(self.storage), "tracking.offline": True, "resources.concurrency": 1}
+        return make_plan(parse_spec(unflatten({**defaults, **own, **paths})), self.data_dir)
+
+    def resume(self, name: str, **options: Any) -> Any:
+        return driver.resume_sweep(self.storage, name, **{"offline": True, "data_dir": self.data_dir, **options})
+
+    def journal(self, name: str) -> Path:
+        return self.storage / name / "journal.jsonl"
+
+    def cut(self, name: str, n_events: int) -> None:
+        """What a driver leaves that was killed after so many lines; a negative number leaves so many out."""
+        lines = self.journal(name).read_bytes().splitlines(keepends=True)
+        self.journal(name).write_bytes(b"".join(lines[:n_events]))
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return read_journal(self.journal(name))
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Sweeps:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(plan: Any, journal: Journal, folder: Path, shown: Any, signals: Any) -> None:
+        PlannedLoop(plan, journal, shown).run()
+        for trial in journal.sweep.trials:
+            (folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
+            (folder / "trials" / trial / "config.yaml").write_text(trial)
+
+    monkeypatch.setattr(driver, "_run_tune", run)
+    return Sweeps(tmp_path / "sweeps", vae_data_root)
 
 
 @pytest.fixture

@@ -28,12 +28,26 @@ def data_dir(chosen: str | Path | None = None) -> Path:
 
 def is_path(name: str) -> bool:
     """Whether a data set's name means a file or folder of the user's; a built-in name never does, `./mnist` does."""
-    return name not in DATASETS and ("/" in name or Path(name).suffix in arrays.SUFFIXES or Path(name).is_dir())
+    return name not in DATASETS and ("/" in name or Path(name).suffix in arrays.SUFFIXES or _is_folder(name))
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def absolute(name: str) -> str:
     """A data set's name as it means the same in every working directory."""
-    return str(Path(name).expanduser().resolve()) if is_path(name) else name
+    try:
+        if not is_path(name):
+            return name
+        path = Path(name).expanduser().resolve()
+        path.exists()  # raises for what no file can be called
+        return str(path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"data.name: {name!r} is no path: {error}; give the path of a .npy or .npz file") from None
 
 
 def read(name: str, root: Path, image_size: int | None = None) -> Source:

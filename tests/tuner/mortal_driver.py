@@ -1,0 +1,230 @@
+"""A driver without Ray in a process of its own, killed at its k-th write, and started again until it has finished.
+
+Reads cases from stdin, one JSON object a line, and answers each with how often it died. Each life is a fork, so that
+hundreds of them cost no more imports than one; the n-th dies at write k + n mod k. A trial's value is a chain over its
+epochs that is kept in its checkpoint alone: who loses, repeats or skips an epoch gets other numbers.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+import torch
+from conftest import PlannedLoop
+
+import tuner.mlflow_store
+import tuner.schedulers
+import tuner.searchers
+from trainables import generations
+from trainables.checkpoint import FILE_NAME, Checkpoint, write
+from trainables.generations import Generations
+from trainables.paths import parse_config
+from trainables.reporting import RESULT_KEY
+from tuner import driver
+from tuner.journal import fold, read_journal
+from tuner.planning import make_plan
+from tuner.projection import Projection
+from tuner.spec import parse_spec
+from tuner.sweep_status import JOURNAL
+from tuner.syncing import sync_sweep
+
+EVENTS_PER_BATCH = 5
+
+
+def noise(*words):
+    """A number in [0, 1) that depends on the words alone."""
+    digest = hashlib.blake2b(json.dumps(words, sort_keys=True).encode(), digest_size=6).digest()
+    return int.from_bytes(digest, "little") / 2**48
+
+
+def link(config, epoch, before):
+    """A trial's state after an epoch, from the state before it."""
+    return noise(config, epoch, before)
+
+
+def fate(config):
+    """When a trial diverges and when it is lost, how often and how; most do neither."""
+    kinds = {"lost": 0.35, "hopeless": 0.2, "diverges": 0.2}
+    draw, epoch = noise("fate", config), 1 + int(3 * noise("when", config))
+    for kind, share in kinds.items():
+        if draw < share:
+            return kind, epoch
+        draw -= share
+    return None, 0
+
+
+class Life(PlannedLoop):
+    """With checkpoints on disk and MLflow in step."""
+
+    def __init__(self, plan, journal, folder, shown, seed):
+        super().__init__(plan, journal, shown)
+        self.folder, self.seed = folder, seed
+        client = tuner.mlflow_store.open_client(plan.spec.tracking.uri)
+        self.projection = Projection(client, plan.spec.tracking.experiment, folder / "trials")
+        self.n_sent = self.projection.resume(journal.events)
+
+    def tell(self, trial, epoch):
+        if len(self.journal.events) - self.n_sent >= EVENTS_PER_BATCH:
+            self.projection.project(self.journal.events[self.n_sent :])
+            self.n_sent = len(self.journal.events)
+        own = self.journal.sweep.trials[trial]
+        kind, when = fate(own.config)
+        if epoch == when and own.failures < {"lost": 2, "hopeless": math.inf}.get(kind, 0):
+            return self.lose(trial, epoch)
+        report = {"diverged": True, "epoch": epoch, "metrics": {}, "outcome": None, "checkpoint": None}
+        if (kind, when) != ("diverges", epoch):
+            report = self.trained(trial, own.config, epoch)
+        result = {RESULT_KEY: json.dumps({"trial": trial, "warnings": [], **report})}
+        return self.scheduler.on_trial_result(None, None, result)
+
+    def lose(self, trial, epoch):
+        """With its worker, or in its model."""
+        if epoch % 2:
+            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}))
+            return "STOP"
+        return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps({"trial": trial, "error": "boom"})})
+
+    def trained(self, trial, config, epoch):
+        """An epoch, from the checkpoint before it; one that was trained and not heard of is told again."""
+        parsed, folder = parse_config(config), self.folder / "trials" / trial
+        kept = Generations(folder, self.journal.session, lambda text: None)
+        found = kept.latest(parsed, "cpu", epoch)
+        if found is None or found.epoch < epoch:
+            state = float(found.groups["state"]["chain"]) if found else 0.0
+            assert (found.epoch if found else 0) == epoch - 1, "an epoch is lost"
+            with (self.folder / "trained").open("a") as ledger:
+                ledger.write(f"{trial} {epoch}\n")
+            state = link(config, epoch, state)
+            metrics = {self.plan.metric: state + 0.1 * epoch, "val/kl": 10 * state}
+            tensors = {"state": {"chain": torch.tensor(state, dtype=torch.float64)}}
+            found = Checkpoint(parsed, epoch, (2,), tensors, metrics)
+            if epoch == parsed.epochs:
+                (folder / "config.yaml").write_text("as it ran")
+                write(folder / FILE_NAME, found)
+            else:
+                kept.save(found)
+        if epoch == parsed.epochs:
+            kept.clear()
+        fields = {"epoch": epoch, "metrics": dict(found.metrics), "diverged": False}
+        return {**fields, "outcome": None, "checkpoint": f"epoch-{epoch}"}
+
+    def next_one(self, n):
+        """Which of n trials is the next to report: another order in each life."""
+        self.n_told += 1
+        return int(n * noise("next", self.seed, self.n_told))
+
+
+# --- deaths -----------------------------------------------------------------------------------------------------------
+
+
+class Deaths:
+    """Kills this process at its k-th passage of a place. where: `before`, `within` or `after` what happens there."""
+
+    def __init__(self, k, where):
+        self.left, self.where = k, where
+
+    def around(self, act, half=None):
+        """A function that does what `act` does, unless it is time to die."""
+
+        def passed(*arguments, **options):
+            self.left -= 1
+            if self.left == 0 and self.where == "within" and half:
+                half(*arguments, **options)
+            if self.left == 0 and self.where != "after":
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = act(*arguments, **options)
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        return passed
+
+
+def lay_in_wait(place, k, where):
+    """Put a death where the journal is written, MLflow's database committed, or a checkpoint put in its place."""
+    from sqlalchemy.engine.default import DefaultDialect
+
+    deaths, write = Deaths(k, where), os.write
+
+    def write_or_die(file, data):
+        return (journal_write if data.startswith(b'{"seq"') else write)(file, data)
+
+    journal_write = deaths.around(write, lambda file, data: write(file, data[: len(data) // 2]))
+    if place == "journal":
+        os.write = write_or_die
+    elif place == "mlflow":
+        DefaultDialect.do_commit = deaths.around(DefaultDialect.do_commit)
+    else:
+        generations.write = deaths.around(generations.write)
+        globals()["write"] = deaths.around(globals()["write"])
+
+
+def live(case, number):
+    """One life of the driver, as a user starts it: a new sweep, a resumed one, or what is left to send."""
+    if case["place"]:
+        lay_in_wait(case["place"], case["k"] + number % case["k"], case["where"])
+
+    def run(plan, journal, folder, shown, signals):
+        life = Life(plan, journal, folder, shown, number)
+        life.run(life.next_one)
+
+    driver._run_tune = run
+    driver._check = lambda plan: None
+    spec = case["spec"]
+    storage, name, data_dir = Path(spec["storage"]), spec["name"], Path(case["data_dir"])
+    journal = storage / name / JOURNAL
+    events = read_journal(journal) if journal.exists() else []
+    if not events:
+        shutil.rmtree(storage / name, ignore_errors=True)
+        driver.run_sweep(make_plan(parse_spec(spec), data_dir))
+    elif fold(events).resumable and not fold(events).spent:
+        driver.resume_sweep(storage, name, offline=True, data_dir=data_dir)
+    sync_sweep(storage, name)
+
+
+def lives_until_finished(case):
+    """How often it died."""
+    for number in range(2000):
+        child = os.fork()
+        if child == 0:
+            try:
+                live(case, number)
+            except BaseException as error:
+                sys.excepthook(type(error), error, error.__traceback__)
+                os._exit(1)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status != -signal.SIGKILL:
+            return {"deaths": number, "status": status}
+    return {"deaths": number, "status": "it never ends"}
+
+
+def prepare(case):
+    """Live once here, undisturbed and in a folder of its own, so that every fork finds all imported and compiled."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    @event.listens_for(Engine, "connect")
+    def no_fsync(connection, record):
+        connection.execute("PRAGMA synchronous=OFF")  # what the kernel has been given outlives a process
+
+    with TemporaryDirectory() as folder:
+        shutil.copy(Path(case["spec"]["storage"]) / "mlflow.db", folder)
+        tracking = {**case["spec"]["tracking"], "uri": f"sqlite:///{folder}/mlflow.db"}
+        live({**case, "place": None, "spec": {**case["spec"], "storage": folder, "tracking": tracking}}, 0)
+
+
+if __name__ == "__main__":
+    for number, line in enumerate(sys.stdin):
+        case = json.loads(line)
+        os.chdir(case["spec"]["storage"])
+        if number == 0:
+            prepare(case)
+        print(json.dumps(lives_until_finished(case)), flush=True)

@@ -1,0 +1,84 @@
+"""What a sweep keeps on disk goes when it is asked to, and nothing else."""
+
+import pytest
+
+from trainables.errors import UserError
+from tuner.mlflow_store import ensure_experiment, find_runs, open_client
+from tuner.removal import remove_sweep
+from tuner.sweep_folder import bytes_in, locked
+from tuner.syncing import sync_sweep
+
+
+def runs_in(uri):
+    client = open_client(uri)
+    return {run.info.run_name for run in find_runs(client, ensure_experiment(client, "vae-tuner"), "")}
+
+
+def test_a_removed_sweep_is_gone_and_its_bytes_are_told(sweeps):
+    sweeps.run("s")
+    sweeps.run("other")
+    size = bytes_in(sweeps.storage / "s")
+    removed = remove_sweep(sweeps.storage, "s")
+    assert (removed.kept, removed.runs) == (None, 0)
+    assert removed.bytes_freed == size > 0
+    assert [path.name for path in sweeps.storage.iterdir()] == ["other"]
+
+
+def test_the_best_trial_and_the_journal_are_kept(sweeps):
+    result = sweeps.run("s")
+    journal, size = sweeps.events("s"), bytes_in(sweeps.storage / "s")
+    removed = remove_sweep(sweeps.storage, "s", keep_best=True)
+    assert removed.kept == result.best.trial == "0002"
+    assert [path.name for path in (sweeps.storage / "s" / "trials").iterdir()] == ["0002"]
+    assert sweeps.events("s") == journal
+    assert removed.bytes_freed == size - bytes_in(sweeps.storage / "s") > 0
+
+
+def test_with_its_runs_go_exactly_its_runs_wherever_they_are(sweeps, new_store):
+    uri, elsewhere = new_store("store"), new_store("elsewhere")
+    for name in ("s", "other"):
+        sweeps.run(name, **{"tracking.uri": uri})
+        sync_sweep(sweeps.storage, name)
+        sync_sweep(sweeps.storage, name, elsewhere)
+    removed = remove_sweep(sweeps.storage, "s", with_runs=True)
+    assert removed.runs == 5
+    assert runs_in(uri) == {"other", *(f"other-{n:04}" for n in range(4))}
+    assert len(runs_in(elsewhere)) == 10
+    assert remove_sweep(sweeps.storage, "other", with_runs=True, uri=elsewhere).runs == 5
+    assert (len(runs_in(uri)), len(runs_in(elsewhere))) == (5, 5)
+
+
+def test_a_store_that_is_away_leaves_all_as_it_is(sweeps):
+    sweeps.run("s", **{"tracking.uri": "http://127.0.0.1:9"})
+    before = sorted(sweeps.storage.rglob("*"))
+    with pytest.raises(UserError, match="cannot be reached"):
+        remove_sweep(sweeps.storage, "s", with_runs=True)
+    assert sorted(sweeps.storage.rglob("*")) == before
+
+
+def test_a_held_sweep_stays(sweeps):
+    sweeps.run("s")
+    before = sorted(sweeps.storage.rglob("*"))
+    with locked(sweeps.storage / "s"), pytest.raises(UserError, match="sweep s is held by process"):
+        remove_sweep(sweeps.storage, "s")
+    assert sorted(sweeps.storage.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["../s", "s/trials", "..", ".", "", "t"])
+def test_no_name_leads_out_of_the_storage(name, sweeps):
+    sweeps.run("s")
+    (sweeps.storage.parent / "journal.jsonl").write_bytes(sweeps.journal("s").read_bytes())
+    before = sorted(sweeps.storage.parent.rglob("*"))
+    with pytest.raises(UserError, match="name: no sweep"):
+        remove_sweep(sweeps.storage, name)
+    assert sorted(sweeps.storage.parent.rglob("*")) == before
+
+
+def test_what_a_start_that_died_left_can_be_removed(sweeps):
+    sweeps.run("s")
+    sweeps.cut("s", 0)
+    for options in ({"keep_best": True}, {"with_runs": True}):
+        with pytest.raises(UserError, match="the journal holds nothing yet"):
+            remove_sweep(sweeps.storage, "s", **options)
+    remove_sweep(sweeps.storage, "s")
+    assert not (sweeps.storage / "s").exists()
