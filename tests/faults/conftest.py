@@ -170,9 +170,9 @@ def all_runs(uri):
     return client.search_runs([experiment.experiment_id]) if experiment else []
 
 
-def runs_of(uri):
-    """Trial → its run in MLflow; the parent under the empty name. Each exists once."""
-    runs = all_runs(uri)
+def runs_of(uri, sweep_id=None):
+    """Trial → its run in MLflow, of one sweep where others are there; the parent under the empty name. Each is once."""
+    runs = [run for run in all_runs(uri) if sweep_id in (None, run.data.tags["vae_tuner.sweep_id"])]
     by_trial = {run.data.tags.get("vae_tuner.trial", ""): run for run in runs}
     assert len(by_trial) == len(runs), "a trial has two runs"
     return by_trial
@@ -186,7 +186,8 @@ def check_projection(events, uri, store=None):
     from tuner.mlflow_store import open_client, status_of
     from tuner.projection import points_of
 
-    client, points, runs, sweep = open_client(uri), open_client(store or uri), runs_of(uri), fold(events)
+    client, points, sweep = open_client(uri), open_client(store or uri), fold(events)
+    runs = runs_of(uri, sweep.header["sweep_id"])
     assert set(runs) == {"", *sweep.trials}
     assert runs[""].info.status == status_of(sweep.finished)
     for trial in sweep.trials.values():

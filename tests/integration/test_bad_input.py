@@ -43,7 +43,7 @@ MISTAKES = {
     "sweep --concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
     "sweep --metric test/elbo": "search.metric: test/elbo: nobody selects on test data; use a val/ metric such as "
     "val/elbo",
-    "sweep --metric val/elb": "metric 'val/elb' cannot be ranked by; did you mean `val/elbo`?",
+    "sweep --metric val/elb": "search.metric: 'val/elb' cannot be searched by; did you mean `val/elbo`?",
     "sweep --grace 100": "scheduler.grace: 100 is beyond the 40 epochs of a trial; allowed: 1 to 40",
     "sweep --set nonsense": "--set nonsense: write PATH=VALUE, as in --set lr.base=3e-3",
     "sweep --device tpu": 'device: "tpu" is not allowed; allowed: auto, cpu, cuda or cuda:N',
