@@ -10,7 +10,10 @@ __all__ = ["ConfigError", "DataError", "StorageError", "UserError"]
 
 
 class UserError(Exception):
-    """A user's mistake; its text is the whole message the user sees."""
+    """A user's mistake; its text is the whole message the user sees, on one line whatever it quotes."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 class ConfigError(UserError):

@@ -182,7 +182,7 @@ def _settings(settings: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {setting}: write PATH=VALUE, as in --set lr.base=3e-3")
         try:
             found[f"config.{path}"] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise ConfigError(f"--set {setting}: {value} is no valid YAML value; quote it") from None
     return found
 
