@@ -39,7 +39,24 @@ values = st.recursive(
     max_leaves=4,
 )
 paths = st.sampled_from(known_paths()) | st.sampled_from(list(TrialConfig.model_fields)) | texts
-configs = st.dictionaries(paths, values, max_size=3)
+PLAUSIBLE = {
+    "lr.base": [1e-3, 1e-2],
+    "lr.kind": ["constant", "clr"],
+    "objective.kind": ["elbo", "geco", "iwae"],
+    "beta.kind": ["linear", "cyclical"],
+    "beta.warmup": [0.5, "20 steps"],
+    "model.latent_dim": [2, 16],
+    "model.kind": ["mlp", "linear-vae"],
+    "data.n_train": [300],
+    "batch_size": [32, 64],
+    "epochs": [3, 9],
+}
+plausible = st.dictionaries(st.sampled_from(list(PLAUSIBLE)), st.integers(0, 1), max_size=3).map(
+    lambda chosen: {path: PLAUSIBLE[path][n % len(PLAUSIBLE[path])] for path, n in chosen.items()}
+)
+configs = st.tuples(plausible, st.dictionaries(paths, values, max_size=2) | st.just({})).map(
+    lambda parts: {**parts[0], **parts[1]}
+)
 domains = st.fixed_dictionaries(
     {},
     optional={
@@ -50,8 +67,14 @@ domains = st.fixed_dictionaries(
         "when": st.dictionaries(paths, values, max_size=1) | values,
     },
 )
+plausible_domains = st.sampled_from(list(PLAUSIBLE)).map(lambda path: {path: {"choice": PLAUSIBLE[path]}}) | st.just(
+    {"lr.base": {"float": [1e-4, 1e-2], "log": True}, "model.latent_dim": {"int": [2, 9]}}
+)
 spaces = (
-    st.lists(st.sampled_from(space_names()) | texts, min_size=1, max_size=3).map("+".join)
+    plausible_domains
+    | st.sampled_from(space_names())
+    | st.tuples(plausible_domains, st.dictionaries(paths, domains, max_size=1)).map(lambda both: {**both[0], **both[1]})
+    | st.lists(st.sampled_from(space_names()) | texts, min_size=1, max_size=3).map("+".join)
     | st.dictionaries(paths | st.just("use"), domains | values, max_size=2)
     | values
 )

@@ -1,0 +1,115 @@
+"""What a sweep starts listens on this machine alone, and knows no secret of the tracker's."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tuner.journal import read_journal
+
+pytestmark = pytest.mark.cluster
+
+LISTENING = "0A"
+SECRET = "a-secret-of-the-trackers"
+SPY = """
+import math, os, torch
+
+with open(os.path.join(os.path.dirname(__file__), f"environment.{os.getpid()}"), "w") as file:
+    file.write(str(dict(os.environ)))
+
+
+class Net(torch.nn.Module):
+    def __init__(self, shape, latent_dim):
+        super().__init__()
+        self.encoder = torch.nn.Linear(math.prod(shape), 2 * latent_dim)
+        self.decoder = torch.nn.Linear(latent_dim, math.prod(shape))
+
+    def encode(self, x):
+        return self.encoder(x.flatten(1)).chunk(2, dim=-1)
+
+    def decode(self, z):
+        return self.decoder(z)
+"""
+
+
+def children_of(pid):
+    """A process and all below it."""
+    found = [pid]
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in tasks.read_text().split():
+            found += children_of(int(child))
+    return found
+
+
+def listening(pids):
+    """The addresses on which these processes take connections, in the kernel's own writing."""
+    links = [link for pid in pids for link in Path(f"/proc/{pid}/fd").glob("*")]
+    sockets = {name[8:-1] for name in map(_target, links) if name.startswith("socket:[")}
+    rows = [row.split() for table in ("tcp", "tcp6") for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == LISTENING and row[9] in sockets}
+
+
+def _target(link):
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def is_local(address):
+    """127.0.0.1, ::1 or ::ffff:127.0.0.1 in the kernel's own writing."""
+    return address in ("0100007F", f"{1 << 24:032X}", "0000000000000000FFFF00000100007F")
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
+def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(tmp_path, command, environment):
+    secrets = {"MLFLOW_TRACKING_PASSWORD": SECRET, "MLFLOW_TRACKING_USERNAME": SECRET, "DATABRICKS_TOKEN": SECRET}
+    (tmp_path / "spy.py").write_text(SPY)
+    options = [
+        "--name",
+        "s",
+        "--model",
+        "spy:Net",
+        "--space",
+        "lr",
+        "--trials",
+        "30",
+        "--epochs",
+        "200",
+        "--scheduler",
+        "none",
+        "--concurrency",
+        "1",
+    ]
+    driver = subprocess.Popen(
+        [command, "sweep", *options], cwd=tmp_path, env={**environment, **secrets}, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        journal = tmp_path / "sweeps" / "s" / "journal.jsonl"
+        _wait_for(lambda: journal.exists() and b'"report"' in journal.read_bytes(), driver)
+        pids = children_of(driver.pid)
+        addresses = listening(pids)
+    finally:
+        driver.terminate()
+        _, printed = driver.communicate(timeout=120)
+    assert len(pids) > 4, "Ray's processes are below the driver"
+    assert addresses
+    assert all(map(is_local, addresses)), addresses
+    seen = {int(path.suffix[1:]): path.read_text() for path in tmp_path.glob("environment.*")}
+    assert SECRET in seen.pop(driver.pid), "the model sees what its process knows"
+    assert seen
+    assert not any(SECRET in known for known in seen.values())
+    assert driver.returncode == 143, printed
+    written = [path for path in (tmp_path / "sweeps").rglob("*") if path.is_file()]
+    assert SECRET not in printed
+    assert not any(SECRET.encode() in path.read_bytes() for path in written)
+    assert read_journal(journal)[-1]["reason"] == "interrupted"
+
+
+def _wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.1)

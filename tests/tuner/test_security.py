@@ -1,0 +1,77 @@
+"""What is read never executes code: a sweep's files, MLflow's records and a user's YAML are data.
+
+Loading from checkpoints and MLflow is in `test_vae` and `test_user_models`, names that lead out of the storage in
+`test_removal`, `test_syncing`, `test_resuming` and `test_sweep_folder`.
+"""
+
+import sys
+
+import pytest
+
+from trainables.errors import UserError
+from tuner.queries import best
+from tuner.removal import remove_sweep
+from tuner.retraining import read_config
+from tuner.spec import read_yaml
+from tuner.sweep_status import sweep_statuses
+from tuner.syncing import sync_sweep
+
+
+@pytest.fixture
+def of_a_module(sweeps, nets, uri):
+    """A sweep over a user's own model, whose module nothing has imported since."""
+    sweeps.run("s", **{"config.model.kind": f"{nets}:make", "tracking.uri": uri})
+    sweeps.cut("s", -1)
+    del sys.modules[nets]
+    return sweeps
+
+
+def resume_without_naming_it(sweeps, uri):
+    with pytest.raises(UserError, match="if you trust it, name it"):
+        sweeps.resume("s")
+
+
+def warm_start_of_another_sweep(sweeps, uri):
+    sweeps.plan("t", **{"search.warm_start": ["s"]})
+
+
+def best_of_it(sweeps, uri):
+    sync_sweep(sweeps.storage, "s")
+    assert best(uri)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda sweeps, uri: sweep_statuses(sweeps.storage),
+        lambda sweeps, uri: sync_sweep(sweeps.storage, "s"),
+        lambda sweeps, uri: remove_sweep(sweeps.storage, "s", keep_best=True),
+        lambda sweeps, uri: remove_sweep(sweeps.storage, "s"),
+        resume_without_naming_it,
+        warm_start_of_another_sweep,
+        best_of_it,
+    ],
+    ids=["status", "sync", "rm-keep-best", "rm", "resume", "warm-start", "best"],
+)
+def test_a_sweeps_files_import_nothing(act, of_a_module, nets, uri):
+    act(of_a_module, uri)
+    assert nets not in sys.modules
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_config])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: !!python/object/apply:os.system ['touch owned']",
+        "name: !!python/object/new:os.system ['touch owned']",
+        "name: !!python/name:os.system ''",
+        "name: !!python/module:os ''",
+        "!!python/object:tuner.spec.SweepSpec {}",
+    ],
+)
+def test_yaml_that_names_python_objects_is_refused(read, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"sweep\.yaml is no valid YAML: could not determine a constructor"):
+        read(tmp_path / "sweep.yaml")
+    assert not (tmp_path / "owned").exists()
