@@ -28,7 +28,6 @@ __all__ = [
     "DIAGNOSTICS",
     "WORDS",
     "Condition",
-    "format_conditions",
     "is_metric",
     "matches",
     "number_of",
@@ -103,16 +102,6 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
         _require_and(tokens[start])
         found.append(_comparison(tokens[start + 1 : start + 4], text))
     return tuple(found)
-
-
-def format_conditions(conditions: Sequence[Condition]) -> str:
-    """The inverse of `parse_conditions`."""
-    return " and ".join(f"{c.name} {c.operator} {_quoted(c.value)}" for c in conditions)
-
-
-def _quoted(value: str) -> str:
-    doubled = value.replace("'", "''")
-    return f"'{doubled}'"
 
 
 def _tokens(text: str) -> list[_Token]:

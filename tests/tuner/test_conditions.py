@@ -8,8 +8,15 @@ from trainables.errors import ConfigError, UserError
 from trainables.paths import known_paths, parse_config, variants
 from trainables.resolve import resolve
 from trainables.trainer import Trainer
-from tuner.conditions import DIAGNOSTICS, WORDS, Condition, format_conditions, matches, number_of, parse_conditions
+from tuner.conditions import DIAGNOSTICS, WORDS, Condition, matches, number_of, parse_conditions
 from tuner.metrics_info import METRICS
+
+
+def format_conditions(conditions):
+    """The inverse of `parse_conditions`."""
+    quoted = [(condition, condition.value.replace("'", "''")) for condition in conditions]
+    return " and ".join(f"{condition.name} {condition.operator} '{value}'" for condition, value in quoted)
+
 
 TRIAL = {
     "objective.kind": "elbo",
