@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from drivers import Driver
 from hypothesis import HealthCheck, settings
 
 # The same examples on every machine, however slow.
@@ -35,6 +36,39 @@ def data_dir(tmp_path_factory):
 def vae_data_root(tmp_path_factory):
     """A data directory for the digits, which need no files."""
     return tmp_path_factory.mktemp("digits")
+
+
+@pytest.fixture(scope="session")
+def environment(vae_data_root):
+    """The environment of a user whose data sets are prepared and whose tracker is the default."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RAY_", "VAE_TUNER_"))}
+    return {**kept, "VAE_TUNER_DATA": str(vae_data_root)}
+
+
+@pytest.fixture(scope="session")
+def command():
+    """The installed `vae-tuner`."""
+    return str(Path(sys.executable).parent / "vae-tuner")
+
+
+@pytest.fixture
+def new_driver(tmp_path, command, environment):
+    """new_driver(further variables of its environment, name of a folder) → a Driver, which is ended with the test."""
+    made = []
+
+    def make(variables, name=""):
+        (tmp_path / name).mkdir(exist_ok=True)
+        made.append(Driver(tmp_path / name, command, {**environment, **variables}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def driver(new_driver):
+    return new_driver({})
 
 
 @pytest.fixture

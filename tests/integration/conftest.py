@@ -1,11 +1,9 @@
 """One real sweep and one Ray start for the whole session of tests."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -17,19 +15,6 @@ class Finished:
     code: int
     out: str
     err: str
-
-
-@pytest.fixture(scope="session")
-def environment(vae_data_root):
-    """The environment of a user whose data sets are prepared and whose tracker is the default."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RAY_", "VAE_TUNER_"))}
-    return {**kept, "VAE_TUNER_DATA": str(vae_data_root)}
-
-
-@pytest.fixture(scope="session")
-def command():
-    """The installed `vae-tuner`."""
-    return str(Path(sys.executable).parent / "vae-tuner")
 
 
 @pytest.fixture(scope="session")
