@@ -1,0 +1,163 @@
+"""The verbs of single configurations: the best, training one, the range of its learning rate."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainables.errors import ConfigError, UserError
+from tuner.cli.options import (
+    DataDirOption,
+    ExperimentOption,
+    Format,
+    FormatOption,
+    UriOption,
+    parsed_settings,
+    write_text,
+)
+
+__all__ = ["best", "lr_range", "train"]
+
+
+def best(
+    sweep: Annotated[list[str] | None, typer.Option(help="Sweeps to look at; default all of the experiment.")] = None,
+    experiment: ExperimentOption = "vae-tuner",
+    method: Annotated[str | None, typer.Option(help="geco, linear, cyclical, free-bits, beta, elbo …")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only trials on this data set.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Rank by; default what the sweeps searched by.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many; default the best of each method.", show_default=False)
+    ] = None,
+    pareto: Annotated[
+        str | None,
+        typer.Option(metavar="M,M", help="Trials that no other beats in all these metrics, by the first of them."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw all trials and the Pareto front into this PNG file.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Only trials that meet comparisons of metrics and configuration paths joined by `and`.",
+        ),
+    ] = None,
+    include_pruned: Annotated[bool, typer.Option("--include-pruned", help="Rank pruned trials too.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Write the best configuration to this YAML file.")] = None,
+    register: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Make the best model a version of this registered model, its `champion`."),
+    ] = None,
+    tracking_uri: UriOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Ask MLflow for the best configuration; prints it and, with --export, writes it for `vae-tuner train`."""
+    from tuner import display, terminal
+
+    for option, file, endings in (("export", export, (".yaml", ".yml")), ("plot", plot, (".png",))):
+        if file and file.suffix not in endings:
+            raise ConfigError(f"--{option} {file}: the file must end in {endings[0]}")
+        if file and not os.access(file.parent, os.W_OK):
+            raise UserError(f"{file} cannot be written; name a file in an existing folder")
+    with terminal.working("Asking MLflow"):
+        from tuner import api
+        from tuner.registry import check_model_name
+
+        if register is not None:
+            check_model_name(register)
+        metrics = [name.strip() for name in (pareto or "").split(",")] if pareto is not None else []
+        rows = api.best(
+            sweep or (),
+            experiment=experiment,
+            method=method,
+            dataset=dataset,
+            metric=metric,
+            top=top,
+            include_pruned=include_pruned,
+            where=where,
+            pareto=metrics,
+            plot=plot,
+            tracking_uri=tracking_uri,
+        )[:top]
+    if not rows:
+        raise typer.Exit(terminal.complain(_none_found(where, include_pruned)))
+    registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
+    if export:
+        write_text(export, display.exported(rows[0]))
+    display.show_best(rows, output.value, metrics, export=export, plot=plot, registered=registered)
+
+
+def _none_found(where: str | None, include_pruned: bool) -> str:
+    meets = f" and meets --where {where}" if where else ""
+    more = "" if include_pruned else "; --include-pruned ranks the pruned ones too"
+    return f"no trial has ended with a value that can be ranked{meets} (saturated estimates cannot){more}"
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of a configuration, as `best --export` writes it.")],
+    seed: Annotated[int | None, typer.Option(help="Another seed than the file's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Another budget than the file's.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    experiment: ExperimentOption = "vae-tuner",
+    tracking_uri: UriOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
+    from tuner import display, progress, terminal
+    from tuner.spec import overlaid
+
+    changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
+    with terminal.working("Loading PyTorch"):
+        from trainables.paths import parse_config
+        from tuner.retraining import read_config, retrain
+        from tuner.tracking_uri import resolve_uri
+
+        parsed = parse_config(overlaid(read_config(config), {"seed": seed, "epochs": epochs, **changes}))
+    with progress.epoch_progress(parsed.epochs) as (on_report, on_notes):
+        result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report, on_notes)
+    display.show_retrained(result, output.value)
+    raise typer.Exit(0 if result.stop_reason == "completed" else 1)
+
+
+def lr_range(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of a configuration; options override it.", show_default=False)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="As in `sweep`.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="As in `sweep`.", show_default=False)] = None,
+    low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last learning rate, if the loss has not blown up before.")] = 1.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in which it rises from one to the other.")] = 3,
+    linear: Annotated[bool, typer.Option("--linear", help="Raise it along a line, not geometrically.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for the results. Default reports/lr-range-DATASET-N.")
+    ] = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Train while the learning rate rises, and suggest the bounds of its cycles from where the loss falls and blows up.
+
+    Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
+    """
+    from tuner import display, terminal
+    from tuner.spec import overlaid, read_yaml
+
+    changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
+    options = {"data.name": dataset, "model.kind": model, **changes}
+    tree = overlaid(read_yaml(config) if config else {}, options)
+    if out and out.exists():
+        raise UserError(f"--out {out} exists; name another folder, or remove it first")
+    with terminal.working("Raising the learning rate"):
+        from tuner.range_test import free_folder, run_lr_range
+
+        result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
+        files = result.write(out or free_folder(result.config.data.name))
+    display.show_lr_range(result, files, output.value)
+    raise typer.Exit(0 if result.suggestion else 1)

@@ -1,0 +1,71 @@
+"""What several verbs take: shared options, and settings by configuration path."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainables.errors import ConfigError, UserError
+
+__all__ = [
+    "DataDirOption",
+    "ExperimentOption",
+    "Format",
+    "FormatOption",
+    "OfflineOption",
+    "OwnUriOption",
+    "StorageOption",
+    "UriOption",
+    "parsed_settings",
+    "write_text",
+]
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="json: one document on stdout, nothing else there.")]
+UriOption = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow's store; default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."),
+]
+OwnUriOption = Annotated[
+    str | None, typer.Option("--tracking-uri", help="Another store than the sweep's own.", show_default=False)
+]
+ExperimentOption = Annotated[str, typer.Option("--experiment", help="MLflow experiment.")]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Built-in data sets; default VAE_TUNER_DATA, else ~/.cache/vae-tuner."),
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Send MLflow nothing now; `vae-tuner sync` does later.")]
+StorageOption = Annotated[Path, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it.")]
+
+
+def parsed_settings(settings: list[str]) -> dict[str, Any]:
+    """`PATH=VALUE` options as spec paths, values read as YAML."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--set {setting}: write PATH=VALUE, as in --set lr.base=3e-3")
+        try:
+            found[f"config.{path}"] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise ConfigError(f"--set {setting}: {value} is no valid YAML value; quote it") from None
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; name a file in an existing folder") from None

@@ -1,0 +1,221 @@
+"""The verbs of a sweep: start one, go on with it, send, remove and look at it. Heavy imports wait."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainables.errors import ConfigError
+from tuner.cli.options import (
+    DataDirOption,
+    Format,
+    FormatOption,
+    OfflineOption,
+    OwnUriOption,
+    StorageOption,
+    UriOption,
+    parsed_settings,
+)
+
+__all__ = ["remove", "resume", "status", "sweep", "sync"]
+
+
+class Sampler(StrEnum):
+    TPE = "tpe"
+    RANDOM = "random"
+    QMC = "qmc"
+    GRID = "grid"
+    NSGA2 = "nsga2"
+
+
+class Scheduler(StrEnum):
+    ASHA = "asha"
+    HYPERBAND = "hyperband"
+    MEDIAN = "median"
+    NONE = "none"
+
+
+def sweep(
+    spec: Annotated[Path | None, typer.Argument(help="YAML file; options override it.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="State is kept under this name; default SPACE-DATASET-N.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Named spaces joined by +; see `vae-tuner spaces`. Default geco-vs-annealing.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, celeba, a .npy/.npz file, an image folder."
+        ),
+    ] = None,
+    data_dir: DataDirOption = None,
+    model: Annotated[str | None, typer.Option(help="mlp, conv, linear-vae, or package.module:factory.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to try. Default 20.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is not pruned. Default 40.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the search and of every trial. Default 0.")] = None,
+    sampler: Annotated[Sampler | None, typer.Option(help="Default tpe.")] = None,
+    scheduler: Annotated[
+        Scheduler | None, typer.Option(help="Default asha; none where several metrics are searched.")
+    ] = None,
+    grace: Annotated[
+        int | None, typer.Option(help="Epochs before trials are compared; default from the longest warm-up.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="What is searched by, several joined by a comma; default val/elbo_cal (Gaussian), val/elbo "
+            "(Bernoulli) or val/nll (IWAE)."
+        ),
+    ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop in order after this time: 90s, 30m, 2h. An epoch that has begun is finished, however long.",
+            show_default=False,
+        ),
+    ] = None,
+    warm_start: Annotated[
+        list[str] | None, typer.Option(help="An earlier sweep to learn from; repeatable.", show_default=False)
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
+    cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a trial.")] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="Default 1 where there is a GPU; fractions share one.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="MLflow experiment. Default vae-tuner.")] = None,
+    tracking_uri: UriOption = None,
+    offline: OfflineOption = False,
+    storage: Annotated[Path | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; default starts Ray here.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show trials, rungs and cost; start nothing.")] = False,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
+    from tuner import display, progress, terminal
+    from tuner.spec import overlaid, parse_spec, read_yaml
+
+    options = {
+        "name": name,
+        "space": space,
+        "config.data.name": dataset,
+        "config.model.kind": model,
+        "config.epochs": epochs,
+        "config.device": device,
+        "search.trials": trials,
+        "search.seed": seed,
+        "search.sampler": sampler and sampler.value,
+        "search.metric": metric,
+        "search.warm_start": warm_start or None,
+        "budget.time": time_budget,
+        "scheduler.kind": scheduler and scheduler.value,
+        "scheduler.grace": grace,
+        "resources.concurrency": concurrency,
+        "resources.cpus_per_trial": cpus_per_trial,
+        "resources.gpus_per_trial": gpus_per_trial,
+        "resources.ray_address": ray_address,
+        "tracking.experiment": experiment,
+        "tracking.uri": tracking_uri,
+        "tracking.offline": offline or None,
+        "storage": storage and str(storage),
+    }
+    tree = overlaid(read_yaml(spec) if spec else {}, options)
+    parsed = parse_spec(overlaid(tree, parsed_settings(settings or [])))
+    with terminal.working("Reading the data"):
+        from tuner.planning import make_plan
+
+        ready = make_plan(parsed, data_dir)
+    if plan:
+        display.show_plan(ready, output.value)
+        return
+    from tuner.driver import run_sweep
+
+    result = run_sweep(ready, progress.SweepProgress)
+    display.show_result(result, output.value)
+    raise typer.Exit(result.exit_code)
+
+
+def resume(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    trials: Annotated[str, typer.Option(metavar="+N", help="Trials beyond those planned.")] = "+0",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Of a sweep over your own model: its package.module:factory again.", show_default=False),
+    ] = None,
+    data_dir: DataDirOption = None,
+    tracking_uri: OwnUriOption = None,
+    offline: OfflineOption = False,
+    storage: StorageOption = Path("./sweeps"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
+    from tuner import display, progress, terminal
+
+    if not re.fullmatch(r"\+\d+", trials):
+        raise ConfigError(f"--trials {trials}: write how many more, as in --trials +10")
+    with terminal.working("Reading the journal"):
+        from tuner.driver import resume_sweep
+
+    result = resume_sweep(
+        storage,
+        name,
+        more_trials=int(trials),
+        model=model,
+        tracking_uri=tracking_uri,
+        offline=offline,
+        data_dir=data_dir,
+        progress=progress.SweepProgress,
+    )
+    display.show_result(result, output.value)
+    raise typer.Exit(result.exit_code)
+
+
+def status(
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep; default all in the storage folder.", show_default=False)
+    ] = None,
+    storage: StorageOption = Path("./sweeps"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
+    from tuner import display
+    from tuner.sweep_status import sweep_statuses
+
+    display.show_status(sweep_statuses(storage, name), name, output.value)
+
+
+def sync(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    tracking_uri: OwnUriOption = None,
+    storage: StorageOption = Path("./sweeps"),
+) -> None:
+    """Send MLflow what it lacks of a sweep, artifacts included; what it has is not sent again."""
+    from tuner import terminal
+    from tuner.syncing import sync_sweep
+
+    with terminal.working("Sending"):
+        sent = sync_sweep(storage, name, tracking_uri)
+    typer.echo(f"Sent {sent} records of {name}." if sent else f"MLflow had all of {name}.")
+
+
+def remove(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    keep_best: Annotated[
+        bool, typer.Option("--keep-best", help="Keep the journal and the best trial's folder.")
+    ] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Delete its MLflow runs too.")] = False,
+    tracking_uri: OwnUriOption = None,
+    storage: StorageOption = Path("./sweeps"),
+) -> None:
+    """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
+    from tuner.removal import remove_sweep
+
+    removed = remove_sweep(storage, name, keep_best=keep_best, with_runs=runs, uri=tracking_uri)
+    kept = f", kept trial {removed.kept}" if removed.kept else ""
+    typer.echo(f"Freed {removed.bytes_freed / 1e6:.1f} MB, deleted {removed.runs} MLflow runs{kept}.")
