@@ -8,6 +8,7 @@ import json
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from tuner.driver import header_of, run_sweep
 from tuner.journal import Journal, fold, read_journal
 from tuner.planning import make_plan
 from tuner.projection import Projection, points_of
+from tuner.ray_session import quiet_ray
 from tuner.samplers import Sampling
 from tuner.schedulers import JournalScheduler
 from tuner.searchers import JournalSearcher, ask
@@ -48,6 +50,7 @@ class Swept:
 
 def swept_on(nodes, trials, data_dir):
     """A sweep of thin trials over the nodes of a cluster, two at a time on each."""
+    quiet_ray()
     import ray
     from ray.cluster_utils import Cluster
 
@@ -61,6 +64,7 @@ def swept_on(nodes, trials, data_dir):
         spec = parse_spec({
             "name": f"on-{nodes}",
             "config": config,
+            "space": "lr",
             "search": {"sampler": "random", "trials": trials},
             "scheduler": {"kind": "none"},
             "resources": {"ray_address": cluster.address, "concurrency": concurrency},
@@ -70,13 +74,7 @@ def swept_on(nodes, trials, data_dir):
     finally:
         ray.shutdown()
         cluster.shutdown()
-    return timed(read_journal_of(spec), concurrency)
-
-
-def read_journal_of(spec):
-    from pathlib import Path
-
-    return read_journal(Path(spec.storage) / spec.name / "journal.jsonl")
+    return timed(read_journal(Path("sweeps", spec.name, "journal.jsonl")), concurrency)
 
 
 def timed(events, concurrency):
