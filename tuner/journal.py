@@ -8,7 +8,8 @@ event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite flo
     ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
     report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
     decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
-    failure   {trial, error}             a worker died or a model raised: the trial goes on from its last checkpoint
+    failure   {trial, error, kind}       the trial goes on from its last checkpoint after its model `raised`, or its
+                                         `worker`, its `node` or the `memory` was lost
     warning   {trial, text}              what a worker had to say
     end       {trial, reason, error}     a trial that ends without a report: `error`, `interrupted` or `budget`
     budget    {}                         the sweep's budget is spent and something is left undone
@@ -86,7 +87,8 @@ class Trial:
     """A configuration and what became of it. stop_reason: None while it runs.
 
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
-    failures: how often it was lost with its worker, or its model raised.
+    losses: how often it was lost in any way; failures: how often by its own doing, as far as one can tell.
+    nodes_lost: how often with its node since its last epoch.
     """
 
     id: str
@@ -101,7 +103,9 @@ class Trial:
     error: str | None = None
     pauses: int = 0
     releases: int = 0
+    losses: int = 0
     failures: int = 0
+    nodes_lost: int = 0
 
     @property
     def paused(self) -> bool:
@@ -172,7 +176,7 @@ class Sweep:
             case "decision":
                 self._release(self.trials[event["trial"]], event)
             case "failure":
-                self.trials[event["trial"]].failures += 1
+                self._lose(self.trials[event["trial"]], event.get("kind", "worker"))
             case "resume":
                 self._resume(event["more"])
             case "end":
@@ -210,9 +214,16 @@ class Sweep:
         trial.reports.append(Report(**fields))
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
         trial.pauses += event["decision"] == "pause"
+        trial.nodes_lost = 0
         self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
+
+    @staticmethod
+    def _lose(trial: Trial, kind: str) -> None:
+        trial.losses += 1
+        trial.failures += kind != "node"
+        trial.nodes_lost += kind == "node"
 
     @staticmethod
     def _release(trial: Trial, event: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import socket
 
 from trainables.errors import UserError
 
-__all__ = ["check_ray_reachable"]
+__all__ = ["check_ray_reachable", "connect"]
 
 _WAY_OUT = "start one with `ray start --head`, or leave the address out to start Ray here"
 
@@ -23,13 +23,20 @@ def check_ray_reachable(address: str | None, seconds: float = 5.0) -> None:
         _check_port(address, seconds)
 
 
+def connect(address: str) -> None:
+    """Join a running cluster."""
+    import ray
+
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+
+
 def _check_found() -> None:
     import ray
 
     if ray.is_initialized():
         return
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+        connect("auto")
     except ConnectionError:
         raise UserError(f"resources.ray_address: no Ray cluster runs here for `auto` to find; {_WAY_OUT}") from None
     ray.shutdown()

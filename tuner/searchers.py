@@ -191,5 +191,5 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
 
 
 def _turn(trial: Trial) -> tuple[str, int, int]:
-    """What one hand-out of a trial is known by: it is handed out anew after a pause and after a failure."""
-    return trial.id, trial.pauses, trial.failures
+    """What one hand-out of a trial is known by: it is handed out anew after a pause and after a loss."""
+    return trial.id, trial.pauses, trial.losses

@@ -188,7 +188,7 @@ def test_an_error_ends_its_trial_once_with_its_text(bench):
     assert bench.fail_or_report({"trial": "0000", "error": "Traceback: boom"}) == STOP
     assert bench.last("event", "trial", "reason", "error") == ("end", "0000", "error", "Traceback: boom")
     n = len(bench.journal.events)
-    bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": "0000"}))
+    bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": "0000"}, error_file=None))
     assert bench.fail_or_report({"trial": "0000", "error": "again"}) == STOP
     assert bench.tell("0000", 2, -0.5) == STOP, "what comes after the end is not written"
     assert len(bench.journal.events) == n
@@ -198,7 +198,7 @@ def test_a_worker_that_died_ends_its_trial_and_no_other(bench):
     bench.tell("0000", 1, -1.0)
     bench.tell("0001", 1, -2.0)
     for trial in ("0000", "0001"):
-        bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}))
+        bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}, error_file=None))
     reasons = [trial.stop_reason for trial in bench.journal.sweep.trials.values()]
     assert reasons == ["error", "pruned", None, None]
 

@@ -173,7 +173,7 @@ def test_each_draw_lies_in_the_space_and_two_seeds_differ(tmp_path):
 def test_an_error_ends_a_trial_and_frees_its_place(tmp_path):
     sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=2)
     (first,) = sweeper.handed_out()
-    sweeper.scheduler.on_trial_error(None, SimpleNamespace(config=first))
+    sweeper.scheduler.on_trial_error(None, SimpleNamespace(config=first, error_file=None))
     sweeper.searcher.on_trial_complete("tune's id", error=True)
     assert [given["trial"] for given in sweeper.handed_out()] == ["0001"]
 
