@@ -12,13 +12,12 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
 from tuner.planning import Plan
-from tuner.ray_address import connect
+from tuner.ray_address import SECRETS, connect
 
 __all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
 
 OBJECT_STORE_BYTES = 100 * 2**20
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-SECRETS = ("MLFLOW_TRACKING_", "DATABRICKS_", "PGPASSWORD")
 TOLD = (
     "A worker died or was killed",
     "killed due to the node running low on memory",

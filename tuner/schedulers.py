@@ -13,12 +13,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from trainables.errors import StorageError
 from trainables.reporting import RESULT_KEY
 from tuner.journal import Event, Journal, Trial
-from tuner.lost_workers import Kind, error_of, why
+from tuner.lost_workers import error_of, why
 from tuner.pruning import Rule, Verdict
 
-__all__ = ["NODES_IN_A_ROW", "JournalScheduler"]
-
-NODES_IN_A_ROW = 10
+__all__ = ["JournalScheduler"]
 
 
 class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
@@ -31,8 +29,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     searcher hands it out again when it may go on. So Tune saves nothing a second time, and what waits takes no place.
 
     A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
-    `retries` times over all sessions. A node that is lost takes none of them, unless NODES_IN_A_ROW were before it and
-    no epoch between: then it may be the trial that ends its nodes. A disk that is full stops the sweep.
+    `retries` times over all sessions; one that runs out of memory once more than that, alone. A node that is lost takes
+    none of them. A disk that is full stops the sweep.
 
     rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
     begin any more, given the number of those that are done and not written yet.
@@ -61,7 +59,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if "storage" in report:
             raise StorageError(report["storage"])
         if "error" in report:
-            self.fail(own, report["error"], "raised")
+            self.fail(own, report["error"], report.get("kind", "raised"))
             return str(TrialScheduler.STOP)
         if own.unfinished and not own.paused and report["epoch"] > own.epochs:
             self._decide(report)
@@ -85,13 +83,11 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         """Tune pickles its scheduler for a restore that is never asked for."""
         return object, ()
 
-    def fail(self, trial: Trial, error: str, kind: Kind) -> None:
-        """A trial was lost: it is handed out again, or ends where that was tried too often."""
+    def fail(self, trial: Trial, error: str, kind: str) -> None:
+        """A trial was lost: it is handed out again, or ends where that was tried too often. kind: as in the journal."""
         if not trial.unfinished or trial.paused:
             return
-        if kind == "node" and trial.nodes_lost >= NODES_IN_A_ROW:
-            kind, error = "worker", f"{error}; {trial.nodes_lost} nodes were lost before it with no epoch between"
-        if kind == "node" or trial.failures < self._retries:
+        if trial.failures < self._retries or not trial.counts(kind):
             self._on_event(self._journal.append("failure", trial=trial.id, error=error, kind=kind))
         else:
             self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error))
