@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
+from urllib.parse import quote
 
 from trainables.config import is_user_kind
 from trainables.errors import UserError
@@ -156,8 +160,23 @@ def _tracking(spec: SweepSpec) -> Finding:
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         return Finding("tracking", "ok", f"{uri} will be created")
-    _query(uri)
+    # A server has answered a query just now.
+    if not (_has_current_tables(path) if path is not None else uri.startswith(("http://", "https://"))):
+        _query(uri)
     return Finding("tracking", "ok", f"{shown(uri)} answers")
+
+
+def _has_current_tables(path: Path) -> bool:
+    """Whether a database is of the installed MLflow, by its last migration: importing MLflow to ask it takes seconds."""
+    package = find_spec("mlflow")
+    folder = Path(package.origin or "").parent / "store" / "db_migrations" / "versions" if package else path
+    steps = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            ((last,),) = database.execute("SELECT version_num FROM alembic_version")
+    except (sqlite3.Error, ValueError):
+        return False
+    return f'\nrevision = "{last}"' in steps and f'\ndown_revision = "{last}"' not in steps
 
 
 def _query(uri: str) -> None:
