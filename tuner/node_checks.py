@@ -114,14 +114,14 @@ def _data(question: Question) -> Fault | None:
 def _models(question: Question) -> Fault | None:
     if not question.models:
         return None
-    from trainables.models.user import RAISED, described, make_importable
+    from trainables.models.user import RAISED, make_importable
 
     make_importable(Path(question.working_dir))
     for kind in question.models:
         try:
             importlib.import_module(kind.partition(":")[0])
         except RAISED as error:
-            says = f"model.kind: importing {kind} raised {described(error)}"
+            says = f"model.kind: importing {kind} raised {type(error).__name__}: {error}"
             return Fault(says, "install it on every node, or send the sweep with `vae-tuner submit`")
     return None
 

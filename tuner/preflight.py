@@ -167,7 +167,7 @@ def _tracking(spec: SweepSpec) -> Finding:
 
 
 def _has_current_tables(path: Path) -> bool:
-    """Whether a database is of the installed MLflow, by its last migration: importing MLflow to ask it takes seconds."""
+    """Whether a database is of the installed MLflow, by its last migration: MLflow itself takes seconds to say so."""
     package = find_spec("mlflow")
     folder = Path(package.origin or "").parent / "store" / "db_migrations" / "versions" if package else path
     steps = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))

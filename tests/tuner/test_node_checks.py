@@ -1,6 +1,8 @@
 """What one node says of itself, and how the answers of all become one message."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,8 @@ def test_a_node_that_shares_the_storage_and_has_all_has_no_fault_and_keeps_nothi
     before = sorted(tmp_path.rglob("*"))
     with asking(str(storage), tmp_path / "data", str(data), (f"{nets}:make",)) as question:
         look = look_around(question)
-    assert look == Look((), shutil.disk_usage(tmp_path).free) or look.free > 0
     assert look.faults == ()
+    assert 0 < look.free <= shutil.disk_usage(tmp_path).total
     assert sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts) == before
 
 
@@ -86,10 +88,12 @@ def test_versions_that_differ_are_named_with_both(storage, tmp_path, monkeypatch
 def test_data_that_a_node_cannot_read_or_prepare_are_named(storage, tmp_path):
     (tmp_path / "file").touch()
     faults = found(storage, tmp_path, data=f"{tmp_path}/faces.npz", data_dir="file/data")
+    folder = f"the data directory {tmp_path}/file/data cannot be written: Not a directory"
+    file = f"data.name: {tmp_path}/faces.npz cannot be read"
     assert faults == [
-        (f"the data directory {tmp_path}/file/data cannot be written: Not a directory", "choose another with --data-dir"),
-        (f"data.name: {tmp_path}/faces.npz cannot be read", "put it where every node reads it, as on the storage"),
-    ]  # fmt: skip
+        (folder, "choose another with --data-dir"),
+        (file, "put it where every node reads it, as on the storage"),
+    ]
 
 
 def test_a_users_module_that_a_node_lacks_is_named(storage, tmp_path):
@@ -111,16 +115,20 @@ def test_a_fault_is_told_once_with_the_nodes_that_have_it():
 
 
 def test_a_question_leaves_nothing_behind_when_asking_fails(storage, tmp_path):
-    with pytest.raises(KeyError), asking(str(storage), tmp_path, None, ()):
-        assert len(list(storage.iterdir())) == 1
-        raise KeyError
+    seen = []
+
+    def ask():
+        with asking(str(storage), tmp_path, None, ()):
+            seen.extend(storage.iterdir())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask()
+    assert len(seen) == 1
     assert list(storage.iterdir()) == []
 
 
 def test_what_nodes_import_of_it_is_light():
     """A node answers in seconds: its module needs no torch."""
-    import subprocess
-    import sys
-
     code = "import sys, tuner.node_checks; sys.exit(bool({'torch', 'ray', 'mlflow'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
