@@ -91,6 +91,10 @@ def test_trials_of_a_killed_node_go_on_elsewhere_and_lose_no_retry(cluster, driv
 # --- real processes ---------------------------------------------------------------------------------------------------
 
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+HASTE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
+}  # it would drain for half a minute
 
 
 class Nodes:
@@ -99,7 +103,7 @@ class Nodes:
 
     def __init__(self, folder, command, environment):
         self.folder, self.elsewhere = folder, folder / "elsewhere"
-        self._ray, self._environment = str(Path(command).parent / "ray"), {**environment, **TOKEN}
+        self._ray, self._environment = str(Path(command).parent / "ray"), {**environment, **TOKEN, **HASTE}
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.elsewhere.mkdir()
@@ -126,9 +130,7 @@ class Nodes:
         command = [*before, self._ray, "start", "--block", "--node-ip-address=127.0.0.1", *options, *arguments]
         log = self.folder / f"log{len(list(self.folder.iterdir()))}"
         with log.open("w") as file:
-            process = subprocess.Popen(
-                command, env={**self._environment, "RAY_USAGE_STATS_ENABLED": "0"}, stdout=file, stderr=file
-            )
+            process = subprocess.Popen(command, env=self._environment, stdout=file, stderr=file)
         end = time.monotonic() + PATIENCE
         while "runtime started" not in log.read_text():
             assert process.poll() is None, log.read_text()
@@ -166,6 +168,7 @@ def test_a_node_that_is_told_to_go_as_a_spot_machine_is(nodes, new_driver):
     driver.wait_for(lambda: failures(driver))
     (lost,) = failures(driver)
     assert lost["kind"] == "node"
+    assert "was lost: preempted: Node received SIGTERM" in lost["error"]
     assert driver.sweep.trials[lost["trial"]].failures == 0
     driver.send(signal.SIGTERM)
     assert driver.end() == 143, driver.err
