@@ -91,10 +91,7 @@ def test_trials_of_a_killed_node_go_on_elsewhere_and_lose_no_retry(cluster, driv
 # --- real processes ---------------------------------------------------------------------------------------------------
 
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
-HASTE = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
-}  # it would drain for half a minute
+HASTE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1"}  # not half a minute
 
 
 class Nodes:
