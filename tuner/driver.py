@@ -19,6 +19,7 @@ from trainables.paths import unflatten
 from tuner.budget import is_spent
 from tuner.capacity import cluster_now, growing
 from tuner.journal import Journal, Sweep, close_session
+from tuner.lost_workers import OUT_OF_MEMORY
 from tuner.planning import Plan
 from tuner.preflight import require_ready
 from tuner.ray_address import connect, leave
@@ -128,10 +129,8 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
     tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
-    if not tracking.offline:
-        tracker.start()
     with progress(plan, journal.sweep, uri) as shown:
-        exit_code = _search(plan, journal, folder, shown)
+        exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker)
         unsent = tracker.unsent if tracking.offline else tracker.finish(SEND_SECONDS, shown.sending)
     journal.close()
     return result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
@@ -160,12 +159,12 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
 # --- Tune -------------------------------------------------------------------------------------------------------------
 
 
-def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
+def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None) -> int:
     """Run Tune's loop; returns the exit code."""
     signals = Signals()
     try:
         with signals.caught(), stdout_on_stderr():
-            _run_tune(plan, journal, folder, shown, signals)
+            _run_tune(plan, journal, folder, shown, tracker, signals)
     except StorageError as error:
         shown.stopped(str(error))
         with suppress(StorageError):
@@ -183,7 +182,9 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
     return 0 if completed else 1
 
 
-def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> None:
+def _run_tune(
+    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+) -> None:
     import ray
 
     # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
@@ -192,6 +193,8 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
     started_here = not ray.is_initialized()
     if started_here:
         start_ray(plan)
+    if tracker is not None:
+        tracker.start()  # not before: while Ray starts, the environment lacks the tracker's secrets
     try:
         # Ray has put its own signal handlers in place of ours.
         with signals.caught():
@@ -303,8 +306,7 @@ def _charge_memory(scheduler: Any, searcher: Any, message: str) -> None:
 
     message: Ray's, which names the node. A trial of which nothing was heard may have run there too.
     """
-    error = "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch"
     for trial in searcher.running():
         ip = scheduler.ips.get(trial.id)
         if ip is None or "(IP: " not in message or f"(IP: {ip}," in message:
-            scheduler.fail(trial, error, "memory")
+            scheduler.fail(trial, OUT_OF_MEMORY, "memory")

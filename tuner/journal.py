@@ -36,6 +36,7 @@ from trainables.errors import StorageError, UserError
 
 __all__ = [
     "FORMAT",
+    "NODES_IN_A_ROW",
     "Event",
     "Journal",
     "JournalError",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+NODES_IN_A_ROW = 10
 
 Event = dict[str, Any]
 
@@ -88,7 +90,8 @@ class Trial:
 
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
     lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
-    alone: whether it ran out of memory and runs with nothing beside it since.
+    alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
+    since its last epoch.
     """
 
     id: str
@@ -106,6 +109,7 @@ class Trial:
     lost: int = 0
     failures: int = 0
     alone: bool = False
+    nodes_lost: int = 0
 
     @property
     def paused(self) -> bool:
@@ -118,8 +122,9 @@ class Trial:
         return self.stop_reason in (None, "interrupted")
 
     def counts(self, kind: str) -> bool:
-        """Whether a failure of this kind is the trial's own: not that of a node, nor of memory that it shared."""
-        return kind != "node" and (kind != "memory" or self.alone)
+        """Whether a failure of this kind is the trial's own: not that of memory that it shared, nor of a node, unless
+        NODES_IN_A_ROW were lost before with no epoch between; then it may be the trial that ends its nodes."""
+        return {"node": self.nodes_lost >= NODES_IN_A_ROW, "memory": self.alone}.get(kind, True)
 
     @property
     def epochs(self) -> int:
@@ -218,6 +223,7 @@ class Sweep:
         trial.reports.append(Report(**fields))
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
         trial.pauses += event["decision"] == "pause"
+        trial.nodes_lost = 0
         self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
@@ -227,6 +233,7 @@ class Sweep:
         trial.lost += 1
         trial.failures += trial.counts(kind)
         trial.alone |= kind == "memory"
+        trial.nodes_lost += kind == "node"
 
     @staticmethod
     def _release(trial: Trial, event: Mapping[str, Any]) -> None:

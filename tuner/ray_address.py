@@ -9,9 +9,9 @@ import socket
 
 from trainables.errors import UserError
 
-__all__ = ["check_ray_reachable", "connect", "leave", "worker_environment"]
+__all__ = ["SECRETS", "check_ray_reachable", "connect", "leave", "worker_environment"]
 
-SECRETS = ("MLFLOW_TRACKING_", "DATABRICKS_")
+SECRETS = ("MLFLOW_TRACKING_", "DATABRICKS_", "PGPASSWORD")
 NAMESPACE = "vae-tuner@"
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 

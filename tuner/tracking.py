@@ -71,10 +71,12 @@ class Tracker(threading.Thread):
     ) -> int:
         """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow.
 
-        A failure that no waiting heals, as of a deleted experiment, ends the wait at once. waiting: called every few
-        seconds with the number of events not yet sent and the last failure.
+        It starts now where it has not. A failure that no waiting heals, as of a deleted experiment, ends the wait at
+        once. waiting: called every few seconds with the number of events not yet sent and the last failure.
         """
         self._finishing.set()
+        if self.ident is None:
+            self.start()
         deadline = time.monotonic() + timeout
         while self.is_alive() and time.monotonic() < deadline:
             self.join(max(0.0, min(_NOTE_SECONDS, deadline - time.monotonic())))

@@ -90,10 +90,13 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(tm
         _wait_for(lambda: journal.exists() and b'"report"' in journal.read_bytes(), driver)
         pids = children_of(driver.pid)
         addresses = listening(pids)
+        started = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in pids if pid != driver.pid}
     finally:
         driver.terminate()
         _, printed = driver.communicate(timeout=120)
     assert len(pids) > 4, "Ray's processes are below the driver"
+    assert any(b"RAY_" in known for known in started.values()), "their environment is read"
+    assert not any(SECRET.encode() in known for known in started.values())
     assert addresses
     assert all(map(is_local, addresses)), addresses
     seen = {int(path.suffix[1:]): path.read_text() for path in tmp_path.glob("environment.*")}

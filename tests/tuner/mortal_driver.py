@@ -87,7 +87,7 @@ class Life(PlannedLoop):
     def lose(self, trial, epoch):
         """With its worker, or in its model."""
         if epoch % 2:
-            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}))
+            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}, error_file=None))
             return "STOP"
         return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps({"trial": trial, "error": "boom"})})
 
@@ -171,7 +171,7 @@ def live(case, number):
     if case["place"]:
         lay_in_wait(case["place"], case["k"] + number % case["k"], case["where"])
 
-    def run(plan, journal, folder, shown, signals):
+    def run(plan, journal, folder, shown, tracker, signals):
         life = Life(plan, journal, folder, shown, number)
         life.run(life.next_one)
 

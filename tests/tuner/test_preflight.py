@@ -3,6 +3,8 @@
 import http.server
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import namedtuple
 from contextlib import closing, contextmanager
@@ -12,8 +14,10 @@ import numpy as np
 import pytest
 
 from trainables.errors import UserError
+from trainables.models import build_model, inspection
 from trainables.paths import unflatten
 from tuner import preflight
+from tuner.planning import make_plan
 from tuner.preflight import checkpoint_bytes, examine, require_ready
 from tuner.spec import parse_spec
 
@@ -84,6 +88,15 @@ def test_a_users_model_is_tried_out(found, nets):
     assert "parameters" in found(**{"config.model.kind": f"{nets}:make"})["model"].says
 
 
+def test_a_users_model_is_made_as_often_as_for_a_plan(found, nets, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(inspection, "build_model", lambda *args: made.append(args) or build_model(*args))
+    make_plan(parse_spec(unflatten({"space": "lr", "config.model.kind": f"{nets}:make"})))
+    of_a_plan = len(made)
+    found(**{"config.model.kind": f"{nets}:make"})
+    assert len(made) == 2 * of_a_plan
+
+
 @pytest.mark.parametrize(
     ("factory", "fix"),
     [
@@ -125,8 +138,6 @@ def test_the_disk_must_hold_what_a_sweep_writes_at_most(found, monkeypatch):
 
 
 def _plan():
-    from tuner.planning import make_plan
-
     return make_plan(parse_spec({"space": "lr"}))
 
 
@@ -193,6 +204,15 @@ def test_a_database_of_another_mlflow_names_the_upgrade(found, uri):
     says, fix = failure(found(**{"tracking.uri": uri}), "tracking")
     assert "cannot be queried" in says
     assert fix == f"if it is of an older MLflow: mlflow db upgrade {uri}"
+
+
+def test_a_database_of_this_mlflow_is_known_without_importing_it(uri):
+    path = uri.removeprefix("sqlite:///")
+    code = (
+        "import sys; from pathlib import Path; from tuner.preflight import _has_current_tables;"
+        f"assert _has_current_tables(Path({path!r})); assert 'mlflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def _forget_stores():
