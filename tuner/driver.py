@@ -216,8 +216,12 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
     """Run Tune to its end; False where Ray has killed a worker for lack of memory, which Tune does not survive."""
     from ray import tune
     from ray.exceptions import OutOfMemoryError
+    from ray.tune.execution import class_cache
 
     from trainables.ray_tune import VaeTrainable
+
+    # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
+    class_cache.ENV_VARS_TO_PROPAGATE = set()
 
     scheduler, searcher = _algorithms(plan, journal, shown)
     given = {

@@ -7,12 +7,13 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
+from trainables.remote import is_remote
 from tuner.planning import Plan
-from tuner.ray_address import SECRETS, connect
+from tuner.ray_address import connect, secrets
 
 __all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
 
@@ -78,8 +79,9 @@ def start_ray(plan: Plan) -> None:
     if resources.ray_address is not None:
         connect(resources.ray_address)
         return
-    with _listening_locally(), _without_secrets():
+    with _listening_locally(), _without(secrets(but_for_storage=is_remote(plan.spec.storage))):
         ray.init(
+            address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
             num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
             include_dashboard=False,
             log_to_driver=False,
@@ -89,13 +91,13 @@ def start_ray(plan: Plan) -> None:
 
 
 @contextmanager
-def _without_secrets() -> Iterator[None]:
-    """What is started meanwhile does not know what the tracker alone needs, nor does what that starts later."""
-    secrets = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(SECRETS)}
+def _without(names: Sequence[str]) -> Iterator[None]:
+    """What is started meanwhile does not know these variables, nor does what that starts later."""
+    kept = {name: os.environ.pop(name) for name in names}
     try:
         yield
     finally:
-        os.environ.update(secrets)
+        os.environ.update(kept)
 
 
 @contextmanager
