@@ -13,6 +13,7 @@ from rich.status import Status
 from tuner.terminal import command, err, new_table, out, print_json, text_of
 
 if TYPE_CHECKING:
+    from tuner.jobs.backend import JobInfo
     from tuner.jobs.following import Followed
     from tuner.jobs.job import Job
 
@@ -36,20 +37,20 @@ def _verb(job: Job, verb: str) -> str:
     return f"{command()} jobs {shlex.join([verb, job.id, '--cluster', job.backend.cluster])}"
 
 
-def show_jobs(jobs: Sequence[Job], output: str) -> None:
+def show_jobs(jobs: Sequence[JobInfo], cluster: str, output: str) -> None:
     """One line a job, the latest last."""
-    infos = [(job, job.info()) for job in jobs]
     if output == "json":
-        print_json([{**vars(info), "cluster": job.backend.cluster} for job, info in infos])
+        print_json([{**vars(job), "cluster": cluster} for job in jobs])
         return
     table = new_table("job", "sweep", "state", "started", "storage")
-    for _, info in infos:
-        table.add_row(info.id, info.sweep, info.state, _clock(info.started), info.storage)
+    for job in jobs:
+        table.add_row(job.id, job.sweep, job.state, _clock(job.started), job.storage)
     out().print(table if jobs else "No jobs here yet; `vae-tuner submit` starts one.")
 
 
-def show_job(status: Mapping[str, Any], output: str) -> None:
+def show_job(job: Job, output: str) -> None:
     """How a job and its sweep stand."""
+    status = job.status()
     if output == "json":
         print_json(status)
         return
@@ -63,7 +64,9 @@ def show_job(status: Mapping[str, Any], output: str) -> None:
     table.add_row("storage", status["storage"])
     out().print(table)
     if status["state"] == "failed":
-        err().print(_last_line(status["message"]), soft_wrap=True)
+        err().print(f"It failed; read why with: {_verb(job, 'logs')}", soft_wrap=True)
+    if status["state"] in ("failed", "stopped") and status["progress"]:
+        err().print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
 
 def _progress_rows(progress: Mapping[str, Any], state: str) -> Iterator[tuple[str, str]]:
@@ -81,10 +84,6 @@ def _counts(progress: Mapping[str, Any]) -> str:
 
 def _clock(seconds: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
-
-
-def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "It failed; its log says why.")
 
 
 def show_stopped(job: Job, state: str) -> None:
@@ -158,15 +157,12 @@ def show_followed(job: Job, followed: Followed, output: str) -> int:
 
 
 def _explain(job: Job, followed: Followed) -> None:
-    console = err()
-    if followed.info is None:
-        console.print(f"Lost job {job.id}: {followed.lost}", soft_wrap=True)
-    else:
-        console.print(f"Job {job.id}: {followed.info.state}", soft_wrap=True)
-    if followed.info is not None and followed.info.state == "failed" and not followed.result:
-        lines = followed.log.splitlines() or followed.info.message.splitlines()
+    console, info = err(), followed.info
+    console.print(f"Job {job.id}: {info.state}" if info else f"Lost job {job.id}: {followed.lost}", soft_wrap=True)
+    if info and info.state == "failed" and not followed.result:
+        lines = [*followed.log.splitlines(), *info.message.splitlines()]
         console.print("\n".join(lines[-TAIL_LINES:]), soft_wrap=True)
-    if followed.info is None or followed.status:
+    if info is None or followed.status:
         console.print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
 

@@ -33,11 +33,12 @@ class StatusLines:
 
     def __init__(self, plan: Plan, sweep: Sweep) -> None:
         self._plan, self._sweep = plan, deepcopy(sweep)
-        self._epochs_before, self._started = sweep.epochs, time.time()
+        self._epochs_before, self._started = sweep.epochs, 0.0
         self.tell()
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Fold a journal event; tell, if the last line is some seconds old."""
+        self._started = self._started or time.time()  # what came before was Ray's start
         self._sweep.apply(event)
         if time.time() - self._told >= LINE_SECONDS:
             self.tell()
@@ -52,7 +53,7 @@ class StatusLines:
 
         status = standing(self._sweep, self._sweep.header["name"]).document()
         del status["trials"], status["state"]
-        rate = (self._sweep.epochs - self._epochs_before) / max(now - self._started, 1e-9)
+        rate = (self._sweep.epochs - self._epochs_before) / max(now - self._started, 1e-3)
         return {
             **status,
             "planned": self._sweep.planned,

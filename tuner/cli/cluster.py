@@ -83,7 +83,9 @@ def _shown(job: Job, follow: bool, output: Format) -> None:
     """What was submitted, or its end."""
     from tuner import display_jobs
     from tuner.jobs.following import follow as followed_to_its_end
+    from tuner.terminal import err, print_notes
 
+    print_notes(err(), job.notes)
     if not follow:
         display_jobs.show_submitted(job, output.value)
         return
@@ -105,9 +107,10 @@ jobs = typer.Typer(
 def list_jobs(cluster: ClusterOption = None, output: FormatOption = Format.TABLE) -> None:
     """List the jobs that a cluster knows, the latest last."""
     from tuner import display_jobs
-    from tuner.jobs.job import known_jobs
+    from tuner.jobs.backend import backend_of
 
-    display_jobs.show_jobs(known_jobs(cluster), output.value)
+    backend = backend_of(cluster)
+    display_jobs.show_jobs(backend.jobs(), backend.cluster, output.value)
 
 
 @jobs.command(epilog="Example: vae-tuner jobs status geco-digits --cluster http://127.0.0.1:8265")
@@ -116,7 +119,7 @@ def status(job: JobArgument, cluster: ClusterOption = None, output: FormatOption
     from tuner import display_jobs
     from tuner.jobs.job import known_job
 
-    display_jobs.show_job(known_job(job, cluster).status(), output.value)
+    display_jobs.show_job(known_job(job, cluster), output.value)
 
 
 @jobs.command(epilog="Example: vae-tuner jobs logs geco-digits --cluster http://127.0.0.1:8265")

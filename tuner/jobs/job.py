@@ -12,7 +12,7 @@ from trainables.errors import UserError
 from tuner.jobs.backend import STOP_SECONDS, Backend, JobInfo, backend_of
 from tuner.jobs.job_log import latest_status, readable, result_in
 
-__all__ = ["Job", "known_job", "known_jobs", "resume_command"]
+__all__ = ["Job", "known_job", "resume_command"]
 
 POLL_SECONDS = 0.5
 
@@ -22,7 +22,7 @@ class Job:
     """A sweep that runs, or ran, as a job.
 
     id: of the job. sweep, storage: where its state is kept. factories: the user's own models that it was submitted
-    with.
+    with. notes: what the user should know of what was sent.
     """
 
     id: str
@@ -30,6 +30,7 @@ class Job:
     storage: str
     backend: Backend
     factories: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
     def state(self) -> str:
@@ -77,12 +78,6 @@ class Job:
                 raise UserError(f"job {self.id} has not ended within {seconds:.0f} seconds; look again later")
             time.sleep(POLL_SECONDS)
         return info
-
-
-def known_jobs(cluster: str | None = None) -> list[Job]:
-    """The jobs that a cluster knows, the latest last."""
-    backend = backend_of(cluster)
-    return [Job(info.id, info.sweep, info.storage, backend) for info in backend.jobs()]
 
 
 def known_job(job_id: str, cluster: str | None = None) -> Job:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -103,6 +104,7 @@ class LocalProcesses:
                 stderr=log,
                 start_new_session=True,
             )
+        threading.Thread(target=process.wait, daemon=True).start()  # reaped, while this process is there
         while not folder.pid.exists() and process.poll() is None:
             time.sleep(POLL_SECONDS / 10)
 

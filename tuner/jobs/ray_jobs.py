@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,15 +84,10 @@ class RayJobs:
 
     def tail(self, job_id: str) -> Iterator[str]:
         self.job(job_id)
-        loop = asyncio.new_event_loop()
-        chunks = self._client.tail_job_logs(job_id)
-        try:
-            with self._answering():
-                while (chunk := loop.run_until_complete(anext(chunks, None))) is not None:
-                    yield chunk
-        finally:
-            loop.run_until_complete(chunks.aclose())
-            loop.close()
+        with self._answering(), asyncio.Runner() as runner:
+            chunks = self._client.tail_job_logs(job_id)
+            while (chunk := runner.run(_next(chunks))) is not None:
+                yield chunk
 
     def stop(self, job_id: str) -> None:
         self.job(job_id)
@@ -160,13 +155,18 @@ def _only_address(url: str) -> Iterator[None]:
             os.environ[SERVER_ADDRESS] = before
 
 
+async def _next(chunks: AsyncIterator[str]) -> str | None:
+    return await anext(chunks, None)
+
+
 def _info(job: Any) -> JobInfo:
+    state = job.status.value.lower()
     return JobInfo(
         id=job.submission_id,
         sweep=job.metadata[SWEEP],
         storage=job.metadata[STORAGE],
-        state=job.status.value.lower(),
+        state=state,
         started=job.start_time and job.start_time / 1000,
         ended=job.end_time and job.end_time / 1000,
-        message=job.message or "",
+        message=(job.message or "").partition(", last available logs")[0] if state == "failed" else "",
     )

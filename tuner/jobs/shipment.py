@@ -30,11 +30,13 @@ class Shipment:
     """Files by their name in the job's working directory. spec: as the job reads it, None for a job without one.
 
     kept: what is to stay in the storage when the job is gone, name there → name in the working directory.
+    notes: what the user should know.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
     spec: SweepSpec | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def write(self, folder: Path) -> None:
         """Copy all of it into a folder; raises UserError where it is too large."""
@@ -69,7 +71,8 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     folder, stays = f"{SHIPPED}/{digest}", f"{storage}/.data/{digest}"
     files = {**code, **{f"{folder}/{below}": path for below, path in found.items()}}
     if is_remote(storage):
-        return Shipment(files, _with_data(spec, f"{folder}/{source.name}"))
+        note = f"{name} goes with this job alone: on another cluster the sweep cannot be resumed, nor its best trained"
+        return Shipment(files, _with_data(spec, f"{folder}/{source.name}"), notes=[note])
     return Shipment(files, _with_data(spec, f"{stays}/{source.name}"), {stays: folder})
 
 

@@ -87,7 +87,7 @@ def _submitted(
         shipment.write(Path(folder))
         job_id = _free_id(sweep, {job.id for job in backend.jobs()})
         backend.submit(Order(job_id, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept))
-    return Job(job_id, sweep, storage, backend, factories)
+    return Job(job_id, sweep, storage, backend, factories, shipment.notes)
 
 
 def _free_id(sweep: str, taken: set[str]) -> str:
