@@ -40,7 +40,8 @@ class UnknownJobError(UserError):
 class Order:
     """A job to run. folder: the working directory it is given, copied. arguments: of `vae-tuner`.
 
-    tracking_default: MLflow's store where the environment of the job names none; None leaves it to the driver.
+    tracking_default: MLflow's store where the environment of the job names none; empty where it must, None where the
+    spec or the journal does.
     kept: what of the folder is to stay in the storage, name there → name here.
     """
 

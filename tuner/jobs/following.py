@@ -43,15 +43,14 @@ def follow(
     A connection that breaks is tried again, `retries` times in a row; then the cluster counts as lost, and so it does
     when it answers and has forgotten the job.
     """
-    log, failures = "", 0
+    log, told, failures = "", 0, 0
     while True:
         try:
             heard = ""
             for chunk in job.backend.tail(job.id):
                 heard, failures = heard + chunk, 0
-                if len(heard) > len(log):
-                    _tell(heard[len(log) :], on_status)
-                    log = heard
+                log = max(log, heard, key=len)
+                told = _tell(log, told, on_status)
             info = job.info()
         except (UnreachableError, UnknownJobError) as error:
             failures += 1
@@ -63,6 +62,9 @@ def follow(
             return Followed(info, latest_status(log), result_in(log), readable(log))
 
 
-def _tell(text: str, on_status: Callable[[dict[str, Any]], None]) -> None:
-    if status := latest_status(text):
+def _tell(log: str, told: int, on_status: Callable[[dict[str, Any]], None]) -> int:
+    """Tell what is new among the log's whole lines; returns how much of it has been told."""
+    whole = log.rfind("\n") + 1
+    if whole > told and (status := latest_status(log[told:whole])):
         on_status(status)
+    return max(told, whole)

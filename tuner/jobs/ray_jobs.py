@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from trainables.errors import UserError
 from trainables.paths import suggest
-from trainables.remote import is_remote
 from tuner.jobs.backend import STOP_SECONDS, JobInfo, Order, UnknownJobError, UnreachableError
 from tuner.status_lines import STATUS_LINES
 
@@ -30,14 +29,20 @@ _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk
 
 def entrypoint_of(order: Order) -> str:
     """The shell command of a job on the head: nothing in it is secret, for Ray's dashboard shows it."""
-    quoted = {"uri": shlex.quote(order.tracking_default or ""), "root": shlex.quote(order.storage)}
-    steps = ["set -e"]
-    if not is_remote(order.storage):
-        steps.append("mkdir -p {root}".format(**quoted))
-    steps += [_kept(there, here) for there, here in order.kept.items()]
-    if order.tracking_default:
-        steps.append('[ -n "$MLFLOW_TRACKING_URI" ] || export MLFLOW_TRACKING_URI={uri}'.format(**quoted))
-    return "; ".join([*steps, f"exec vae-tuner {shlex.join(order.arguments)}"])
+    kept = [_kept(there, here) for there, here in order.kept.items()]
+    return "; ".join(["set -e", *kept, *_store(order), f"exec vae-tuner {shlex.join(order.arguments)}"])
+
+
+def _store(order: Order) -> list[str]:
+    """The head's own store comes first."""
+    if order.tracking_default is None:
+        return []
+    named = '[ -n "$MLFLOW_TRACKING_URI" ]'
+    if not order.tracking_default:
+        fault = f"{order.storage} holds no database; set MLFLOW_TRACKING_URI on the head, or pass --tracking-uri"
+        return [f"{named} || {{ echo {shlex.quote(f'Error: {fault}')} >&2; exit 2; }}"]
+    folder, uri = shlex.quote(order.storage), shlex.quote(order.tracking_default)
+    return [f"{named} || {{ mkdir -p {folder}; export MLFLOW_TRACKING_URI={uri}; }}"]
 
 
 def _kept(there: str, here: str) -> str:

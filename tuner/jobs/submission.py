@@ -143,8 +143,9 @@ def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:
     return resolve_uri(uri, here)
 
 
-def _default_uri(storage: str, is_local: bool, here: Path) -> str | None:
-    """Where nothing names a store: on a cluster beside the sweeps, here in the folder where it was submitted."""
+def _default_uri(storage: str, is_local: bool, here: Path) -> str:
+    """Where nothing names a store: here in the folder where it was submitted, on a cluster beside the sweeps, and
+    nowhere, where these are objects."""
     if is_local:
         return resolve_uri(None, here)
-    return None if is_remote(storage) else f"sqlite:///{Path(storage)}/mlflow.db"
+    return "" if is_remote(storage) else f"sqlite:///{Path(storage)}/mlflow.db"
