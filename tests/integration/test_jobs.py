@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -127,14 +128,22 @@ def site(request):
 NETS = """
 import time
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from blocks import Net
 
 
-def make(shape, latent_dim, gate):
+def make(shape, latent_dim, folder):
     net = Net(shape, latent_dim)
     encode = net.encode
-    net.encode = lambda x: (Path(gate).exists() or time.sleep(0.1)) and None or encode(x)
+
+    def slow(x):
+        time.sleep(0.0 if Path(folder, "fast").exists() else 0.1)
+        while Path(folder, "hold").exists():
+            time.sleep(0.1)
+        return encode(x)
+
+    net.encode = slow
     return net
 """
 BLOCKS = """
@@ -159,11 +168,13 @@ EPOCHS = 25
 
 
 def slow(site, name):
-    """A sweep over a user's own model and arrays, slow until the gate is opened."""
+    """A sweep over a user's own model and arrays, held by a file `hold` in its folder, slow without a file `fast`."""
+    for mark in ("hold", "fast"):
+        (site.folder / mark).unlink(missing_ok=True)
     (site.folder / "nets.py").write_text(NETS)
     (site.folder / "blocks.py").write_text(BLOCKS)
     np.save(site.folder / "own.npy", np.random.default_rng(0).random((600, 6, 6), dtype=np.float32))
-    model = {"kind": "nets:make", "kwargs": {"gate": str(site.folder / "gate")}}
+    model = {"kind": "nets:make", "kwargs": {"folder": str(site.folder)}}
     return site.write(f"{name}.yaml", {
         "name": name,
         "config": {"data": {"name": "own.npy"}, "model": model, "epochs": EPOCHS},
@@ -196,6 +207,7 @@ class Story:
 def story(site):
     following = site.start("submit", slow(site, "own"), "--follow")
     site.wait_for_epochs("own", 2)
+    (site.folder / "hold").touch()
     following.send_signal(signal.SIGINT)
     left = following.communicate(timeout=PATIENCE)[1]
     assert following.returncode == 130
@@ -203,7 +215,7 @@ def story(site):
     stopped = site.run("jobs", "stop", "own")[0]
     before = site.sweep("own")
 
-    (site.folder / "gate").touch()
+    (site.folder / "hold").rename(site.folder / "fast")
     if site.cluster != "local":  # the data are in its storage
         (site.folder / "own.npy").unlink()
     options = ("--model", "nets:make", "--follow", "--format", "json")
@@ -260,7 +272,6 @@ def test_what_cannot_run_fails_with_its_reason(story, site):
 
 
 def test_a_local_job_whose_process_was_killed_has_failed(local):
-    (local.folder / "gate").unlink(missing_ok=True)
     local.run("submit", slow(local, "killed"))
     local.wait_for_epochs("killed", 1)
     (pid,) = (local.folder / "state").glob("vae-tuner/jobs/*/killed/pid")
@@ -273,6 +284,17 @@ def test_a_local_job_whose_process_was_killed_has_failed(local):
         assert "Go on with: " in local.run("jobs", "stop", "killed")[0]
         assert other.poll() is None
         other.kill()
+
+
+def test_what_rays_dashboard_shows_of_a_job_is_not_secret(remote):
+    site, token = remote, {"Authorization": f"Bearer {TOKEN}"}
+    site.run("submit", site.write("bad.yaml", {"config": {"data": {"name": "/nowhere/x.npy"}}}), "--name", "shown")
+    with urlopen(Request(f"{site.cluster}/api/jobs/shown", headers=token), timeout=PATIENCE) as answer:
+        job = json.load(answer)
+    assert set(job["runtime_env"]) - {"_ray_commit"} == {"working_dir", "env_vars"}
+    assert job["runtime_env"]["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "60", "VAE_TUNER_STATUS_LINES": "1"}
+    assert job["metadata"] == {"vae_tuner.sweep": "shown", "vae_tuner.storage": str(site.storage)}
+    assert TOKEN not in json.dumps(job)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +318,6 @@ sys.exit(show_followed(job, follow(job, lambda status: None, retries=1, retry_se
 
 
 def test_a_lost_head_leaves_the_command_that_goes_on(remote, head):
-    (remote.folder / "gate").unlink(missing_ok=True)
     remote.run("submit", slow(remote, "lost"))
     following = remote.start("-c", FOLLOW, command=sys.executable)
     remote.wait_for_epochs("lost", 2)

@@ -68,6 +68,16 @@ def test_no_one_who_did_not_ask_is_told(sweeps, monkeypatch, capsys):
     assert latest_status(log) is None
 
 
+def test_the_drivers_own_state_is_left_alone(sweeps, written_journal):
+    journal = written_journal()
+    journal.events[0]["spec"] = {"search": {"trials": 10}}
+    journal.ask("0000")
+    sweep = fold(journal.events)
+    journal.add("failure", trial="0000", error="lost")
+    StatusLines(sweeps.plan("s"), sweep).event(journal.events[-1])
+    assert sweep == fold(journal.events[:-1])
+
+
 # --- the estimated end ------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,10 +58,10 @@ class Job:
     def status(self) -> dict[str, Any]:
         """How it stands; `progress`: trials by state, the best so far, epochs a second, the estimated end, None before
         its sweep has begun."""
-        return {**asdict(self.info()), "cluster": self.backend.cluster, "progress": self._progress()}
-
-    def _progress(self) -> dict[str, Any] | None:
-        return latest_status(self.backend.log(self.id))
+        info, progress = self.info(), latest_status(self.backend.log(self.id))
+        if progress and info.has_ended:
+            progress["stop_reasons"] = _ended(progress["stop_reasons"])
+        return {**asdict(info), "cluster": self.backend.cluster, "progress": progress}
 
     def stop(self, seconds: float = STOP_SECONDS + 30.0) -> JobInfo:
         """Stop it in order and wait for that; what it has done is kept, and can be gone on with."""
@@ -78,6 +79,14 @@ class Job:
                 raise UserError(f"job {self.id} has not ended within {seconds:.0f} seconds; look again later")
             time.sleep(POLL_SECONDS)
         return info
+
+
+def _ended(counts: Mapping[str, int]) -> dict[str, int]:
+    """Trials by state once their job has ended: what it left was cut short."""
+    found = Counter[str]()
+    for state, count in counts.items():
+        found["interrupted" if state in ("running", "paused") else state] += count
+    return dict(found)
 
 
 def known_job(job_id: str, cluster: str | None = None) -> Job:

@@ -93,7 +93,9 @@ class LocalProcesses:
         shutil.copytree(order.folder, folder.work)
         job = {"sweep": order.sweep, "storage": order.storage, "arguments": order.arguments, "started": time.time()}
         folder.job.write_text(json.dumps(job), encoding="utf-8")
-        given = {"MLFLOW_TRACKING_URI": order.tracking_default} if order.tracking_default else {}
+        given = {"RAY_ADDRESS": LOCAL}  # a Ray of its own, whatever cluster this shell is set up for
+        if order.tracking_default:
+            given["MLFLOW_TRACKING_URI"] = order.tracking_default
         with folder.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuner.jobs.local_driver", str(folder.path)],

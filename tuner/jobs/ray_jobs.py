@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shlex
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -126,7 +127,7 @@ class RayJobs:
         except (OSError, aiohttp.ClientError, requests.RequestException) as error:
             raise self._away(error) from None
         except RuntimeError as error:
-            if "WebSocket" in str(error):
+            if re.search(r"WebSocket|status code 5\d\d", str(error)):
                 raise self._away(error) from None
             raise UserError(f"{self.cluster}: {str(error).strip().splitlines()[-1]}") from None
 

@@ -13,7 +13,7 @@ from trainables.config import DataConfig, is_user_kind
 from trainables.errors import ConfigError, UserError
 from trainables.paths import flatten
 from trainables.remote import is_remote
-from tuner.jobs.backend import LOCAL, Backend, Order
+from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order
 from tuner.jobs.job import Job
 from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
 from tuner.spec import NAME, SweepSpec
@@ -61,9 +61,6 @@ def submit_resume(
         raise ConfigError(f"--model {model}: name the sweep's own package.module:factory, or leave it out")
     is_local = backend.cluster == LOCAL
     jobs = [job for job in backend.jobs() if job.sweep == sweep]
-    running = [job for job in jobs if not job.has_ended]
-    if running:
-        raise UserError(f"sweep {sweep} runs in job {running[-1].id}; stop that first, or wait for its end")
     storage = storage or (jobs[-1].storage if jobs else DEFAULT_STORAGE)
     storage = _storage(storage, is_local, here)
     uri = _tracking_uri(tracking_uri, is_local, here)
@@ -85,14 +82,17 @@ def _submitted(
 ) -> Job:
     with TemporaryDirectory() as folder:
         shipment.write(Path(folder))
-        job_id = _free_id(sweep, {job.id for job in backend.jobs()})
+        job_id = _free_id(sweep, storage, backend.jobs())
         backend.submit(Order(job_id, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept))
     return Job(job_id, sweep, storage, backend, factories, shipment.notes)
 
 
-def _free_id(sweep: str, taken: set[str]) -> str:
-    """The sweep's name, and -2, -3, … for what comes after."""
-    n, found = 1, sweep
+def _free_id(sweep: str, storage: str, jobs: Sequence[JobInfo]) -> str:
+    """The sweep's name, and -2, -3, … for what comes after; refused while a job holds the sweep."""
+    for job in jobs:
+        if (job.sweep, job.storage) == (sweep, storage) and not job.has_ended:
+            raise UserError(f"sweep {sweep} runs in job {job.id}; stop that first, or wait for its end")
+    n, found, taken = 1, sweep, {job.id for job in jobs}
     while found in taken:
         n += 1
         found = f"{sweep}-{n}"

@@ -57,13 +57,17 @@ def test_what_was_heard_before_a_break_is_not_told_again():
 
 @pytest.mark.parametrize(
     "turns",
-    [[(40, AWAY), (0, AWAY), (0, AWAY)], [(40, AWAY), (0, UnknownJobError("no job 's-2'"))]],
+    [
+        [(len(LINES[0]), AWAY), (5, AWAY), (0, AWAY), (0, AWAY)],
+        [(len(LINES[0]), AWAY), (5, UnknownJobError("no job 's-2'"))],
+    ],
     ids=["gone", "forgotten"],
 )
 def test_a_cluster_that_stays_away_or_has_forgotten_is_lost(turns, capsys):
     wire = Wire(*turns, (len(LOG), None))
     ended, _, job = followed(wire)
     assert len(wire.turns) == 1
+    assert (ended.status, ended.result) == (STATUSES[0], None)
     assert show_followed(job, ended, "table") == 1
     printed = capsys.readouterr()
     assert printed.err.startswith(f"Lost job s-2: {turns[-1][1]}\n")

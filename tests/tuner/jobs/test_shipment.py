@@ -49,7 +49,7 @@ def test_a_package_goes_whole_but_for_what_is_hidden_or_compiled(here):
 
 
 def test_what_a_model_imports_from_beside_it_goes_too(here):
-    write(here, "nets.py", text="import blocks.conv as c, torch\nfrom . import own")
+    write(here, "nets.py", text="import blocks.conv as c, torch\nfrom . import own\nfrom .own import x")
     write(here, "blocks/__init__.py")
     write(here, "blocks/conv.py", text="def f():\n    from helpers.deep import x\nimport nets")
     write(here, "helpers.py", "own.py", "torch_like.py")

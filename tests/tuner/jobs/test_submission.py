@@ -134,6 +134,9 @@ def test_a_resume_waits_for_the_job_before(tmp_path):
     backend = Kept(known=[known("s", "stopped"), known("s-2", "running")])
     with pytest.raises(UserError, match=r"^sweep s runs in job s-2; stop that first, or wait for its end$"):
         submit_resume("s", backend, tmp_path)
+    assert submit_resume("s", backend, tmp_path, storage="/other").id == "s-3"
+    with pytest.raises(UserError, match=r"^sweep s runs in job s-2; "):
+        submitted({"storage": "/old/sweeps"}, tmp_path, jobs=backend.known)
 
 
 @pytest.mark.parametrize("name", ["../s", "", "a b", "s;ls"])
