@@ -17,6 +17,9 @@ from trainables.sources import absolute
 from trainables.vae import Vae
 from tuner import queries, registry
 from tuner.driver import resume_sweep, run_sweep
+from tuner.jobs.backend import backend_of
+from tuner.jobs.job import Job, known_job
+from tuner.jobs.submission import submit_resume, submit_sweep
 from tuner.planning import Plan, make_plan
 from tuner.queries import BestTrial
 from tuner.range_test import LrRange, run_lr_range
@@ -31,14 +34,17 @@ from tuner.tracking_uri import resolve_uri
 
 __all__ = [
     "best",
+    "find_job",
     "load",
     "lr_range",
     "plan",
     "register",
     "remove",
     "resume",
+    "resume_job",
     "spaces",
     "status",
+    "submit",
     "sweep",
     "sync",
     "train",
@@ -81,6 +87,41 @@ def resume(
     """
     return resume_sweep(
         Path(storage), name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir
+    )
+
+
+def submit(spec: Spec, *, cluster: str | None = None) -> Job:
+    """Hand a sweep to a Ray cluster, with a user's model and arrays of this machine, and return at once.
+
+    cluster: the URL of its dashboard, or `local` for a process of this machine; by default RAY_API_SERVER_ADDRESS, else
+    local. Raises UserError for what cannot run there, before anything is sent.
+    """
+    return submit_sweep(_spec(spec), backend_of(cluster), Path.cwd())
+
+
+def find_job(job_id: str, *, cluster: str | None = None) -> Job:
+    """A job that was submitted: `state`, `status()`, `logs()`, `result()`, `stop()`."""
+    return known_job(job_id, cluster)
+
+
+def resume_job(
+    name: str,
+    *,
+    cluster: str | None = None,
+    storage: str | None = None,
+    trials: int = 0,
+    model: str | None = None,
+    tracking_uri: str | None = None,
+) -> Job:
+    """Go on with a submitted sweep in a new job, as `resume` does; storage: by default where its last job had it."""
+    return submit_resume(
+        name,
+        backend_of(cluster),
+        Path.cwd(),
+        storage=storage,
+        more_trials=trials,
+        model=model,
+        tracking_uri=tracking_uri,
     )
 
 
