@@ -26,6 +26,7 @@ from tuner.resuming import resumed_plan
 from tuner.signals import Signals
 from tuner.spec import public, spec_yaml
 from tuner.sweep_folder import known_folder, locked, new_folder
+from tuner.sweep_objects import trials_of
 from tuner.sweep_result import SweepResult, result_of
 from tuner.sweep_status import JOURNAL
 from tuner.tracking import Tracker, resolve_uri
@@ -126,7 +127,7 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
-    tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
+    tracker = Tracker(uri, tracking.experiment, journal.events, trials_of(plan.spec.storage, folder), tracking.tags)
     if not tracking.offline:
         tracker.start()
     with progress(plan, journal.sweep, uri) as shown:
@@ -216,7 +217,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
     resources = plan.spec.resources
     scheduler, searcher = _algorithms(plan, journal, shown)
     given = {
-        "folder": str((folder / "trials").resolve()),
+        "folder": trials_of(plan.spec.storage, folder),
         "data_dir": str(plan.data_dir),
         "memory_share": plan.memory_share,
         "working_dir": str(Path.cwd()),

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -13,8 +14,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
 
-from trainables.errors import UserError
+from trainables.errors import StorageError, UserError
 from trainables.models.inspection import check_user_model
+from trainables.remote import RemoteFolder, is_remote
 from tuner.planning import Plan, make_plan
 from tuner.spec import SweepSpec
 from tuner.tracking_uri import check_reachable, resolve_uri, shown, sqlite_path
@@ -57,7 +59,7 @@ def require_ready(plan: Plan) -> list[Finding]:
 
 def _of_spec(spec: SweepSpec) -> Iterator[Finding]:
     yield _attempt("tracking", lambda: _tracking(spec))
-    yield _attempt("storage", lambda: _storage(Path(spec.storage)))
+    yield _attempt("storage", lambda: _storage(spec.storage))
 
 
 def _of_plan(plan: Plan) -> Iterator[Finding]:
@@ -119,13 +121,30 @@ def _model(plan: Plan) -> Finding:
     return Finding("model", "ok", "; ".join(check_user_model(plan.default.model, plan.facts.shape)) or kind)
 
 
-def _storage(root: Path) -> Finding:
+def _storage(storage: str) -> Finding:
+    if is_remote(storage):
+        return _object_storage(RemoteFolder(storage))
+    root = Path(storage)
     try:
         with NamedTemporaryFile(dir=_existing(root), prefix=".vae-tuner-"):
             pass
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror}; choose another with --storage") from None
     return Finding("storage", "ok", f"{root} can be written")
+
+
+def _object_storage(root: RemoteFolder) -> Finding:
+    """Write an object, read it back, delete it: on this machine, which need not have the rights of the nodes."""
+    name = f".vae-tuner-{uuid.uuid4().hex}"
+    try:
+        root.write(name, b"probe")
+        found = root.read(name)
+        root.delete(name)
+    except StorageError as error:
+        raise UserError(f"storage: {error}, or choose another with --storage") from None
+    if found != b"probe":
+        raise UserError(f"storage: {root} does not give back what is written there; choose another with --storage")
+    return Finding("storage", "ok", f"{root} can be written and read")
 
 
 def _tracking(spec: SweepSpec) -> Finding:
@@ -164,6 +183,8 @@ def _query(uri: str) -> None:
 def _disk(plan: Plan) -> Finding:
     """Free space against what checkpoints and artifacts will take at most."""
     needed = COPIES_PER_TRIAL * plan.spec.search.trials * checkpoint_bytes(plan)
+    if is_remote(plan.spec.storage):
+        return Finding("disk", "ok", f"at most {_gigabytes(needed)} of objects will lie in {plan.spec.storage}")
     free = shutil.disk_usage(_existing(Path(plan.spec.storage))).free
     says = f"{_gigabytes(free)} free, at most {_gigabytes(needed)} needed for checkpoints and artifacts"
     if free < needed:

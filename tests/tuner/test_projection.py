@@ -156,7 +156,7 @@ def test_files_of_completed_trials_and_errors_become_artifacts(uri, eventful_jou
         (tmp_path / "trials" / trial / "scratch").mkdir(parents=True)
         (tmp_path / "trials" / trial / "config.yaml").write_text(trial)
         (tmp_path / "trials" / trial / "samples.png").write_bytes(b"png")
-    projection = projected(uri, eventful_journal.events, folder=tmp_path / "trials")
+    projection = projected(uri, eventful_journal.events, trials=tmp_path / "trials")
     client, run_ids = open_client(uri), projection.run_ids()
     names = {trial: [file.path for file in client.list_artifacts(run_ids[trial])] for trial in ("0000", "0001", "0003")}
     assert names == {"0000": ["config.yaml", "samples.png"], "0001": [], "0003": ["error.txt"]}
