@@ -85,7 +85,7 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
 
 
 def resume_sweep(
-    storage: Path,
+    storage: Path | str,
     name: str,
     *,
     more_trials: int = 0,
