@@ -87,8 +87,12 @@ class RemoteFolder:
 
         def get(system: Any, path: str) -> bytes | None:
             try:
-                with system.open_input_stream(path) as stream:
-                    return bytes(stream.read())
+                while True:
+                    with system.open_input_file(path) as file:
+                        content = bytes(file.read_at(file.size(), 0))  # in one request, so that it is of one write
+                    # What was overwritten in between by something longer has been cut off.
+                    if system.get_file_info(path).size == len(content):
+                        return content
             except FileNotFoundError:
                 return None
 

@@ -80,9 +80,7 @@ def resume(
 
     model: of a sweep over your own model, its `package.module:factory` again. Raises UserError where nothing is left.
     """
-    return resume_sweep(
-        storage, name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir
-    )
+    return resume_sweep(storage, name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir)
 
 
 def sync(name: str, *, storage: str | Path = "./sweeps", tracking_uri: str | None = None) -> int:
