@@ -5,6 +5,7 @@ from trainables.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.errors import StorageError
 from trainables.generations import Generations
 from trainables.paths import parse_config
+from trainables.remote import RemoteFolder
 from trainables.trial_files import trial_files
 
 CONFIG = parse_config({})
@@ -107,11 +108,14 @@ def test_one_that_goes_while_it_is_looked_for_is_passed_over(generations, files,
     assert len(warnings) == 1
 
 
-def test_storage_that_cannot_be_reached_is_no_reason_to_begin_anew(warnings, monkeypatch):
-    monkeypatch.setattr("trainables.trial_files.PATIENCE", ())
-    own = Generations(
-        trial_files("s3://b?endpoint_override=127.0.0.1:9&scheme=http&region=eu&bogus=1", "0000"), "a", warnings.append
-    )
-    with pytest.raises(StorageError, match="cannot be read"):
-        own.latest(CONFIG, "cpu", 99)
+def test_storage_that_goes_away_is_no_reason_to_go_back_or_begin_anew(remote_root, warnings, monkeypatch):
+    def away(self, name=""):
+        raise StorageError("away")
+
+    own = Generations(trial_files(remote_root, "0000"), "a", warnings.append)
+    own.save(a_checkpoint(1))
+    for read in ("read", "names"):
+        monkeypatch.setattr(RemoteFolder, read, away)
+        with pytest.raises(StorageError, match="away"):
+            own.latest(CONFIG, "cpu", 99)
     assert warnings == []
