@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 import torch
 
@@ -16,14 +17,15 @@ from trainables.trial_files import TrialFiles
 __all__ = ["Generations"]
 
 KEPT = 2
-PATTERN = "epoch-*.safetensors"
+NAME = re.compile(r"epoch-(\d+)-(.+)\.safetensors")
 
 
 @dataclass(frozen=True)
 class Generations:
     """The checkpoints `epoch-N-SESSION.safetensors` among a trial's files.
 
-    session: names the process that writes, so that an orphan of an earlier one never writes what this one reads.
+    session: names the process that writes; later ones sort after it. So an orphan of an earlier one neither writes nor
+    removes what this one reads.
     warn: told why a checkpoint was passed over.
     """
 
@@ -32,12 +34,12 @@ class Generations:
     warn: Callable[[str], None]
 
     def save(self, checkpoint: Checkpoint) -> str:
-        """Write a checkpoint, drop all but the newest two; returns its file's name."""
+        """Write a checkpoint, drop all before the newest two epochs up to its own; returns its file's name."""
         name = f"epoch-{checkpoint.epoch:05}-{self.session}.safetensors"
         with self.files.writing() as folder:
             write(folder / name, checkpoint)
-        for old in self._oldest_first()[:-KEPT]:
-            self.files.delete(old)
+        epochs = {epoch for epoch in self._ours().values() if epoch <= checkpoint.epoch}
+        self._drop(sorted(epochs)[-KEPT:][0])
         return name
 
     def latest(self, config: TrialConfig, device: str | torch.device, at_most: int) -> Checkpoint | None:
@@ -69,14 +71,20 @@ class Generations:
 
     def clear(self) -> None:
         """Remove them; the final checkpoint stays."""
-        for name in self._oldest_first():
-            self.files.delete(name)
+        self._drop(math.inf)
 
-    def _oldest_first(self) -> list[str]:
-        return [name for name in self.files.names() if fnmatch(name, PATTERN)]
+    def _drop(self, before: float) -> None:
+        for name, epoch in self._ours().items():
+            if epoch < before:
+                self.files.delete(name)
+
+    def _ours(self) -> dict[str, int]:
+        """The checkpoints by epoch, but for those of later sessions."""
+        found = ((name, NAME.fullmatch(name)) for name in self.files.names())
+        return {name: int(match[1]) for name, match in found if match and match[2] <= self.session}
 
     def _newest_first(self) -> list[str]:
         """The final checkpoint first: a trial that has one has trained to its end."""
         names = self.files.names()
-        epochs = [name for name in reversed(names) if fnmatch(name, PATTERN)]
+        epochs = [name for name in reversed(names) if NAME.fullmatch(name)]
         return [FILE_NAME, *epochs] if FILE_NAME in names else epochs
