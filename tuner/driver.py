@@ -28,6 +28,7 @@ from tuner.resuming import resumed_plan
 from tuner.signals import Signals
 from tuner.spec import public, spec_yaml
 from tuner.sweep_folder import known_folder, locked, new_folder
+from tuner.sweep_objects import trials_of
 from tuner.sweep_result import SweepResult, result_of
 from tuner.sweep_status import JOURNAL
 from tuner.tracking import Tracker, resolve_uri
@@ -86,7 +87,7 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
 
 
 def resume_sweep(
-    storage: Path,
+    storage: Path | str,
     name: str,
     *,
     more_trials: int = 0,
@@ -128,7 +129,7 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
-    tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
+    tracker = Tracker(uri, tracking.experiment, journal.events, trials_of(plan.spec.storage, folder), tracking.tags)
     with progress(plan, journal.sweep, uri) as shown:
         exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker)
         unsent = tracker.unsent if tracking.offline else tracker.finish(SEND_SECONDS, shown.sending)
@@ -225,7 +226,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
 
     scheduler, searcher = _algorithms(plan, journal, shown)
     given = {
-        "folder": str((folder / "trials").resolve()),
+        "folder": trials_of(plan.spec.storage, folder),
         "data_dir": str(plan.data_dir),
         "memory_share": plan.memory_share,
         "working_dir": str(Path.cwd()),

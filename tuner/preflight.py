@@ -19,7 +19,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from trainables.config import is_user_kind
-from trainables.errors import UserError
+from trainables.errors import StorageError, UserError
 from trainables.remote import RemoteFolder, is_remote
 from trainables.sources import is_path
 from tuner.node_checks import ask_nodes, asking, told
@@ -130,18 +130,30 @@ def _model(plan: Plan) -> Finding:
     return Finding("model", "ok", "; ".join(note for note in plan.notes if note.startswith(f"{kind}: ")) or kind)
 
 
-def _storage(root: str) -> Finding:
-    if is_remote(root):
-        name = f".vae-tuner-{uuid.uuid4().hex}"
-        RemoteFolder(root).write(name, b"")
-        RemoteFolder(root).delete(name)
-        return Finding("storage", "ok", f"{root} can be written")
+def _storage(storage: str) -> Finding:
+    if is_remote(storage):
+        return _object_storage(RemoteFolder(storage))
+    root = Path(storage)
     try:
-        with NamedTemporaryFile(dir=_existing(Path(root)), prefix=".vae-tuner-"):
+        with NamedTemporaryFile(dir=_existing(root), prefix=".vae-tuner-"):
             pass
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror}; choose another with --storage") from None
     return Finding("storage", "ok", f"{root} can be written")
+
+
+def _object_storage(root: RemoteFolder) -> Finding:
+    """Write an object, read it back, delete it: on this machine, which need not have the rights of the nodes."""
+    name = f".vae-tuner-{uuid.uuid4().hex}"
+    try:
+        root.write(name, b"probe")
+        found = root.read(name)
+        root.delete(name)
+    except StorageError as error:
+        raise UserError(f"storage: {error}, or choose another with --storage") from None
+    if found != b"probe":
+        raise UserError(f"storage: {root} does not give back what is written there; choose another with --storage")
+    return Finding("storage", "ok", f"{root} can be written and read")
 
 
 def _tracking(spec: SweepSpec) -> Finding:
@@ -194,9 +206,9 @@ def _query(uri: str) -> None:
 
 def _disk(plan: Plan) -> Finding:
     """Free space against what checkpoints and artifacts will take at most; object storage has no end."""
-    if is_remote(plan.spec.storage):
-        return Finding("disk", "ok", "object storage")
     needed = COPIES_PER_TRIAL * plan.spec.search.trials * checkpoint_bytes(plan)
+    if is_remote(plan.spec.storage):
+        return Finding("disk", "ok", f"at most {_gigabytes(needed)} of objects will lie in {plan.spec.storage}")
     free = shutil.disk_usage(_existing(Path(plan.spec.storage))).free
     says = f"{_gigabytes(free)} free, at most {_gigabytes(needed)} needed for checkpoints and artifacts"
     if free < needed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
+from trainables.trial_files import FilesInFolder
 from tuner.tracking_uri import check_reachable, resolve_uri
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Tracker(threading.Thread):
     stands, whether after an outage, a crash or in another process. A missing database is created as soon as it starts.
 
     events: the journal's list, only ever appended to.
-    folder: where the trials' folders lie.
+    trials: the path or the URI below which the trials' files lie.
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
     """
 
@@ -36,13 +37,13 @@ class Tracker(threading.Thread):
         uri: str,
         experiment: str,
         events: Sequence[Mapping[str, Any]],
-        folder: Path | None = None,
+        trials: Path | str | None = None,
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
         self.error: Exception | None = None
-        self._uri, self._experiment, self._folder, self._tags = uri, experiment, folder, tags
+        self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
         self._events = events
         self._interval = interval
         self._projection: Projection | None = None
@@ -118,7 +119,7 @@ class Tracker(threading.Thread):
         from tuner.mlflow_store import open_client
         from tuner.projection import Projection
 
-        projection = Projection(open_client(self._uri), self._experiment, self._folder, self._tags)
+        projection = Projection(open_client(self._uri), self._experiment, self._trials, self._tags)
         self._advance(projection, projection.resume(self._events))
         return projection
 
@@ -168,6 +169,6 @@ def log_retrain(
     run_id = str(client.create_run(ensure_experiment(client, experiment), tags=own).info.run_id)
     points = [point for event in epochs for point in points_of(event)]
     log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
-    upload(client, run_id, artifact_dir)
+    upload(client, run_id, FilesInFolder(artifact_dir))
     client.set_terminated(run_id, status_of(stop_reason))
     return run_id

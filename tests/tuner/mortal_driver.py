@@ -27,6 +27,7 @@ from trainables.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.generations import Generations
 from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
+from trainables.trial_files import FilesInFolder
 from tuner import driver
 from tuner.journal import fold, read_journal
 from tuner.planning import make_plan
@@ -94,7 +95,7 @@ class Life(PlannedLoop):
     def trained(self, trial, config, epoch):
         """An epoch, from the checkpoint before it; one that was trained and not heard of is told again."""
         parsed, folder = parse_config(config), self.folder / "trials" / trial
-        kept = Generations(folder, self.journal.session, lambda text: None)
+        kept = Generations(FilesInFolder(folder), self.journal.session, lambda text: None)
         found = kept.latest(parsed, "cpu", epoch)
         if found is None or found.epoch < epoch:
             state = float(found.groups["state"]["chain"]) if found else 0.0

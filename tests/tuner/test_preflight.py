@@ -13,9 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 
-from trainables.errors import UserError
+from trainables.errors import ConfigError, UserError
 from trainables.models import build_model, inspection
 from trainables.paths import unflatten
+from trainables.remote import RemoteFolder
 from tuner import preflight
 from tuner.planning import make_plan
 from tuner.preflight import checkpoint_bytes, examine, require_ready
@@ -126,6 +127,38 @@ def test_storage_that_cannot_be_written_is_named(found, tmp_path):
     (tmp_path / "file").touch()
     says, fix = failure(found(storage="file/sweeps"), "storage")
     assert (says, fix) == ("storage: file/sweeps cannot be written: Not a directory", "choose another with --storage")
+
+
+def test_object_storage_is_written_read_and_left_as_it_was(found, remote_root):
+    storage = f"{RemoteFolder(remote_root) / 'sweeps'}"
+    RemoteFolder(storage).write("other/a", b"1")
+    findings = found(storage=storage)
+    assert findings["storage"].says == f"{storage} can be written and read"
+    assert findings["disk"].says.endswith(f"of objects will lie in {storage}")
+    assert findings["storage"].state == findings["disk"].state == "ok"
+    assert RemoteFolder(storage).names() == ["other/a"]
+
+
+def test_object_storage_that_takes_nothing_is_named(found):
+    says, fix = failure(found(storage="file:///proc/sweeps"), "storage")
+    assert says.startswith("storage: file:///proc/sweeps cannot be written: ")
+    assert fix == "check the address and the credentials, or choose another with --storage"
+
+
+def test_object_storage_that_forgets_is_named(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(RemoteFolder, "read", lambda self, name: None)
+    storage = tmp_path.as_uri()
+    says, fix = failure(found(storage=storage), "storage")
+    assert (says, fix) == (
+        f"storage: {storage} does not give back what is written there",
+        "choose another with --storage",
+    )
+
+
+def test_credentials_in_the_storage_are_refused_before_anything_is_planned():
+    with pytest.raises(ConfigError, match=r"^storage: credentials in a URI .* AWS_ACCESS_KEY_ID and") as refusal:
+        parse_spec({"storage": "s3://KEY:S3CR3T@bucket/sweeps"})
+    assert "S3CR3T" not in str(refusal.value)
 
 
 def test_the_disk_must_hold_what_a_sweep_writes_at_most(found, monkeypatch):
