@@ -1,12 +1,13 @@
 """Where raw examples come from: scikit-learn's digits, torchvision's sets, a user's arrays, a folder of images.
 
-What is not an array yet is prepared once, under a lock, as plain `.npy` files that every trial opens memory-mapped:
-trials never download, unpack, decode images or import torchvision.
+What is not an array yet is prepared once on a node, under a lock, as plain `.npy` files that every trial opens
+memory-mapped: trials never download, unpack, decode images or import torchvision.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from trainables.errors import ConfigError, DataError
@@ -16,7 +17,7 @@ from trainables.sources.base import Source
 from trainables.sources.built_in import DATASETS, read_built_in
 from trainables.sources.image_folder import read_image_folder
 
-__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "read"]
+__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "mapped", "read"]
 
 
 def data_dir(chosen: str | Path | None = None) -> Path:
@@ -55,6 +56,15 @@ def read(name: str, root: Path, image_size: int | None = None) -> Source:
 
     image_size: side of the squares to which the images of a folder, and celeba's, are scaled.
     """
+    return _read(name, root, image_size, arrays.read_arrays)
+
+
+def mapped(name: str, root: Path, image_size: int | None = None) -> Source:
+    """The same as bytes or float32, in files that are mapped: processes of a node share what of them is in memory."""
+    return _read(name, root, image_size, lambda path: arrays.map_arrays(path, root))
+
+
+def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Path], Source]) -> Source:
     if not (name in DATASETS or is_path(name)):
         raise DataError(
             f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
@@ -69,4 +79,4 @@ def read(name: str, root: Path, image_size: int | None = None) -> Source:
     if name in DATASETS:
         return read_built_in(name, root, image_size)
     path = Path(name).expanduser()
-    return read_image_folder(path, root, image_size) if folder else arrays.read_arrays(path)
+    return read_image_folder(path, root, image_size) if folder else read_file(path)
