@@ -209,13 +209,13 @@ class Dataset:
 
     def train_batches(self, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
         """`train_batch` of each index in turn, at the steps from `first_step` on; closing it ends what runs ahead."""
-        if self.ahead and isinstance(self.train, Examples):
-            yield from self._gathered_ahead(self.train, order, seed, first_step)
+        if isinstance(self.train, Examples):
+            yield from self._gathered(self.train, order, seed, first_step)
             return
         for step, index in enumerate(order, first_step):
             yield self.train_batch(index, seed, step)
 
-    def _gathered_ahead(self, train: Examples, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
+    def _gathered(self, train: Examples, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
         """From pinned memory the copy to a GPU does not wait; the index comes from there once."""
         pinned = self.device.type == "cuda"
 
@@ -225,7 +225,7 @@ class Dataset:
 
         sizes = np.cumsum([len(index) for index in order])[:-1]
         indices = np.split(torch.cat(list(order)).cpu().numpy(), sizes)
-        with closing(map_ahead(gather, indices)) as batches:
+        with closing(map_ahead(gather, indices, workers=int(self.ahead))) as batches:
             for step, batch in enumerate(batches, first_step):
                 yield self._as_seen(batch.to(self.device, non_blocking=True), seed, step)
 

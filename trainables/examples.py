@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class Examples:
     def _chunk_size(self) -> int:
         return max(1, CHUNK_VALUES // self.shape[1])
 
-    @property
+    @cached_property
     def _flat(self) -> Array:
         """The whole array, without what a mapped one does for every view of it. [N, D]."""
         return np.asarray(self.array).reshape(len(self.array), -1)

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from trainables.data import data_facts
-from trainables.examples import Examples
 from trainables.paths import parse_config, plain
 from trainables.ray_tune import VaeTrainable
 from trainables.resolve import resolve
@@ -24,4 +23,4 @@ def test_a_trial_places_its_data_by_its_share_of_the_memory(share, tmp_path, vae
             "epochs_done": 0,
         }
     )
-    assert isinstance(trainable.trainer.dataset.train, Examples) == (share == 0)
+    assert trainable.trainer.dataset.ahead == (share == 0)

@@ -17,7 +17,7 @@ from trainables.sources.base import Source
 from trainables.sources.built_in import DATASETS, read_built_in
 from trainables.sources.image_folder import read_image_folder
 
-__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "mapped", "read"]
+__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "mapped", "on_this_node", "read"]
 
 
 def data_dir(chosen: str | Path | None = None) -> Path:
@@ -49,6 +49,15 @@ def absolute(name: str) -> str:
         return str(path)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"data.name: {name!r} is no path: {error}; give the path of a .npy or .npz file") from None
+
+
+def on_this_node(name: str, working_dir: Path, here: Path) -> str:
+    """A data set's absolute name where it is used: what was shipped with the driver's working directory may lie in the
+    one of this node, and anything else has one path everywhere."""
+    if not is_path(name) or Path(name).exists() or not Path(name).is_relative_to(working_dir):
+        return name
+    shipped = here / Path(name).relative_to(working_dir)
+    return str(shipped) if shipped.exists() else name
 
 
 def read(name: str, root: Path, image_size: int | None = None) -> Source:
