@@ -44,9 +44,9 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
     `data_dir` (made on every node that has none), `working_dir` (the driver's, where a user's model and data are
     found), `memory_share` (the part of its device's memory a trial may count on; all of it where it is not given),
-    `session` (of the driver), `epochs_done` (how many the driver knows of). A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of is
-    reported again. What a model raises is a report too, so that the actor serves the next trial. Tune saves and
-    restores nothing: the sweep's folder has all.
+    `session` (of the driver), `epochs_done` (how many the driver knows of). A trial goes on from its last whole
+    checkpoint; an epoch that was trained and not heard of is reported again. What a model raises is a report too, so
+    that the actor serves the next trial. Tune saves and restores nothing: the sweep's folder has all.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

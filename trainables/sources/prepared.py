@@ -156,7 +156,7 @@ def _prepare(folder: Path, name: str, scale: float, make: Callable[[], Parts], b
         with suppress(OSError):  # some shared file systems have no locks
             held.enter_context(FileLock(_lock_of(folder), fallback_to_soft=False))
         if not _is_there(folder):
-            _save(folder, name, make(), bounded)
+            _save(folder, name, make, bounded)
         return _opened(folder, scale)
 
 
@@ -164,24 +164,23 @@ def _lock_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
-def _save(folder: Path, name: str, parts: Parts, bounded: bool) -> None:
-    needed = sum(examples.nbytes for examples in parts.values())
-    if bounded:
-        _make_room(folder, needed)
-    _check_space(folder, name, parts, needed)
+def _save(folder: Path, name: str, make: Callable[[], Parts], bounded: bool) -> None:
     folder.mkdir(exist_ok=True)
-    mine = {part: folder / f"{part}.{uuid4().hex}.partial" for part in PARTS if part in parts}
+    mine = {part: folder / f"{part}.{uuid4().hex}.partial" for part in PARTS}
     try:
-        for part, partial in mine.items():
-            with partial.open("wb") as file:
+        parts = make()
+        _make_room(folder, name, parts, bounded)
+        written = [part for part in PARTS if part in parts]
+        for part in written:
+            with mine[part].open("wb") as file:
                 _write(file, parts[part], f"{name} {part}")
                 os.fsync(file.fileno())
-        for part, partial in mine.items():
-            _publish(partial, folder / f"{part}.npy")
-        _remove(folder.glob("*.partial"))
+        for part in written:
+            _publish(mine[part], folder / f"{part}.npy")
+        _remove(folder.glob("*.partial"))  # of those who were killed
     finally:
         _remove(mine.values())
-        with suppress(OSError):
+        with suppress(OSError):  # it is not empty
             folder.rmdir()
 
 
@@ -199,16 +198,26 @@ def _remove(files: Iterable[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _make_room(folder: Path, needed: int) -> None:
-    """Forget the oldest beside a folder: all that are too many, and as many more as its own files need the space of.
+def _make_room(folder: Path, name: str, parts: Parts, bounded: bool) -> None:
+    needed = sum(examples.nbytes for examples in parts.values())
+    if bounded:
+        with suppress(OSError):  # another forgets them too, or they are another user's
+            _forget_others(folder, needed)
+    free = _free(folder)
+    if needed > free:
+        smaller = "lower data.image_size, or " if any(isinstance(part, Images) for part in parts.values()) else ""
+        raise _PreparationError(
+            f"data.name: {name} takes {needed / 1e9:.3g} GB when prepared and {folder.parent} has {free / 1e9:.3g} GB "
+            f"free; {smaller}choose another folder with --data-dir or VAE_TUNER_DATA"
+        )
 
-    What a trial has opened stays with it.
-    """
-    with suppress(FileNotFoundError):  # another has forgotten it
-        last = folder.parent.glob(f"*/{PARTS[-1]}.npy")
-        others = sorted((path.stat().st_mtime_ns, path.parent) for path in last)
-        while others and (len(others) >= KEPT or needed > _free(folder)):
-            _forget(others.pop(0)[1])
+
+def _forget_others(folder: Path, needed: int) -> None:
+    """The oldest beside a folder: all that are too many, and more where space is needed. What is open stays so."""
+    whole = folder.parent.glob(f"*/{PARTS[-1]}.npy")
+    others = sorted((path.stat().st_mtime_ns, path.parent) for path in whole)
+    while others and (len(others) >= KEPT or needed > _free(folder)):
+        _forget(others.pop(0)[1])
 
 
 def _forget(folder: Path) -> None:
@@ -220,16 +229,6 @@ def _forget(folder: Path) -> None:
 
 def _free(folder: Path) -> int:
     return shutil.disk_usage(folder.parent).free
-
-
-def _check_space(folder: Path, name: str, parts: Parts, needed: int) -> None:
-    free = _free(folder)
-    if needed > free:
-        smaller = "lower data.image_size, or " if any(isinstance(part, Images) for part in parts.values()) else ""
-        raise _PreparationError(
-            f"data.name: {name} takes {needed / 1e9:.3g} GB when prepared and {folder.parent} has {free / 1e9:.3g} GB "
-            f"free; {smaller}choose another folder with --data-dir or VAE_TUNER_DATA"
-        )
 
 
 def _write(file: BinaryIO, examples: Array | Images | Streamed, what: str) -> None:
