@@ -4,6 +4,7 @@ race ROOT LOCK: all load MNIST at once, from torchvision's files; LOCK `none` ta
 share ROOT BINARIZE: all load MNIST, see all of it and look, while the others hold it, where it lies in memory.
 """
 
+import gc
 import json
 import multiprocessing
 import re
@@ -20,7 +21,7 @@ from trainables.sources import built_in, prepared
 
 K = 3
 fork = multiprocessing.get_context("fork")
-together = fork.Barrier(K)
+together = fork.Barrier(K, timeout=120)
 
 
 def loaded(root, binarize):
@@ -47,6 +48,7 @@ def race(root, lock):
 def share(root, binarize):
     """Bytes by which this process' own memory grew from one load to the next, and of the mapped file."""
     loaded(root, binarize)
+    gc.collect()
     before = anonymous()
     mnist = loaded(root, binarize)
     for batch in mnist.train_batches(torch.split(torch.randperm(len(mnist.train)), 500), 0, 0):
