@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
@@ -186,6 +187,13 @@ def test_other_examples_have_other_bits(change, root, tmp_path):
     assert len(keys) == 2
 
 
+def test_official_parts_have_bits_of_their_own_for_every_seed(root, tmp_path):
+    save_npz(tmp_path / "x.npz", VALUES)
+    first, other = (loaded(tmp_path / "x.npz", root, binarize="fixed", split_seed=seed) for seed in (0, 1))
+    assert not first.val.equal(other.val)
+    assert not first.test.equal(other.test)
+
+
 def test_a_key_stands_for_all_that_it_is_made_of(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"12345678")
@@ -259,21 +267,53 @@ def test_without_a_lock_a_preparation_overtaken_by_another_ends_well(where, brok
     assert {path.name for path in (root / "set").iterdir()} == {"train.npy", "val.npy"}
 
 
-def test_a_reader_never_sees_a_part_of_a_set(root):
-    """Whenever it looks while the set is made, it would make the set itself."""
-    seen = []
+def test_without_a_lock_a_preparation_that_began_later_does_not_write_into_a_finished_one(root, monkeypatch):
+    monkeypatch.setattr(preparation, "FileLock", no_lock)
+    values = np.random.default_rng(0).random((200, 1000))
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def held_up():
+        begun.set()
+        may_go_on.wait(timeout=60)
+        yield values
+
+    def later():
+        prepared(root / "set", "set", 1.0, lambda: {"train": Streamed(values.shape, values.dtype, held_up())})
+
+    def rows():
+        yield values[:100]
+        other.start()
+        begun.wait(timeout=60)
+        yield values[100:]
+
+    other = threading.Thread(target=later)
+    found = prepared(root / "set", "set", 1.0, lambda: {"train": Streamed(values.shape, values.dtype, rows())})
+    assert np.array_equal(found.train, values)
+    may_go_on.set()
+    other.join()
+    assert np.array_equal(np.load(root / "set" / "train.npy"), values)
+
+
+def test_a_reader_never_sees_a_part_of_a_set(root, monkeypatch):
+    """Nothing is there while it is made, and the part that says that all is there comes last."""
+    seen, published = [], []
 
     def rows():
         for row in VALUES:
-            seen.append((root / "set" / "train.npy").exists() or (root / "set" / "val.npy").exists())
+            seen.extend(path.name for path in (root / "set").glob("*.npy"))
             yield row
 
-    def make():
-        return {part: Streamed(VALUES.shape, VALUES.dtype, rows()) for part in ("train", "val")}
+    def publish(partial, path):
+        original(partial, path)
+        published.append(path.name)
 
-    prepared(root / "set", "set", 1.0, make)
-    assert len(seen) == 2 * len(VALUES)
-    assert not any(seen)
+    original = preparation._publish
+    monkeypatch.setattr(preparation, "_publish", publish)
+    parts = {part: Streamed(VALUES.shape, VALUES.dtype, rows()) for part in ("train", "val", "test")}
+    prepared(root / "set", "set", 1.0, lambda: parts)
+    assert seen == []
+    assert set(published[:-1]) == {"val.npy", "test.npy"}
+    assert published[-1] == "train.npy"
 
 
 def test_what_a_killed_preparation_left_is_removed_by_the_next(root):
