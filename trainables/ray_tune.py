@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from trainables.out_of_memory import is_out_of_memory
 from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
 from trainables.results import write_results
+from trainables.sources import on_this_node
 from trainables.trainer import Report, Trainer
 from trainables.trial_files import trial_files
 
@@ -32,15 +34,21 @@ def _dataset(config: DataConfig, root: Path, device: str, memory_share: float) -
     return load(config, root, torch.device(device), memory_share)
 
 
+def _working_dir() -> Path:
+    """Of this worker, as Ray started it; Tune changes into a trial's folder."""
+    return Path(os.environ.get("TUNE_ORIG_WORKING_DIR") or Path.cwd())
+
+
 class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
     Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials: a
-    path that every node sees, or a URI of object storage), `data_dir`, `working_dir` (the driver's, where a user's
-    model is found), `memory_share` (the part of its device's memory a trial may count on; all of it where it is not
-    given), `session` (of the driver), `epochs_done` (how many the driver knows of). A trial goes on from its last whole
-    checkpoint; an epoch that was trained and not heard of is reported again. What a model raises is a report too, so
-    that the actor serves the next trial. Tune saves and restores nothing: the sweep's folder has all.
+    path that every node sees, or a URI of object storage), `data_dir` (made on every node that has none), `working_dir`
+    (the driver's, where a user's model and data are found), `memory_share` (the part of its device's memory a trial may
+    count on; all of it where it is not given), `session` (of the driver), `epochs_done` (how many the driver knows of).
+    A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of is reported again. What a
+    model raises is a report too, so that the actor serves the next trial. Tune saves and restores nothing: the sweep's
+    folder has all.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -55,8 +63,12 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             trial_config = parse_config(json.loads(config["config"]))
             if isinstance(trial_config.model, UserModel):
                 make_importable(Path(config["working_dir"]))
+            name = on_this_node(trial_config.data.name, Path(config.get("working_dir", "")), _working_dir())
             dataset = _dataset(
-                trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
+                trial_config.data.model_copy(update={"name": name}),
+                Path(config["data_dir"]),
+                trial_config.device,
+                config.get("memory_share", 1.0),
             )
             self.generations = Generations(self.files, config["session"], self.warnings.append)
             trainer = Trainer(trial_config, dataset)

@@ -2,11 +2,11 @@ import json
 import shutil
 import tempfile
 
+import numpy as np
 import pytest
 
 from trainables.checkpoint import FILE_NAME
 from trainables.data import data_facts
-from trainables.examples import Examples
 from trainables.paths import parse_config, plain
 from trainables.ray_tune import VaeTrainable
 from trainables.reporting import RESULT_KEY
@@ -66,7 +66,7 @@ def next_node(tmp_path, monkeypatch):
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_trial_places_its_data_by_its_share_of_the_memory(share, tmp_path, trainable):
     own = trainable(tmp_path, memory_share=share)
-    assert isinstance(own.trainer.dataset.train, Examples) == (share == 0)
+    assert own.trainer.dataset.ahead == (share == 0)
 
 
 def test_a_trial_that_loses_its_node_after_every_epoch_gives_the_same_numbers(
@@ -114,3 +114,33 @@ def test_storage_that_cannot_be_read_ends_no_trial(trainable, monkeypatch):
     report = reported(trainable("s3://bucket?nonsense=1", 1))
     assert report.keys() == {"trial", "warnings", "storage"}
     assert "s3://bucket/0000?nonsense=1 cannot be read" in report["storage"]
+
+
+def test_data_shipped_with_a_job_are_found_where_this_node_unpacked_them(tmp_path, monkeypatch):
+    monkeypatch.delenv("TUNE_ORIG_WORKING_DIR", raising=False)
+    driver, node = tmp_path / "driver", tmp_path / "node"
+    driver.mkdir()
+    np.save(driver / "x.npy", np.random.default_rng(0).random((300, 4), dtype=np.float32))
+    config = parse_config({"data": {"name": str(driver / "x.npy")}, "epochs": 1, "device": "cpu", "threads": 1})
+    resolved = plain(resolve(config, data_facts(config.data, tmp_path)))
+    given = {"trial": "0000", "folder": str(tmp_path / "trials"), "session": "a", "epochs_done": 0}
+    given |= {"config": json.dumps(resolved), "data_dir": str(tmp_path), "working_dir": str(driver)}
+    driver.rename(node)
+    monkeypatch.chdir(node)
+    found = VaeTrainable(given)
+    assert found.failure == {}
+    assert found.trainer.dataset.train.array.filename == node / "x.npy"
+    assert found.trainer.config.data.name == str(driver / "x.npy")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such luck"), SystemExit("out of here")])
+def test_what_a_model_raises_is_a_report_and_keeps_its_text(error, tmp_path, trainable, monkeypatch):
+    own = trainable(tmp_path)
+
+    def fail():
+        raise error
+
+    monkeypatch.setattr(own.trainer, "train_epoch", fail)
+    found = reported(own)
+    assert str(error) in found["error"]
+    assert found["kind"] == "raised"
