@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from trainables.errors import StorageError
@@ -55,14 +54,19 @@ class RemoteFolder:
             except FileNotFoundError:
                 return None
 
-    def names(self) -> list[str]:
-        """The files at any depth below it, by their path from here, sorted."""
+    def sizes(self) -> dict[str, int]:
+        """The bytes of the files at any depth below it, by their path from here, sorted."""
         from pyarrow.fs import FileSelector, FileType
 
         system, root = self._opened
         with self._explained("read"):
             found = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
-        return sorted(info.path.removeprefix(f"{root}/") for info in found if info.type == FileType.File)
+        files = [info for info in found if info.type == FileType.File]
+        return dict(sorted((info.path.removeprefix(f"{root}/"), int(info.size)) for info in files))
+
+    def names(self) -> list[str]:
+        """The files at any depth below it, by their path from here, sorted."""
+        return list(self.sizes())
 
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""

@@ -79,19 +79,17 @@ def resume(
 
     model: of a sweep over your own model, its `package.module:factory` again. Raises UserError where nothing is left.
     """
-    return resume_sweep(
-        Path(storage), name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir
-    )
+    return resume_sweep(storage, name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir)
 
 
 def sync(name: str, *, storage: str | Path = "./sweeps", tracking_uri: str | None = None) -> int:
     """Send MLflow what it lacks of a sweep; returns the number of records sent."""
-    return sync_sweep(Path(storage), name, tracking_uri)
+    return sync_sweep(storage, name, tracking_uri)
 
 
 def remove(name: str, *, keep_best: bool = False, storage: str | Path = "./sweeps") -> Removed:
     """Delete a sweep's state; with `keep_best` all but the journal and the best trial's folder. MLflow's runs stay."""
-    return remove_sweep(Path(storage), name, keep_best=keep_best)
+    return remove_sweep(storage, name, keep_best=keep_best)
 
 
 def best(
@@ -204,7 +202,7 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
 
 def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:
     """How the sweeps in a storage folder stand, or the one of this name."""
-    return sweep_statuses(Path(storage), name)
+    return sweep_statuses(storage, name)
 
 
 def spaces(name: str) -> Space:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from trainables.errors import UserError
 from tuner.journal import Journal, check_begun, close_session
-from tuner.sweep_folder import known_folder, locked
-from tuner.sweep_status import JOURNAL
+from tuner.sweep_storage import open_storage
 from tuner.tracking_uri import check_reachable, shown, store_of
 
 __all__ = ["sync_sweep"]
@@ -17,7 +16,10 @@ BATCH = 500
 
 
 def sync_sweep(
-    storage: Path, name: str, uri: str | None = None, on_sent: Callable[[int, int], None] = lambda sent, total: None
+    storage: str | Path,
+    name: str,
+    uri: str | None = None,
+    on_sent: Callable[[int, int], None] = lambda sent, total: None,
 ) -> int:
     """Send MLflow the rest of a sweep's journal, artifacts included; returns the number of records sent.
 
@@ -25,13 +27,12 @@ def sync_sweep(
     uri: by default the sweep's own. on_sent: told how many of how many records MLflow has.
     Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached.
     """
-    folder = known_folder(storage, name)
-    with locked(folder):
-        journal = Journal.open(folder / JOURNAL)
+    with open_storage(storage).hold(name) as held:
+        journal = held.open_journal()
         try:
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
-            return _send(journal, folder, uri, on_sent)
+            return _send(journal, held.folder, uri, on_sent)
         finally:
             journal.close()
 

@@ -29,6 +29,7 @@ class Tracker(threading.Thread):
     events: the journal's list, only ever appended to.
     folder: where the trials' folders lie.
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
+    check: called before anything is sent; raises where nothing may be.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class Tracker(threading.Thread):
         folder: Path | None = None,
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
+        check: Callable[[], None] = lambda: None,
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
         self.error: Exception | None = None
         self._uri, self._experiment, self._folder, self._tags = uri, experiment, folder, tags
         self._events = events
-        self._interval = interval
+        self._interval, self._check = interval, check
         self._projection: Projection | None = None
         self._run_ids: dict[str, str] = {}
         self._parent_run_id: str | None = None
@@ -105,9 +107,11 @@ class Tracker(threading.Thread):
             self._abandoned.wait(min(delay, self._interval))
 
     def _send(self) -> None:
+        self._check()
         if self._projection is None:
             self._projection = self._opened()
         while self.unsent:
+            self._check()
             batch = self._events[self._position : self._position + _BATCH]
             self._projection.project(batch)
             self._advance(self._projection, self._position + len(batch))
