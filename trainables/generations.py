@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +18,15 @@ __all__ = ["Generations"]
 
 KEPT = 2
 PATTERN = "epoch-*.safetensors"
+NAME = re.compile(r"epoch-(\d+)-(.+)\.safetensors")
 
 
 @dataclass(frozen=True)
 class Generations:
     """The checkpoints `epoch-N-SESSION.safetensors` in a trial's folder.
 
-    session: names the process that writes, so that an orphan of an earlier one never writes what this one reads.
+    session: names the process that writes; later ones sort after it. So an orphan of an earlier one neither writes nor
+    removes what this one reads.
     warn: told why a checkpoint was passed over.
     """
 
@@ -31,11 +35,11 @@ class Generations:
     warn: Callable[[str], None]
 
     def save(self, checkpoint: Checkpoint) -> str:
-        """Write a checkpoint, drop all but the newest two; returns its file's name."""
+        """Write a checkpoint, drop all before the newest two epochs up to its own; returns its file's name."""
         path = self.folder / f"epoch-{checkpoint.epoch:05}-{self.session}.safetensors"
         write(path, checkpoint)
-        for old in sorted(self.folder.glob(PATTERN))[:-KEPT]:
-            old.unlink(missing_ok=True)
+        epochs = {epoch for epoch in self._ours().values() if epoch <= checkpoint.epoch}
+        self._drop(sorted(epochs)[-KEPT:][0])
         return path.name
 
     def latest(self, config: TrialConfig, device: str | torch.device, at_most: int) -> Checkpoint | None:
@@ -65,8 +69,17 @@ class Generations:
 
     def clear(self) -> None:
         """Remove them; the final checkpoint stays."""
-        for path in self.folder.glob(PATTERN):
-            path.unlink(missing_ok=True)
+        self._drop(math.inf)
+
+    def _drop(self, before: float) -> None:
+        for path, epoch in self._ours().items():
+            if epoch < before:
+                path.unlink(missing_ok=True)
+
+    def _ours(self) -> dict[Path, int]:
+        """The checkpoints by epoch, but for those of later sessions."""
+        found = ((path, NAME.fullmatch(path.name)) for path in self.folder.glob(PATTERN))
+        return {path: int(match[1]) for path, match in found if match and match[2] <= self.session}
 
     def _newest_first(self) -> list[Path]:
         """The final checkpoint first: a trial that has one has trained to its end."""

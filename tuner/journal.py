@@ -382,8 +382,8 @@ class Journal:
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event and fold it; returns it as a reader of the file finds it.
 
-        Raises FencedError where another session has taken over, and StorageError where the line cannot be written whole; the
-        next append cuts off what was written of it.
+        Raises FencedError where another session has taken over, and StorageError where the line cannot be written
+        whole; the next append cuts off what was written of it.
         """
         self.check()
         file = self._writable()

@@ -235,7 +235,7 @@ class SealedJournal(Journal):
         return written
 
     def seal(self) -> None:
-        """Seal what is written. Raises FencedError where another has taken over, StorageError where it cannot be written."""
+        """Seal what is written; raises FencedError where another has taken over, StorageError where it cannot be."""
         with self._sealing:
             size = self._size
             if self._file is None or size == self._sealed_size:

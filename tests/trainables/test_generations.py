@@ -76,6 +76,25 @@ def test_an_orphan_does_not_write_what_another_session_reads(generations):
     assert own.latest(CONFIG, "cpu", 99).epoch == 5
 
 
+def test_an_orphan_removes_nothing_of_a_later_session(generations, tmp_path):
+    orphan, own = generations("000001-f"), generations("000002-a")
+    orphan.save(a_checkpoint(3))
+    kept = {own.save(a_checkpoint(3)), own.save(a_checkpoint(4))}
+    for epoch in (4, 5, 6):
+        orphan.save(a_checkpoint(epoch))
+    orphan.clear()
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_what_an_earlier_session_did_ahead_does_not_push_out_what_is_gone_on_from(generations):
+    before, own = generations("000001-f"), generations("000002-a")
+    for epoch in (4, 5):
+        before.save(a_checkpoint(epoch))
+    for epoch in (4, 5):
+        own.save(a_checkpoint(epoch))
+        assert own.latest(CONFIG, "cpu", 4).epoch == 4, "the epoch before may not be known yet"
+
+
 def test_a_finished_trial_clears_them(generations, tmp_path):
     own = generations()
     own.save(a_checkpoint(1))

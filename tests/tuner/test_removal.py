@@ -14,6 +14,11 @@ def runs_in(uri):
     return {run.info.run_name for run in find_runs(client, ensure_experiment(client, "vae-tuner"), "")}
 
 
+def kept(sweeps):
+    """All files but the one that names the last process that held the sweep."""
+    return sorted(path for path in sweeps.storage.rglob("*") if not path.name.startswith("owner-"))
+
+
 def test_a_removed_sweep_is_gone_and_its_bytes_are_told(sweeps):
     sweeps.run("s")
     sweeps.run("other")
@@ -50,18 +55,18 @@ def test_with_its_runs_go_exactly_its_runs_wherever_they_are(sweeps, new_store):
 
 def test_a_store_that_is_away_leaves_all_as_it_is(sweeps):
     sweeps.run("s", **{"tracking.uri": "http://127.0.0.1:9"})
-    before = sorted(path for path in sweeps.storage.rglob("*") if not path.name.startswith("owner"))
+    before = kept(sweeps)
     with pytest.raises(UserError, match="cannot be reached"):
         remove_sweep(sweeps.storage, "s", with_runs=True)
-    assert sorted(path for path in sweeps.storage.rglob("*") if not path.name.startswith("owner")) == before
+    assert kept(sweeps) == before
 
 
 def test_a_held_sweep_stays(sweeps):
     sweeps.run("s")
-    before = sorted(sweeps.storage.rglob("*"))
+    before = kept(sweeps)
     with locked(sweeps.storage / "s"), pytest.raises(UserError, match="sweep s is held by process"):
         remove_sweep(sweeps.storage, "s")
-    assert sorted(sweeps.storage.rglob("*")) == before
+    assert kept(sweeps) == before
 
 
 @pytest.mark.parametrize("name", ["../s", "s/trials", "..", ".", "", "t"])
