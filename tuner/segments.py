@@ -39,6 +39,8 @@ RENEW_SECONDS = 20.0
 ATTEMPTS = 5
 READERS = 16
 
+AT_ONCE = ("header", "ask", "failure", "resume", "budget", "finish")
+
 BEGUN = re.compile(r"((\d+)-\w+)\.json")
 SEGMENT = re.compile(r"((\d+)-\w+)-(\d+)-(\d+)\.jsonl")
 
@@ -213,7 +215,8 @@ class SealedJournal(Journal):
 
     A trial keeps its last two checkpoints, and one is of use where the journal knows the epoch before it. So a trial
     goes on from a report once the one before is sealed, and into its last epoch, which leaves one checkpoint alone,
-    once all are. An ask is sealed before its trial begins: no number is given twice.
+    once all are. An ask is sealed before its trial begins, so that no number is given twice, and a failure before the
+    next try, so that they are counted whatever a trial takes down with it.
     """
 
     def __init__(self, path: Path, claim: RemoteLease) -> None:
@@ -247,7 +250,7 @@ class SealedJournal(Journal):
 
     def _must_last(self, event: Event) -> bool:
         if event["event"] != "report":
-            return event["event"] in ("header", "ask", "resume", "budget", "finish")
+            return event["event"] in AT_ONCE
         unsealed = self.events[self._n_sealed : -1]
         ahead = any(other["event"] == "report" and other["trial"] == event["trial"] for other in unsealed)
         return ahead or event["epoch"] == self.sweep.header["epochs"] - 1

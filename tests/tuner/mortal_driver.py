@@ -156,8 +156,7 @@ class Deaths:
 
 
 def lay_in_wait(place, k, where):
-    """Put a death where the journal is written, MLflow's database committed, a checkpoint put in its place, or a segment
-    put into object storage."""
+    """Put a death where the journal is written, MLflow's database committed, a checkpoint or an object put in place."""
     from sqlalchemy.engine.default import DefaultDialect
 
     deaths, write = Deaths(k, where), os.write
