@@ -214,8 +214,9 @@ def test_a_spent_budget_ends_the_same_sweep(place, where, lives, undisturbed):
     assert stored(folder, uri) == kept
 
 
-@pytest.mark.parametrize(("place", "where"), REMOTE)
-@pytest.mark.parametrize("scheduler", ["asha", "hyperband"])
+@pytest.mark.parametrize(
+    ("scheduler", "place", "where"), [*(("asha", *place) for place in REMOTE), ("hyperband", "segment", "before")]
+)
 def test_on_object_storage_a_sweep_outlives_machine_after_machine(scheduler, place, where, lives, undisturbed):
     """Each finds what was sealed alone; a trial loses no epoch but the one it was in."""
     parts = spec(scheduler)
@@ -228,7 +229,7 @@ def test_on_object_storage_a_sweep_outlives_machine_after_machine(scheduler, pla
     assert sum(trained.values()) - len(trained) <= deaths, "more than the epoch in flight is trained twice"
 
 
-@pytest.mark.parametrize("k", [3, 4, 11, 30])
+@pytest.mark.parametrize("k", [4, 30])
 @pytest.mark.parametrize(("place", "remote"), [("journal", False), ("journal", True), ("segment", True)])
 def test_an_orphan_that_wakes_with_a_line_in_hand_changes_nothing_and_says_so(place, remote, k, lives, undisturbed):
     parts = spec()
