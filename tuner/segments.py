@@ -4,7 +4,8 @@
     SESSION-FIRST-END.jsonl    the journal's lines FIRST to END - 1, never changed
 
 Sessions have numbers. The journal is what the session with the highest number has written, from line 0: a session
-begins with all lines of the one before as its own first segment, and from then on that one's count no more.
+begins with all lines of the one before as its own first segment, and from then on that one's count no more. Now and
+then it writes all lines again as one segment, so that readers find few, and removes what that one replaces.
 
 A driver begins a session by writing SESSION.json and then listing: it goes on if no other of its number or a higher
 one is there. Of two that begin at once, at least one sees the other, so that never both go on. It counts a segment as
@@ -37,9 +38,10 @@ __all__ = ["RemoteLease", "SealedJournal", "chain", "has_begun", "is_kept", "is_
 SEAL_SECONDS = 5.0
 RENEW_SECONDS = 20.0
 ATTEMPTS = 5
-READERS = 16
+AT_ONCE = 16
+SEGMENTS = 200
 
-AT_ONCE = ("header", "ask", "failure", "resume", "budget", "finish")
+LASTING = ("header", "ask", "failure", "resume", "budget", "finish")
 
 BEGUN = re.compile(r"((\d+)-\w+)\.json")
 SEGMENT = re.compile(r"((\d+)-\w+)-(\d+)-(\d+)\.jsonl")
@@ -89,7 +91,7 @@ def read_lines(folder: RemoteFolder) -> bytes:
     """The journal; a driver may be adding to it, and another taking it over."""
     for _ in range(ATTEMPTS):
         names = folder.names()
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(AT_ONCE) as readers:
             parts = list(readers.map(folder.read, chain(names, writer(names))))
         lines = [part for part in parts if part is not None]
         if len(lines) == len(parts):
@@ -170,15 +172,19 @@ class RemoteLease:
     def seal(self, first: int, content: bytes) -> None:
         """Write lines for good, from line `first`; raises FencedError where another has taken over."""
         end = first + content.count(b"\n")
-        self._folder.write(f"{self.session}-{first:09}-{end:09}.jsonl", content)
+        name = f"{self.session}-{first:09}-{end:09}.jsonl"
+        self._folder.write(name, content)
         self._confirm()
+        if not first:
+            self._remove_replaced(name)
 
     def release(self) -> None:
-        """Give the sweep up."""
+        """Give the sweep up, if it was not removed."""
         self._ended.set()
         self._thread.join()
         with suppress(StorageError):
-            self._write(released=True)
+            if self._folder.read(f"{self.session}.json"):
+                self._write(released=True)
 
     def _rivals(self, number: int) -> list[str]:
         begun = _begun(self._folder.names())
@@ -191,6 +197,15 @@ class RemoteLease:
             self._successor = Owner(**json.loads(content)["owner"]) if content else None
             self._lost = True
             self.check()
+
+    def _remove_replaced(self, whole: str) -> None:
+        """Remove what counts no more once a segment holds all lines; readers look again where they miss it."""
+        names = self._folder.names()
+        begun = [f"{session}.json" for session, number in _begun(names).items() if number < self._number]
+        parts = [match for name in names if (match := SEGMENT.fullmatch(name)) and int(match[2]) <= self._number]
+        replaced = [*begun, *(match[0] for match in parts if match[0] != whole)]
+        with suppress(StorageError), ThreadPoolExecutor(AT_ONCE) as removers:
+            list(removers.map(self._folder.delete, replaced))
 
     def _write(self, released: bool) -> None:
         document = {"owner": asdict(self._owner), "renewed": time.time(), "released": released}
@@ -223,7 +238,7 @@ class SealedJournal(Journal):
         super().__init__(path, claim)
         self._lease = claim
         self._lasting: list[Event] = []
-        self._n_sealed = self._sealed_size = 0
+        self._n_sealed = self._sealed_size = self._n_segments = 0
         self._sealing = threading.Lock()
         claim.every = self.seal
 
@@ -243,14 +258,17 @@ class SealedJournal(Journal):
             size = self._size
             if self._file is None or size == self._sealed_size:
                 return
+            if self._n_segments == SEGMENTS:
+                self._n_sealed = self._sealed_size = self._n_segments = 0
             content = os.pread(self._file, size - self._sealed_size, self._sealed_size)
             self._lease.seal(self._n_sealed, content)
             self._n_sealed, self._sealed_size = self._n_sealed + content.count(b"\n"), size
+            self._n_segments += 1
             self._lasting.extend(self.events[len(self._lasting) : self._n_sealed])
 
     def _must_last(self, event: Event) -> bool:
         if event["event"] != "report":
-            return event["event"] in AT_ONCE
+            return event["event"] in LASTING
         unsealed = self.events[self._n_sealed : -1]
         ahead = any(other["event"] == "report" and other["trial"] == event["trial"] for other in unsealed)
         return ahead or event["epoch"] == self.sweep.header["epochs"] - 1

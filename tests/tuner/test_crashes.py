@@ -112,6 +112,11 @@ def stored(folder, uri):
     }
 
 
+def without_artifacts(runs):
+    """The driver's half of a run: a trial's files reach object storage by themselves."""
+    return {name: {**run, "artifacts": None} for name, run in runs.items()}
+
+
 def events_in(folder):
     """What the journal holds, on object storage too."""
     storage = str(folder.parent) if (folder / JOURNAL).exists() else f"file://{folder.parent}"
@@ -224,7 +229,7 @@ def test_on_object_storage_a_sweep_outlives_machine_after_machine(scheduler, pla
     folder, uri, deaths = lives(place, LEAST[place], where, remote=True, **parts)
     assert deaths >= 4
     assert story(folder) == told
-    assert stored(folder, uri) == kept
+    assert without_artifacts(stored(folder, uri)) == without_artifacts(kept)
     trained = Counter((folder / "trained").read_text().splitlines())
     assert sum(trained.values()) - len(trained) <= deaths, "more than the epoch in flight is trained twice"
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trainables.errors import UserError
 from trainables.remote import RemoteFolder
-from tuner import lease
+from tuner import lease, segments
 from tuner.lease import FencedError
 from tuner.segments import RemoteLease, SealedJournal, chain, has_begun, is_kept, read_lines, writer
 
@@ -94,6 +94,15 @@ class Takeovers(RuleBasedStateMachine):
         assert own is self.sessions[-1][0]
         state[:] = [journal, len(journal)]
         self.sealed = journal
+
+    @rule(which=st.integers(0, 5))
+    def tidy(self, which):
+        """A session, perhaps an orphan, removes what the segment it wrote last replaces, if that is whole."""
+        if self.sessions:
+            own, (journal, _) = self.sessions[which % len(self.sessions)]
+            whole = name(own.session, 0, journal.count(b"\n"))
+            if whole in self.folder.names():
+                own._remove_replaced(whole)
 
     @invariant()
     def what_was_sealed_stays(self):
@@ -206,6 +215,15 @@ def test_what_must_not_happen_twice_is_sealed_at_once(event, journal, folder):
     journal.append(event, trial="0000", more=0, reason="interrupted", **fields.get(event, {}))
     assert sealed(folder)[-1]["event"] == event
     assert read_lines(folder) == journal._path.read_bytes()
+
+
+def test_a_long_journal_stays_in_few_segments(journal, folder, monkeypatch):
+    monkeypatch.setattr(segments, "SEGMENTS", 4)
+    for n in range(11):
+        journal.append("resume", more=n)
+        assert read_lines(folder) == journal._path.read_bytes()
+        assert len(folder.names()) <= 1 + 4
+    assert journal.lasting == journal.events
 
 
 def test_mlflow_is_told_what_lasts(journal, folder):
