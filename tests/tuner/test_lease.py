@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from trainables.errors import UserError
 from tuner import lease
+from tuner.cli import main
 from tuner.journal import Journal
 from tuner.lease import FencedError, Lease, Seen, awaited, is_held, leased, this_process, wait_of
 
@@ -180,3 +181,15 @@ def test_looking_at_a_journal_takes_nothing_over(tmp_path):
     Journal.open(path).close()
     first.append("note", text="still its own")
     assert len(first.events) == 2
+
+
+def test_a_driver_that_was_taken_over_ends_with_one_sentence_and_exit_code_1(monkeypatch, capsys):
+    def taken_over(*arguments):
+        raise FencedError("sweep s was taken over")
+
+    monkeypatch.setattr("tuner.sweep_status.sweep_statuses", taken_over)
+    monkeypatch.setattr(sys, "argv", ["vae-tuner", "status"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "Error: sweep s was taken over\n"
