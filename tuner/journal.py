@@ -419,7 +419,8 @@ class Journal:
             file = self._copied(content[:size])
         except OSError as error:
             raise self._unwritable(error.strerror) from None
-        self._take(events, size)
+        if size != self._size:
+            self._take(events, size)
         return file
 
     def _copied(self, content: bytes) -> int:
