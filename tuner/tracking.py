@@ -30,6 +30,7 @@ class Tracker(threading.Thread):
     events: the journal's list, only ever appended to.
     trials: the path or the URI below which the trials' files lie.
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
+    check: called before anything is sent; raises where nothing may be.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class Tracker(threading.Thread):
         trials: Path | str | None = None,
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
+        check: Callable[[], None] = lambda: None,
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
         self.error: Exception | None = None
         self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
         self._events = events
-        self._interval = interval
+        self._interval, self._check = interval, check
         self._projection: Projection | None = None
         self._run_ids: dict[str, str] = {}
         self._parent_run_id: str | None = None
@@ -108,9 +110,11 @@ class Tracker(threading.Thread):
             self._abandoned.wait(min(delay, self._interval))
 
     def _send(self) -> None:
+        self._check()
         if self._projection is None:
             self._projection = self._opened()
         while self.unsent:
+            self._check()
             batch = self._events[self._position : self._position + _BATCH]
             self._projection.project(batch)
             self._advance(self._projection, self._position + len(batch))
