@@ -34,6 +34,7 @@ from tuner.tracking_uri import without_secret
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep"]
 
 SEND_SECONDS = 120.0
+SEND_SECONDS_AFTER_A_SIGNAL = 10.0
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 
@@ -44,7 +45,7 @@ class Progress(Protocol):
     def event(self, event: Mapping[str, Any]) -> None:
         """A line was written to the journal."""
 
-    def sending(self, unsent: int, error: Exception | None) -> None:
+    def sending(self, unsent: int, error: str | None) -> None:
         """Some seconds more have been spent on sending the rest to MLflow. error: why the last try failed."""
 
     def stopped(self, cause: str) -> None:
@@ -58,7 +59,7 @@ class _Silent:
     def event(self, event: Mapping[str, Any]) -> None:
         """Nothing is shown."""
 
-    def sending(self, unsent: int, error: Exception | None) -> None:
+    def sending(self, unsent: int, error: str | None) -> None:
         """Nothing is shown."""
 
     def stopped(self, cause: str) -> None:
@@ -126,14 +127,24 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
-    tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
+    tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags, sync=journal.sync)
+    signals = Signals()
     if not tracking.offline:
         tracker.start()
     with progress(plan, journal.sweep, uri) as shown:
-        exit_code = _search(plan, journal, folder, shown)
-        unsent = tracker.unsent if tracking.offline else tracker.finish(SEND_SECONDS, shown.sending)
+        exit_code = _search(plan, journal, folder, shown, signals)
+        if not tracking.offline:
+            _send_rest(tracker, shown, signals)
+        unsent = tracker.unsent
     journal.close()
+    exit_code = 128 + signals.received if signals.received else exit_code
     return result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
+
+
+def _send_rest(tracker: Tracker, shown: Progress, signals: Signals) -> None:
+    """Wait for MLflow, who was told to stop only for seconds; a signal ends the wait, and `sync` sends what is left."""
+    with signals.cutting_short():
+        tracker.finish(SEND_SECONDS_AFTER_A_SIGNAL if signals.received else SEND_SECONDS, shown.sending)
 
 
 def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
@@ -159,9 +170,8 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
 # --- Tune -------------------------------------------------------------------------------------------------------------
 
 
-def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
+def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> int:
     """Run Tune's loop; returns the exit code."""
-    signals = Signals()
     try:
         with signals.caught(), stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, signals)
@@ -173,10 +183,10 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
     except BaseException as error:
         close_session(journal, "interrupted", shown.event)
         # While Ray starts, its own handler turns SIGTERM into an exit.
-        received = signal.SIGTERM if isinstance(error, SystemExit) else signals.received
-        if received is None:
+        signals.received = signals.received or (signal.SIGTERM if isinstance(error, SystemExit) else None)
+        if signals.received is None:
             raise
-        return 128 + received
+        return 128 + signals.received
     close_session(journal, "budget" if journal.sweep.spent else "completed", shown.event)
     completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
     return 0 if completed else 1

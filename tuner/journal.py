@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 import uuid
 import zlib
@@ -164,6 +165,7 @@ class Sweep:
                 names = ("source_sweep", "source_trial", "assignment", "values")
                 self.priors.append(Prior(**{name: event[name] for name in names}))
             case "ask":
+                _check_id(event["trial"])
                 fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
                 fields["memory"] = event.get("memory", {})
                 self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
@@ -224,6 +226,12 @@ class Sweep:
     def _end(trial: Trial, event: Mapping[str, Any]) -> None:
         if trial.unfinished:
             trial.stop_reason, trial.error = event["reason"], event["error"]
+
+
+def _check_id(trial: object) -> None:
+    """A trial's id names its folder."""
+    if not (isinstance(trial, str) and re.fullmatch(r"[0-9]{4,}", trial)):
+        raise JournalError(f"{trial!r} is no trial this project has asked for; restore the journal from a copy")
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:
@@ -365,6 +373,10 @@ class Journal:
         os.ftruncate(self._file, size)
         self.events.extend(events[len(self.events) :])
         self.sweep, self._size = fold(self.events), size
+
+    def sync(self) -> None:
+        """Have all that was written survive a power failure."""
+        os.fdatasync(self._file)
 
     def close(self) -> None:
         os.close(self._file)

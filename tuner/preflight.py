@@ -17,13 +17,15 @@ from trainables.errors import UserError
 from trainables.models.inspection import check_user_model
 from tuner.planning import Plan, make_plan
 from tuner.spec import SweepSpec
-from tuner.tracking_uri import check_reachable, resolve_uri, shown, sqlite_path
+from tuner.tracking_uri import cause_of, check_reachable, resolve_uri, shown, sqlite_path
 
 __all__ = ["Finding", "examine", "require_ready"]
 
 BYTES_PER_VALUE = 4
 STATES_PER_PARAMETER = 3  # the parameter and two moments
 COPIES_PER_TRIAL = 3  # two generations while it trains; at its end the last and MLflow's copy
+DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""The packages of modules that SQLAlchemy imports, where they are called otherwise."""
 
 
 @dataclass(frozen=True)
@@ -144,21 +146,32 @@ def _tracking(spec: SweepSpec) -> Finding:
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         return Finding("tracking", "ok", f"{uri} will be created")
-    _query(uri)
+    _query(uri, experiment)
     return Finding("tracking", "ok", f"{shown(uri)} answers")
 
 
-def _query(uri: str) -> None:
-    from tuner.mlflow_store import open_client
+def _query(uri: str, experiment: str) -> None:
+    from tuner.mlflow_store import find_experiment, open_client
 
     try:
-        open_client(uri).search_experiments(max_results=1)
+        find_experiment(open_client(uri), experiment)
+    except UserError:
+        raise
     except Exception as error:  # MLflow's own, or of a database's driver that is missing or finds no database
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"tracking {shown(uri)} cannot be queried: {first}; if it is of an older MLflow: mlflow db upgrade "
-            f"{shown(uri)}"
-        ) from None
+        raise UserError(f"tracking {shown(uri)} cannot be queried: {cause_of(error)}; {_way_out(uri, error)}") from None
+
+
+def _way_out(uri: str, error: Exception) -> str:
+    """What to do about a store that MLflow cannot query."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"pip install {DRIVERS.get(str(error.name), error.name)}"
+    if "db upgrade" in str(error):
+        return f"if it is of an older MLflow: mlflow db upgrade {shown(uri)}"
+    if uri.startswith("databricks"):
+        return "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write them down with `databricks configure`"
+    if uri.startswith("http"):
+        return "name an MLflow server with --tracking-uri"
+    return "check driver, host, user, password and name of the database, or name another store with --tracking-uri"
 
 
 def _disk(plan: Plan) -> Finding:

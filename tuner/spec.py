@@ -126,7 +126,7 @@ class SweepSpec(_Section):
     budget: Budget = Budget()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
-    storage: str = "./sweeps"
+    storage: Annotated[str, Field(min_length=1)] = "./sweeps"
 
 
 def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:

@@ -92,7 +92,7 @@ def sweep(
     experiment: Annotated[str | None, typer.Option(help="MLflow experiment. Default vae-tuner.")] = None,
     tracking_uri: UriOption = None,
     offline: OfflineOption = False,
-    storage: Annotated[Path | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; default starts Ray here.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show trials, rungs and cost; start nothing.")] = False,
     output: FormatOption = Format.TABLE,
@@ -123,7 +123,7 @@ def sweep(
         "tracking.experiment": experiment,
         "tracking.uri": tracking_uri,
         "tracking.offline": offline or None,
-        "storage": storage and str(storage),
+        "storage": storage,
     }
     tree = overlaid(read_yaml(spec) if spec else {}, options)
     parsed = parse_spec(overlaid(tree, parsed_settings(settings or [])))
@@ -157,8 +157,8 @@ def resume(
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
     from tuner import display, progress, terminal
 
-    if not re.fullmatch(r"\+\d+", trials):
-        raise ConfigError(f"--trials {trials}: write how many more, as in --trials +10")
+    if not re.fullmatch(r"\+[0-9]{1,6}", trials):
+        raise ConfigError(f"--trials {trials}: write how many more, up to +999999, as in --trials +10")
     with terminal.working("Reading the journal"):
         from tuner.driver import resume_sweep
 
