@@ -114,7 +114,7 @@ def _is_mlflows(path: Path) -> bool:
 def find_experiment(client: MlflowClient, name: str) -> str | None:
     """The id of an experiment, None where there is none; raises UserError where it was deleted."""
     found = client.get_experiment_by_name(name)
-    if found is not None and found.lifecycle_stage != "active":
+    if found is not None and found.lifecycle_stage == "deleted":
         raise UserError(f"experiment {name!r} was deleted in MLflow; restore it there or choose another --experiment")
     return None if found is None else str(found.experiment_id)
 

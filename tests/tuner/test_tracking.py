@@ -105,10 +105,44 @@ def test_what_an_outage_left_unsent_is_counted_and_sent_by_the_next_tracker(
         started = time.monotonic()
         assert tracker.finish(0.5) == len(events)
         assert time.monotonic() - started < 5
-        assert "away" in str(tracker.error)
+        assert tracker.error == "away"
         tracker.join(10)
     sent(uri, events)
     assert points_of_sweep(uri) == undisturbed
+
+
+def test_nothing_is_sent_that_is_not_on_disk(uri, eventful_journal):
+    """MLflow would know of epochs that a power failure takes from the journal."""
+
+    def full():
+        raise OSError("no space left")
+
+    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01, sync=full)
+    tracker.start()
+    while tracker.error is None:
+        time.sleep(0.01)
+    assert tracker.finish(0) == len(eventful_journal.events)
+    tracker.join(10)
+    assert (tracker.error, points_of_sweep(uri)) == ("no space left", [])
+
+
+def test_a_driver_puts_its_journal_on_disk_before_it_sends(sweeps, uri, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").readlink()))
+    result = sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri})
+    assert result.unsent == 0
+    assert set(synced) == {sweeps.journal("s").resolve()}
+
+
+def test_the_password_of_a_tracker_that_is_away_is_not_told(eventful_journal):
+    """MLflow's own error quotes the URI."""
+    tracker = Tracker("http://bob:SECRET@127.0.0.1:9", "vae-tuner", eventful_journal.events, interval=0.01)
+    tracker.start()
+    while tracker.error is None:
+        time.sleep(0.01)
+    tracker.finish(0)
+    assert "http://***@127.0.0.1:9" in tracker.error
+    assert "SECRET" not in tracker.error
 
 
 def test_what_no_waiting_heals_ends_the_wait(uri, eventful_journal):
@@ -123,7 +157,7 @@ def test_what_no_waiting_heals_ends_the_wait(uri, eventful_journal):
     assert tracker.finish(60) == len(eventful_journal.events) - 8
     tracker.join(5)
     assert not tracker.is_alive(), "it gave up by itself"
-    assert "experiment 'vae-tuner' was deleted in MLflow" in str(tracker.error)
+    assert "experiment 'vae-tuner' was deleted in MLflow" in tracker.error
 
 
 def test_an_experiment_that_comes_back_while_the_sweep_runs_gets_all(uri, eventful_journal, undisturbed):
@@ -158,7 +192,7 @@ def test_who_waits_is_told_what_for(uri, eventful_journal, monkeypatch):
     )
     tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
     tracker.start()
-    unsent = tracker.finish(2, lambda n, error: told.append((n, str(error))))
+    unsent = tracker.finish(2, lambda *waiting: told.append(waiting))
     assert told[-1] == (unsent, "away")
     tracker.join(10)
 
