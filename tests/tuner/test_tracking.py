@@ -1,5 +1,6 @@
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from trainables.paths import parse_config
+from tuner import driver
 from tuner.mlflow_store import MlflowClient, MlflowException, Tag, ensure_experiment, find_runs, has_tags, open_client
 from tuner.params import from_params
+from tuner.schedulers import JournalScheduler
+from tuner.searchers import JournalSearcher
 from tuner.tracking import Tracker, log_retrain
 
 CALLS = ("create_run", "log_batch", "search_runs", "set_terminated", "log_text")
@@ -143,6 +147,39 @@ def test_the_password_of_a_tracker_that_is_away_is_not_told(eventful_journal):
     tracker.finish(0)
     assert "http://***@127.0.0.1:9" in tracker.error
     assert "SECRET" not in tracker.error
+
+
+def test_the_driver_is_never_blocked_for_a_second_by_a_server_that_does_not_answer(sweeps, monkeypatch):
+    """Its own calls are timed, while one request waits for its answer from the first of them to the last."""
+    seconds, trained = [], driver._run_tune
+
+    def timed(call):
+        def measured(*arguments):
+            began = time.perf_counter()
+            try:
+                return call(*arguments)
+            finally:
+                seconds.append(time.perf_counter() - began)
+
+        return measured
+
+    def train(*arguments):
+        held, _ = silent.accept()
+        with held:
+            trained(*arguments)
+            assert held.recv(4, socket.MSG_DONTWAIT) == b"GET ", "nobody has given up yet"
+
+    monkeypatch.setattr(driver, "_check", lambda plan: None)
+    monkeypatch.setattr(driver, "_run_tune", train)
+    monkeypatch.setattr(driver, "SEND_SECONDS", 0.0)
+    monkeypatch.setattr(JournalScheduler, "on_trial_result", timed(JournalScheduler.on_trial_result))
+    monkeypatch.setattr(JournalSearcher, "suggest", timed(JournalSearcher.suggest))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri, "search.trials": 20})
+    assert result.unsent == len(sweeps.events("s"))
+    assert len(seconds) > 2 * 20
+    assert max(seconds) < 1
 
 
 def test_what_no_waiting_heals_ends_the_wait(uri, eventful_journal):
