@@ -175,6 +175,7 @@ def test_the_driver_is_never_blocked_for_a_second_by_a_server_that_does_not_answ
     monkeypatch.setattr(JournalScheduler, "on_trial_result", timed(JournalScheduler.on_trial_result))
     monkeypatch.setattr(JournalSearcher, "suggest", timed(JournalSearcher.suggest))
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         result = sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri, "search.trials": 20})
     assert result.unsent == len(sweeps.events("s"))
