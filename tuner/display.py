@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -48,7 +49,7 @@ def show_plan(plan: Plan, output: str) -> None:
     with working("Timing a few steps"):
         seconds = seconds_per_epoch(plan)
     trials = plan.spec.search.trials
-    estimate = plan.expected_epochs * seconds / plan.concurrency
+    estimate = None if seconds is None else plan.expected_epochs * seconds / plan.concurrency
     document = {
         "space": [row._asdict() for row in plan.space.describe()],
         "trials": trials,
@@ -81,7 +82,8 @@ def show_plan(plan: Plan, output: str) -> None:
     searched_by = [f"{name} ({direction})" for name, direction in zip(plan.metrics, plan.directions, strict=True)]
     table.add_row("sampler", plan.spec.search.sampler)
     table.add_row("metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by))
-    table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
+    if estimate is not None:
+        table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
     if limits := _limits(plan.spec.budget):
         table.add_row("budget", f"the sweep stops in order after {' or '.join(limits)}")
     console.print(table)
@@ -139,7 +141,7 @@ def show_spaces(name: str | None, output: str) -> None:
 
 def show_result(result: SweepResult, output: str) -> None:
     """The end of a sweep: how trials ended, and the best configuration."""
-    where = "" if result.folder.parent == Path("sweeps") else f" --storage {result.folder.parent}"
+    where = "" if Path(result.storage) == Path("sweeps") else f" --storage {quote(result.storage)}"
     if result.unsent:
         cause = f" ({result.tracker_error})" if result.tracker_error else ""
         send = f"{command()} sync {result.name}{where}"
@@ -153,7 +155,7 @@ def show_result(result: SweepResult, output: str) -> None:
     counts = ", ".join(f"{count} {reason}" for reason, count in result.stop_reasons.items())
     console.print(
         f"{result.name}: {result.n_trials} trials ({counts}), {result.epochs} epochs, {_duration(result.wall_s)}, "
-        f"{result.disk_bytes / 1e6:.1f} MB in {result.folder}"
+        f"{result.disk_bytes / 1e6:.1f} MB in {result.place}"
     )
     if result.spent:
         n_done = result.n_trials - result.stop_reasons.get("budget", 0)

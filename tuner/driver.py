@@ -17,15 +17,18 @@ from typing import Any, Protocol, TypeVar
 from trainables.errors import StorageError
 from trainables.paths import unflatten
 from tuner.budget import is_spent
+from tuner.capacity import cluster_now, growing
 from tuner.journal import Journal, Sweep, close_session
+from tuner.lost_workers import OUT_OF_MEMORY
 from tuner.planning import Plan
 from tuner.preflight import require_ready
-from tuner.ray_address import check_ray_reachable
+from tuner.ray_address import connect, leave
 from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.resuming import resumed_plan
 from tuner.signals import Signals
 from tuner.spec import public, spec_yaml
 from tuner.sweep_folder import known_folder, locked, new_folder
+from tuner.sweep_objects import trials_of
 from tuner.sweep_result import SweepResult, result_of
 from tuner.sweep_status import JOURNAL
 from tuner.tracking import Tracker, resolve_uri
@@ -85,7 +88,7 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
 
 
 def resume_sweep(
-    storage: Path,
+    storage: Path | str,
     name: str,
     *,
     more_trials: int = 0,
@@ -115,7 +118,7 @@ def resume_sweep(
 
 def _check(plan: Plan) -> None:
     quiet_ray()
-    check_ray_reachable(plan.spec.resources.ray_address)
+    connect(plan.spec.resources.ray_address)
     require_ready(plan)
 
 
@@ -127,12 +130,11 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
-    tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags, sync=journal.sync)
+    trials = trials_of(plan.spec.storage, folder)
+    tracker = Tracker(uri, tracking.experiment, journal.events, trials, tracking.tags, sync=journal.sync)
     signals = Signals()
-    if not tracking.offline:
-        tracker.start()
     with progress(plan, journal.sweep, uri) as shown:
-        exit_code = _search(plan, journal, folder, shown, signals)
+        exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, signals)
         if not tracking.offline:
             _send_rest(tracker, shown, signals)
         unsent = tracker.unsent
@@ -170,11 +172,13 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
 # --- Tune -------------------------------------------------------------------------------------------------------------
 
 
-def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> int:
+def _search(
+    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+) -> int:
     """Run Tune's loop; returns the exit code."""
     try:
         with signals.caught(), stdout_on_stderr():
-            _run_tune(plan, journal, folder, shown, signals)
+            _run_tune(plan, journal, folder, shown, tracker, signals)
     except StorageError as error:
         shown.stopped(str(error))
         with suppress(StorageError):
@@ -192,19 +196,24 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals
     return 0 if completed else 1
 
 
-def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> None:
+def _run_tune(
+    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+) -> None:
     import ray
 
-    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.concurrency)
+    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
+    # growing cluster takes: an autoscaler sees them all.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(journal.sweep.planned)
     started_here = not ray.is_initialized()
     if started_here:
         start_ray(plan)
+    if tracker is not None:
+        tracker.start()  # not before: while Ray starts, the environment lacks the tracker's secrets
     try:
         # Ray has put its own signal handlers in place of ours.
         with signals.caught():
             while not _fitted(plan, journal, folder, shown):
-                _charge_memory(plan, journal, shown)
+                pass
     except StorageError:
         raise
     except BaseException:
@@ -212,21 +221,25 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
         close_session(journal, "interrupted", shown.event)
         raise
     finally:
+        leave()
         if started_here:
             ray.shutdown()
 
 
 def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool:
-    """Run Tune to its end; False where Ray has killed workers for lack of memory, which Tune does not survive."""
+    """Run Tune to its end; False where Ray has killed a worker for lack of memory, which Tune does not survive."""
     from ray import tune
     from ray.exceptions import OutOfMemoryError
+    from ray.tune.execution import class_cache
 
     from trainables.ray_tune import VaeTrainable
 
-    resources = plan.spec.resources
+    # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
+    class_cache.ENV_VARS_TO_PROPAGATE = set()
+
     scheduler, searcher = _algorithms(plan, journal, shown)
     given = {
-        "folder": str((folder / "trials").resolve()),
+        "folder": trials_of(plan.spec.storage, folder),
         "data_dir": str(plan.data_dir),
         "memory_share": plan.memory_share,
         "working_dir": str(Path.cwd()),
@@ -235,7 +248,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
     try:
         with TemporaryDirectory() as scratch:
             tune.Tuner(
-                tune.with_resources(VaeTrainable, {"cpu": resources.cpus_per_trial, "gpu": plan.gpus_per_trial}),
+                tune.with_resources(VaeTrainable, _places(plan)),
                 param_space=given,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
@@ -248,7 +261,8 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
                 ),
             ).fit()
     except Exception as error:
-        if _inner(error, OutOfMemoryError):
+        if killed := _inner(error, OutOfMemoryError):
+            _charge_memory(scheduler, searcher, str(killed))
             return False
         if full := _inner(error, StorageError):
             raise full from None
@@ -281,7 +295,7 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
         seed=search.seed,
         n_trials=search.trials,
         more=journal.sweep.more,
-        concurrency=plan.concurrency,
+        concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
         on_event=shown.event,
         settle=scheduler.settle,
         is_spent=spent,
@@ -289,8 +303,28 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
     return scheduler, searcher
 
 
-def _charge_memory(plan: Plan, journal: Journal, shown: Progress) -> None:
-    """All that ran shared the memory that was too little: each goes on from its last checkpoint, once less."""
-    scheduler, _ = _algorithms(plan, journal, shown)
-    for trial in list(journal.sweep.trials.values()):
-        scheduler.fail(trial, "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch")
+def _slots(plan: Plan) -> int:
+    """How many trials fit on the cluster now."""
+    address = plan.spec.resources.ray_address
+    return cluster_now(address).slots(plan.spec.resources.cpus_per_trial, plan.gpus_per_trial)
+
+
+def _places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
+    """What a trial asks Ray for; one that runs alone a whole GPU, or all the cores of a node."""
+    from ray.tune import PlacementGroupFactory
+
+    cpus, gpus = plan.spec.resources.cpus_per_trial, plan.gpus_per_trial
+    shared = {"CPU": cpus, "GPU": gpus}
+    alone = {"CPU": cpus, "GPU": max(1.0, gpus)} if gpus else {"CPU": max(cpus, cluster_now().most_cpus)}
+    return lambda config: PlacementGroupFactory([alone if config["alone"] else shared])
+
+
+def _charge_memory(scheduler: Any, searcher: Any, message: str) -> None:
+    """All that ran on a node shared its memory, which was too little: each goes on from its last checkpoint, alone.
+
+    message: Ray's, which names the node. A trial of which nothing was heard may have run there too.
+    """
+    for trial in searcher.running():
+        ip = scheduler.ips.get(trial.id)
+        if ip is None or "(IP: " not in message or f"(IP: {ip}," in message:
+            scheduler.fail(trial, OUT_OF_MEMORY, "memory")

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainables.paths import flatten
 from trainables.results import RESULT_FILES
+from trainables.trial_files import TrialFiles, trial_files
 from tuner.journal import Sweep, Trial
 from tuner.metrics_info import is_usable
 from tuner.mlflow_store import Metric, MlflowClient, Tag, ensure_experiment, find_runs, has_tags, log_batches, status_of
@@ -26,16 +27,20 @@ class Projection:
     Idempotent: runs are found again by their tags, and MLflow drops an exact repeat of a metric point, so any part of
     a journal may be projected again. After a failure take a new one and `resume`.
 
-    folder: where the trials' folders lie, whose files become artifacts; None for no artifacts.
+    trials: the path or the URI below which the trials' files lie, which become artifacts; None for no artifacts.
     tags: the user's own, set on every run.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment: str, folder: Path | None = None, tags: Mapping[str, str] | None = None
+        self,
+        client: MlflowClient,
+        experiment: str,
+        trials: Path | str | None = None,
+        tags: Mapping[str, str] | None = None,
     ):
         self._client = client
         self._experiment_id = ensure_experiment(client, experiment)
-        self._folder = folder
+        self._trials = trials
         self._tags = dict(tags or {})
         self._sweep = Sweep()
         self._header: Event = {}
@@ -145,8 +150,8 @@ class Projection:
             params=to_params(trial.config) if asked else {},
             tags=_state_of(trial),
         )
-        if trial.stop_reason == "completed" and self._folder is not None:
-            upload(self._client, run_id, self._folder / trial.id)
+        if trial.stop_reason == "completed" and self._trials is not None:
+            upload(self._client, run_id, trial_files(self._trials, trial.id))
         if trial.error:
             self._client.log_text(run_id, trial.error, "error.txt")
         self._set_status(run_id, status_of(trial.stop_reason), events[-1])
@@ -259,8 +264,11 @@ def points_of(report: Event) -> list[Metric]:
     ]
 
 
-def upload(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """What a finished trial leaves in its folder, as artifacts; a link may lead to what is none of ours."""
-    for file in (folder / name for name in RESULT_FILES):
-        if file.is_file() and not (file.is_symlink() or folder.is_symlink()):
-            client.log_artifact(run_id, str(file))
+def upload(client: MlflowClient, run_id: str, files: TrialFiles) -> None:
+    """What a finished trial leaves, as artifacts; a folder that is a link may hold what is none of ours."""
+    if isinstance(files.place, Path) and files.place.is_symlink():
+        return
+    for name in files.names():
+        if name in RESULT_FILES:
+            with files.reading(name) as path:
+                client.log_artifact(run_id, str(path))

@@ -13,6 +13,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from trainables.errors import StorageError
 from trainables.reporting import RESULT_KEY
 from tuner.journal import Event, Journal, Trial
+from tuner.lost_workers import error_of, why
 from tuner.pruning import Rule, Verdict
 
 __all__ = ["JournalScheduler"]
@@ -28,7 +29,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     searcher hands it out again when it may go on. So Tune saves nothing a second time, and what waits takes no place.
 
     A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
-    `retries` times over all sessions. A disk that is full stops the sweep.
+    `retries` times over all sessions; one that runs out of memory once more than that, alone. A node that is lost takes
+    none of them. A disk that is full stops the sweep.
 
     rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
     begin any more, given the number of those that are done and not written yet.
@@ -48,16 +50,20 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         self._retries = retries
         self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
         self._on_event, self._is_spent = on_event, is_spent
+        self.ips: dict[str, str] = {}
+        """Where each trial was heard of last."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         report = json.loads(result[RESULT_KEY])
         own = self._journal.sweep.trials[report["trial"]]
+        if "node_ip" in result:
+            self.ips[own.id] = result["node_ip"]
         for text in report.get("warnings", ()):
             self._on_event(self._journal.append("warning", trial=own.id, text=text))
         if "storage" in report:
             raise StorageError(report["storage"])
         if "error" in report:
-            self.fail(own, report["error"])
+            self.fail(own, report["error"], report.get("kind", "raised"))
             return str(TrialScheduler.STOP)
         if own.unfinished and not own.paused and report["epoch"] > own.epochs:
             self._decide(report)
@@ -68,7 +74,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone; what a model raised arrives as a result instead."""
         own = self._journal.sweep.trials[trial.config["trial"]]
-        self.fail(own, "the worker process died: killed, or out of memory")
+        loss = why(error_of(trial))
+        self.fail(own, loss.says, loss.kind)
 
     def settle(self) -> None:
         """Decide on the paused trials that have waited for all they are compared with."""
@@ -80,12 +87,12 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         """Tune pickles its scheduler for a restore that is never asked for."""
         return object, ()
 
-    def fail(self, trial: Trial, error: str) -> None:
-        """A trial was lost: it is handed out again, or ends where that was tried too often."""
+    def fail(self, trial: Trial, error: str, kind: str) -> None:
+        """A trial was lost: it is handed out again, or ends where that was tried too often. kind: as in the journal."""
         if not trial.unfinished or trial.paused:
             return
-        if trial.failures < self._retries:
-            self._on_event(self._journal.append("failure", trial=trial.id, error=error))
+        if trial.failures < self._retries or not trial.counts(kind):
+            self._on_event(self._journal.append("failure", trial=trial.id, error=error, kind=kind))
         else:
             self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error))
 

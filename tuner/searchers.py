@@ -40,16 +40,21 @@ class Asked(NamedTuple):
     memory: dict[str, dict[str, Any]]
 
 
-def ask(sweep: Sweep, space: Space, sampling: Sampling) -> Asked:
+Ended = dict[str, FrozenTrial]
+
+
+def ask(sweep: Sweep, space: Space, sampling: Sampling, ended: Ended | None = None) -> Asked:
     """The next assignment: a function of what the sweep has seen, how it is sampled and the number of the ask.
 
-    Sampler and study are built anew, so that nothing is remembered but the journal.
+    Sampler and study are built anew, so that nothing is remembered but the journal. ended: trials that have ended as
+    Optuna knows them, by id, which are made once; filled here.
     """
     number = len(sweep.trials)
     if sampling.kind == "grid":
         return Asked(sampling.grid(space).assignments(sampling.n_trials, sampling.seed)[number], {})
     storage = InMemoryStorage()
-    study = study_of(sweep, space, new_sampler(sampling, space, number), storage)
+    seen = Sweep(sweep.header) if sampling.kind == "random" else sweep
+    study = study_of(seen, space, new_sampler(sampling, space, number), storage, ended)
     study_id = storage.get_study_id_from_name(study.study_name)
     before = storage.get_study_system_attrs(study_id)
     assignment = suggest_trial(study.ask(), space)
@@ -61,7 +66,11 @@ def ask(sweep: Sweep, space: Space, sampling: Sampling) -> Asked:
 
 
 def study_of(
-    sweep: Sweep, space: Space, sampler: optuna.samplers.BaseSampler, storage: BaseStorage | None = None
+    sweep: Sweep,
+    space: Space,
+    sampler: optuna.samplers.BaseSampler,
+    storage: BaseStorage | None = None,
+    ended: Ended | None = None,
 ) -> optuna.Study:
     """What Optuna is told: trials of earlier sweeps as COMPLETE, pruned ones as PRUNED with their values by epoch,
     diverged and failed ones as FAIL."""
@@ -70,7 +79,8 @@ def study_of(
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
     study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
     study.add_trials([_known(prior, space, list(sweep.metrics)) for prior in sweep.priors])
-    study.add_trials([_frozen(trial, space, list(sweep.metrics)) for trial in sweep.trials.values()])
+    known = {} if ended is None else ended
+    study.add_trials([_seen(trial, space, list(sweep.metrics), known) for trial in sweep.trials.values()])
     study_id = storage.get_study_id_from_name(study.study_name)
     for trial in sweep.trials.values():
         for key, value in trial.memory.get("study", {}).items():
@@ -85,6 +95,14 @@ def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
         values=[prior.values[metric] for metric in metrics],
         system_attrs=dict(FIRST_GENERATION),
     )
+
+
+def _seen(trial: Trial, space: Space, metrics: list[str], ended: Ended) -> FrozenTrial:
+    if trial.unfinished:
+        return _frozen(trial, space, metrics)
+    if trial.id not in ended:
+        ended[trial.id] = _frozen(trial, space, metrics)
+    return ended[trial.id]
 
 
 def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
@@ -110,12 +128,14 @@ def _by_epoch(trial: Trial, metrics: list[str]) -> dict[int, float]:
 
 
 class JournalSearcher(Searcher):  # type: ignore[misc]
-    """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then no more.
+    """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then those that ran out of
+    memory and shall run alone, for which others would never leave enough room before, then no more.
 
     The first is the space's default configuration, unless an earlier sweep has told of exactly that. Results reach the
     study through the journal, never through Tune.
 
-    n_trials, more: planned when the sweep began, which decides how is sampled, and added since.
+    n_trials, more: planned when the sweep began, which decides how is sampled, and added since. concurrency: how many
+    run at once; a function where that changes.
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
     settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
     done and not written yet.
@@ -132,16 +152,19 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         seed: int,
         n_trials: int,
         more: int = 0,
-        concurrency: int,
+        concurrency: int | Callable[[], int],
         on_event: Callable[[Event], None],
         settle: Callable[[], None] = lambda: None,
         is_spent: Callable[[int], bool] = lambda unwritten: False,
     ) -> None:
         super().__init__()
-        self._journal, self._space, self._resolved, self._concurrency = journal, space, resolved, concurrency
-        self._sampling = Sampling(sampler, seed, n_trials, concurrency > 1, space.default(base), more)
+        self._journal, self._space, self._resolved = journal, space, resolved
+        self._at_once = concurrency if callable(concurrency) else lambda: concurrency
+        concurrent = callable(concurrency) or concurrency > 1
+        self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
+        self._ended: Ended = {}
         self._handed: set[tuple[str, int, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
@@ -149,24 +172,30 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         self._settle()
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
-        active = [trial for trial in unfinished if not trial.paused]
-        waiting = [trial for trial in active if _turn(trial) not in self._handed]
+        waiting = [trial for trial in unfinished if not trial.paused and _turn(trial) not in self._handed]
+        first = [trial for trial in waiting if not trial.alone]
         all_asked = len(self._journal.sweep.trials) >= self._n_trials
         if all_asked and not unfinished:
             return str(Searcher.FINISHED)
-        if len(active) - len(waiting) >= self._concurrency or (all_asked and not waiting):
+        if len(self.running()) >= self._at_once() or (all_asked and not waiting):
             return None
         if self._is_spent(0):
             self._on_event(self._journal.append("budget"))
             return str(Searcher.FINISHED)
-        trial = waiting[0] if waiting else self._new_trial()
+        trial = (first or waiting)[0] if first or all_asked else self._new_trial()
         self._handed.add(_turn(trial))
-        return {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
+        given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
+        return {**given, "alone": trial.alone}
+
+    def running(self) -> list[Trial]:
+        """The trials that were handed out and have neither ended, paused nor failed since."""
+        active = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished and not trial.paused]
+        return [trial for trial in active if _turn(trial) in self._handed]
 
     def _new_trial(self) -> Trial:
         sweep = self._journal.sweep
         number = len(sweep.trials)
-        asked = self._default() or ask(sweep, self._space, self._sampling)
+        asked = self._default() or ask(sweep, self._space, self._sampling, self._ended)
         config, method = self._resolved(asked.assignment)
         trial = f"{number:04}"
         fields = {**asked._asdict(), "config": config, "method": method}
@@ -192,4 +221,4 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
 
 def _turn(trial: Trial) -> tuple[str, int, int]:
     """What one hand-out of a trial is known by: it is handed out anew after a pause and after a failure."""
-    return trial.id, trial.pauses, trial.failures
+    return trial.id, trial.pauses, trial.lost

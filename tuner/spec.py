@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
+from trainables.remote import checked_storage
 from tuner.tracking_uri import without_secret
 
 __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "public", "read_yaml", "spec_yaml"]
@@ -53,6 +55,19 @@ def parse_time(value: Any) -> Any:
     return value
 
 
+def _gpus(value: Any) -> Any:
+    """Ray gives a part of one GPU, or whole ones."""
+    if value is None or value == "auto":
+        return value
+    try:
+        gpus = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        gpus = math.nan
+    if not (0.01 <= gpus <= 1 or (gpus >= 0 and gpus.is_integer())):
+        raise ValueError("auto, none, a share of a GPU from 0.01 to 1, or a whole number of them")
+    return gpus
+
+
 class Search(_Section):
     """sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
     `grid` enumerates. metric: `auto` follows likelihood and objective; several are searched as a Pareto set.
@@ -88,14 +103,16 @@ class Budget(_Section):
 
 
 class Resources(_Section):
-    """What a trial gets, and how many run at once; `auto` fills the machine.
+    """What a trial gets, and how many run at once; `auto` fills the machine, or what the cluster has.
 
-    retries: how often a trial that is lost with its worker, or whose model raises, goes on from its last checkpoint.
+    gpus_per_trial: none for 1 where there is a GPU, else 0; a fraction shares one; `auto` measures what share of one
+    the largest configuration needs. retries: how often a trial that is lost with its worker, or whose model raises,
+    goes on from its last checkpoint.
     """
 
     concurrency: Count | Auto = "auto"
     cpus_per_trial: Positive = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0)] | Auto = "auto"
+    gpus_per_trial: Annotated[float | Auto | None, BeforeValidator(_gpus), Optional] = None
     ray_address: Annotated[str | None, Optional] = None
     retries: Annotated[int, Field(ge=0)] = 3
 
@@ -126,7 +143,7 @@ class SweepSpec(_Section):
     budget: Budget = Budget()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
-    storage: Annotated[str, Field(min_length=1)] = "./sweeps"
+    storage: Annotated[str, Field(min_length=1), AfterValidator(checked_storage)] = "./sweeps"
 
 
 def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -13,12 +14,14 @@ from filelock import FileLock, Timeout
 
 from trainables.errors import UserError
 from trainables.paths import suggest
+from trainables.remote import is_remote
+from trainables.sources import data_dir
 from tuner.journal import fold, read_journal
 from tuner.planning import Plan
 from tuner.spec import NAME
 from tuner.sweep_status import JOURNAL
 
-__all__ = ["bytes_in", "known_folder", "locked", "new_folder"]
+__all__ = ["bytes_in", "known_folder", "local_root", "locked", "new_folder"]
 
 
 @contextmanager
@@ -39,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
 @contextmanager
 def new_folder(plan: Plan) -> Iterator[Path]:
     """The folder of a new sweep, held."""
-    root = Path(plan.spec.storage)
+    root = local_root(plan.spec.storage)
     try:
         folder = _made_folder(root, plan)
     except OSError as error:
@@ -51,8 +54,16 @@ def new_folder(plan: Plan) -> Iterator[Path]:
         yield folder
 
 
-def known_folder(storage: Path, name: str) -> Path:
+def local_root(storage: Path | str) -> Path:
+    """The folder of this machine in which sweeps keep their journals."""
+    if not is_remote(str(storage)):
+        return Path(storage)
+    return data_dir() / "storage" / hashlib.blake2b(str(storage).encode(), digest_size=8).hexdigest()
+
+
+def known_folder(storage: Path | str, name: str) -> Path:
     """The folder of a sweep that exists; raises UserError for any other name, so that none leads out of `storage`."""
+    storage = local_root(storage)
     if not NAME.fullmatch(name) or not (storage / name / JOURNAL).is_file():
         names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}"))
         known = suggest(name, names) if names else "; there is none yet"

@@ -14,7 +14,7 @@ from trainables.paths import suggest
 from tuner.journal import Sweep, Trial, fold, read_journal
 from tuner.metrics_info import is_result, rank_key
 
-__all__ = ["JOURNAL", "SweepStatus", "TrialStatus", "ranked_trials", "sweep_statuses"]
+__all__ = ["JOURNAL", "SweepStatus", "TrialStatus", "ranked_trials", "standing", "sweep_statuses"]
 
 JOURNAL = "journal.jsonl"
 
@@ -75,13 +75,17 @@ def sweep_statuses(storage: Path, name: str | None = None) -> list[SweepStatus]:
 
 
 def _status(folder: Path) -> SweepStatus:
-    sweep = fold(read_journal(folder / JOURNAL))
+    unended = "running" if _is_locked(folder) else "interrupted"
+    return standing(fold(read_journal(folder / JOURNAL)), folder.name, unended)
+
+
+def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:
+    """How a sweep stands; unended: the state of what has no end yet."""
     trials = list(sweep.trials.values())
     ranked = ranked_trials(sweep) if trials else []
-    unended = "running" if _is_locked(folder) else "interrupted"
     metric = sweep.header.get("metric", "")
     return SweepStatus(
-        name=folder.name,
+        name=name,
         state=sweep.finished or unended,
         planned=sweep.header["spec"]["search"]["trials"] if sweep.header else 0,
         n_trials=len(trials),

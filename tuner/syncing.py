@@ -8,6 +8,7 @@ from pathlib import Path
 from trainables.errors import UserError
 from tuner.journal import Journal, check_begun, close_session
 from tuner.sweep_folder import known_folder, locked
+from tuner.sweep_objects import trials_of
 from tuner.sweep_status import JOURNAL
 from tuner.tracking_uri import cause_of, check_reachable, shown, store_of
 
@@ -17,7 +18,10 @@ BATCH = 500
 
 
 def sync_sweep(
-    storage: Path, name: str, uri: str | None = None, on_sent: Callable[[int, int], None] = lambda sent, total: None
+    storage: Path | str,
+    name: str,
+    uri: str | None = None,
+    on_sent: Callable[[int, int], None] = lambda sent, total: None,
 ) -> int:
     """Send MLflow the rest of a sweep's journal, artifacts included; returns the number of records sent.
 
@@ -31,21 +35,22 @@ def sync_sweep(
         try:
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
-            return _send(journal, folder, uri, on_sent)
+            return _send(journal, trials_of(storage, folder), uri, on_sent)
         finally:
             journal.close()
 
 
-def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
-    tracking = journal.sweep.header["spec"]["tracking"]
-    store = store_of(journal.sweep.header, uri)
+def _send(journal: Journal, trials: str, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
+    header = journal.sweep.header
+    tracking = header["spec"]["tracking"]
+    store = store_of(header, uri)
     check_reachable(store)
     from tuner.mlflow_store import open_client
     from tuner.projection import Projection
 
     events = journal.events
     try:
-        projection = Projection(open_client(store), tracking["experiment"], folder / "trials", tracking["tags"])
+        projection = Projection(open_client(store), tracking["experiment"], trials, tracking["tags"])
         known = projection.resume(events)
         for start in range(known, len(events), BATCH):
             projection.project(events[start : start + BATCH])
@@ -54,6 +59,6 @@ def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[in
         raise
     except Exception as error:  # MLflow's own, of its HTTP client, of a store of artifacts
         raise UserError(
-            f"tracking {shown(store)} refused the records: {cause_of(error)}; `vae-tuner sync {folder.name}` goes on"
+            f"tracking {shown(store)} refused the records: {cause_of(error)}; `vae-tuner sync {header['name']}` goes on"
         ) from None
     return len(events) - known

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
+from trainables.trial_files import FilesInFolder
 from tuner.tracking_uri import cause_of, check_reachable, resolve_uri
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Tracker(threading.Thread):
     stands, whether after an outage, a crash or in another process. A missing database is created as soon as it starts.
 
     events: the journal's list, only ever appended to.
-    folder: where the trials' folders lie.
+    trials: the path or the URI below which the trials' files lie.
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
     sync: puts all events on disk; called before any are sent, so that MLflow never knows more than the journal.
     error: why the last try failed, None where it did not.
@@ -38,14 +39,14 @@ class Tracker(threading.Thread):
         uri: str,
         experiment: str,
         events: Sequence[Mapping[str, Any]],
-        folder: Path | None = None,
+        trials: Path | str | None = None,
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
         sync: Callable[[], None] = lambda: None,
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
         self.error: str | None = None
-        self._uri, self._experiment, self._folder, self._tags = uri, experiment, folder, tags
+        self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
         self._events = events
         self._interval, self._sync = interval, sync
         self._projection: Projection | None = None
@@ -72,10 +73,12 @@ class Tracker(threading.Thread):
     def finish(self, timeout: float, waiting: Callable[[int, str | None], None] = lambda unsent, error: None) -> int:
         """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow.
 
-        A failure that no waiting heals, as of a deleted experiment, ends the wait at once. waiting: called every few
-        seconds with the number of events not yet sent and the last failure.
+        It starts now where it has not. A failure that no waiting heals, as of a deleted experiment, ends the wait at
+        once. waiting: called every few seconds with the number of events not yet sent and the last failure.
         """
         self._finishing.set()
+        if self.ident is None:
+            self.start()
         deadline = time.monotonic() + timeout
         try:
             while self.is_alive() and time.monotonic() < deadline:
@@ -120,7 +123,7 @@ class Tracker(threading.Thread):
         from tuner.mlflow_store import open_client
         from tuner.projection import Projection
 
-        projection = Projection(open_client(self._uri), self._experiment, self._folder, self._tags)
+        projection = Projection(open_client(self._uri), self._experiment, self._trials, self._tags)
         self._advance(projection, projection.resume(self._events))
         return projection
 
@@ -170,6 +173,6 @@ def log_retrain(
     run_id = str(client.create_run(ensure_experiment(client, experiment), tags=own).info.run_id)
     points = [point for event in epochs for point in points_of(event)]
     log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
-    upload(client, run_id, artifact_dir)
+    upload(client, run_id, FilesInFolder(artifact_dir))
     client.set_terminated(run_id, status_of(stop_reason))
     return run_id

@@ -27,6 +27,7 @@ from trainables.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.generations import Generations
 from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
+from trainables.trial_files import FilesInFolder
 from tuner import driver
 from tuner.journal import fold, read_journal
 from tuner.planning import make_plan
@@ -87,14 +88,14 @@ class Life(PlannedLoop):
     def lose(self, trial, epoch):
         """With its worker, or in its model."""
         if epoch % 2:
-            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}))
+            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}, error_file=None))
             return "STOP"
         return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps({"trial": trial, "error": "boom"})})
 
     def trained(self, trial, config, epoch):
         """An epoch, from the checkpoint before it; one that was trained and not heard of is told again."""
         parsed, folder = parse_config(config), self.folder / "trials" / trial
-        kept = Generations(folder, self.journal.session, lambda text: None)
+        kept = Generations(FilesInFolder(folder), self.journal.session, lambda text: None)
         found = kept.latest(parsed, "cpu", epoch)
         if found is None or found.epoch < epoch:
             state = float(found.groups["state"]["chain"]) if found else 0.0
@@ -171,7 +172,7 @@ def live(case, number):
     if case["place"]:
         lay_in_wait(case["place"], case["k"] + number % case["k"], case["where"])
 
-    def run(plan, journal, folder, shown, signals):
+    def run(plan, journal, folder, shown, tracker, signals):
         life = Life(plan, journal, folder, shown, number)
         life.run(life.next_one)
 

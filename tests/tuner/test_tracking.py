@@ -163,10 +163,11 @@ def test_the_driver_is_never_blocked_for_a_second_by_a_server_that_does_not_answ
 
         return measured
 
-    def train(*arguments):
+    def train(plan, journal, folder, shown, tracker, signals):
+        tracker.start()
         held, _ = silent.accept()
         with held:
-            trained(*arguments)
+            trained(plan, journal, folder, shown, tracker, signals)
             assert held.recv(4, socket.MSG_DONTWAIT) == b"GET ", "nobody has given up yet"
 
     monkeypatch.setattr(driver, "_check", lambda plan: None)

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from trainables.errors import UserError
-from tuner.cli import models, setup, sweeps
+from tuner.cli import cluster, models, setup, sweeps
 
 __all__ = ["app", "main"]
 
@@ -40,6 +40,10 @@ app.command(epilog="Example: vae-tuner sync geco-vs-annealing-digits-1")(sweeps.
 app.command(name="rm", epilog="Example: vae-tuner rm geco-vs-annealing-digits-1 --keep-best")(sweeps.remove)
 app.command(epilog="Example: vae-tuner doctor my-sweep.yaml")(setup.doctor)
 app.command(epilog="Example: vae-tuner status geco-vs-annealing-digits-1")(sweeps.status)
+app.command(
+    epilog="Example: vae-tuner submit my-sweep.yaml --cluster http://127.0.0.1:8265 --storage /shared/sweeps --follow"
+)(cluster.submit)
+app.add_typer(cluster.jobs, name="jobs")
 
 
 def main() -> None:

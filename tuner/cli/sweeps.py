@@ -83,7 +83,12 @@ def sweep(
     concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
     cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a trial.")] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(help="Default 1 where there is a GPU; fractions share one.")
+        str | None,
+        typer.Option(
+            metavar="X|auto",
+            help="Default 1 where there is a GPU; fractions share one; auto measures how many trials fit.",
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
     settings: Annotated[
@@ -151,7 +156,7 @@ def resume(
     data_dir: DataDirOption = None,
     tracking_uri: OwnUriOption = None,
     offline: OfflineOption = False,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
@@ -180,20 +185,21 @@ def status(
     name: Annotated[
         str | None, typer.Argument(help="A sweep; default all in the storage folder.", show_default=False)
     ] = None,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
     from tuner import display
+    from tuner.sweep_folder import local_root
     from tuner.sweep_status import sweep_statuses
 
-    display.show_status(sweep_statuses(storage, name), name, output.value)
+    display.show_status(sweep_statuses(local_root(storage), name), name, output.value)
 
 
 def sync(
     name: Annotated[str, typer.Argument(help="The sweep.")],
     tracking_uri: OwnUriOption = None,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
 ) -> None:
     """Send MLflow what it lacks of a sweep, artifacts included; what it has is not sent again."""
     from tuner import terminal
@@ -211,7 +217,7 @@ def remove(
     ] = False,
     runs: Annotated[bool, typer.Option("--runs", help="Delete its MLflow runs too.")] = False,
     tracking_uri: OwnUriOption = None,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
 ) -> None:
     """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
     from tuner.removal import remove_sweep
