@@ -196,9 +196,13 @@ def _is_well(path: Path, experiment: str) -> bool:
 
 
 def _query(uri: str, experiment: str) -> None:
+    from sqlalchemy import NullPool, create_engine
+
     from tuner.mlflow_store import find_experiment, open_client
 
     try:
+        if not uri.startswith(("http", "databricks")):
+            create_engine(uri, poolclass=NullPool).connect().close()  # MLflow tries ten times, for minutes
         find_experiment(open_client(uri), experiment)
     except UserError:
         raise

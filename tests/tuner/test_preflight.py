@@ -220,6 +220,8 @@ def test_a_server_that_is_away_names_the_ways_out(found):
 WAYS_OUT = {
     "mssql+nothing://me:secret@127.0.0.1:9/db": "check driver, host, user, password and name of the database, or name "
     "another store with --tracking-uri",
+    "postgresql://me:secret@127.0.0.1:9/db": "check driver, host, user, password and name of the database, or name "
+    "another store with --tracking-uri",
     "mysql://me:secret@127.0.0.1:9/db": "pip install mysqlclient",
     "databricks": "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write them down with `databricks configure`",
 }
@@ -238,10 +240,10 @@ def test_a_store_that_cannot_be_queried_is_a_failure_with_its_own_fix_and_no_cra
 
 @pytest.mark.parametrize("module", ["psycopg", "psycopg2"])
 def test_a_database_whose_driver_is_missing_names_the_package(module, found, monkeypatch):
-    def missing(uri):
+    def missing(uri, **options):
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
-    monkeypatch.setattr("tuner.mlflow_store.open_client", missing)
+    monkeypatch.setattr("sqlalchemy.create_engine", missing)
     says, fix = failure(found(**{"tracking.uri": "postgresql://me:secret@127.0.0.1:9/db"}), "tracking")
     assert says == f"tracking postgresql://***@127.0.0.1:9/db cannot be queried: No module named {module!r}"
     assert fix in ("pip install 'psycopg[binary]'", "pip install psycopg2-binary")
