@@ -27,7 +27,6 @@ from tuner.registry import ModelVersion
 from tuner.removal import Removed, remove_sweep
 from tuner.retraining import Retrained, read_config, retrain
 from tuner.spec import SweepSpec, parse_spec, read_yaml
-from tuner.sweep_folder import local_root
 from tuner.sweep_result import SweepResult
 from tuner.sweep_status import SweepStatus, sweep_statuses
 from tuner.syncing import sync_sweep
@@ -244,7 +243,7 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
 
 def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:
     """How the sweeps in a storage folder stand, or the one of this name."""
-    return sweep_statuses(local_root(storage), name)
+    return sweep_statuses(storage, name)
 
 
 def spaces(name: str) -> Space:

@@ -19,6 +19,7 @@ from trainables.paths import unflatten
 from tuner.budget import is_spent
 from tuner.capacity import cluster_now, growing
 from tuner.journal import Journal, Sweep, close_session
+from tuner.lease import FencedError
 from tuner.lost_workers import OUT_OF_MEMORY
 from tuner.planning import Plan
 from tuner.preflight import require_ready
@@ -27,10 +28,9 @@ from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.resuming import resumed_plan
 from tuner.signals import Signals
 from tuner.spec import public, spec_yaml
-from tuner.sweep_folder import known_folder, locked, new_folder
 from tuner.sweep_objects import trials_of
 from tuner.sweep_result import SweepResult, result_of
-from tuner.sweep_status import JOURNAL
+from tuner.sweep_storage import open_storage
 from tuner.tracking import Tracker, resolve_uri
 from tuner.tracking_uri import without_secret
 
@@ -78,17 +78,17 @@ def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
     """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     _check(plan)
-    with new_folder(plan) as folder:
-        spec = plan.spec.model_copy(update={"name": folder.name})
-        (folder / "spec.yaml").write_text(spec_yaml(public(spec)), encoding="utf-8")
-        journal = Journal.create(folder / JOURNAL)
-        journal.append("header", **header_of(plan, folder.name, uri))
+    with open_storage(plan.spec.storage).new(plan) as held:
+        name = held.folder.name
+        held.write("spec.yaml", spec_yaml(public(plan.spec.model_copy(update={"name": name}))))
+        journal = held.create_journal()
+        journal.append("header", **header_of(plan, name, uri))
         _tell_priors(plan, journal)
-        return _session(plan, journal, folder, uri, progress)
+        return _session(plan, journal, held.folder, uri, progress)
 
 
 def resume_sweep(
-    storage: Path | str,
+    storage: str | Path,
     name: str,
     *,
     more_trials: int = 0,
@@ -105,15 +105,14 @@ def resume_sweep(
     the journal says which code it needs, and the caller whether it may run. tracking_uri: by default the sweep's.
     Raises UserError where there is nothing to go on with, or another process holds the sweep.
     """
-    folder = known_folder(storage, name)
-    with locked(folder):
-        journal = Journal.open(folder / JOURNAL)
+    with open_storage(storage).hold(name) as held:
+        journal = held.open_journal()
         plan, uri = resumed_plan(journal.sweep, storage, more_trials, model, tracking_uri, offline, data_dir)
         _check(plan)
         if not journal.sweep.trials:
             _tell_priors(plan, journal)
         journal.append("resume", more=more_trials)
-        return _session(plan, journal, folder, uri, progress)
+        return _session(plan, journal, held.folder, uri, progress)
 
 
 def _check(plan: Plan) -> None:
@@ -131,10 +130,16 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
     trials = trials_of(plan.spec.storage, folder)
-    tracker = Tracker(uri, tracking.experiment, journal.events, trials, tracking.tags, sync=journal.sync)
+    tracker = Tracker(
+        uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check, sync=journal.sync
+    )
     signals = Signals()
     with progress(plan, journal.sweep, uri) as shown:
-        exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, signals)
+        try:
+            exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, signals)
+        except FencedError:
+            tracker.finish(0.0)
+            raise
         if not tracking.offline:
             _send_rest(tracker, shown, signals)
         unsent = tracker.unsent
@@ -179,6 +184,8 @@ def _search(
     try:
         with signals.caught(), stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, tracker, signals)
+    except FencedError:
+        raise
     except StorageError as error:
         shown.stopped(str(error))
         with suppress(StorageError):

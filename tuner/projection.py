@@ -194,8 +194,9 @@ class Projection:
 
     def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:
         run_id = self._runs[_PARENT]
-        log_batches(self._client, run_id, points, tags={**self._summary(), Tag.SYNCED: _mark(last)})
+        # The mark comes last: what is before it is not sent again.
         self._set_status(run_id, status_of(self._finished), last)
+        log_batches(self._client, run_id, points, tags={**self._summary(), Tag.SYNCED: _mark(last)})
 
     def _summary(self) -> dict[str, str]:
         trials = list(self._sweep.trials.values())

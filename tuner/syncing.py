@@ -7,9 +7,8 @@ from pathlib import Path
 
 from trainables.errors import UserError
 from tuner.journal import Journal, check_begun, close_session
-from tuner.sweep_folder import known_folder, locked
 from tuner.sweep_objects import trials_of
-from tuner.sweep_status import JOURNAL
+from tuner.sweep_storage import open_storage
 from tuner.tracking_uri import cause_of, check_reachable, shown, store_of
 
 __all__ = ["sync_sweep"]
@@ -18,7 +17,7 @@ BATCH = 500
 
 
 def sync_sweep(
-    storage: Path | str,
+    storage: str | Path,
     name: str,
     uri: str | None = None,
     on_sent: Callable[[int, int], None] = lambda sent, total: None,
@@ -29,13 +28,12 @@ def sync_sweep(
     uri: by default the sweep's own. on_sent: told how many of how many records MLflow has.
     Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached.
     """
-    folder = known_folder(storage, name)
-    with locked(folder):
-        journal = Journal.open(folder / JOURNAL)
+    with open_storage(storage).hold(name) as held:
+        journal = held.open_journal()
         try:
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
-            return _send(journal, trials_of(storage, folder), uri, on_sent)
+            return _send(journal, trials_of(storage, held.folder), uri, on_sent)
         finally:
             journal.close()
 

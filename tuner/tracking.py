@@ -30,6 +30,7 @@ class Tracker(threading.Thread):
     events: the journal's list, only ever appended to.
     trials: the path or the URI below which the trials' files lie.
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
+    check: called before anything is sent; raises where nothing may be.
     sync: puts all events on disk; called before any are sent, so that MLflow never knows more than the journal.
     error: why the last try failed, None where it did not.
     """
@@ -42,13 +43,14 @@ class Tracker(threading.Thread):
         trials: Path | str | None = None,
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
+        check: Callable[[], None] = lambda: None,
         sync: Callable[[], None] = lambda: None,
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
         self.error: str | None = None
         self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
         self._events = events
-        self._interval, self._sync = interval, sync
+        self._interval, self._check, self._sync = interval, check, sync
         self._projection: Projection | None = None
         self._run_ids: dict[str, str] = {}
         self._parent_run_id: str | None = None
@@ -111,9 +113,11 @@ class Tracker(threading.Thread):
             self._abandoned.wait(min(delay, self._interval))
 
     def _send(self) -> None:
+        self._check()
         if self._projection is None:
             self._projection = self._opened()
         while self.unsent and not self._abandoned.is_set():
+            self._check()
             batch = self._events[self._position : self._position + _BATCH]
             self._sync()
             self._projection.project(batch)

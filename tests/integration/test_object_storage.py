@@ -1,5 +1,6 @@
 """A sweep whose storage is a bucket: no node's disk is shared, and none has anything that a resume needs."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,7 @@ from object_store import CREDENTIALS
 
 import tuner
 from trainables.remote import RemoteFolder
-from tuner.sweep_folder import local_root
-from tuner.sweep_status import JOURNAL
+from tuner.journal import JOURNAL
 
 pytestmark = pytest.mark.cluster
 
@@ -23,10 +23,10 @@ def storage(new_bucket):
 
 
 @pytest.fixture
-def driver(new_driver, storage, environment, monkeypatch):
+def driver(new_driver, storage, environment, monkeypatch, tmp_path):
     monkeypatch.setenv("VAE_TUNER_DATA", environment["VAE_TUNER_DATA"])
-    made = new_driver(CREDENTIALS)
-    made.journal = local_root(storage) / "s" / JOURNAL
+    made = new_driver({**CREDENTIALS, "VAE_TUNER_CACHE": str(tmp_path / "cache")})
+    made.journal = tmp_path / "cache" / "storage" / sha256(storage.encode()).hexdigest()[:16] / "s" / JOURNAL
     return made
 
 

@@ -47,12 +47,12 @@ app.add_typer(cluster.jobs, name="jobs")
 
 
 def main() -> None:
-    """The `vae-tuner` command: a user's mistake is one message and exit code 2."""
+    """The `vae-tuner` command: a user's mistake is one message and, as a rule, exit code 2."""
     try:
         app()
     except UserError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         sys.exit(130)

@@ -48,7 +48,9 @@ def doctor(
     model: Annotated[str | None, typer.Option(help="As for sweep.")] = None,
     experiment: Annotated[str | None, typer.Option(help="MLflow experiment.")] = None,
     tracking_uri: UriOption = None,
-    storage: Annotated[str | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Root of sweep states: a folder, or s3://… Default ./sweeps.")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster.")] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:

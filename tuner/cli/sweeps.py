@@ -97,7 +97,9 @@ def sweep(
     experiment: Annotated[str | None, typer.Option(help="MLflow experiment. Default vae-tuner.")] = None,
     tracking_uri: UriOption = None,
     offline: OfflineOption = False,
-    storage: Annotated[str | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Root of sweep states: a folder, or s3://… Default ./sweeps.")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; default starts Ray here.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show trials, rungs and cost; start nothing.")] = False,
     output: FormatOption = Format.TABLE,
@@ -190,10 +192,9 @@ def status(
 ) -> None:
     """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
     from tuner import display
-    from tuner.sweep_folder import local_root
     from tuner.sweep_status import sweep_statuses
 
-    display.show_status(sweep_statuses(local_root(storage), name), name, output.value)
+    display.show_status(sweep_statuses(storage, name), name, output.value)
 
 
 def sync(
