@@ -106,7 +106,7 @@ def test_no_journal_imports_what_the_user_has_not_named(place, sweeps, nets):
         lambda sweeps: sweeps.resume("s"),
         lambda sweeps: sweeps.plan("t", **{"search.warm_start": ["s"]}),
     ],
-    ids=["status", "sync", "rm", "resume", "warm-start"],
+    ids=["status", "sync", "rm-keep-best", "resume", "warm-start"],
 )
 def test_a_trials_id_names_a_folder_of_its_sweep_and_nothing_else(act, trial, written_sweep):
     sweeps = written_sweep(trial)
