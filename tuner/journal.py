@@ -1,7 +1,8 @@
 """A sweep as one append-only file of events, and the state that is a fold of it.
 
 Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t` (seconds since 1970), `event`, the
-event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}.
+event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}; what a user
+writes so himself is {"$float": [VALUE]}.
 
     header    {format, name, sweep_id, spec, space, metric, direction, metrics, epochs, rungs, …}
     prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header
@@ -60,6 +61,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+FLOAT = "$float"
 NODES_IN_A_ROW = 10
 JOURNAL = "journal.jsonl"
 
@@ -277,14 +279,17 @@ def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:
 
 def _encoded(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": str(value)}
+        return {FLOAT: str(value)}
     if isinstance(value, Mapping):
-        return {key: _encoded(item) for key, item in value.items()}
+        found = {key: _encoded(item) for key, item in value.items()}
+        return {FLOAT: [found[FLOAT]]} if found.keys() == {FLOAT} else found
     return [_encoded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _decoded(value: dict[str, Any]) -> Any:
-    return float(value["$float"]) if value.keys() == {"$float"} else value
+    if value.keys() != {FLOAT}:
+        return value
+    return {FLOAT: value[FLOAT][0]} if isinstance(value[FLOAT], list) else float(value[FLOAT])
 
 
 def _line(event: Event) -> bytes:

@@ -57,9 +57,19 @@ numbers = st.floats() | st.integers(-(2**60), 2**60)
 texts = st.text(st.characters(codec=None), max_size=8)
 plain_data = st.recursive(
     st.none() | st.booleans() | numbers | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts.filter(lambda key: key != "$float"), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts | st.just("$float"), inner, max_size=2),
     max_leaves=10,
 )
+
+
+@pytest.mark.parametrize(
+    "value", [{"$float": "hello"}, {"$float": "nan"}, {"$float": math.inf}, {"$float": {"$float": [1]}}]
+)
+def test_what_a_user_writes_like_a_float_is_not_one(value, path):
+    journal = Journal.create(path)
+    journal.append("note", value=value)
+    journal.close()
+    assert repr(read_journal(path)[0]["value"]) == repr(value)
 
 
 @given(values=st.lists(plain_data, min_size=1, max_size=4))
