@@ -46,7 +46,10 @@ def spec(**parts):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head of one core, and a node of two with two GPUs that Ray believes in."""
+    """A head of one core, and a node of two with two GPUs that Ray believes in.
+
+    Runs before any test starts Ray in this process: that would leave it a token which drivers here do not have.
+    """
     made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 1})
     made.add_node(num_cpus=2, num_gpus=2, object_store_memory=10**8)
     yield made
