@@ -74,6 +74,7 @@ def stock(store, shared_ray, tmp_path_factory, patch):
         return runs_of(store, "stock", "trial_name")
 
     patch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0")  # its state is as fresh as it can be
+    patch.setenv("MLFLOW_TRACKING_URI", store)  # as the callback does, which leaves it so
     folder = str(tmp_path_factory.mktemp("stock"))
     asha = tune.schedulers.ASHAScheduler(
         time_attr="epoch", metric="value", mode="max", grace_period=1, max_t=EPOCHS, reduction_factor=3

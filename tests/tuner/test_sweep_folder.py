@@ -68,6 +68,7 @@ def test_what_a_start_that_died_left_is_taken_over(left, sweeps):
     (sweeps.storage / "s").mkdir(parents=True)
     for name in left:
         (sweeps.storage / "s" / name).write_text('{"seq": 0, "ses' if name == "journal.jsonl" else "")
+        os.utime(sweeps.storage / "s" / name, (1, 1))  # long ago: whoever held it has given no sign since
     assert sweeps.run("s").finished == "completed"
     assert sweeps.events("s")[0]["event"] == "header"
 
