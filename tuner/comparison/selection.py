@@ -22,7 +22,7 @@ def best_rate(cell: Cell) -> float:
 
 
 def selection_sd(cells: Sequence[Cell], seed: int = 0) -> float:
-    """The standard deviation, over other pilots one might have had, of a method's J averaged over its levels.
+    """How far, in root mean square over other pilots one might have had, a method's J averaged over its levels moves.
 
     Seeds alone do not show it: the choice is the same for all of them. Where two learning rates are nearly as good, the
     pilots' noise decides which is taken; one method under two names then differs by what the choice cost, and a test
@@ -31,14 +31,14 @@ def selection_sd(cells: Sequence[Cell], seed: int = 0) -> float:
     """
     noise = _noise_of_a_mean(cells)
     draw = np.random.default_rng(seed)
-    variance = 0.0
+    squares = 0.0
     for cell in cells:
         means = np.array([fmean(values) for values in cell.values()])
         means = means[np.isfinite(means)]
         if len(means) > 1:
             chosen = (means + draw.normal(0, noise, size=(DRAWS, len(means)))).argmin(axis=1)
-            variance += float(means[chosen].var())
-    return math.sqrt(variance) / max(1, len(cells))
+            squares += float(np.square(means[chosen] - means.min()).mean())
+    return math.sqrt(squares) / max(1, len(cells))
 
 
 def _noise_of_a_mean(cells: Sequence[Cell]) -> float:
