@@ -17,8 +17,8 @@ def agg_c2st(mean: Tensor, log_variance: Tensor, seed: int = 0) -> float:
     """Held-out AUC of boosted trees on z ~ q(z) = (1/N) Σ_i q(z|x_i) against z ~ N(0, I): .5 where nothing shows.
 
     What is above .5 is where the prior puts mass that no example is encoded to, and the other way round: the holes that
-    samples fall into. 4,000 draws of each, half of them held out: its standard error is .009 at .5. Biased up by a finite
-    N, whose mixture is lumpy: by .03 at 1,000 posteriors of four latents. mean, log_variance [N, M].
+    samples fall into. 4,000 draws of each, half of them held out: its standard error is .009 at .5. Biased up by a
+    finite N, whose mixture is lumpy: by .03 at 1,000 posteriors of four latents. mean, log_variance [N, M].
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
