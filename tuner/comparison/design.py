@@ -164,6 +164,7 @@ class Design:
     def _pool(self, method: str) -> list[Run]:
         space = within_reach(parse_space(pool_space(method, self.scale, self.rates)), self.scale.constraint)
         space = space.scaled(self.scale.kappa_max)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self.seed))
         found = []
         for _ in range(self.pool):

@@ -36,9 +36,7 @@ def answer_target(design: Design, targets: Sequence[Trained], pools: Sequence[Tr
     near = {method: [_kl_if_near(design, each) for each in found] for method, found in own.items()}
     known = [kl for found in near.values() for kl in found if math.isfinite(kl)]
     best = min(known, default=None)
-    hits = {
-        method: sum(best is not None and kl <= best + KL_TOLERANCE for kl in found) for method, found in near.items()
-    }
+    hits = {method: _n_hits(found, best) for method, found in near.items()}
     return TargetAnswer(
         design.target,
         best,
@@ -49,6 +47,10 @@ def answer_target(design: Design, targets: Sequence[Trained], pools: Sequence[Tr
 
 def _chances(pool: int, hits: int) -> list[float]:
     return [chance_of_a_hit(pool, hits, n) for n in range(1, min(MOST_TRIALS, pool) + 1)]
+
+
+def _n_hits(kls: Sequence[float], best: float | None) -> int:
+    return 0 if best is None else sum(1 for kl in kls if kl <= best + KL_TOLERANCE)
 
 
 def _kl_if_near(design: Design, each: Trained) -> float:
