@@ -18,6 +18,7 @@ from trainables.data import Dataset, load
 from trainables.errors import StorageError
 from trainables.generations import Generations
 from trainables.models.user import make_importable
+from trainables.out_of_memory import is_out_of_memory
 from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
 from trainables.results import write_results
@@ -46,7 +47,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.key = str(config["trial"])
         self.folder = Path(config["folder"]) / self.key
         self.trainer: Trainer | None = None
-        self.failure = ""
+        torch.cuda.empty_cache()  # what the trial before has taken belongs to all that share the GPU
+        self.failure: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.untold: Report | None = None
         try:
@@ -60,8 +62,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             trainer = Trainer(trial_config, dataset)
             self._go_on(trainer, config["epochs_done"])
             self.trainer = trainer
-        except Exception:  # whatever a model raises ends its trial, with the text kept, and not the sweep
-            self.failure = traceback.format_exc()
+        except Exception as error:  # whatever a model raises ends its trial, with the text kept, and not the sweep
+            self.failure = _failure(error)
 
     def _go_on(self, trainer: Trainer, epochs_done: int) -> None:
         """Take up the last checkpoint, which may be an epoch ahead of what the driver has heard."""
@@ -83,12 +85,12 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _epoch_or_error(self) -> dict[str, Any]:
         try:
-            return self._epoch() if self.trainer else {"error": self.failure}
+            return self._epoch() if self.trainer else self.failure
         except StorageError as error:
             return {"storage": str(error)}
-        except Exception:  # as in setup; the trainer's memory is given back
+        except Exception as error:  # as in setup; the trainer's memory is given back
             self.trainer = None
-            return {"error": traceback.format_exc()}
+            return _failure(error)
 
     def _epoch(self) -> dict[str, Any]:
         report, self.untold = self.untold or self._running.train_epoch(), None
@@ -117,3 +119,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     def _running(self) -> Trainer:
         assert self.trainer is not None
         return self.trainer
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """What is reported in an epoch's place."""
+    return {"error": traceback.format_exc(), "kind": "memory" if is_out_of_memory(error) else "raised"}

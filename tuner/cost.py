@@ -14,9 +14,14 @@ __all__ = ["seconds_per_epoch"]
 PROBE_STEPS = 20
 
 
-def seconds_per_epoch(plan: Plan) -> float:
-    """Seconds for training and evaluating one epoch, alone on the machine; nothing is kept."""
+def seconds_per_epoch(plan: Plan) -> float | None:
+    """Seconds for training and evaluating one epoch, alone on the machine; nothing is kept.
+
+    None where trials run on GPUs of a cluster and this machine has none.
+    """
     config = plan.default
+    if config.device != "cpu" and not torch.cuda.is_available():
+        return None
     n_probe = min(plan.facts.n_train, PROBE_STEPS * config.batch_size)
     probe = config.model_copy(update={"data": config.data.model_copy(update={"n_train": n_probe})})
     trainer = Trainer(probe, load(probe.data, plan.data_dir, torch.device(config.device)))

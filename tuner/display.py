@@ -48,7 +48,7 @@ def show_plan(plan: Plan, output: str) -> None:
     with working("Timing a few steps"):
         seconds = seconds_per_epoch(plan)
     trials = plan.spec.search.trials
-    estimate = plan.expected_epochs * seconds / plan.concurrency
+    estimate = None if seconds is None else plan.expected_epochs * seconds / plan.concurrency
     document = {
         "space": [row._asdict() for row in plan.space.describe()],
         "trials": trials,
@@ -81,7 +81,8 @@ def show_plan(plan: Plan, output: str) -> None:
     searched_by = [f"{name} ({direction})" for name, direction in zip(plan.metrics, plan.directions, strict=True)]
     table.add_row("sampler", plan.spec.search.sampler)
     table.add_row("metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by))
-    table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
+    if estimate is not None:
+        table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
     if limits := _limits(plan.spec.budget):
         table.add_row("budget", f"the sweep stops in order after {' or '.join(limits)}")
     console.print(table)

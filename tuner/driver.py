@@ -17,10 +17,11 @@ from typing import Any, Protocol, TypeVar
 from trainables.errors import StorageError
 from trainables.paths import unflatten
 from tuner.budget import is_spent
+from tuner.capacity import cluster_now, growing
 from tuner.journal import Journal, Sweep, close_session
 from tuner.planning import Plan
 from tuner.preflight import require_ready
-from tuner.ray_address import check_ray_reachable
+from tuner.ray_address import connect, leave
 from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.resuming import resumed_plan
 from tuner.signals import Signals
@@ -114,7 +115,7 @@ def resume_sweep(
 
 def _check(plan: Plan) -> None:
     quiet_ray()
-    check_ray_reachable(plan.spec.resources.ray_address)
+    connect(plan.spec.resources.ray_address)
     require_ready(plan)
 
 
@@ -185,8 +186,9 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
 def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> None:
     import ray
 
-    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.concurrency)
+    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
+    # growing cluster takes: an autoscaler sees them all.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(journal.sweep.planned)
     started_here = not ray.is_initialized()
     if started_here:
         start_ray(plan)
@@ -194,7 +196,7 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
         # Ray has put its own signal handlers in place of ours.
         with signals.caught():
             while not _fitted(plan, journal, folder, shown):
-                _charge_memory(plan, journal, shown)
+                pass
     except StorageError:
         raise
     except BaseException:
@@ -202,18 +204,18 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
         close_session(journal, "interrupted", shown.event)
         raise
     finally:
+        leave()
         if started_here:
             ray.shutdown()
 
 
 def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool:
-    """Run Tune to its end; False where Ray has killed workers for lack of memory, which Tune does not survive."""
+    """Run Tune to its end; False where Ray has killed a worker for lack of memory, which Tune does not survive."""
     from ray import tune
     from ray.exceptions import OutOfMemoryError
 
     from trainables.ray_tune import VaeTrainable
 
-    resources = plan.spec.resources
     scheduler, searcher = _algorithms(plan, journal, shown)
     given = {
         "folder": str((folder / "trials").resolve()),
@@ -225,7 +227,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
     try:
         with TemporaryDirectory() as scratch:
             tune.Tuner(
-                tune.with_resources(VaeTrainable, {"cpu": resources.cpus_per_trial, "gpu": plan.gpus_per_trial}),
+                tune.with_resources(VaeTrainable, _places(plan)),
                 param_space=given,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
@@ -239,6 +241,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
             ).fit()
     except Exception as error:
         if _inner(error, OutOfMemoryError):
+            _charge_memory(scheduler, searcher)
             return False
         if full := _inner(error, StorageError):
             raise full from None
@@ -271,7 +274,7 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
         seed=search.seed,
         n_trials=search.trials,
         more=journal.sweep.more,
-        concurrency=plan.concurrency,
+        concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
         on_event=shown.event,
         settle=scheduler.settle,
         is_spent=spent,
@@ -279,8 +282,25 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
     return scheduler, searcher
 
 
-def _charge_memory(plan: Plan, journal: Journal, shown: Progress) -> None:
-    """All that ran shared the memory that was too little: each goes on from its last checkpoint, once less."""
-    scheduler, _ = _algorithms(plan, journal, shown)
-    for trial in list(journal.sweep.trials.values()):
-        scheduler.fail(trial, "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch")
+def _slots(plan: Plan) -> int:
+    """How many trials fit on the cluster now."""
+    address = plan.spec.resources.ray_address
+    return cluster_now(address).slots(plan.spec.resources.cpus_per_trial, plan.gpus_per_trial)
+
+
+def _places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
+    """What a trial asks Ray for; one that runs alone a whole GPU, or all the cores of a node."""
+    from ray.tune import PlacementGroupFactory
+
+    cpus, gpus = plan.spec.resources.cpus_per_trial, plan.gpus_per_trial
+    shared = {"CPU": cpus, "GPU": gpus}
+    alone = {"CPU": cpus, "GPU": max(1.0, gpus)} if gpus else {"CPU": max(cpus, cluster_now().most_cpus)}
+    return lambda config: PlacementGroupFactory([alone if config["alone"] else shared])
+
+
+def _charge_memory(scheduler: Any, searcher: Any) -> None:
+    """All that ran shared the memory that was too little: each goes on from its last checkpoint, alone."""
+    for trial in searcher.running():
+        scheduler.fail(
+            trial, "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch", "memory"
+        )

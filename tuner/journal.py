@@ -8,7 +8,8 @@ event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite flo
     ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
     report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
     decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
-    failure   {trial, error}             a worker died or a model raised: the trial goes on from its last checkpoint
+    failure   {trial, error, kind}       the trial goes on from its last checkpoint. kind: its model `raised`, its
+                                         `worker` or `node` was lost, `memory` ran out; not in old journals
     warning   {trial, text}              what a worker had to say
     end       {trial, reason, error}     a trial that ends without a report: `error`, `interrupted` or `budget`
     budget    {}                         the sweep's budget is spent and something is left undone
@@ -86,7 +87,8 @@ class Trial:
     """A configuration and what became of it. stop_reason: None while it runs.
 
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
-    failures: how often it was lost with its worker, or its model raised.
+    lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
+    alone: whether it ran out of memory and runs with nothing beside it since.
     """
 
     id: str
@@ -101,7 +103,9 @@ class Trial:
     error: str | None = None
     pauses: int = 0
     releases: int = 0
+    lost: int = 0
     failures: int = 0
+    alone: bool = False
 
     @property
     def paused(self) -> bool:
@@ -112,6 +116,10 @@ class Trial:
     def unfinished(self) -> bool:
         """Whether it runs, or may go on in a later session."""
         return self.stop_reason in (None, "interrupted")
+
+    def counts(self, kind: str) -> bool:
+        """Whether a failure of this kind is the trial's own: not that of a node, nor of memory that it shared."""
+        return kind != "node" and (kind != "memory" or self.alone)
 
     @property
     def epochs(self) -> int:
@@ -172,7 +180,7 @@ class Sweep:
             case "decision":
                 self._release(self.trials[event["trial"]], event)
             case "failure":
-                self.trials[event["trial"]].failures += 1
+                self._failure(self.trials[event["trial"]], event.get("kind", "raised"))
             case "resume":
                 self._resume(event["more"])
             case "end":
@@ -213,6 +221,12 @@ class Sweep:
         self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
+
+    @staticmethod
+    def _failure(trial: Trial, kind: str) -> None:
+        trial.lost += 1
+        trial.failures += trial.counts(kind)
+        trial.alone |= kind == "memory"
 
     @staticmethod
     def _release(trial: Trial, event: Mapping[str, Any]) -> None:

@@ -6,13 +6,11 @@ Nothing is started and nothing written, but for a built-in data set that is prep
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from search_spaces.catalogue import parse_space
 from search_spaces.geco import within_reach
@@ -27,14 +25,23 @@ from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import absolute, data_dir
 from tuner.asha import Asha, grace_for, rungs_for
+from tuner.capacity import Capacity, capacity_of
 from tuner.data_notes import describe_data
 from tuner.hyperband import HyperBand
 from tuner.journal import Prior
 from tuner.median import MedianRule
+from tuner.memory_probe import largest, measured_share
 from tuner.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.metrics_info import Direction, direction_of
 from tuner.pruning import Rule
-from tuner.resources import concurrency_of, gpus_of, memory_share, placement_notes
+from tuner.resources import (
+    auto_device,
+    capacity_notes,
+    concurrency_of,
+    gpus_of,
+    memory_share,
+    placement_notes,
+)
 from tuner.samplers import Sampling, sampler_notes, trials_to_run
 from tuner.spec import SweepSpec
 from tuner.warm_start import warm_starts
@@ -94,12 +101,19 @@ class Plan:
 
     def resolved(self, assignment: Mapping[str, Any]) -> TrialConfig:
         """The configuration a trial of this assignment runs with."""
-        return _resolved(assemble(unflatten(self.base), self.space, assignment), self.facts, self.spec)
+        tree = assemble(unflatten(self.base), self.space, assignment)
+        return _resolved(tree, self.facts, self.spec, self.default.device)
 
     def trial(self, assignment: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """A trial's resolved configuration as plain data, and its method."""
         config = self.resolved(assignment)
         return plain(config), method_of(config)
+
+    @property
+    def follows_cluster(self) -> bool:
+        """Whether more trials run at once where the cluster gets more nodes."""
+        resources = self.spec.resources
+        return resources.ray_address is not None and resources.concurrency == "auto"
 
     @property
     def memory_share(self) -> float:
@@ -133,8 +147,11 @@ class Plan:
         return min(expected, self.most_epochs)
 
 
-def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
-    """Check a spec against its data and settle what `auto` means; raises UserError for what cannot run."""
+def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Capacity | None = None) -> Plan:
+    """Check a spec against its data and settle what `auto` means; raises UserError for what cannot run.
+
+    capacity: what it is planned for; by default this machine, or the cluster of the spec, which is joined.
+    """
     root = data_dir(chosen_data_dir)
     base = _base(spec)
     data = parse_config({"data": unflatten(base).get("data", {})}).data
@@ -142,20 +159,28 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
     space, base = _split_fixed(parse_space(spec.space), base)
     constraint = _constraint(base, space, facts)
     space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
-    check(space, unflatten(base), lambda tree: _resolved(tree, facts, spec))
+    capacity = capacity or capacity_of(spec.resources.ray_address)
+    device = auto_device(spec.resources, capacity)
+
+    def resolved(tree: Mapping[str, Any]) -> TrialConfig:
+        return _resolved(tree, facts, spec, device)
+
+    def measured() -> tuple[float, list[str]]:
+        biggest = largest(space, unflatten(base), resolved, facts.shape)
+        return measured_share(biggest, root, capacity, spec.resources.cpus_per_trial)
+
+    check(space, unflatten(base), resolved)
     _check_used(base, space)
     first = space.default(unflatten(base))
-    default = _resolved(assemble(unflatten(base), space, first), facts, spec)
-    model_notes = _model_notes(spec, space, base, default, facts)
+    default = resolved(assemble(unflatten(base), space, first))
+    model_notes = _model_notes(space, base, default, facts, resolved)
     metrics = chosen_metrics(spec.search.metric, default, base, space)
     base |= settings_for(metrics, default)
-    default = _resolved(assemble(unflatten(base), space, first), facts, spec)
+    default = resolved(assemble(unflatten(base), space, first))
     rungs, grace_notes = _rungs(spec, space, base, default, facts)
-    gpus = gpus_of(spec, default)
-    concurrency = concurrency_of(spec, gpus)
-    known = warm_starts(
-        spec, space, metrics, lambda found: _resolved(assemble(unflatten(base), space, found), facts, spec)
-    )
+    gpus, gpu_notes = gpus_of(spec.resources, default.device, capacity, measured)
+    concurrency = concurrency_of(spec.resources, gpus, capacity)
+    known = warm_starts(spec, space, metrics, lambda found: resolved(assemble(unflatten(base), space, found)))
     sampling = Sampling(spec.search.sampler, spec.search.seed, spec.search.trials, concurrency > 1, first)
     data_notes = describe_data(default, facts)
     if spec.resources.ray_address is None:
@@ -178,6 +203,8 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None) -> Plan:
             *model_notes,
             *grace_notes,
             *_fixed_notes(spec),
+            *gpu_notes,
+            *capacity_notes(spec.resources, concurrency, capacity),
             *metric_notes(spec, metrics),
             *sampler_notes(sampling, space, warm=bool(known)),
             *map(str, known),
@@ -225,8 +252,7 @@ def _with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
     return spec.model_copy(update={"search": spec.search.model_copy(update={"trials": trials})})
 
 
-def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec) -> TrialConfig:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec, device: str) -> TrialConfig:
     config = resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
     if not isinstance(config.model, UserModel):
         build_model(config.model, facts.shape)  # refuses what it cannot take; a user's factory may be costly to call
@@ -234,14 +260,18 @@ def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec) -> Tri
 
 
 def _model_notes(
-    spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
+    space: Space,
+    base: Mapping[str, Any],
+    default: TrialConfig,
+    facts: DataFacts,
+    resolved: Callable[[Mapping[str, Any]], TrialConfig],
 ) -> list[str]:
     """On the user's own models that the sweep can draw; an error where one cannot be trained."""
     domain = space.dimensions.get("model.kind")
     found = []
     for kind in domain.levels() if domain else (default.model.kind,):
         tree = unflatten({**base, "model.kind": kind})
-        found += check_user_model(_resolved(assemble(tree, space, space.default(tree)), facts, spec).model, facts.shape)
+        found += check_user_model(resolved(assemble(tree, space, space.default(tree))).model, facts.shape)
     return found
 
 

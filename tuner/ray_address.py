@@ -1,44 +1,97 @@
-"""Whether a Ray cluster can be reached, known before anything is written."""
+"""The Ray cluster a sweep runs on: whether it can be reached, joined once per process, and left again."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import socket
 
 from trainables.errors import UserError
 
-__all__ = ["check_ray_reachable"]
+__all__ = ["check_ray_reachable", "connect", "leave", "worker_environment"]
+
+SECRETS = ("MLFLOW_TRACKING_", "DATABRICKS_")
+NAMESPACE = "vae-tuner@"
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 _WAY_OUT = "start one with `ray start --head`, or leave the address out to start Ray here"
 
 
 def check_ray_reachable(address: str | None, seconds: float = 5.0) -> None:
-    """Try the port of `host:port` or `ray://host:port` once; for `auto` look for a cluster on this machine.
+    """Try the port of `host:port` once; `auto` is looked for when it is joined.
 
     Ray itself takes half a minute to give up on a port. Raises UserError with the address and the way out.
     """
-    if address == "auto":
-        _check_found()
-    elif address is not None:
-        _check_port(address, seconds)
+    if address in (None, "auto"):
+        return
+    if str(address).startswith("ray://"):
+        raise UserError(
+            f"resources.ray_address: {address} is of Ray's client, which cannot carry a sweep; send it with `vae-tuner "
+            "submit SPEC.yaml --cluster URL`, or run it on a machine of the cluster with --ray-address auto"
+        )
+    _check_port(str(address), seconds)
 
 
-def _check_found() -> None:
+def connect(address: str | None) -> None:
+    """Join the cluster at an address; None leaves the one that was joined, for Ray on this machine.
+
+    Where this process is there already, or the caller has started Ray himself, that is used as it is. Raises UserError
+    where no cluster answers.
+    """
     import ray
 
-    if ray.is_initialized():
+    if ray.is_initialized() and _joined() not in (None, address):
+        ray.shutdown()
+    if address is None or ray.is_initialized():
         return
+    check_ray_reachable(address)
+    environment = worker_environment()
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-    except ConnectionError:
-        raise UserError(f"resources.ray_address: no Ray cluster runs here for `auto` to find; {_WAY_OUT}") from None
-    ray.shutdown()
+        ray.init(
+            address=address,
+            namespace=f"{NAMESPACE}{address}",
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": environment} if environment else None,
+        )
+    except ConnectionError as error:
+        if address == "auto":
+            raise UserError(f"resources.ray_address: no Ray cluster runs here for `auto` to find; {_WAY_OUT}") from None
+        raise UserError(f"resources.ray_address: no Ray cluster answers at {address} ({error}); {_WAY_OUT}") from None
+
+
+def leave() -> None:
+    """Leave the cluster that `connect` joined; Ray that the caller started stays."""
+    import ray
+
+    if ray.is_initialized() and _joined() is not None:
+        ray.shutdown()
+
+
+def worker_environment() -> dict[str, str]:
+    """What workers find empty in their environment: the secrets of this one, but for what a Ray job gives them."""
+    return {name: "" for name in os.environ if name.startswith(SECRETS) and name not in _of_job()}
+
+
+def _joined() -> str | None:
+    """The address that `connect` joined: the connection's namespace says so."""
+    import ray
+
+    namespace = str(ray.get_runtime_context().namespace)
+    return namespace.removeprefix(NAMESPACE) if namespace.startswith(NAMESPACE) else None
+
+
+def _of_job() -> dict[str, str]:
+    """The variables of the Ray job this process is the entry point of; Ray refuses to set one a second time."""
+    job = json.loads(os.environ.get(JOB, "{}"))
+    return (job.get("runtime_env") or {}).get("env_vars") or {}
 
 
 def _check_port(address: str, seconds: float) -> None:
-    found = re.fullmatch(r"(?:ray://)?\[?([^\s/]+?)\]?:(\d{1,5})", address)
+    found = re.fullmatch(r"\[?([^\s/]+?)\]?:(\d{1,5})", address)
     if found is None:
-        raise UserError(f"resources.ray_address: {address!r} is not allowed; allowed: auto, host:port, ray://host:port")
+        raise UserError(f"resources.ray_address: {address!r} is not allowed; allowed: auto, host:port")
     try:
         socket.create_connection((found[1], int(found[2])), timeout=seconds).close()
     except (OSError, OverflowError) as error:

@@ -1,44 +1,83 @@
-"""What a trial gets of the machine, and how many run at once."""
+"""What a trial gets of the machine or the cluster, and how many run at once."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
 import torch
 
 from trainables.config import TrialConfig
 from trainables.data import DataFacts, held_on_device
 from trainables.errors import ConfigError
-from tuner.spec import SweepSpec
+from tuner.capacity import Capacity
+from tuner.spec import Resources
 
-__all__ = ["concurrency_of", "gpus_of", "memory_share", "placement_notes"]
+__all__ = ["auto_device", "capacity_notes", "concurrency_of", "gpus_of", "memory_share", "placement_notes"]
+
+_SCALING = "where the cluster scales up, say how many trials shall run at once with --concurrency"
 
 
-def gpus_of(spec: SweepSpec, default: TrialConfig) -> float:
-    """Refuses what this machine lacks: Tune would wait for it for ever."""
-    chosen = spec.resources.gpus_per_trial
-    gpus = float(default.device != "cpu") if chosen == "auto" else chosen
-    here = torch.cuda.device_count()
-    if spec.resources.ray_address is None and gpus > here:
-        field = f"device: {default.device}" if chosen == "auto" else f"resources.gpus_per_trial: {chosen:g}"
+def auto_device(resources: Resources, capacity: Capacity) -> str:
+    """What `device: auto` means: `cuda` where a trial gets a GPU."""
+    return "cuda" if capacity.gpus and resources.gpus_per_trial != 0 else "cpu"
+
+
+def gpus_of(
+    resources: Resources, device: str, capacity: Capacity, measured: Callable[[], tuple[float, list[str]]]
+) -> tuple[float, list[str]]:
+    """The GPUs of a trial, and what the user should know of them. measured: what `auto` is where there is a GPU.
+
+    Refuses what this machine lacks: Tune would wait for it for ever.
+    """
+    chosen = resources.gpus_per_trial
+    if chosen == "auto" and device == "cpu":
+        return 0.0, ["gpus_per_trial: auto is 0, as trials run on the CPU"]
+    gpus = float(device != "cpu") if chosen in ("auto", None) else float(chosen)
+    if capacity.address is None and gpus > capacity.gpus:
+        field = f"device: {device}" if chosen in ("auto", None) else f"resources.gpus_per_trial: {chosen:g}"
         raise ConfigError(
-            f"{field} needs {gpus:g} GPU and this machine has {here}; use --device cpu --gpus-per-trial 0"
+            f"{field} needs {gpus:g} GPU and this machine has {capacity.gpus:g}; use --device cpu --gpus-per-trial 0"
         )
-    return gpus
+    return measured() if chosen == "auto" else (gpus, [])
 
 
-def concurrency_of(spec: SweepSpec, gpus: float) -> int:
-    here = os.cpu_count() or 1
-    if spec.resources.ray_address is None and spec.resources.cpus_per_trial > here:
+def concurrency_of(resources: Resources, gpus: float, capacity: Capacity) -> int:
+    """How many trials run at once; raises ConfigError where none can, now or ever."""
+    cpus = resources.cpus_per_trial
+    if capacity.address is None and cpus > capacity.most_cpus:
         raise ConfigError(
-            f"resources.cpus_per_trial: {spec.resources.cpus_per_trial:g} is not allowed; allowed: at most {here}, the "
-            "cores of this machine"
+            f"resources.cpus_per_trial: {cpus:g} is not allowed; allowed: at most {capacity.most_cpus:g}, the cores of "
+            "this machine"
         )
-    if spec.resources.concurrency != "auto":
-        return spec.resources.concurrency
-    if gpus:
-        return max(1, int(torch.cuda.device_count() / gpus))
-    return max(1, int(here / spec.resources.cpus_per_trial))
+    if resources.concurrency != "auto":
+        return resources.concurrency
+    slots = capacity.slots(cpus, gpus)
+    if slots:
+        return slots
+    if capacity.address is None:
+        return 1
+    raise ConfigError(f"resources.concurrency: auto: {_no_room(cpus, gpus, capacity)}; {_SCALING}")
+
+
+def _no_room(cpus: float, gpus: float, capacity: Capacity) -> str:
+    needed = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+    if not capacity.nodes:
+        return f"the cluster at {capacity.address} has no nodes now"
+    return (
+        f"a trial of {needed} fits on no node that the cluster at {capacity.address} has now, the biggest has "
+        f"{capacity.biggest}"
+    )
+
+
+def capacity_notes(resources: Resources, concurrency: int, capacity: Capacity) -> list[str]:
+    """Of a cluster, what was counted."""
+    if capacity.address is None or resources.concurrency != "auto":
+        return []
+    nodes = f"{len(capacity.nodes)} node{'s' if len(capacity.nodes) > 1 else ''}"
+    return [
+        f"{concurrency} trials at once fit on the {nodes} that the cluster has now, more where nodes are added; "
+        f"{_SCALING}"
+    ]
 
 
 def memory_share(gpus: float, concurrency: int) -> float:

@@ -28,7 +28,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     searcher hands it out again when it may go on. So Tune saves nothing a second time, and what waits takes no place.
 
     A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
-    `retries` times over all sessions. A disk that is full stops the sweep.
+    `retries` times over all sessions; one that runs out of memory once more than that, alone. A disk that is full stops
+    the sweep.
 
     rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
     begin any more, given the number of those that are done and not written yet.
@@ -57,7 +58,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if "storage" in report:
             raise StorageError(report["storage"])
         if "error" in report:
-            self.fail(own, report["error"])
+            self.fail(own, report["error"], report.get("kind", "raised"))
             return str(TrialScheduler.STOP)
         if own.unfinished and not own.paused and report["epoch"] > own.epochs:
             self._decide(report)
@@ -68,7 +69,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone; what a model raised arrives as a result instead."""
         own = self._journal.sweep.trials[trial.config["trial"]]
-        self.fail(own, "the worker process died: killed, or out of memory")
+        self.fail(own, "the worker process died: killed, or out of memory", "worker")
 
     def settle(self) -> None:
         """Decide on the paused trials that have waited for all they are compared with."""
@@ -80,12 +81,12 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         """Tune pickles its scheduler for a restore that is never asked for."""
         return object, ()
 
-    def fail(self, trial: Trial, error: str) -> None:
-        """A trial was lost: it is handed out again, or ends where that was tried too often."""
+    def fail(self, trial: Trial, error: str, kind: str) -> None:
+        """A trial was lost: it is handed out again, or ends where that was tried too often. kind: as in the journal."""
         if not trial.unfinished or trial.paused:
             return
-        if trial.failures < self._retries:
-            self._on_event(self._journal.append("failure", trial=trial.id, error=error))
+        if trial.failures < self._retries or not trial.counts(kind):
+            self._on_event(self._journal.append("failure", trial=trial.id, error=error, kind=kind))
         else:
             self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error))
 

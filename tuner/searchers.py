@@ -110,12 +110,14 @@ def _by_epoch(trial: Trial, metrics: list[str]) -> dict[int, float]:
 
 
 class JournalSearcher(Searcher):  # type: ignore[misc]
-    """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then no more.
+    """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then those that ran out of
+    memory and shall run alone, for which others would never leave enough room before, then no more.
 
     The first is the space's default configuration, unless an earlier sweep has told of exactly that. Results reach the
     study through the journal, never through Tune.
 
-    n_trials, more: planned when the sweep began, which decides how is sampled, and added since.
+    n_trials, more: planned when the sweep began, which decides how is sampled, and added since. concurrency: how many
+    run at once; a function where that changes.
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
     settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
     done and not written yet.
@@ -132,14 +134,16 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         seed: int,
         n_trials: int,
         more: int = 0,
-        concurrency: int,
+        concurrency: int | Callable[[], int],
         on_event: Callable[[Event], None],
         settle: Callable[[], None] = lambda: None,
         is_spent: Callable[[int], bool] = lambda unwritten: False,
     ) -> None:
         super().__init__()
-        self._journal, self._space, self._resolved, self._concurrency = journal, space, resolved, concurrency
-        self._sampling = Sampling(sampler, seed, n_trials, concurrency > 1, space.default(base), more)
+        self._journal, self._space, self._resolved = journal, space, resolved
+        self._at_once = concurrency if callable(concurrency) else lambda: concurrency
+        concurrent = callable(concurrency) or concurrency > 1
+        self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
         self._handed: set[tuple[str, int, int]] = set()
@@ -149,19 +153,25 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         self._settle()
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
-        active = [trial for trial in unfinished if not trial.paused]
-        waiting = [trial for trial in active if _turn(trial) not in self._handed]
+        waiting = [trial for trial in unfinished if not trial.paused and _turn(trial) not in self._handed]
+        first = [trial for trial in waiting if not trial.alone]
         all_asked = len(self._journal.sweep.trials) >= self._n_trials
         if all_asked and not unfinished:
             return str(Searcher.FINISHED)
-        if len(active) - len(waiting) >= self._concurrency or (all_asked and not waiting):
+        if len(self.running()) >= self._at_once() or (all_asked and not waiting):
             return None
         if self._is_spent(0):
             self._on_event(self._journal.append("budget"))
             return str(Searcher.FINISHED)
-        trial = waiting[0] if waiting else self._new_trial()
+        trial = (first or waiting)[0] if first or all_asked else self._new_trial()
         self._handed.add(_turn(trial))
-        return {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
+        given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
+        return {**given, "alone": trial.alone}
+
+    def running(self) -> list[Trial]:
+        """The trials that were handed out and have neither ended, paused nor failed since."""
+        active = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished and not trial.paused]
+        return [trial for trial in active if _turn(trial) in self._handed]
 
     def _new_trial(self) -> Trial:
         sweep = self._journal.sweep
@@ -192,4 +202,4 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
 
 def _turn(trial: Trial) -> tuple[str, int, int]:
     """What one hand-out of a trial is known by: it is handed out anew after a pause and after a failure."""
-    return trial.id, trial.pauses, trial.failures
+    return trial.id, trial.pauses, trial.lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,19 @@ def parse_time(value: Any) -> Any:
     return value
 
 
+def _gpus(value: Any) -> Any:
+    """Ray gives a part of one GPU, or whole ones."""
+    if value is None or value == "auto":
+        return value
+    try:
+        gpus = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        gpus = math.nan
+    if not (0.01 <= gpus <= 1 or (gpus >= 0 and gpus.is_integer())):
+        raise ValueError("auto, none, a share of a GPU from 0.01 to 1, or a whole number of them")
+    return gpus
+
+
 class Search(_Section):
     """sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
     `grid` enumerates. metric: `auto` follows likelihood and objective; several are searched as a Pareto set.
@@ -87,14 +101,16 @@ class Budget(_Section):
 
 
 class Resources(_Section):
-    """What a trial gets, and how many run at once; `auto` fills the machine.
+    """What a trial gets, and how many run at once; `auto` fills the machine, or what the cluster has.
 
-    retries: how often a trial that is lost with its worker, or whose model raises, goes on from its last checkpoint.
+    gpus_per_trial: none for 1 where there is a GPU, else 0; a fraction shares one; `auto` measures what share of one
+    the largest configuration needs. retries: how often a trial that is lost with its worker, or whose model raises,
+    goes on from its last checkpoint.
     """
 
     concurrency: Count | Auto = "auto"
     cpus_per_trial: Positive = 1.0
-    gpus_per_trial: Annotated[float, Field(ge=0)] | Auto = "auto"
+    gpus_per_trial: Annotated[float | Auto | None, BeforeValidator(_gpus), Optional] = None
     ray_address: Annotated[str | None, Optional] = None
     retries: Annotated[int, Field(ge=0)] = 3
 

@@ -48,9 +48,10 @@ MISTAKES = {
     "sweep --set nonsense": "--set nonsense: write PATH=VALUE, as in --set lr.base=3e-3",
     "sweep --device tpu": 'device: "tpu" is not allowed; allowed: auto, cpu, cuda or cuda:N',
     "sweep --gpus-per-trial 64": "resources.gpus_per_trial: 64 needs 64 GPU and this machine has ",
+    "sweep --gpus-per-trial half": 'resources.gpus_per_trial: "half" is not allowed; allowed: auto, none, a share of a '
+    "GPU from 0.01 to 1, or a whole number of them",
     "sweep --ray-address 127.0.0.1:9": "resources.ray_address: no Ray cluster answers at 127.0.0.1:9 (",
-    "sweep --ray-address nonsense": "resources.ray_address: 'nonsense' is not allowed; allowed: auto, host:port, "
-    "ray://host:port",
+    "sweep --ray-address nonsense": "resources.ray_address: 'nonsense' is not allowed; allowed: auto, host:port",
     "sweep --set objective.constraint=foo": 'objective.constraint: "foo" is not allowed; '
     "allowed: 'auto', 're' or 'nll'",
     "sweep --set kapa=1": "config: unknown key `kapa`; did you mean `objective.kappa`?",

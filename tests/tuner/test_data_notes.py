@@ -7,6 +7,8 @@ from PIL import Image
 
 from trainables.data import held_on_device
 from tuner import resources
+from tuner.capacity import Capacity, Node
+from tuner.cost import seconds_per_epoch
 from tuner.planning import make_plan
 from tuner.spec import parse_spec
 
@@ -89,5 +91,9 @@ def test_a_trials_share_of_its_device(gpus, concurrency, share):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where there is no GPU")
-def test_a_cluster_with_gpus_can_be_planned_for_from_a_machine_without(notes):
-    assert notes({"name": "digits"}, "cuda", ray_address="ray://elsewhere:10001")
+def test_a_cluster_with_gpus_can_be_planned_for_from_a_machine_without(tmp_path):
+    spec = parse_spec({"resources": {"ray_address": "elsewhere:6379"}})
+    made = make_plan(spec, tmp_path, Capacity((Node(0), Node(8, 2)), "elsewhere:6379"))
+    assert made.default.device == "cuda"
+    assert not [note for note in made.notes if "host memory" in note]
+    assert seconds_per_epoch(made) is None, "what is not here cannot be timed"

@@ -83,7 +83,12 @@ def sweep(
     concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
     cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a trial.")] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(help="Default 1 where there is a GPU; fractions share one.")
+        str | None,
+        typer.Option(
+            metavar="X|auto",
+            help="Default 1 where there is a GPU; fractions share one; auto measures how many trials fit.",
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
     settings: Annotated[

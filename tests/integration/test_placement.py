@@ -1,0 +1,93 @@
+"""Real drivers on a cluster of several nodes: fractional GPUs, trials that must run alone, a node that is added."""
+
+import json
+
+import pytest
+from ray.cluster_utils import Cluster
+
+pytestmark = pytest.mark.cluster
+
+NODE = {"object_store_memory": 10**8, "include_dashboard": False}
+
+# Ray counts GPUs that are not there; what a trial was given decides whether its memory is enough.
+HUNGRY = """
+import json
+from pathlib import Path
+import ray
+import torch
+from user_nets import Net
+
+def make(shape, latent_dim, width):
+    if ray.get_runtime_context().get_actor_id():
+        given = ray.get_runtime_context().get_assigned_resources()
+        with (Path(__file__).parent / "given.jsonl").open("a") as file:
+            file.write(json.dumps({"width": width, "threads": torch.get_num_threads(), **given}) + "\\n")
+        if width == 32 and given["SCARCE"] < ENOUGH:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    return Net(shape, latent_dim, width)
+"""
+
+
+def spec(**parts):
+    widths = {"model.kwargs.width": {"choice": [8, 16, 32]}}
+    sweep = {
+        "name": "s",
+        "config": {"model": {"kind": "hungry:make"}, "epochs": 4, "device": "cpu"},
+        "space": widths,
+        "search": {"sampler": "grid", "trials": 3},
+        "scheduler": {"kind": "none"},
+        "tracking": {"offline": True},
+    }
+    return json.dumps({**sweep, **parts})
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head of one core, and a node of two with two GPUs that Ray believes in."""
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 1})
+    made.add_node(num_cpus=2, num_gpus=2, object_store_memory=10**8)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def sweep(driver, cluster, request):
+    """sweep(enough of what is scarce, spec) → the driver, which has started a sweep over a model that is hungry."""
+
+    def start(scarce, enough, text):
+        nets = (request.config.rootpath / "tests" / "user_nets.py").read_text()
+        (driver.folder / "user_nets.py").write_text(nets)
+        (driver.folder / "hungry.py").write_text(HUNGRY.replace("SCARCE", scarce).replace("ENOUGH", str(enough)))
+        (driver.folder / "sweep.yaml").write_text(text)
+        return driver.start("sweep", "sweep.yaml", "--ray-address", cluster.address)
+
+    return start
+
+
+def given(driver):
+    return [json.loads(line) for line in (driver.folder / "given.jsonl").read_text().splitlines()]
+
+
+def test_trials_share_gpus_wait_all_at_once_and_one_that_runs_out_of_memory_gets_a_whole_one(sweep):
+    resources = {"gpus_per_trial": 0.5, "cpus_per_trial": 0.5, "retries": 0}
+    driver = sweep("GPU", 1.0, spec(resources=resources))
+    assert driver.end() == 0, driver.err
+    assert "4 trials at once fit on the 2 nodes" in driver.err
+    asked, rest = driver.events[1:4], driver.events[4:]
+    assert {event["event"] for event in asked} == {"ask"}, "one that waits keeps no other from waiting"
+    (failure,) = [event for event in rest if event["event"] == "failure"]
+    hungry = driver.sweep.trials[failure["trial"]]
+    assert (failure["kind"], hungry.config["model"]["kwargs"]["width"]) == ("memory", 32)
+    assert {trial.stop_reason for trial in driver.sweep.trials.values()} == {"completed"}
+    assert {(each["width"], each["GPU"]) for each in given(driver)} == {(8, 0.5), (16, 0.5), (32, 0.5), (32, 1.0)}
+    assert f"Trial {hungry.id} goes on from its last checkpoint" in driver.err
+
+
+def test_on_cores_alone_is_a_whole_node_and_threads_stay_those_of_the_share(sweep):
+    driver = sweep("CPU", 2.0, spec(resources={"cpus_per_trial": 1, "retries": 0}))
+    assert driver.end() == 0, driver.err
+    assert "3 trials at once fit on the 2 nodes" in driver.err
+    assert {trial.stop_reason for trial in driver.sweep.trials.values()} == {"completed"}
+    assert {(each["width"], each["CPU"]) for each in given(driver)} == {(8, 1), (16, 1), (32, 1), (32, 2)}
+    assert {each["threads"] for each in given(driver)} == {1}
+    assert {trial.config["threads"] for trial in driver.sweep.trials.values()} == {1}

@@ -1,0 +1,146 @@
+"""Which failures count, and a trial that ran out of memory: handed out once more with nothing beside it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces.catalogue import parse_space
+from trainables.config import method_of
+from trainables.paths import parse_config, plain
+from trainables.reporting import RESULT_KEY
+from tuner.journal import Journal, Sweep, Trial, fold
+from tuner.schedulers import JournalScheduler
+from tuner.searchers import JournalSearcher
+
+KINDS = ("raised", "worker", "node", "memory", None)
+RETRIES = 2
+
+
+def failed(kinds):
+    """A trial after these failures, one after the other. None: of a journal that knew no kinds."""
+    sweep = Sweep(trials={"0000": Trial("0000", 0, {}, {}, "elbo")})
+    for seq, kind in enumerate(kinds):
+        event = {"seq": seq, "session": "s", "t": 0.0, "event": "failure", "trial": "0000", "error": "it failed"}
+        sweep.apply(event | ({"kind": kind} if kind else {}))
+    return sweep.trials["0000"]
+
+
+@given(st.lists(st.sampled_from(KINDS)))
+def test_all_failures_count_but_those_of_a_node_and_the_first_of_memory(kinds):
+    trial = failed(kinds)
+    assert trial.lost == len(kinds)
+    assert trial.alone == ("memory" in kinds)
+    assert trial.failures == len(kinds) - kinds.count("node") - ("memory" in kinds)
+
+
+class Bench:
+    """Searcher and scheduler on one journal, live or opened again."""
+
+    def __init__(self, path, n_trials=3, concurrency=2, retries=RETRIES):
+        if path.exists():
+            self.journal = Journal.open(path)
+        else:
+            self.journal = Journal.create(path)
+            self.journal.append("header", format=1, metric="val/elbo", direction="max", epochs=2, rungs=[])
+        self.scheduler = JournalScheduler(self.journal, "val/elbo", 2, None, lambda event: None, retries=retries)
+        config = parse_config({})
+        self.searcher = JournalSearcher(
+            self.journal,
+            parse_space("lr"),
+            {},
+            lambda assignment: (plain(config), method_of(config)),
+            sampler="random",
+            seed=0,
+            n_trials=n_trials,
+            concurrency=concurrency,
+            on_event=lambda event: None,
+        )
+
+    def next(self):
+        """What the searcher hands out: (trial, whether alone), or what it says."""
+        given = self.searcher.suggest("")
+        return (given["trial"], given["alone"]) if isinstance(given, dict) else given
+
+    def tell(self, trial, **report):
+        told = {"metrics": {"val/elbo": 1.0}, "diverged": False, "outcome": None, "checkpoint": None, **report}
+        return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps({"trial": trial, **told})})
+
+    def runs_out(self, trial):
+        return self.tell(trial, error="CUDA out of memory", kind="memory")
+
+    def finish(self, trial):
+        self.tell(trial, epoch=1)
+        self.tell(trial, epoch=2)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path / "journal.jsonl")
+
+
+def test_it_runs_alone_after_all_that_others_would_take_its_place_for(bench):
+    assert [bench.next(), bench.next(), bench.next()] == [("0000", False), ("0001", False), None]
+    assert bench.runs_out("0000") == "STOP"
+    assert bench.next() == ("0002", False)
+    bench.tell("0001", error="raised", kind="raised")
+    assert bench.next() == ("0001", False), "what failed for another cause goes on at once"
+    assert bench.next() is None
+    bench.finish("0001")
+    assert bench.next() == ("0000", True)
+    bench.finish("0002")
+    assert bench.next() is None
+    bench.finish("0000")
+    assert bench.next() == "FINISHED"
+    assert {trial.stop_reason for trial in bench.journal.sweep.trials.values()} == {"completed"}
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_alone_it_is_tried_as_often_as_any_other(tmp_path, retries):
+    bench = Bench(tmp_path / "journal.jsonl", n_trials=1, retries=retries)
+    tries = []
+    while isinstance(given := bench.next(), tuple):
+        tries.append(given[1])
+        bench.runs_out("0000")
+    assert tries == [False, *[True] * (retries + 1)]
+    trial = bench.journal.sweep.trials["0000"]
+    assert (trial.stop_reason, trial.error) == ("error", "CUDA out of memory")
+
+
+def test_a_later_session_knows_that_it_shall_run_alone(bench, tmp_path):
+    bench.next()
+    bench.runs_out("0000")
+    again = Bench(tmp_path / "journal.jsonl")
+    assert again.journal.sweep.trials == bench.journal.sweep.trials == fold(bench.journal.events).trials
+    assert [again.next(), again.next()] == [("0001", False), ("0002", False)]
+    again.finish("0001")
+    assert again.next() == ("0000", True)
+
+
+def test_a_trial_whose_nodes_are_lost_again_and_again_never_ends_for_it(bench):
+    for _ in range(5 * RETRIES):
+        assert bench.next() == ("0000", False)
+        bench.scheduler.fail(bench.journal.sweep.trials["0000"], "its node is gone", "node")
+    assert bench.journal.sweep.trials["0000"].unfinished
+
+
+def test_those_that_ran_are_those_handed_out_and_not_lost_since(bench):
+    def running():
+        return [trial.id for trial in bench.searcher.running()]
+
+    bench.next()
+    bench.next()
+    assert running() == ["0000", "0001"]
+    bench.runs_out("0000")
+    assert running() == ["0001"]
+    bench.finish("0001")
+    assert running() == []
+
+
+def test_the_trials_at_once_may_change(tmp_path):
+    at_once = [1]
+    bench = Bench(tmp_path / "journal.jsonl", n_trials=5, concurrency=lambda: at_once[0])
+    assert [bench.next(), bench.next()] == [("0000", False), None]
+    at_once[0] = 3
+    assert [bench.next(), bench.next(), bench.next()] == [("0001", False), ("0002", False), None]
