@@ -274,6 +274,7 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
         seed=search.seed,
         n_trials=search.trials,
         more=journal.sweep.more,
+        points=search.points,
         concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
         on_event=shown.event,
         settle=scheduler.settle,
