@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
@@ -51,7 +52,8 @@ class Run:
 class Trained:
     """What came of a run. val: its last epoch's metrics. weight: GECO's λ̂, the median of its last 10 % of steps.
 
-    test: what the test set says, empty for a run that is only selected by.
+    test: what the test set says, empty for a run that is only selected by. history: every epoch's metrics. folder:
+    where its checkpoint is.
     """
 
     run: Run
@@ -60,6 +62,8 @@ class Trained:
     val: Mapping[str, float]
     weight: float | None = None
     test: Mapping[str, float] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()
+    folder: Path | None = None
 
     @property
     def whole(self) -> bool:
