@@ -32,7 +32,7 @@ from tuner.sweep_status import JOURNAL
 from tuner.tracking import Tracker, resolve_uri
 from tuner.tracking_uri import without_secret
 
-__all__ = ["Progress", "header_of", "resume_sweep", "run_sweep"]
+__all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
 
 SEND_SECONDS = 120.0
 
@@ -67,11 +67,12 @@ class _Silent:
 
 
 @contextmanager
-def _silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
+def silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
+    """Shows nothing."""
     yield _Silent()
 
 
-def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
+def run_sweep(plan: Plan, progress: ProgressFactory = silent) -> SweepResult:
     """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     _check(plan)
@@ -93,7 +94,7 @@ def resume_sweep(
     tracking_uri: str | None = None,
     offline: bool = False,
     data_dir: Path | None = None,
-    progress: ProgressFactory = _silent,
+    progress: ProgressFactory = silent,
 ) -> SweepResult:
     """Go on with a sweep that was cut short, or add trials to one: finished trials stay, running ones go on from their
     last checkpoints, and searcher and pruning decide as they would have.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ TRIALS_SPOKEN_OF = 8
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison. metric: what pools are selected by. exploratory: of `--quick`."""
+    """A finished comparison. metric: what pools are selected by. exploratory: of `--quick`. trained: by stage.
+
+    trajectory: one GECO run over its steps. kl_by_latent: of one run of each method.
+    """
 
     name: str
     dataset: str
@@ -34,6 +37,8 @@ class Comparison:
     path: PathAnswer
     quality: list[PoolAnswer]
     target: TargetAnswer
+    trajectory: Mapping[str, list[float]] | None = None
+    kl_by_latent: Mapping[str, list[float]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:

@@ -21,8 +21,9 @@ from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.spec import parse_spec
 from tuner.sweep_status import JOURNAL
 
-__all__ = ["Place", "StoppedError", "run_comparison"]
+__all__ = ["STAGES", "Place", "StoppedError", "Testing", "run_comparison"]
 
+STAGES = ("pilot", "rivals", "path", "pool", "target")
 PATH_DRAWS, POOL_DRAWS = 16, 1
 SETTLED_PART = 0.1
 

@@ -16,10 +16,10 @@ from tuner.comparison.methods import free_paths
 from tuner.comparison.path import SHUFFLES
 from tuner.figures.comparison import FIGURES
 from tuner.figures.comparison.series import by_method
-from tuner.pages.markup import inline_svg, save_png
+from tuner.pages.markup import inline_png, inline_svg, save_png
 from tuner.pages.page import Page, Picture, Table, rendered
 
-__all__ = ["write_comparison_page"]
+__all__ = ["headline", "write_comparison_page"]
 
 SECONDARY = {
     "test/agg_kl_gauss": "agg_kl_gauss",
@@ -31,8 +31,18 @@ SECONDARY = {
 PACKAGES = ("vae-tuner", "torch", "ray", "optuna", "mlflow")
 
 
-def write_comparison_page(comparison: Comparison, folder: Path, command: str) -> Path:
-    """index.html, figures as PNG, answer.json and runs.csv in a folder; returns the page's path."""
+GALLERY = {
+    "reconstructions": "Test images (first row) and their reconstructions",
+    "samples": "Samples from the prior",
+    "traversals": "Each method's two latents of the largest KL, moved from −2.5 to 2.5; at the right the code itself",
+}
+
+
+def write_comparison_page(comparison: Comparison, folder: Path, command: str, gallery: Mapping[str, Path]) -> Path:
+    """index.html, figures as PNG, answer.json and runs.csv in a folder; returns the page's path.
+
+    gallery: pictures that lie in the folder, by what they show.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     for name, (title, draw) in FIGURES.items():
@@ -40,6 +50,10 @@ def write_comparison_page(comparison: Comparison, folder: Path, command: str) ->
         if figure is not None:
             save_png(figure, folder / f"{name}.png")
             pictures.append(Picture(name, title, inline_svg(figure, name, title), _behind(comparison, name)))
+    methods = ", ".join(comparison.kl_by_latent)
+    for what, file in gallery.items():
+        title = f"{GALLERY[what]}; from above: {methods}"
+        pictures.append(Picture(what, title, inline_png(file, title)))
     page = folder / "index.html"
     answer = json.dumps(comparison.document(page), indent=1)
     (folder / "answer.json").write_text(answer, encoding="utf-8")
@@ -53,7 +67,7 @@ def _page(comparison: Comparison, pictures: Sequence[Picture], command: str) -> 
     return Page(
         f"GECO against hand-annealing: {comparison.dataset}, {comparison.model}{exploratory}",
         comparison.verdict[0].upper() + comparison.verdict[1:],
-        _headline(comparison),
+        headline(comparison),
         pictures,
         _how(comparison),
         command,
@@ -61,7 +75,7 @@ def _page(comparison: Comparison, pictures: Sequence[Picture], command: str) -> 
     )
 
 
-def _headline(comparison: Comparison) -> Table:
+def headline(comparison: Comparison) -> Table:
     """One row for each method: Q1 beside Q2 and Q3."""
     results = {result.rival: result for result in comparison.path.rivals}
     rows = []

@@ -1,0 +1,97 @@
+"""The verbs that answer in a page: methods compared."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli.options import (
+    DataDirOption,
+    ExperimentOption,
+    Format,
+    FormatOption,
+    OfflineOption,
+    StorageOption,
+    UriOption,
+    parsed_settings,
+)
+
+__all__ = ["compare"]
+
+
+def compare(
+    dataset: Annotated[str, typer.Option(help="As in `sweep`.")] = "digits",
+    model: Annotated[str, typer.Option(help="As in `sweep`.")] = "mlp",
+    methods: Annotated[
+        str, typer.Option(metavar="M,…", help="geco and its rivals.")
+    ] = "geco,beta,linear,cyclical,free-bits,gqn",
+    epochs: Annotated[int | None, typer.Option(help="Of every run. Default 40.", show_default=False)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Of the paths' test. Default 10, quick 5.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="5 seeds and pools of 24: an exploratory answer.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Default DATASET-MODEL. Of one that was begun: goes on with it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every run; repeatable.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Runs at once; default fills the machine.")] = None,
+    cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a run.")] = None,
+    gpus_per_trial: Annotated[str | None, typer.Option(help="As in `sweep`.")] = None,
+    data_dir: DataDirOption = None,
+    experiment: ExperimentOption = "vae-tuner",
+    tracking_uri: UriOption = None,
+    offline: OfflineOption = False,
+    storage: StorageOption = Path("./sweeps"),
+    reports: Annotated[Path, typer.Option(help="Where the page is written, in NAME below it.")] = Path("./reports"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Compare GECO with hand-annealing on your data: trains some hundred runs, tests fairly, writes one page.
+
+    Repeating the command of a comparison that was cut short goes on with it.
+    """
+    from tuner import display_comparison, progress, terminal
+
+    with terminal.working("Reading the data"):
+        from tuner.comparison.comparing import Settings, compare_methods
+        from tuner.comparison.request import Request
+        from tuner.comparison.running import StoppedError
+
+        request = Request(
+            name=name or re.sub(r"[^A-Za-z0-9_-]+", "-", f"{Path(dataset).stem}-{model}").strip("-")[:48],
+            dataset=dataset,
+            model=model,
+            methods=tuple(method.strip() for method in methods.split(",")),
+            epochs=epochs,
+            seeds=seeds,
+            quick=quick,
+            settings={path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()},
+        )
+    resources = {
+        "resources.concurrency": concurrency,
+        "resources.cpus_per_trial": cpus_per_trial,
+        "resources.gpus_per_trial": gpus_per_trial,
+    }
+    try:
+        found = compare_methods(
+            request,
+            Settings(
+                storage=storage,
+                reports=reports,
+                chosen_data_dir=data_dir,
+                tracking_uri=tracking_uri,
+                experiment=experiment,
+                offline=offline,
+                options={path: value for path, value in resources.items() if value is not None},
+                progress=progress.SweepProgress,
+                testing=progress.testing,
+            ),
+        )
+    except StoppedError as stopped:
+        terminal.complain("Stopped; the same command goes on where it was.")
+        raise typer.Exit(stopped.exit_code) from None
+    display_comparison.show(found, output.value)

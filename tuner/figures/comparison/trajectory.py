@@ -1,0 +1,65 @@
+"""Fig. 3 of "Taming VAEs" on the user's data: one GECO run in the plane, beside β, error and KL over its steps."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from tuner.figures.comparison.series import colour_of
+from tuner.figures.style import style_axes, wide_figure
+
+if TYPE_CHECKING:
+    from tuner.comparison.answer import Comparison
+
+__all__ = ["trajectory_figure"]
+
+SMOOTHING = 0.9
+
+
+def trajectory_figure(comparison: Comparison) -> Figure | None:
+    """Training batches, every tenth step, smoothed; the constraint's target as a dashed line."""
+    found = comparison.trajectory
+    if found is None:
+        return None
+    steps, kl = found["step"], _smoothed(found["kl"])
+    scale = comparison.design.scale
+    recon = _smoothed([_error(value, scale.sigma, scale.n_elements) for value in found["recon_nll"]])
+    beta = [1 / (2 * w * scale.sigma**2) if scale.sigma else 1 / w for w in found["lambda"]]
+    error = "squared error per element" if scale.sigma else "reconstruction  [nats per example]"
+    figure, [plane, over] = wide_figure(2)
+    style_axes(plane, error, "KL  [nats per example]")
+    plane.plot(recon, kl, color=colour_of("geco"), linewidth=0.8)
+    plane.scatter(recon, kl, 9, steps, cmap="viridis", zorder=2)
+    plane.set_xscale("log")
+    style_axes(over, "step", "β (left), error (right)")
+    over.plot(steps, beta, color="#D55E00", label="β")
+    over.axhline(1, color="#D55E00", linewidth=0.6, linestyle=":")
+    over.set_yscale("log")
+    right = over.twinx()
+    right.plot(steps, recon, color=colour_of("geco"), label="error")
+    target = found.get("target")
+    if target:
+        right.axhline(target[0], color="0.4", linewidth=0.8, linestyle="--", label="κ²" if scale.sigma else "κ·D")
+        plane.axvline(target[0], color="0.4", linewidth=0.8, linestyle="--")
+    right.set_yscale("log")
+    right.spines["top"].set_visible(False)
+    lines = [*over.get_lines()[:1], *right.get_lines()]
+    over.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize="small")
+    return figure
+
+
+def _error(recon_nll: float, sigma: float | None, n_elements: int) -> float:
+    """The squared error per element, out of a Gaussian's nats; bits keep their nats."""
+    if sigma is None:
+        return recon_nll
+    return (recon_nll / n_elements - math.log(sigma) - math.log(2 * math.pi) / 2) * 2 * sigma**2
+
+
+def _smoothed(values: list[float]) -> list[float]:
+    found, moving = [], values[0]
+    for value in values:
+        moving = SMOOTHING * moving + (1 - SMOOTHING) * value
+        found.append(moving)
+    return found
