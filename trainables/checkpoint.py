@@ -85,15 +85,17 @@ def read(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
         raise DataError(f"{path} is no checkpoint of the format {FORMAT}")
     if metadata.pop("checksum", None) != _checksum(metadata, tensors):
         raise DataError(f"{path} is damaged: its content is not what was written")
-    config = parse_config(json.loads(metadata["config"]))
-    return Checkpoint(
-        config,
-        int(metadata["epoch"]),
-        tuple(json.loads(metadata["shape"])),
-        _grouped({name: value.to(device) for name, value in tensors.items()}),
-        json.loads(metadata["metrics"]),
-        json.loads(metadata["outcome"]),
-    )
+    try:
+        return Checkpoint(
+            parse_config(json.loads(metadata["config"])),
+            int(metadata["epoch"]),
+            tuple(json.loads(metadata["shape"])),
+            _grouped({name: value.to(device) for name, value in tensors.items()}),
+            dict(json.loads(metadata["metrics"])),
+            json.loads(metadata["outcome"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:  # a checksum is no secret: others can make one
+        raise DataError(f"{path} is no checkpoint of the format {FORMAT}: {error} is not as it should be") from None
 
 
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

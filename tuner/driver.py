@@ -241,8 +241,8 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
                 ),
             ).fit()
     except Exception as error:
-        if _inner(error, OutOfMemoryError):
-            _charge_memory(scheduler, searcher)
+        if killed := _inner(error, OutOfMemoryError):
+            _charge_memory(scheduler, searcher, str(killed))
             return False
         if full := _inner(error, StorageError):
             raise full from None
@@ -300,9 +300,13 @@ def _places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
     return lambda config: PlacementGroupFactory([alone if config["alone"] else shared])
 
 
-def _charge_memory(scheduler: Any, searcher: Any) -> None:
-    """All that ran shared the memory that was too little: each goes on from its last checkpoint, alone."""
+def _charge_memory(scheduler: Any, searcher: Any, message: str) -> None:
+    """All that ran on a node shared its memory, which was too little: each goes on from its last checkpoint, alone.
+
+    message: Ray's, which names the node. A trial of which nothing was heard may have run there too.
+    """
+    error = "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch"
     for trial in searcher.running():
-        scheduler.fail(
-            trial, "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch", "memory"
-        )
+        ip = scheduler.ips.get(trial.id)
+        if ip is None or "(IP: " not in message or f"(IP: {ip}," in message:
+            scheduler.fail(trial, error, "memory")

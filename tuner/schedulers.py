@@ -49,10 +49,14 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         self._retries = retries
         self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
         self._on_event, self._is_spent = on_event, is_spent
+        self.ips: dict[str, str] = {}
+        """Where each trial was heard of last."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         report = json.loads(result[RESULT_KEY])
         own = self._journal.sweep.trials[report["trial"]]
+        if "node_ip" in result:
+            self.ips[own.id] = result["node_ip"]
         for text in report.get("warnings", ()):
             self._on_event(self._journal.append("warning", trial=own.id, text=text))
         if "storage" in report:

@@ -19,6 +19,7 @@ from tuner.tracking_uri import without_secret
 __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "public", "read_yaml", "spec_yaml"]
 
 DEFAULT_SPACE = "geco-vs-annealing"
+MOST_VALUES = 100_000
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
@@ -199,7 +200,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold `key: value` lines, not {type(tree).__name__}")
+    _check_size(path, tree)
     return tree
+
+
+def _check_size(path: Path, tree: Any) -> None:
+    """Refuse what aliases multiply beyond measure, or refer to from within itself."""
+    waiting, seen = [tree], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            raise ConfigError(f"{path} holds more than {MOST_VALUES:,} values with its aliases (*) written out")
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def public(spec: SweepSpec) -> SweepSpec:

@@ -1,6 +1,9 @@
 """Real drivers on a cluster of several nodes: fractional GPUs, trials that must run alone, a node that is added."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -91,3 +94,70 @@ def test_on_cores_alone_is_a_whole_node_and_threads_stay_those_of_the_share(swee
     assert {(each["width"], each["CPU"]) for each in given(driver)} == {(8, 1), (16, 1), (32, 1), (32, 2)}
     assert {each["threads"] for each in given(driver)} == {1}
     assert {trial.config["threads"] for trial in driver.sweep.trials.values()} == {1}
+
+
+JOINING = """
+import sys
+import ray
+from trainables.errors import UserError
+from tuner.capacity import Node, capacity_of
+from tuner.ray_address import connect, leave
+
+address = sys.argv[1]
+leave()
+assert set(capacity_of(address).nodes) == {Node(1, 0), Node(2, 2)}
+job = ray.get_runtime_context().get_job_id()
+connect(address)
+assert ray.get_runtime_context().get_job_id() == job, "joined once"
+try:
+    connect("127.0.0.1:9")
+except UserError as error:
+    assert "no Ray cluster answers at 127.0.0.1:9" in str(error)
+assert not ray.is_initialized(), "another address is another cluster"
+connect(address)
+read = ray.remote(lambda: __import__("os").environ["MLFLOW_TRACKING_PASSWORD"])
+assert ray.get(read.remote()) == ""
+connect(None)
+assert not ray.is_initialized(), "this machine is no part of it"
+ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+connect(None)
+connect(address)
+leave()
+assert ray.is_initialized(), "what the caller has joined stays"
+"""
+
+
+def test_a_cluster_is_joined_once_and_left_by_those_who_joined(cluster, environment):
+    done = subprocess.run(
+        [sys.executable, "-c", JOINING, cluster.address],
+        env={**environment, "MLFLOW_TRACKING_PASSWORD": "secret"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "", "results alone belong there"
+
+
+def test_auto_on_gpus_that_are_not_there_asks_for_a_number(driver, cluster):
+    options = ("--ray-address", cluster.address, "--plan", "--gpus-per-trial")
+    done = driver.run("sweep", *options, "auto")
+    assert done.returncode == 2
+    assert "resources.gpus_per_trial: auto could not be measured: " in done.stderr
+    assert done.stderr.rstrip().endswith("give a number, such as 0.5")
+    done = driver.run("sweep", *options, "0.5", "--format", "json")
+    shown = json.loads(done.stdout)
+    assert (shown["concurrency"], shown["seconds_per_epoch"]) == (2, None)
+
+
+def test_a_node_that_is_added_is_used(sweep, cluster):
+    endless = {"model": {"kind": "hungry:make"}, "epochs": 5000, "device": "cpu"}
+    driver = sweep("CPU", 0, spec(config=endless, resources={"cpus_per_trial": 2}))
+
+    def training():
+        return sum(trial.epochs > 0 for trial in driver.sweep.trials.values())
+
+    driver.wait_for(lambda: driver.n_lines > 2)
+    assert training() == 1, "one trial of two cores fits"
+    node = cluster.add_node(num_cpus=2, object_store_memory=10**8)
+    driver.wait_for(lambda: training() == 2)
+    assert driver.send(signal.SIGINT).end() == 130, driver.err
+    cluster.remove_node(node)

@@ -2,6 +2,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from trainables import checkpoint as checkpoints
@@ -116,3 +117,24 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path):
 def test_equal_configurations_have_equal_hashes():
     first, same, other = (parse_config(tree) for tree in ({}, {"lr": {"base": "3e-3"}}, {"seed": 1}))
     assert config_hash(first) == config_hash(same) != config_hash(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "tensors"),
+    [
+        ({"config": None}, {}),
+        ({"epoch": "seven"}, {}),
+        ({"metrics": "[1, 2]"}, {}),
+        ({"shape": "{"}, {}),
+        ({}, {"unknown/weight": torch.zeros(1)}),
+    ],
+)
+def test_a_file_whose_checksum_is_right_and_whose_content_is_not_is_refused(changes, tensors, tmp_path):
+    """As a fallback to the checkpoint before it needs: a DataError, and no other."""
+    write(tmp_path / "checkpoint", a_checkpoint())
+    with safe_open(tmp_path / "checkpoint", "pt") as file:
+        metadata = {name: value for name, value in {**file.metadata(), **changes}.items() if value is not None}
+    del metadata["checksum"]
+    save_file(tensors, tmp_path / "other", {**metadata, "checksum": checkpoints._checksum(metadata, tensors)})
+    with pytest.raises(DataError, match="is no checkpoint of the format"):
+        read(tmp_path / "other")

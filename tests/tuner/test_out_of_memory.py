@@ -10,6 +10,7 @@ from search_spaces.catalogue import parse_space
 from trainables.config import method_of
 from trainables.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
+from tuner.driver import _charge_memory
 from tuner.journal import Journal, Sweep, Trial, fold
 from tuner.schedulers import JournalScheduler
 from tuner.searchers import JournalSearcher
@@ -63,9 +64,11 @@ class Bench:
         given = self.searcher.suggest("")
         return (given["trial"], given["alone"]) if isinstance(given, dict) else given
 
-    def tell(self, trial, **report):
+    def tell(self, trial, ip="10.0.0.1", **report):
         told = {"metrics": {"val/elbo": 1.0}, "diverged": False, "outcome": None, "checkpoint": None, **report}
-        return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps({"trial": trial, **told})})
+        return self.scheduler.on_trial_result(
+            None, None, {RESULT_KEY: json.dumps({"trial": trial, **told}), "node_ip": ip}
+        )
 
     def runs_out(self, trial):
         return self.tell(trial, error="CUDA out of memory", kind="memory")
@@ -136,6 +139,26 @@ def test_those_that_ran_are_those_handed_out_and_not_lost_since(bench):
     assert running() == ["0001"]
     bench.finish("0001")
     assert running() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "charged"),
+    [
+        ("killed. Memory on the node (IP: 10.0.0.1, ID: bf99) was 8.71GB used", {"0000", "0002"}),
+        ("killed. Memory on the node (IP: 10.0.0.11, ID: bf99) was 8.71GB used", {"0001", "0002"}),
+        ("killed, and it is not said where", {"0000", "0001", "0002"}),
+    ],
+)
+def test_where_a_node_ran_out_of_memory_all_that_may_have_run_there_share_it(tmp_path, message, charged):
+    bench = Bench(tmp_path / "journal.jsonl", n_trials=4, concurrency=3)
+    for ip in ("10.0.0.1", "10.0.0.11", None):
+        trial, _ = bench.next()
+        if ip:
+            bench.tell(trial, epoch=1, ip=ip)
+    _charge_memory(bench.scheduler, bench.searcher, message)
+    trials = bench.journal.sweep.trials
+    assert {trial.id for trial in trials.values() if trial.alone} == charged
+    assert [trial.failures for trial in trials.values()] == [0, 0, 0]
 
 
 def test_the_trials_at_once_may_change(tmp_path):

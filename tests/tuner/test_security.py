@@ -5,6 +5,7 @@ Loading from checkpoints and MLflow is in `test_vae` and `test_user_models`, nam
 """
 
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -75,3 +76,26 @@ def test_yaml_that_names_python_objects_is_refused(read, text, tmp_path, monkeyp
     with pytest.raises(UserError, match=r"sweep\.yaml is no valid YAML: could not determine a constructor"):
         read(tmp_path / "sweep.yaml")
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_config])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "config: &c\n  data: *c\n",
+        "config: &c\n  - *c\n",
+        "a: &a [x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghij")),
+        "a: &a {x: 1, y: 1}\n"
+        + "".join(f"{new}: &{new} {{x: *{old}, y: *{old}}}\n" for old, new in pairwise("abcdefghijklmnopqrst")),
+    ],
+)
+def test_yaml_that_aliases_multiply_or_that_holds_itself_is_refused_at_once(read, text, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"sweep\.yaml holds more than 100,000 values with its aliases"):
+        read(tmp_path / "sweep.yaml")
+
+
+def test_yaml_may_have_aliases(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("config: &c {data: {name: mnist}}\nspace: *c\n")
+    assert read_yaml(tmp_path / "sweep.yaml")["space"] == {"data": {"name": "mnist"}}
