@@ -3,11 +3,13 @@
 import os
 import shutil
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
 from drivers import Driver
 from hypothesis import HealthCheck, settings
+from object_store import CREDENTIALS, ObjectStore
 
 # The same examples on every machine, however slow.
 settings.register_profile(
@@ -80,3 +82,37 @@ def nets(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield name
     sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory):
+    """An S3 server, for the whole session of tests."""
+    pytest.importorskip("moto", reason="moto is not installed; it is one of the development dependencies")
+    server = ObjectStore(tmp_path_factory.mktemp("s3") / "log")
+    yield server
+    server.close()
+
+
+_BUCKETS = count()
+
+
+@pytest.fixture
+def new_bucket(object_store, monkeypatch):
+    """new_bucket() → the URI of an empty bucket, to which this process has the credentials."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return lambda: object_store.new_bucket(f"bucket-{next(_BUCKETS)}")
+
+
+@pytest.fixture(params=["file", "s3"])
+def remote_root(request, tmp_path):
+    """The URI of an empty folder in object storage, or on a disk that passes for it."""
+    return request.getfixturevalue("new_bucket")() if request.param == "s3" else (tmp_path / "bucket").as_uri()
+
+
+@pytest.fixture(params=["folder", "file", "s3"])
+def trials_root(request, tmp_path):
+    """Where trials keep their files: a path, or a URI."""
+    if request.param == "folder":
+        return str(tmp_path / "trials")
+    return request.getfixturevalue("new_bucket")() if request.param == "s3" else (tmp_path / "bucket").as_uri()

@@ -19,10 +19,10 @@ from torch import Tensor
 from trainables.config import TrialConfig
 from trainables.errors import DataError
 from trainables.paths import parse_config, plain
+from trainables.trial_files import FILE_NAME
 
 __all__ = ["FILE_NAME", "Checkpoint", "config_hash", "read", "write"]
 
-FILE_NAME = "checkpoint.safetensors"
 FORMAT = "vae-tuner 1"
 
 
@@ -73,29 +73,33 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         partial.unlink(missing_ok=True)
 
 
-def read(path: Path, device: str | torch.device = "cpu") -> Checkpoint:
-    """The checkpoint in a file; raises DataError for a file that is not one, or is not as it was written."""
+def read(path: Path, device: str | torch.device = "cpu", name: str | None = None) -> Checkpoint:
+    """The checkpoint in a file; raises DataError for a file that is not one, or is not as it was written.
+
+    name: what errors call the file, by default its path.
+    """
+    name = name or str(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read as a checkpoint: {error}") from None
+        raise DataError(f"{name} cannot be read as a checkpoint: {error}") from None
     if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is no checkpoint of the format {FORMAT}")
+        raise DataError(f"{name} is no checkpoint of the format {FORMAT}")
     if metadata.pop("checksum", None) != _checksum(metadata, tensors):
-        raise DataError(f"{path} is damaged: its content is not what was written")
+        raise DataError(f"{name} is damaged: its content is not what was written")
     try:
         return Checkpoint(
             parse_config(json.loads(metadata["config"])),
             int(metadata["epoch"]),
             tuple(json.loads(metadata["shape"])),
-            _grouped({name: value.to(device) for name, value in tensors.items()}),
+            _grouped({key: value.to(device) for key, value in tensors.items()}),
             dict(json.loads(metadata["metrics"])),
             json.loads(metadata["outcome"]),
         )
     except (KeyError, TypeError, ValueError) as error:  # a checksum is no secret: others can make one
-        raise DataError(f"{path} is no checkpoint of the format {FORMAT}: {error} is not as it should be") from None
+        raise DataError(f"{name} is no checkpoint of the format {FORMAT}: {error} is not as it should be") from None
 
 
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

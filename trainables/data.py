@@ -21,7 +21,8 @@ from trainables.errors import DataError
 from trainables.examples import Examples
 from trainables.prefetch import map_ahead
 from trainables.random_streams import generator
-from trainables.sources.base import Array
+from trainables.sources.base import Array, Source
+from trainables.sources.prepared import Streamed, key_of, prepared_or_in_memory
 
 __all__ = ["DataFacts", "Dataset", "data_facts", "held_on_device", "load"]
 
@@ -73,9 +74,8 @@ class _Split:
         return self.train.array.shape[1:]
 
 
-def _split(config: DataConfig, root: Path) -> _Split:
+def _split(config: DataConfig, source: Source) -> _Split:
     """Official parts stay; what is missing is split off the training examples by split_seed."""
-    source = sources.read(config.name, root, config.image_size)
     order = np.random.default_rng(config.split_seed).permutation(len(source.train))
     n_held_out = max(1, min(MAX_SPLIT_OFF, len(order) // 6))
 
@@ -107,8 +107,8 @@ def _spread(n: int, at_most: int) -> NDArray[np.int64]:
 
 
 def data_facts(config: DataConfig, root: Path) -> DataFacts:
-    """Read a data set, prepare it where that is needed, and describe it."""
-    split = _split(config, root)
+    """Read a data set, prepare it where that is needed, and describe it as it came."""
+    split = _split(config, sources.read(config.name, root, config.image_size))
     train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
     everything = train + val + test
     low, high = everything.low / split.scale, everything.high / split.scale
@@ -179,9 +179,9 @@ def _kappa_max(mean: Array, square_mean: Array, *, bits: bool, unit: bool) -> di
 class Dataset:
     """Flat examples [N, D] on the device, as bytes where they came as bytes; values are divided by `scale` when read.
 
-    train: `Examples` where they stay in host memory; batches are then gathered ahead of the step that takes them, to
-        the same numbers. dynamic: training batches are binarised afresh at every step; validation and test were
-        binarised once.
+    train: `Examples` where they stay in host memory, in files that all processes of the node map. dynamic: training
+        batches are binarised afresh at every step; validation and test were binarised once. ahead: training batches are
+        gathered from host memory ahead of the step that takes them. None of it shows in the numbers.
     """
 
     shape: tuple[int, ...]
@@ -190,6 +190,7 @@ class Dataset:
     test: Tensor
     scale: float
     dynamic: bool
+    ahead: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -209,12 +210,12 @@ class Dataset:
     def train_batches(self, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
         """`train_batch` of each index in turn, at the steps from `first_step` on; closing it ends what runs ahead."""
         if isinstance(self.train, Examples):
-            yield from self._gathered_ahead(self.train, order, seed, first_step)
+            yield from self._gathered(self.train, order, seed, first_step)
             return
         for step, index in enumerate(order, first_step):
             yield self.train_batch(index, seed, step)
 
-    def _gathered_ahead(self, train: Examples, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
+    def _gathered(self, train: Examples, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
         """From pinned memory the copy to a GPU does not wait; the index comes from there once."""
         pinned = self.device.type == "cuda"
 
@@ -224,7 +225,7 @@ class Dataset:
 
         sizes = np.cumsum([len(index) for index in order])[:-1]
         indices = np.split(torch.cat(list(order)).cpu().numpy(), sizes)
-        with closing(map_ahead(gather, indices)) as batches:
+        with closing(map_ahead(gather, indices, workers=int(self.ahead))) as batches:
             for step, batch in enumerate(batches, first_step):
                 yield self._as_seen(batch.to(self.device, non_blocking=True), seed, step)
 
@@ -235,22 +236,23 @@ class Dataset:
 
 def load(config: DataConfig, root: Path, device: torch.device, memory_share: float = 1.0) -> Dataset:
     """A data set, placed for training on a device. memory_share: the part of its memory that the trial may count on."""
-    split = _split(config, root)
+    split = _split(config, sources.mapped(config.name, root, config.image_size))
     if config.binarize in ("dynamic", "fixed"):
-        split = _with_bits(split, config)
+        split = _with_bits(split, config, root)
     held = held_on_device(split.train.n_bytes, device, memory_share)
     return Dataset(
         split.shape,
-        split.train.tensor(device) if held else split.train,
+        split.train.tensor(device) if held and device.type != "cpu" else split.train,
         split.val.tensor(device),
         split.test.tensor(device),
         split.scale,
         dynamic=config.binarize == "dynamic",
+        ahead=not held,
     )
 
 
 def held_on_device(n_bytes: int, device: torch.device, memory_share: float) -> bool:
-    """Whether training examples are copied to the device: where they take at most a quarter of the trial's share."""
+    """Whether training examples lie in the device's memory: where they take at most a quarter of the trial's share."""
     return n_bytes <= DEVICE_PART * memory_share * _memory_bytes(device)
 
 
@@ -260,18 +262,32 @@ def _memory_bytes(device: torch.device) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _with_bits(split: _Split, config: DataConfig) -> _Split:
+def _with_bits(split: _Split, config: DataConfig, root: Path) -> _Split:
     """Bits drawn once from split_seed: the same for all trials; training bits stay gray where they are dynamic."""
 
     def fixed(part: str) -> Examples:
-        examples: Examples = getattr(split, part)
-        draw = generator("cpu", config.split_seed, f"bits/{part}/fixed")
-        drawn = [_draw_bits(_floats(chunk, split.scale), draw) for chunk in examples.flat_chunks()]
-        bits = torch.cat(drawn).to(torch.uint8) * int(split.scale)
-        return Examples(bits.reshape(len(bits), *split.shape).numpy(), np.arange(len(bits)))
+        gray: Examples = getattr(split, part)
+        folder = root / "prepared" / "bits" / part / key_of(gray.array, gray.rows, split.scale, config.split_seed)
+        name = f"{config.name} in bits"
+        bits = prepared_or_in_memory(
+            folder, name, split.scale, lambda: {"train": _drawn(gray, split.scale, config.split_seed, part)}
+        )
+        return Examples(bits.train, np.arange(len(gray)))
 
     train = split.train if config.binarize == "dynamic" else fixed("train")
     return replace(split, train=train, val=fixed("val"), test=fixed("test"))
+
+
+def _drawn(gray: Examples, scale: float, seed: int, part: str) -> Streamed:
+    """0 or `scale`, each with its value as the probability, in the order of the examples."""
+
+    def rows() -> Iterator[Array]:
+        draw = generator("cpu", seed, f"bits/{part}/fixed")
+        for chunk in gray.flat_chunks():
+            bits = _draw_bits(_floats(chunk, scale), draw).to(torch.uint8) * int(scale)
+            yield bits.reshape(-1, *gray.array.shape[1:]).numpy()
+
+    return Streamed((len(gray), *gray.array.shape[1:]), np.dtype(np.uint8), rows())
 
 
 def _floats(values: Tensor, scale: float) -> Tensor:

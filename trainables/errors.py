@@ -12,6 +12,8 @@ __all__ = ["ConfigError", "DataError", "StorageError", "UserError"]
 class UserError(Exception):
     """A user's mistake; its text is the whole message the user sees, on one line whatever it quotes."""
 
+    exit_code = 2
+
     def __str__(self) -> str:
         return " ".join(super().__str__().splitlines())
 

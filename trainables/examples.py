@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.sources.base import Array
+from trainables.sources.base import Array, kept_as
 
 __all__ = ["Examples"]
 
@@ -19,7 +21,10 @@ CHUNK_VALUES = 2**20
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of an array [N, *shape] that stays where it is: in host memory, or mapped from a file."""
+    """Rows of an array [N, *shape] that stays where it is: in host memory, or mapped from a file.
+
+    Tensors are made of arrays that hold bytes or float32, one example after the other; any can be looked at in chunks.
+    """
 
     array: Array
     rows: NDArray[np.int64]
@@ -34,8 +39,8 @@ class Examples:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What a value is kept as: a byte if it came as one."""
-        return torch.uint8 if self.array.dtype in (np.uint8, np.bool_) else torch.float32
+        """What a value is trained from: a byte if it came as one."""
+        return torch.uint8 if kept_as(self.array) == np.uint8 else torch.float32
 
     @property
     def n_bytes(self) -> int:
@@ -44,28 +49,43 @@ class Examples:
 
     def take(self, index: NDArray[np.int64]) -> Tensor:
         """Some of the examples. [B] → [B, D]."""
-        return self._flat(self.array[self.rows[index]])
+        return torch.from_numpy(self._flat.take(self.rows.take(index), axis=0))
 
     def chunks(self) -> Iterator[Array]:
         """All of them as they came, in parts that fit in memory as floats."""
-        for start in range(0, len(self), self._chunk_size):
-            yield self.array[self.rows[start : start + self._chunk_size]]
+        for rows in self._row_chunks():
+            yield self.array[rows]
 
     def flat_chunks(self) -> Iterator[Tensor]:
-        """The same as they are kept. [n, D]."""
-        return map(self._flat, self.chunks())
+        """The same as tensors. [n, D]."""
+        for rows in self._row_chunks():
+            yield torch.from_numpy(self._flat.take(rows, axis=0))
 
     def tensor(self, device: torch.device) -> Tensor:
-        """All of them. [N, D]."""
+        """All of them, to be read alone: on the CPU those that lie one after the other stay where they are. [N, D]."""
+        if device.type == "cpu" and len(self) == self.rows[-1] - self.rows[0] + 1 and (np.diff(self.rows) == 1).all():
+            return _unwritten(self._flat[self.rows[0] : self.rows[-1] + 1])
         found = torch.empty(self.shape, dtype=self.dtype, device=device)
         for rows, chunk in zip(torch.split(found, self._chunk_size), self.flat_chunks(), strict=True):
             rows.copy_(chunk)
         return found
 
+    def _row_chunks(self) -> Iterator[NDArray[np.int64]]:
+        for start in range(0, len(self), self._chunk_size):
+            yield self.rows[start : start + self._chunk_size]
+
     @property
     def _chunk_size(self) -> int:
         return max(1, CHUNK_VALUES // self.shape[1])
 
-    def _flat(self, values: Array) -> Tensor:
-        kept = np.uint8 if self.dtype == torch.uint8 else np.float32
-        return torch.from_numpy(values.reshape(len(values), -1).astype(kept, order="C", copy=False))
+    @cached_property
+    def _flat(self) -> Array:
+        """The whole array, without what a mapped one does for every view of it. [N, D]."""
+        return np.asarray(self.array).reshape(len(self.array), -1)
+
+
+def _unwritten(values: Array) -> Tensor:
+    """Over the same memory, of which torch would warn that it cannot be written."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(values)

@@ -17,10 +17,13 @@ def map_ahead(
     function: Callable[[Argument], Result], arguments: Iterable[Argument], workers: int = 1
 ) -> Generator[Result, None, None]:
     """The results of a function in the order of its arguments, computed by threads, at most two for each of them
-    ahead of whoever takes them.
+    ahead of whoever takes them; without threads when it is taken.
 
     What the function raises is raised here. Closing the generator ends its threads.
     """
+    if workers == 0:
+        yield from map(function, arguments)
+        return
     with ThreadPoolExecutor(workers, "ahead") as pool:
         waiting: deque[Future[Result]] = deque()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from functools import lru_cache
 from pathlib import Path
@@ -10,19 +11,20 @@ from typing import Any
 
 import torch
 from ray import tune
-from safetensors import SafetensorError
 
 from trainables.checkpoint import FILE_NAME
 from trainables.config import DataConfig, UserModel
 from trainables.data import Dataset, load
 from trainables.errors import StorageError
 from trainables.generations import Generations
-from trainables.models.user import make_importable
+from trainables.models.user import RAISED, make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
 from trainables.results import write_results
+from trainables.sources import on_this_node
 from trainables.trainer import Report, Trainer
+from trainables.trial_files import trial_files
 
 __all__ = ["VaeTrainable"]
 
@@ -32,20 +34,26 @@ def _dataset(config: DataConfig, root: Path, device: str, memory_share: float) -
     return load(config, root, torch.device(device), memory_share)
 
 
+def _working_dir() -> Path:
+    """Of this worker, as Ray started it; Tune changes into a trial's folder."""
+    return Path(os.environ.get("TUNE_ORIG_WORKING_DIR") or Path.cwd())
+
+
 class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
-    Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials),
-    `data_dir`, `working_dir` (the driver's, where a user's model is found), `memory_share` (the part of its device's
-    memory a trial may count on; all of it where it is not given), `session` (of the driver), `epochs_done` (how many
-    the driver knows of). A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of is
-    reported again. What a model raises is a report too, so that the actor serves the next trial. Tune saves and
-    restores nothing: the sweep's folder has all.
+    Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials: a
+    path that every node sees, or a URI of object storage), `data_dir` (made on every node that has none), `working_dir`
+    (the driver's, where a user's model and data are found), `memory_share` (the part of its device's memory a trial may
+    count on; all of it where it is not given), `session` (of the driver), `epochs_done` (how many the driver knows of).
+    A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of is reported again. What a
+    model raises is a report too, so that the actor serves the next trial. Tune saves and restores nothing: the sweep's
+    folder has all.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         self.key = str(config["trial"])
-        self.folder = Path(config["folder"]) / self.key
+        self.files = trial_files(config["folder"], self.key)
         self.trainer: Trainer | None = None
         torch.cuda.empty_cache()  # what the trial before has taken belongs to all that share the GPU
         self.failure: dict[str, Any] = {}
@@ -55,14 +63,20 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             trial_config = parse_config(json.loads(config["config"]))
             if isinstance(trial_config.model, UserModel):
                 make_importable(Path(config["working_dir"]))
+            name = on_this_node(trial_config.data.name, Path(config.get("working_dir", "")), _working_dir())
             dataset = _dataset(
-                trial_config.data, Path(config["data_dir"]), trial_config.device, config.get("memory_share", 1.0)
+                trial_config.data.model_copy(update={"name": name}),
+                Path(config["data_dir"]),
+                trial_config.device,
+                config.get("memory_share", 1.0),
             )
-            self.generations = Generations(self.folder, config["session"], self.warnings.append)
+            self.generations = Generations(self.files, config["session"], self.warnings.append)
             trainer = Trainer(trial_config, dataset)
             self._go_on(trainer, config["epochs_done"])
             self.trainer = trainer
-        except Exception as error:  # whatever a model raises ends its trial, with the text kept, and not the sweep
+        except StorageError as error:
+            self.failure = {"storage": str(error)}
+        except RAISED as error:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = _failure(error)
 
     def _go_on(self, trainer: Trainer, epochs_done: int) -> None:
@@ -88,7 +102,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             return self._epoch() if self.trainer else self.failure
         except StorageError as error:
             return {"storage": str(error)}
-        except Exception as error:  # as in setup; the trainer's memory is given back
+        except RAISED as error:  # as in setup; the trainer's memory is given back
             self.trainer = None
             return _failure(error)
 
@@ -103,17 +117,15 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         }
 
     def _save(self, report: Report) -> str | None:
-        """The checkpoint is on disk before the epoch is reported; a diverged epoch leaves the one before."""
+        """The checkpoint is kept before the epoch is reported; a diverged epoch leaves the one before."""
         if report.diverged:
             return None
-        try:
-            if report.epoch == self._running.config.epochs:
-                write_results(self.folder, self._running, report)
-                self.generations.clear()
-                return FILE_NAME
+        if report.epoch < self._running.config.epochs:
             return self.generations.save(self._running.checkpoint(report))
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"{self.folder} cannot be written: {error}; free some space") from None
+        with self.files.writing() as folder:
+            write_results(folder, self._running, report)
+        self.generations.clear()
+        return FILE_NAME
 
     @property
     def _running(self) -> Trainer:
@@ -121,6 +133,6 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         return self.trainer
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _failure(error: BaseException) -> dict[str, Any]:
     """What is reported in an epoch's place."""
     return {"error": traceback.format_exc(), "kind": "memory" if is_out_of_memory(error) else "raised"}

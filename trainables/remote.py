@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-from trainables.errors import StorageError
+from trainables.errors import ConfigError, StorageError
 
-__all__ = ["RemoteFolder", "is_remote"]
+__all__ = ["PATIENCE", "RemoteFolder", "checked_storage", "is_remote"]
+
+PATIENCE = (5.0, 20.0)  # seconds before another try, each of which is several of pyarrow's own
+
+ResultT = TypeVar("ResultT")
 
 
 def is_remote(storage: str) -> bool:
@@ -19,74 +23,141 @@ def is_remote(storage: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]+://", storage) is not None
 
 
+def checked_storage(storage: str) -> str:
+    """A storage root as it may be written into a journal; raises ConfigError for a URI that holds credentials."""
+    password, secret = (
+        r"[^/?@]*:[^?]*@",
+        r"[^?]*\?(.*&)?[^=&]*(secret|token|password|access_key|account_key|sig)[^=&]*=",
+    )
+    if is_remote(storage) and re.match(f"({password}|{secret})", storage.partition("://")[2], re.IGNORECASE):
+        raise ConfigError(
+            f"storage: credentials in a URI would be written into the journal; leave them out and set "
+            f"{_variables(storage)} on every node, or give the nodes a role"
+        )
+    return storage
+
+
+def _variables(storage: str) -> str:
+    """The environment variables with the credentials of a kind of storage."""
+    if storage.startswith(("gs:", "gcs:")):
+        return "GOOGLE_APPLICATION_CREDENTIALS"
+    if storage.startswith("abfs"):
+        return "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
+    return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
 @dataclass(frozen=True)
 class RemoteFolder:
     """`s3://bucket/prefix`, `gs://…` or `abfs://…`, with credentials from the environment; `file:///…` for a try.
 
-    What cannot be reached, read or written raises StorageError with the reason.
+    pauses: seconds between tries, none for one try. What cannot be reached, read or written then raises StorageError
+    with the reason.
     """
 
     uri: str
+    pauses: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        checked_storage(self.uri)
+
+    def __str__(self) -> str:
+        return self.uri
 
     def __truediv__(self, name: str) -> RemoteFolder:
         path, query, parameters = self.uri.partition("?")
-        return RemoteFolder(f"{path.rstrip('/')}/{name}{query}{parameters}")
+        return replace(self, uri=f"{path.rstrip('/')}/{name}{query}{parameters}")
 
     def write(self, name: str, content: bytes) -> None:
         """Put content there under a name; readers find what was there before or all of it."""
-        system, root = self._opened
-        with self._explained("written"):
+
+        def put(system: Any, path: str) -> None:
             # Objects appear whole when they are closed; files of a file system do not.
-            system.create_dir(f"{root}/{name}".rpartition("/")[0], recursive=True)
-            part = f"{root}/{name}.part" if system.type_name == "local" else f"{root}/{name}"
+            part = f"{path}.part" if system.type_name == "local" else path
+            if part != path:
+                system.create_dir(path.rpartition("/")[0], recursive=True)
             with system.open_output_stream(part) as stream:
                 stream.write(content)
-            if system.type_name == "local":
-                system.move(part, f"{root}/{name}")
+            if part != path:
+                system.move(part, path)
+
+        self._tried("written", put, name)
 
     def read(self, name: str) -> bytes | None:
         """A file's content, None where there is none of this name."""
-        system, root = self._opened
-        with self._explained("read"):
+
+        def get(system: Any, path: str) -> bytes | None:
             try:
-                with system.open_input_stream(f"{root}/{name}") as stream:
-                    return bytes(stream.read())
+                while True:
+                    with system.open_input_file(path) as file:
+                        content = bytes(file.read_at(file.size(), 0))  # in one request, so that it is of one write
+                    # What was overwritten in between by something longer has been cut off.
+                    if system.get_file_info(path).size == len(content):
+                        return content
             except FileNotFoundError:
                 return None
 
-    def names(self) -> list[str]:
-        """The files at any depth below it, by their path from here, sorted."""
+        return self._tried("read", get, name)
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of the files at any depth below it, by their path from here, sorted."""
         from pyarrow.fs import FileSelector, FileType
 
-        system, root = self._opened
-        with self._explained("read"):
-            found = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
-        return sorted(info.path.removeprefix(f"{root}/") for info in found if info.type == FileType.File)
+        def listed(system: Any, path: str) -> dict[str, int]:
+            found = system.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
+            files = [info for info in found if info.type == FileType.File]
+            return {info.path.removeprefix(f"{path}/"): int(info.size) for info in files}
+
+        return dict(sorted(self._tried("read", listed).items()))
+
+    def names(self) -> list[str]:
+        """The files at any depth below it, by their path from here, sorted."""
+        return list(self.sizes())
 
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""
-        system, root = self._opened
-        with self._explained("written"):
+
+        def gone(system: Any, path: str) -> None:
             try:
-                system.delete_file(f"{root}/{name}")
+                system.delete_file(path)
             except FileNotFoundError:
                 return
+
+        self._tried("written", gone, name)
+
+    def clear(self) -> None:
+        """Remove it with all that is in it; a folder that is not there is no error."""
+
+        def gone(system: Any, path: str) -> None:
+            try:
+                system.delete_dir(path)
+            except FileNotFoundError:
+                return
+
+        self._tried("written", gone)
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
         """pyarrow's file system, and the folder's path on it."""
         from pyarrow.fs import FileSystem
 
-        with self._explained("opened"):
-            system, path = FileSystem.from_uri(self.uri)
+        system, path = FileSystem.from_uri(_in_one_request(self.uri))
         return system, path.rstrip("/")
 
-    @contextmanager
-    def _explained(self, verb: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-            reason = " ".join(str(error).split())
-            raise StorageError(
-                f"{self.uri} cannot be {verb}: {reason}; check the address and the credentials"
-            ) from None
+    def _tried(self, verb: str, act: Callable[[Any, str], ResultT], name: str = "") -> ResultT:
+        """What an act on a path here returns, after as many tries as it takes and the pauses allow."""
+        for pause in (*self.pauses, None):
+            try:
+                system, root = self._opened
+                return act(system, f"{root}/{name}" if name else root)
+            except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+                failure = " ".join(str(error).split())
+            if pause is not None:
+                time.sleep(pause)
+        raise StorageError(f"{self.uri} cannot be {verb}: {failure}; check the address and the credentials")
+
+
+def _in_one_request(uri: str) -> str:
+    """S3 takes a small file in one request instead of three where it may see all of it first."""
+    if not uri.startswith("s3:") or "allow_delayed_open" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"

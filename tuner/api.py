@@ -17,6 +17,9 @@ from trainables.sources import absolute
 from trainables.vae import Vae
 from tuner import queries, registry
 from tuner.driver import resume_sweep, run_sweep
+from tuner.jobs.backend import backend_of
+from tuner.jobs.job import Job, known_job
+from tuner.jobs.submission import submit_resume, submit_sweep
 from tuner.planning import Plan, make_plan
 from tuner.queries import BestTrial
 from tuner.range_test import LrRange, run_lr_range
@@ -31,14 +34,17 @@ from tuner.tracking_uri import resolve_uri
 
 __all__ = [
     "best",
+    "find_job",
     "load",
     "lr_range",
     "plan",
     "register",
     "remove",
     "resume",
+    "resume_job",
     "spaces",
     "status",
+    "submit",
     "sweep",
     "sync",
     "train",
@@ -79,19 +85,52 @@ def resume(
 
     model: of a sweep over your own model, its `package.module:factory` again. Raises UserError where nothing is left.
     """
-    return resume_sweep(
-        Path(storage), name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir
+    return resume_sweep(storage, name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir)
+
+
+def submit(spec: Spec, *, cluster: str | None = None) -> Job:
+    """Hand a sweep to a Ray cluster, with a user's model and arrays of this machine, and return at once.
+
+    cluster: the URL of its dashboard, or `local` for a process of this machine; by default RAY_API_SERVER_ADDRESS, else
+    local. Raises UserError for what cannot run there, before anything is sent.
+    """
+    return submit_sweep(_spec(spec), backend_of(cluster), Path.cwd())
+
+
+def find_job(job_id: str, *, cluster: str | None = None) -> Job:
+    """A job that was submitted: `state`, `status()`, `logs()`, `result()`, `stop()`."""
+    return known_job(job_id, cluster)
+
+
+def resume_job(
+    name: str,
+    *,
+    cluster: str | None = None,
+    storage: str | None = None,
+    trials: int = 0,
+    model: str | None = None,
+    tracking_uri: str | None = None,
+) -> Job:
+    """Go on with a submitted sweep in a new job, as `resume` does; storage: by default where its last job had it."""
+    return submit_resume(
+        name,
+        backend_of(cluster),
+        Path.cwd(),
+        storage=storage,
+        more_trials=trials,
+        model=model,
+        tracking_uri=tracking_uri,
     )
 
 
 def sync(name: str, *, storage: str | Path = "./sweeps", tracking_uri: str | None = None) -> int:
     """Send MLflow what it lacks of a sweep; returns the number of records sent."""
-    return sync_sweep(Path(storage), name, tracking_uri)
+    return sync_sweep(storage, name, tracking_uri)
 
 
 def remove(name: str, *, keep_best: bool = False, storage: str | Path = "./sweeps") -> Removed:
     """Delete a sweep's state; with `keep_best` all but the journal and the best trial's folder. MLflow's runs stay."""
-    return remove_sweep(Path(storage), name, keep_best=keep_best)
+    return remove_sweep(storage, name, keep_best=keep_best)
 
 
 def best(
@@ -204,7 +243,7 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
 
 def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:
     """How the sweeps in a storage folder stand, or the one of this name."""
-    return sweep_statuses(Path(storage), name)
+    return sweep_statuses(storage, name)
 
 
 def spaces(name: str) -> Space:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -140,7 +141,7 @@ def show_spaces(name: str | None, output: str) -> None:
 
 def show_result(result: SweepResult, output: str) -> None:
     """The end of a sweep: how trials ended, and the best configuration."""
-    where = "" if result.folder.parent == Path("sweeps") else f" --storage {result.folder.parent}"
+    where = "" if Path(result.storage) == Path("sweeps") else f" --storage {quote(result.storage)}"
     if result.unsent:
         cause = f" ({result.tracker_error})" if result.tracker_error else ""
         send = f"{command()} sync {result.name}{where}"
@@ -154,7 +155,7 @@ def show_result(result: SweepResult, output: str) -> None:
     counts = ", ".join(f"{count} {reason}" for reason, count in result.stop_reasons.items())
     console.print(
         f"{result.name}: {result.n_trials} trials ({counts}), {result.epochs} epochs, {_duration(result.wall_s)}, "
-        f"{result.disk_bytes / 1e6:.1f} MB in {result.folder}"
+        f"{result.disk_bytes / 1e6:.1f} MB in {result.place}"
     )
     if result.spent:
         n_done = result.n_trials - result.stop_reasons.get("budget", 0)

@@ -19,6 +19,8 @@ from trainables.paths import unflatten
 from tuner.budget import is_spent
 from tuner.capacity import cluster_now, growing
 from tuner.journal import Journal, Sweep, close_session
+from tuner.lease import FencedError
+from tuner.lost_workers import OUT_OF_MEMORY
 from tuner.planning import Plan
 from tuner.preflight import require_ready
 from tuner.ray_address import connect, leave
@@ -26,9 +28,9 @@ from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.resuming import resumed_plan
 from tuner.signals import Signals
 from tuner.spec import public, spec_yaml
-from tuner.sweep_folder import known_folder, locked, new_folder
+from tuner.sweep_objects import trials_of
 from tuner.sweep_result import SweepResult, result_of
-from tuner.sweep_status import JOURNAL
+from tuner.sweep_storage import open_storage
 from tuner.tracking import Tracker, resolve_uri
 from tuner.tracking_uri import without_secret
 
@@ -76,17 +78,17 @@ def run_sweep(plan: Plan, progress: ProgressFactory = silent) -> SweepResult:
     """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     _check(plan)
-    with new_folder(plan) as folder:
-        spec = plan.spec.model_copy(update={"name": folder.name})
-        (folder / "spec.yaml").write_text(spec_yaml(public(spec)), encoding="utf-8")
-        journal = Journal.create(folder / JOURNAL)
-        journal.append("header", **header_of(plan, folder.name, uri))
+    with open_storage(plan.spec.storage).new(plan) as held:
+        name = held.folder.name
+        held.write("spec.yaml", spec_yaml(public(plan.spec.model_copy(update={"name": name}))))
+        journal = held.create_journal()
+        journal.append("header", **header_of(plan, name, uri))
         _tell_priors(plan, journal)
-        return _session(plan, journal, folder, uri, progress)
+        return _session(plan, journal, held.folder, uri, progress)
 
 
 def resume_sweep(
-    storage: Path,
+    storage: str | Path,
     name: str,
     *,
     more_trials: int = 0,
@@ -103,15 +105,14 @@ def resume_sweep(
     the journal says which code it needs, and the caller whether it may run. tracking_uri: by default the sweep's.
     Raises UserError where there is nothing to go on with, or another process holds the sweep.
     """
-    folder = known_folder(storage, name)
-    with locked(folder):
-        journal = Journal.open(folder / JOURNAL)
+    with open_storage(storage).hold(name) as held:
+        journal = held.open_journal()
         plan, uri = resumed_plan(journal.sweep, storage, more_trials, model, tracking_uri, offline, data_dir)
         _check(plan)
         if not journal.sweep.trials:
             _tell_priors(plan, journal)
         journal.append("resume", more=more_trials)
-        return _session(plan, journal, folder, uri, progress)
+        return _session(plan, journal, held.folder, uri, progress)
 
 
 def _check(plan: Plan) -> None:
@@ -128,11 +129,14 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
-    tracker = Tracker(uri, tracking.experiment, journal.events, folder / "trials", tracking.tags)
-    if not tracking.offline:
-        tracker.start()
+    trials = trials_of(plan.spec.storage, folder)
+    tracker = Tracker(uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check)
     with progress(plan, journal.sweep, uri) as shown:
-        exit_code = _search(plan, journal, folder, shown)
+        try:
+            exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker)
+        except FencedError:
+            tracker.finish(0.0)
+            raise
         unsent = tracker.unsent if tracking.offline else tracker.finish(SEND_SECONDS, shown.sending)
     journal.close()
     return result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
@@ -161,12 +165,14 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
 # --- Tune -------------------------------------------------------------------------------------------------------------
 
 
-def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
+def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None) -> int:
     """Run Tune's loop; returns the exit code."""
     signals = Signals()
     try:
         with signals.caught(), stdout_on_stderr():
-            _run_tune(plan, journal, folder, shown, signals)
+            _run_tune(plan, journal, folder, shown, tracker, signals)
+    except FencedError:
+        raise
     except StorageError as error:
         shown.stopped(str(error))
         with suppress(StorageError):
@@ -184,7 +190,9 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> int:
     return 0 if completed else 1
 
 
-def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> None:
+def _run_tune(
+    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+) -> None:
     import ray
 
     # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
@@ -193,6 +201,8 @@ def _run_tune(plan: Plan, journal: Journal, folder: Path, shown: Progress, signa
     started_here = not ray.is_initialized()
     if started_here:
         start_ray(plan)
+    if tracker is not None:
+        tracker.start()  # not before: while Ray starts, the environment lacks the tracker's secrets
     try:
         # Ray has put its own signal handlers in place of ours.
         with signals.caught():
@@ -214,12 +224,16 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
     """Run Tune to its end; False where Ray has killed a worker for lack of memory, which Tune does not survive."""
     from ray import tune
     from ray.exceptions import OutOfMemoryError
+    from ray.tune.execution import class_cache
 
     from trainables.ray_tune import VaeTrainable
 
+    # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
+    class_cache.ENV_VARS_TO_PROPAGATE = set()
+
     scheduler, searcher = _algorithms(plan, journal, shown)
     given = {
-        "folder": str((folder / "trials").resolve()),
+        "folder": trials_of(plan.spec.storage, folder),
         "data_dir": str(plan.data_dir),
         "memory_share": plan.memory_share,
         "working_dir": str(Path.cwd()),
@@ -305,8 +319,7 @@ def _charge_memory(scheduler: Any, searcher: Any, message: str) -> None:
 
     message: Ray's, which names the node. A trial of which nothing was heard may have run there too.
     """
-    error = "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch"
     for trial in searcher.running():
         ip = scheduler.ips.get(trial.id)
         if ip is None or "(IP: " not in message or f"(IP: {ip}," in message:
-            scheduler.fail(trial, error, "memory")
+            scheduler.fail(trial, OUT_OF_MEMORY, "memory")

@@ -17,25 +17,33 @@ event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite flo
     finish    {reason}
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
+
+A file has one writer: with its first line a session puts a copy in the file's place. What the process of an earlier one
+still writes, late as it may be, goes to a file that nobody reads: it can neither damage the journal nor be folded.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from trainables.errors import StorageError, UserError
+from tuner.lease import FencedError
 
 __all__ = [
     "FORMAT",
+    "JOURNAL",
+    "NODES_IN_A_ROW",
+    "Claim",
     "Event",
     "Journal",
     "JournalError",
@@ -46,10 +54,13 @@ __all__ = [
     "check_begun",
     "close_session",
     "fold",
+    "parse_journal",
     "read_journal",
 ]
 
 FORMAT = 1
+NODES_IN_A_ROW = 10
+JOURNAL = "journal.jsonl"
 
 Event = dict[str, Any]
 
@@ -88,7 +99,8 @@ class Trial:
 
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
     lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
-    alone: whether it ran out of memory and runs with nothing beside it since.
+    alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
+    since its last epoch.
     """
 
     id: str
@@ -106,6 +118,7 @@ class Trial:
     lost: int = 0
     failures: int = 0
     alone: bool = False
+    nodes_lost: int = 0
 
     @property
     def paused(self) -> bool:
@@ -118,8 +131,9 @@ class Trial:
         return self.stop_reason in (None, "interrupted")
 
     def counts(self, kind: str) -> bool:
-        """Whether a failure of this kind is the trial's own: not that of a node, nor of memory that it shared."""
-        return kind != "node" and (kind != "memory" or self.alone)
+        """Whether a failure of this kind is the trial's own: not that of memory that it shared, nor of a node, unless
+        NODES_IN_A_ROW were lost before with no epoch between; then it may be the trial that ends its nodes."""
+        return {"node": self.nodes_lost >= NODES_IN_A_ROW, "memory": self.alone}.get(kind, True)
 
     @property
     def epochs(self) -> int:
@@ -218,6 +232,7 @@ class Sweep:
         trial.reports.append(Report(**fields))
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
         trial.pauses += event["decision"] == "pause"
+        trial.nodes_lost = 0
         self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
             self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
@@ -227,6 +242,7 @@ class Sweep:
         trial.lost += 1
         trial.failures += trial.counts(kind)
         trial.alone |= kind == "memory"
+        trial.nodes_lost += kind == "node"
 
     @staticmethod
     def _release(trial: Trial, event: Mapping[str, Any]) -> None:
@@ -278,12 +294,15 @@ def _event(line: bytes) -> Event | None:
     return event
 
 
-def _read(path: Path) -> tuple[list[Event], int]:
-    """The events of a file and the length of what is whole; a torn last line is left out, any other is refused."""
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error.strerror}; is it the folder of a sweep?") from None
+
+
+def parse_journal(path: Path | str, content: bytes) -> tuple[list[Event], int]:
+    """The events of a file and the length of what is whole; a torn last line is left out, any other is refused."""
     events: list[Event] = []
     length = 0
     for line in content.splitlines(keepends=True):
@@ -301,7 +320,7 @@ def _read(path: Path) -> tuple[list[Event], int]:
     return events, length
 
 
-def _check_format(path: Path, events: list[Event]) -> None:
+def _check_format(path: Path | str, events: list[Event]) -> None:
     found = events[0].get("format", FORMAT) if events else FORMAT
     if found != FORMAT:
         raise JournalError(f"{path} has format {found}, this vae-tuner reads {FORMAT}; use the version that wrote it")
@@ -312,7 +331,26 @@ def read_journal(path: Path) -> list[Event]:
 
     Raises JournalError where there is none, where it is damaged before its last line, or has another format.
     """
-    return _read(path)[0]
+    return parse_journal(path, _content(path))[0]
+
+
+class Claim(Protocol):
+    """A session's right to write. session: its name."""
+
+    session: str
+
+    def check(self) -> None:
+        """Raises FencedError where another session has taken over."""
+
+
+class _Unheld:
+    """A journal that nobody else is kept from."""
+
+    def __init__(self) -> None:
+        self.session = uuid.uuid4().hex[:12]
+
+    def check(self) -> None:
+        """Nothing is known of others."""
 
 
 class Journal:
@@ -321,26 +359,36 @@ class Journal:
     events: only ever appended to, so that another thread may read along. session: names this opening of the file.
     """
 
-    def __init__(self, path: Path, flags: int) -> None:
+    def __init__(self, path: Path, claim: Claim | None) -> None:
         self._path = path
         self._size = 0
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
-        self.session = uuid.uuid4().hex[:12]
+        self._file: int | None = None
+        self._claim = claim or _Unheld()
+        self.session = self._claim.session
         self.events: list[Event] = []
         self.sweep = Sweep()
 
     @classmethod
-    def create(cls, path: Path) -> Self:
+    def create(cls, path: Path, claim: Claim | None = None) -> Self:
         """A new journal; raises FileExistsError where there is one."""
-        return cls(path, os.O_CREAT | os.O_EXCL)
+        journal = cls(path, claim)
+        journal._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o644)
+        return journal
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """An existing journal, a torn last line cut off; raises JournalError where it is damaged elsewhere."""
-        events, size = _read(path)
-        journal = cls(path, 0)
-        journal._take(events, size)
+    def open(cls, path: Path, claim: Claim | None = None) -> Self:
+        """An existing journal without its torn last line; raises JournalError where it is damaged elsewhere.
+
+        The file stays as it is until a line is written.
+        """
+        journal = cls(path, claim)
+        journal._take(*parse_journal(path, _content(path)))
         return journal
+
+    @property
+    def lasting(self) -> Sequence[Event]:
+        """The events that no death of this machine can take back; only ever appended to."""
+        return self.events
 
     @property
     def seconds(self) -> float:
@@ -348,17 +396,21 @@ class Journal:
         session, then = self.sweep.latest
         return self.sweep.seconds + (max(0.0, time.time() - then) if session == self.session else 0.0)
 
+    def check(self) -> None:
+        """Raises FencedError where another session has taken over: nothing may be written or sent any more."""
+        self._claim.check()
+
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event and fold it; returns it as a reader of the file finds it.
 
-        Raises StorageError where the line cannot be written whole; the next append cuts off what was written of it.
+        Raises FencedError where another session has taken over, and StorageError where the line cannot be written
+        whole; the next append cuts off what was written of it.
         """
-        # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
-        if os.fstat(self._file).st_size != self._size:
-            self._take(*_read(self._path))
+        self.check()
+        file = self._writable()
         head = {"seq": len(self.events), "session": self.session, "t": time.time(), "event": event}
         line = _line({**head, **fields})
-        self._write(line)
+        self._write(file, line)
         written = _event(line)
         assert written is not None
         self.sweep.apply(written)
@@ -366,22 +418,70 @@ class Journal:
         self._size += len(line)
         return written
 
-    def _write(self, line: bytes) -> None:
+    def _writable(self) -> int:
+        """The file, which is this session's own and holds what this object holds."""
+        if self._file is None:
+            self._file = self._taken_over()
+        state = os.fstat(self._file)
+        if not state.st_nlink:
+            raise self._fenced()
+        # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
+        if state.st_size != self._size:
+            events, size = parse_journal(self._path, os.pread(self._file, state.st_size, 0))
+            os.ftruncate(self._file, size)
+            self._take(events, size)
+        return self._file
+
+    def _taken_over(self) -> int:
+        """Put a copy in the file's place, and hold what it holds."""
+        content = _content(self._path)
+        events, size = parse_journal(self._path, content)
         try:
-            whole = os.write(self._file, line) == len(line)
+            file = self._copied(content[:size])
         except OSError as error:
-            raise StorageError(f"{self._path} cannot be written: {error.strerror}; free some space") from None
+            raise self._unwritable(error.strerror) from None
+        if size != self._size:
+            self._take(events, size)
+        return file
+
+    def _copied(self, content: bytes) -> int:
+        part = self._path.with_name(f"{self._path.name}.{self.session}")
+        file = os.open(part, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            self._write(file, content)
+            os.fsync(file)
+            part.replace(self._path)
+        except BaseException:
+            os.close(file)
+            part.unlink(missing_ok=True)
+            raise
+        return file
+
+    def _write(self, file: int, content: bytes) -> None:
+        try:
+            whole = os.write(file, content) == len(content)
+        except OSError as error:
+            if error.errno == errno.ESTALE:  # a network file system's word for a file that was replaced
+                raise self._fenced() from None
+            raise self._unwritable(error.strerror) from None
         if not whole:
-            raise StorageError(f"{self._path} cannot be written: only a part of a line fits; free some space")
+            raise self._unwritable("only a part of a line fits")
+
+    def _unwritable(self, reason: str | None) -> StorageError:
+        return StorageError(f"{self._path} cannot be written: {reason}; free some space")
+
+    def _fenced(self) -> FencedError:
+        return FencedError(f"{self._path} was taken over by another process; this one has stopped")
 
     def _take(self, events: list[Event], size: int) -> None:
         """Hold what the file holds, but for a torn last line."""
-        os.ftruncate(self._file, size)
         self.events.extend(events[len(self.events) :])
         self.sweep, self._size = fold(self.events), size
 
     def close(self) -> None:
-        os.close(self._file)
+        """Let the file go."""
+        if self._file is not None:
+            os.close(self._file)
 
 
 def check_begun(sweep: Sweep) -> None:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
+from urllib.parse import quote
 
-from trainables.errors import UserError
-from trainables.models.inspection import check_user_model
+from trainables.config import is_user_kind
+from trainables.errors import StorageError, UserError
+from trainables.remote import RemoteFolder, is_remote
+from trainables.sources import is_path
+from tuner.node_checks import ask_nodes, asking, told
 from tuner.planning import Plan, make_plan
+from tuner.ray_address import connect
+from tuner.ray_session import quiet_ray
 from tuner.spec import SweepSpec
 from tuner.tracking_uri import check_reachable, resolve_uri, shown, sqlite_path
 
@@ -57,13 +67,14 @@ def require_ready(plan: Plan) -> list[Finding]:
 
 def _of_spec(spec: SweepSpec) -> Iterator[Finding]:
     yield _attempt("tracking", lambda: _tracking(spec))
-    yield _attempt("storage", lambda: _storage(Path(spec.storage)))
+    yield _attempt("storage", lambda: _storage(spec.storage))
 
 
 def _of_plan(plan: Plan) -> Iterator[Finding]:
-    yield from _of_spec(plan.spec)
-    yield _attempt("disk", lambda: _disk(plan))
-    yield _attempt("device", lambda: _device(plan))
+    here = [*_of_spec(plan.spec), _attempt("disk", lambda: _disk(plan)), _attempt("device", lambda: _device(plan))]
+    yield from here
+    if plan.spec.resources.ray_address is not None and all(finding.state != "failure" for finding in here):
+        yield from _nodes(plan)
 
 
 def _attempt(check: str, run: Callable[[], Finding]) -> Finding:
@@ -114,18 +125,35 @@ def _installed(name: str) -> str | None:
 
 
 def _model(plan: Plan) -> Finding:
-    """What is good to know of the user's own model; one that cannot be trained has no plan."""
+    """What the plan notes of the user's own model; one that cannot be trained has no plan."""
     kind = plan.default.model.kind
-    return Finding("model", "ok", "; ".join(check_user_model(plan.default.model, plan.facts.shape)) or kind)
+    return Finding("model", "ok", "; ".join(note for note in plan.notes if note.startswith(f"{kind}: ")) or kind)
 
 
-def _storage(root: Path) -> Finding:
+def _storage(storage: str) -> Finding:
+    if is_remote(storage):
+        return _object_storage(RemoteFolder(storage))
+    root = Path(storage)
     try:
         with NamedTemporaryFile(dir=_existing(root), prefix=".vae-tuner-"):
             pass
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror}; choose another with --storage") from None
     return Finding("storage", "ok", f"{root} can be written")
+
+
+def _object_storage(root: RemoteFolder) -> Finding:
+    """Write an object, read it back, delete it: on this machine, which need not have the rights of the nodes."""
+    name = f".vae-tuner-{uuid.uuid4().hex}"
+    try:
+        root.write(name, b"probe")
+        found = root.read(name)
+        root.delete(name)
+    except StorageError as error:
+        raise UserError(f"storage: {error}, or choose another with --storage") from None
+    if found != b"probe":
+        raise UserError(f"storage: {root} does not give back what is written there; choose another with --storage")
+    return Finding("storage", "ok", f"{root} can be written and read")
 
 
 def _tracking(spec: SweepSpec) -> Finding:
@@ -144,8 +172,23 @@ def _tracking(spec: SweepSpec) -> Finding:
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         return Finding("tracking", "ok", f"{uri} will be created")
-    _query(uri)
+    # A server has answered a query just now.
+    if not (_has_current_tables(path) if path is not None else uri.startswith(("http://", "https://"))):
+        _query(uri)
     return Finding("tracking", "ok", f"{shown(uri)} answers")
+
+
+def _has_current_tables(path: Path) -> bool:
+    """Whether a database is of the installed MLflow, by its last migration: MLflow itself takes seconds to say so."""
+    package = find_spec("mlflow")
+    folder = Path(package.origin or "").parent / "store" / "db_migrations" / "versions" if package else path
+    steps = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            ((last,),) = database.execute("SELECT version_num FROM alembic_version")
+    except (sqlite3.Error, ValueError):
+        return False
+    return f'\nrevision = "{last}"' in steps and f'\ndown_revision = "{last}"' not in steps
 
 
 def _query(uri: str) -> None:
@@ -162,8 +205,10 @@ def _query(uri: str) -> None:
 
 
 def _disk(plan: Plan) -> Finding:
-    """Free space against what checkpoints and artifacts will take at most."""
+    """Free space against what checkpoints and artifacts will take at most; object storage has no end."""
     needed = COPIES_PER_TRIAL * plan.spec.search.trials * checkpoint_bytes(plan)
+    if is_remote(plan.spec.storage):
+        return Finding("disk", "ok", f"at most {_gigabytes(needed)} of objects will lie in {plan.spec.storage}")
     free = shutil.disk_usage(_existing(Path(plan.spec.storage))).free
     says = f"{_gigabytes(free)} free, at most {_gigabytes(needed)} needed for checkpoints and artifacts"
     if free < needed:
@@ -200,3 +245,23 @@ def _device(plan: Plan) -> Finding:
     memory = [torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count())]
     shares = ", ".join(f"{_gigabytes(free)} of {_gigabytes(total)} free" for free, total in memory)
     return Finding("device", "ok", f"{len(memory)} GPU ({shares}); each trial gets {plan.gpus_per_trial:g}")
+
+
+def _nodes(plan: Plan) -> Iterator[Finding]:
+    """What each node of the cluster says of the storage, the data, the packages and the user's models there."""
+    storage, data = plan.spec.storage, plan.default.data.name
+    domain = plan.space.dimensions.get("model.kind")
+    kinds = domain.levels() if domain else [plan.default.model.kind]
+    quiet_ray()
+    connect(plan.spec.resources.ray_address)
+    with asking(
+        storage if is_remote(storage) else str(_existing(Path(storage))),
+        plan.data_dir,
+        data if is_path(data) else None,
+        tuple(kind for kind in map(str, kinds) if is_user_kind(kind)),
+    ) as question:
+        looks = ask_nodes(question)
+    yield from (_failure("nodes", error) for error in told(looks))
+    if not told(looks):
+        free = _gigabytes(min(look.free for _, look in looks))
+        yield Finding("nodes", "ok", f"{len(looks)} share the storage and have the same versions; {free} free or more")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tuner.status_lines import status_lines
 from tuner.terminal import err, print_notes
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class SweepProgress:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("starting Ray", total=self._n_trials, detail="")
+        self._lines = status_lines(plan, sweep)
         for trial in sweep.trials.values():
             self._recall(trial)
 
@@ -60,6 +62,8 @@ class SweepProgress:
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
+        if self._lines:
+            self._lines.tell()
 
     def _recall(self, trial: Trial) -> None:
         """Take up what an earlier session has done."""
@@ -71,6 +75,8 @@ class SweepProgress:
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of a journal event."""
+        if self._lines:
+            self._lines.event(event)
         match event["event"]:
             case "report":
                 self._epochs += 1

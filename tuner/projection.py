@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.paths import flatten
+from trainables.trial_files import TrialFiles, trial_files
 from tuner.journal import Sweep, Trial
 from tuner.metrics_info import is_usable
 from tuner.mlflow_store import Metric, MlflowClient, Tag, ensure_experiment, find_runs, has_tags, log_batches, status_of
@@ -25,16 +26,20 @@ class Projection:
     Idempotent: runs are found again by their tags, and MLflow drops an exact repeat of a metric point, so any part of
     a journal may be projected again. After a failure take a new one and `resume`.
 
-    folder: where the trials' folders lie, whose files become artifacts; None for no artifacts.
+    trials: the path or the URI below which the trials' files lie, which become artifacts; None for no artifacts.
     tags: the user's own, set on every run.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment: str, folder: Path | None = None, tags: Mapping[str, str] | None = None
+        self,
+        client: MlflowClient,
+        experiment: str,
+        trials: Path | str | None = None,
+        tags: Mapping[str, str] | None = None,
     ):
         self._client = client
         self._experiment_id = ensure_experiment(client, experiment)
-        self._folder = folder
+        self._trials = trials
         self._tags = dict(tags or {})
         self._sweep = Sweep()
         self._header: Event = {}
@@ -141,8 +146,8 @@ class Projection:
             params=to_params(trial.config) if asked else {},
             tags=_state_of(trial),
         )
-        if trial.stop_reason == "completed" and self._folder is not None:
-            upload(self._client, run_id, self._folder / trial.id)
+        if trial.stop_reason == "completed" and self._trials is not None:
+            upload(self._client, run_id, trial_files(self._trials, trial.id))
         if trial.error:
             self._client.log_text(run_id, trial.error, "error.txt")
         self._set_status(run_id, status_of(trial.stop_reason), events[-1])
@@ -170,8 +175,9 @@ class Projection:
 
     def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:
         run_id = self._runs[_PARENT]
-        log_batches(self._client, run_id, points, tags={**self._summary(), Tag.SYNCED: _mark(last)})
+        # The mark comes last: what is before it is not sent again.
         self._set_status(run_id, status_of(self._finished), last)
+        log_batches(self._client, run_id, points, tags={**self._summary(), Tag.SYNCED: _mark(last)})
 
     def _summary(self) -> dict[str, str]:
         trials = list(self._sweep.trials.values())
@@ -240,8 +246,8 @@ def points_of(report: Event) -> list[Metric]:
     ]
 
 
-def upload(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """The regular files of a folder as artifacts."""
-    for file in sorted(folder.glob("*")):
-        if file.is_file():
-            client.log_artifact(run_id, str(file))
+def upload(client: MlflowClient, run_id: str, files: TrialFiles) -> None:
+    """A trial's files as artifacts."""
+    for name in files.names():
+        with files.reading(name) as path:
+            client.log_artifact(run_id, str(path))

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
+from trainables.remote import is_remote
 from tuner.planning import Plan
+from tuner.ray_address import connect, secrets
 
 __all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
 
 OBJECT_STORE_BYTES = 100 * 2**20
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-SECRETS = ("MLFLOW_TRACKING_", "DATABRICKS_")
+TOLD = (
+    "A worker died or was killed",
+    "killed due to the node running low on memory",
+    "has been marked dead",
+    "Raylet is terminated",
+)
+
+
+class _WithoutTold(io.TextIOBase):
+    """A stream that leaves out what Ray says of lost workers and nodes: the journal tells it in a sentence."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._mute = stream, False
+
+    def write(self, text: str) -> int:
+        if text != "\n":  # which `print` writes after each message
+            self._mute = any(told in text for told in TOLD)
+        return len(text) if self._mute else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 @contextmanager
@@ -25,7 +49,8 @@ def stdout_on_stderr() -> Iterator[None]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        with redirect_stdout(_WithoutTold(sys.stdout)):
+            yield
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)
@@ -47,23 +72,32 @@ def quiet_ray() -> None:
 
 
 def start_ray(plan: Plan) -> None:
-    """Join the cluster of the plan, or start Ray on this machine, for this machine, its workers without secrets."""
+    """Join the cluster of the plan, or start Ray on this machine, for this machine, its processes without secrets."""
     import ray
 
     resources = plan.spec.resources
     if resources.ray_address is not None:
-        ray.init(address=resources.ray_address, log_to_driver=False, logging_level="ERROR")
+        connect(resources.ray_address)
         return
-    secrets = {name: "" for name in os.environ if name.startswith(SECRETS)}
-    with _listening_locally():
+    with _listening_locally(), _without(secrets(but_for_storage=is_remote(plan.spec.storage))):
         ray.init(
+            address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
             num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
             object_store_memory=OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": secrets} if secrets else None,
         )
+
+
+@contextmanager
+def _without(names: Sequence[str]) -> Iterator[None]:
+    """What is started meanwhile does not know these variables, nor does what that starts later."""
+    kept = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.journal import Sweep, check_begun, fold, read_journal
-from tuner.sweep_folder import bytes_in, known_folder, locked
-from tuner.sweep_status import JOURNAL, ranked_trials
+from tuner.journal import Sweep, check_begun, fold
+from tuner.sweep_status import ranked_trials
+from tuner.sweep_storage import open_storage
 from tuner.tracking_uri import store_of
 
 __all__ = ["Removed", "remove_sweep"]
@@ -25,27 +24,22 @@ class Removed:
 
 
 def remove_sweep(
-    storage: Path, name: str, *, keep_best: bool = False, with_runs: bool = False, uri: str | None = None
+    storage: str | Path, name: str, *, keep_best: bool = False, with_runs: bool = False, uri: str | None = None
 ) -> Removed:
     """Delete a sweep's folder; with `keep_best` only the other trials' folders, so that journal and winner stay.
 
     with_runs: delete its MLflow runs too, in the store `uri`, by default the sweep's own. Raises UserError while a
     driver runs it.
     """
-    folder = known_folder(storage, name)
-    with locked(folder):
-        sweep = fold(read_journal(folder / JOURNAL))
+    opened = open_storage(storage)
+    with opened.hold(name) as held:
+        sweep = fold(opened.events(name)) if keep_best or with_runs else Sweep()
         if keep_best or with_runs:
             check_begun(sweep)
         runs = _delete_runs(store_of(sweep.header, uri), sweep) if with_runs else 0
         best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
-        before = bytes_in(folder)
-        for trial in folder.glob("trials/*"):
-            if trial.name != best:
-                shutil.rmtree(trial)
-        if not keep_best:
-            shutil.rmtree(folder)
-    return Removed(name, before - bytes_in(folder), best, runs)
+        freed = held.remove_trials(best) if keep_best else held.remove_all()
+    return Removed(name, freed, best, runs)
 
 
 def _delete_runs(uri: str, sweep: Sweep) -> int:

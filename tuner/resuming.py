@@ -17,7 +17,7 @@ __all__ = ["resumed_plan"]
 
 def resumed_plan(
     sweep: Sweep,
-    storage: Path,
+    storage: str | Path,
     more_trials: int,
     model: str | None,
     tracking_uri: str | None,

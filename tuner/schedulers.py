@@ -13,6 +13,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from trainables.errors import StorageError
 from trainables.reporting import RESULT_KEY
 from tuner.journal import Event, Journal, Trial
+from tuner.lost_workers import error_of, why
 from tuner.pruning import Rule, Verdict
 
 __all__ = ["JournalScheduler"]
@@ -28,8 +29,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     searcher hands it out again when it may go on. So Tune saves nothing a second time, and what waits takes no place.
 
     A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
-    `retries` times over all sessions; one that runs out of memory once more than that, alone. A disk that is full stops
-    the sweep.
+    `retries` times over all sessions; one that runs out of memory once more than that, alone. A node that is lost takes
+    none of them. A disk that is full stops the sweep.
 
     rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
     begin any more, given the number of those that are done and not written yet.
@@ -73,7 +74,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone; what a model raised arrives as a result instead."""
         own = self._journal.sweep.trials[trial.config["trial"]]
-        self.fail(own, "the worker process died: killed, or out of memory", "worker")
+        loss = why(error_of(trial))
+        self.fail(own, loss.says, loss.kind)
 
     def settle(self) -> None:
         """Decide on the paused trials that have waited for all they are compared with."""

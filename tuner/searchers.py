@@ -40,16 +40,21 @@ class Asked(NamedTuple):
     memory: dict[str, dict[str, Any]]
 
 
-def ask(sweep: Sweep, space: Space, sampling: Sampling) -> Asked:
+Ended = dict[str, FrozenTrial]
+
+
+def ask(sweep: Sweep, space: Space, sampling: Sampling, ended: Ended | None = None) -> Asked:
     """The next assignment: a function of what the sweep has seen, how it is sampled and the number of the ask.
 
-    Sampler and study are built anew, so that nothing is remembered but the journal.
+    Sampler and study are built anew, so that nothing is remembered but the journal. ended: trials that have ended as
+    Optuna knows them, by id, which are made once; filled here.
     """
     number = len(sweep.trials)
     if sampling.kind == "grid":
         return Asked(sampling.grid(space).assignments(sampling.n_trials, sampling.seed)[number], {})
     storage = InMemoryStorage()
-    study = study_of(sweep, space, new_sampler(sampling, space, number), storage)
+    seen = Sweep(sweep.header) if sampling.kind == "random" else sweep
+    study = study_of(seen, space, new_sampler(sampling, space, number), storage, ended)
     study_id = storage.get_study_id_from_name(study.study_name)
     before = storage.get_study_system_attrs(study_id)
     assignment = suggest_trial(study.ask(), space)
@@ -61,7 +66,11 @@ def ask(sweep: Sweep, space: Space, sampling: Sampling) -> Asked:
 
 
 def study_of(
-    sweep: Sweep, space: Space, sampler: optuna.samplers.BaseSampler, storage: BaseStorage | None = None
+    sweep: Sweep,
+    space: Space,
+    sampler: optuna.samplers.BaseSampler,
+    storage: BaseStorage | None = None,
+    ended: Ended | None = None,
 ) -> optuna.Study:
     """What Optuna is told: trials of earlier sweeps as COMPLETE, pruned ones as PRUNED with their values by epoch,
     diverged and failed ones as FAIL."""
@@ -70,7 +79,8 @@ def study_of(
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
     study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
     study.add_trials([_known(prior, space, list(sweep.metrics)) for prior in sweep.priors])
-    study.add_trials([_frozen(trial, space, list(sweep.metrics)) for trial in sweep.trials.values()])
+    known = {} if ended is None else ended
+    study.add_trials([_seen(trial, space, list(sweep.metrics), known) for trial in sweep.trials.values()])
     study_id = storage.get_study_id_from_name(study.study_name)
     for trial in sweep.trials.values():
         for key, value in trial.memory.get("study", {}).items():
@@ -85,6 +95,14 @@ def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
         values=[prior.values[metric] for metric in metrics],
         system_attrs=dict(FIRST_GENERATION),
     )
+
+
+def _seen(trial: Trial, space: Space, metrics: list[str], ended: Ended) -> FrozenTrial:
+    if trial.unfinished:
+        return _frozen(trial, space, metrics)
+    if trial.id not in ended:
+        ended[trial.id] = _frozen(trial, space, metrics)
+    return ended[trial.id]
 
 
 def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
@@ -149,6 +167,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
         self._points = points
+        self._ended: Ended = {}
         self._handed: set[tuple[str, int, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
@@ -179,7 +198,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def _new_trial(self) -> Trial:
         sweep = self._journal.sweep
         number = len(sweep.trials)
-        asked = self._given(number) or self._default() or ask(sweep, self._space, self._sampling)
+        asked = self._given(number) or self._default() or ask(sweep, self._space, self._sampling, self._ended)
         config, method = self._resolved(asked.assignment)
         trial = f"{number:04}"
         fields = {**asked._asdict(), "config": config, "method": method}

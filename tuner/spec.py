@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
+from trainables.remote import checked_storage
 from tuner.tracking_uri import without_secret
 
 __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "public", "read_yaml", "spec_yaml"]
@@ -144,7 +145,7 @@ class SweepSpec(_Section):
     budget: Budget = Budget()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
-    storage: str = "./sweeps"
+    storage: Annotated[str, AfterValidator(checked_storage)] = "./sweeps"
 
 
 def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import TrialConfig
+from trainables.errors import StorageError
 from trainables.paths import parse_config, plain
 from tuner.budget import spent_part
 from tuner.journal import Journal, Trial
@@ -16,6 +17,7 @@ from tuner.pareto import pareto_front
 from tuner.planning import Plan
 from tuner.spec import Budget
 from tuner.sweep_folder import bytes_in
+from tuner.sweep_objects import objects_of
 from tuner.sweep_status import ranked_trials
 from tuner.tracking import Tracker
 
@@ -40,7 +42,8 @@ class SweepResult:
     """What came of a sweep. ranked: completed trials, best by the first metric first. unsent: what MLflow lacks.
 
     pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
-    disk_bytes: what its folder takes. finished: `completed`, `budget`, or else it can be resumed.
+    storage: the root it is kept in; folder: its own on this machine. disk_bytes: what it takes there.
+    finished: `completed`, `budget`, or else it can be resumed.
     planned: how many trials it was to have. spent: which part of the budget ended it, `time` or `epochs`.
     """
 
@@ -52,6 +55,7 @@ class SweepResult:
     stop_reasons: dict[str, int]
     epochs: int
     wall_s: float
+    storage: str
     folder: Path
     disk_bytes: int
     finished: str | None
@@ -69,6 +73,11 @@ class SweepResult:
     def metric(self) -> str:
         """What trials are ranked by."""
         return self.metrics[0]
+
+    @property
+    def place(self) -> str:
+        """Where its state is: a path, or a URI."""
+        return str(objects_of(self.storage, self.name) or self.folder)
 
     @property
     def n_trials(self) -> int:
@@ -106,8 +115,9 @@ def result_of(
         stop_reasons=dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values())),
         epochs=sum(trial.epochs for trial in sweep.trials.values()),
         wall_s=wall_s,
+        storage=plan.spec.storage,
         folder=folder,
-        disk_bytes=bytes_in(folder),
+        disk_bytes=_bytes_taken(plan.spec.storage, folder),
         finished=sweep.finished,
         ranked=ranked,
         pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
@@ -119,6 +129,17 @@ def result_of(
         tracker_error=str(tracker.error or "").partition("\n")[0],
         exit_code=exit_code,
     )
+
+
+def _bytes_taken(storage: str, folder: Path) -> int:
+    """Of a storage that cannot be reached any more 0 are known."""
+    objects = objects_of(storage, folder.name)
+    if objects is None:
+        return bytes_in(folder)
+    try:
+        return sum(objects.sizes().values())
+    except StorageError:
+        return 0
 
 
 def _pareto(ranked: list[RankedTrial], plan: Plan) -> list[RankedTrial]:

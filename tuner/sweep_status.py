@@ -7,16 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from trainables.errors import UserError
-from trainables.paths import suggest
-from tuner.journal import Sweep, Trial, fold, read_journal
+from tuner.journal import JournalError, Sweep, Trial, fold
 from tuner.metrics_info import is_result, rank_key
+from tuner.sweep_folder import Storage, unknown
+from tuner.sweep_storage import open_storage
 
-__all__ = ["JOURNAL", "SweepStatus", "TrialStatus", "ranked_trials", "sweep_statuses"]
-
-JOURNAL = "journal.jsonl"
+__all__ = ["SweepStatus", "TrialStatus", "ranked_trials", "standing", "sweep_statuses"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class TrialStatus:
 class SweepStatus:
     """A sweep, how its trials stand, and the best of the completed ones.
 
-    state: `running`, `completed`, `interrupted` or `budget`.
+    state: `running`, `completed`, `interrupted` or `budget`; `damaged` where its journal cannot be read.
     """
 
     name: str
@@ -65,23 +61,35 @@ def ranked_trials(sweep: Sweep) -> list[Trial]:
     return sorted(usable, key=lambda trial: rank_key(trial.last[metric], direction, trial.id))
 
 
-def sweep_statuses(storage: Path, name: str | None = None) -> list[SweepStatus]:
-    """The sweeps in a storage folder by name, or the one of this name."""
-    names = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}"))
+def sweep_statuses(storage: str | Path, name: str | None = None) -> list[SweepStatus]:
+    """The sweeps in a storage by name, or the one of this name."""
+    opened = open_storage(storage)
+    names = opened.names()
     if name is not None and name not in names:
-        known = suggest(name, names) if names else "; there is none yet"
-        raise UserError(f"name: no sweep {name!r} in {storage}{known}")
-    return [_status(storage / known) for known in names if name in (None, known)]
+        raise unknown(opened, name)
+    return [_status(opened, name)] if name else [_status_or_damaged(opened, known) for known in names]
 
 
-def _status(folder: Path) -> SweepStatus:
-    sweep = fold(read_journal(folder / JOURNAL))
+def _status_or_damaged(storage: Storage, name: str) -> SweepStatus:
+    """One journal that cannot be read does not hide the others."""
+    try:
+        return _status(storage, name)
+    except JournalError:
+        return standing(Sweep(), name, "damaged")
+
+
+def _status(storage: Storage, name: str) -> SweepStatus:
+    unended = "running" if storage.is_held(name) else "interrupted"
+    return standing(fold(storage.events(name)), name, unended)
+
+
+def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:
+    """How a sweep stands; unended: the state of what has no end yet."""
     trials = list(sweep.trials.values())
     ranked = ranked_trials(sweep) if trials else []
-    unended = "running" if _is_locked(folder) else "interrupted"
     metric = sweep.header.get("metric", "")
     return SweepStatus(
-        name=folder.name,
+        name=name,
         state=sweep.finished or unended,
         planned=sweep.header["spec"]["search"]["trials"] if sweep.header else 0,
         n_trials=len(trials),
@@ -99,12 +107,3 @@ def _status(folder: Path) -> SweepStatus:
 
 def _state(trial: Trial, unended: str) -> str:
     return trial.stop_reason or ("paused" if trial.paused and unended == "running" else unended)
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a driver holds the sweep."""
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            return False
-    except Timeout:
-        return True

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from trainables.errors import UserError
 from tuner.journal import Journal, check_begun, close_session
-from tuner.sweep_folder import known_folder, locked
-from tuner.sweep_status import JOURNAL
+from tuner.sweep_objects import trials_of
+from tuner.sweep_storage import open_storage
 from tuner.tracking_uri import check_reachable, shown, store_of
 
 __all__ = ["sync_sweep"]
@@ -17,7 +17,10 @@ BATCH = 500
 
 
 def sync_sweep(
-    storage: Path, name: str, uri: str | None = None, on_sent: Callable[[int, int], None] = lambda sent, total: None
+    storage: str | Path,
+    name: str,
+    uri: str | None = None,
+    on_sent: Callable[[int, int], None] = lambda sent, total: None,
 ) -> int:
     """Send MLflow the rest of a sweep's journal, artifacts included; returns the number of records sent.
 
@@ -25,27 +28,27 @@ def sync_sweep(
     uri: by default the sweep's own. on_sent: told how many of how many records MLflow has.
     Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached.
     """
-    folder = known_folder(storage, name)
-    with locked(folder):
-        journal = Journal.open(folder / JOURNAL)
+    with open_storage(storage).hold(name) as held:
+        journal = held.open_journal()
         try:
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
-            return _send(journal, folder, uri, on_sent)
+            return _send(journal, trials_of(storage, held.folder), uri, on_sent)
         finally:
             journal.close()
 
 
-def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
-    tracking = journal.sweep.header["spec"]["tracking"]
-    store = store_of(journal.sweep.header, uri)
+def _send(journal: Journal, trials: str, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
+    header = journal.sweep.header
+    tracking = header["spec"]["tracking"]
+    store = store_of(header, uri)
     check_reachable(store)
     from tuner.mlflow_store import MlflowException, open_client
     from tuner.projection import Projection
 
     events = journal.events
     try:
-        projection = Projection(open_client(store), tracking["experiment"], folder / "trials", tracking["tags"])
+        projection = Projection(open_client(store), tracking["experiment"], trials, tracking["tags"])
         known = projection.resume(events)
         for start in range(known, len(events), BATCH):
             projection.project(events[start : start + BATCH])
@@ -53,6 +56,6 @@ def _send(journal: Journal, folder: Path, uri: str | None, on_sent: Callable[[in
     except (MlflowException, ImportError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"tracking {shown(store)} refused the records: {first}; `vae-tuner sync {folder.name}` goes on"
+            f"tracking {shown(store)} refused the records: {first}; `vae-tuner sync {header['name']}` goes on"
         ) from None
     return len(events) - known

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
+from trainables.trial_files import FilesInFolder
 from tuner.tracking_uri import check_reachable, resolve_uri
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ class Tracker(threading.Thread):
     stands, whether after an outage, a crash or in another process. A missing database is created as soon as it starts.
 
     events: the journal's list, only ever appended to.
-    folder: where the trials' folders lie.
+    trials: the path or the URI below which the trials' files lie.
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
+    check: called before anything is sent; raises where nothing may be.
     """
 
     def __init__(
@@ -36,15 +38,16 @@ class Tracker(threading.Thread):
         uri: str,
         experiment: str,
         events: Sequence[Mapping[str, Any]],
-        folder: Path | None = None,
+        trials: Path | str | None = None,
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
+        check: Callable[[], None] = lambda: None,
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
         self.error: Exception | None = None
-        self._uri, self._experiment, self._folder, self._tags = uri, experiment, folder, tags
+        self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
         self._events = events
-        self._interval = interval
+        self._interval, self._check = interval, check
         self._projection: Projection | None = None
         self._run_ids: dict[str, str] = {}
         self._parent_run_id: str | None = None
@@ -71,10 +74,12 @@ class Tracker(threading.Thread):
     ) -> int:
         """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow.
 
-        A failure that no waiting heals, as of a deleted experiment, ends the wait at once. waiting: called every few
-        seconds with the number of events not yet sent and the last failure.
+        It starts now where it has not. A failure that no waiting heals, as of a deleted experiment, ends the wait at
+        once. waiting: called every few seconds with the number of events not yet sent and the last failure.
         """
         self._finishing.set()
+        if self.ident is None:
+            self.start()
         deadline = time.monotonic() + timeout
         while self.is_alive() and time.monotonic() < deadline:
             self.join(max(0.0, min(_NOTE_SECONDS, deadline - time.monotonic())))
@@ -105,9 +110,11 @@ class Tracker(threading.Thread):
             self._abandoned.wait(min(delay, self._interval))
 
     def _send(self) -> None:
+        self._check()
         if self._projection is None:
             self._projection = self._opened()
         while self.unsent:
+            self._check()
             batch = self._events[self._position : self._position + _BATCH]
             self._projection.project(batch)
             self._advance(self._projection, self._position + len(batch))
@@ -116,7 +123,7 @@ class Tracker(threading.Thread):
         from tuner.mlflow_store import open_client
         from tuner.projection import Projection
 
-        projection = Projection(open_client(self._uri), self._experiment, self._folder, self._tags)
+        projection = Projection(open_client(self._uri), self._experiment, self._trials, self._tags)
         self._advance(projection, projection.resume(self._events))
         return projection
 
@@ -166,6 +173,6 @@ def log_retrain(
     run_id = str(client.create_run(ensure_experiment(client, experiment), tags=own).info.run_id)
     points = [point for event in epochs for point in points_of(event)]
     log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
-    upload(client, run_id, artifact_dir)
+    upload(client, run_id, FilesInFolder(artifact_dir))
     client.set_terminated(run_id, status_of(stop_reason))
     return run_id

@@ -10,7 +10,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -107,15 +107,29 @@ def _is_sqlite(path: Path) -> bool:
         return file.read(16) in (b"", b"SQLite format 3\0")
 
 
+class _Refused(str):
+    """Why a server, or the way to it, lets in nobody without credentials or certificates."""
+
+
 def _check_server(uri: str, seconds: float) -> None:
-    """In a thread, because neither name resolution nor a slow answer obeys a socket's timeout."""
-    outcome: list[str | None] = []
-    attempt = threading.Thread(target=lambda: outcome.append(_fault_of(uri, seconds)), daemon=True)
-    attempt.start()
-    attempt.join(seconds)
-    fault = outcome[0] if outcome else f"gave no answer within {seconds:g} seconds"
+    """A server that refuses is asked again through MLflow, whose import takes seconds that are not the server's."""
+    fault = _in_time(lambda: _fault_of(uri, seconds), seconds)
+    if isinstance(fault, _Refused):
+        import tuner.mlflow_store  # noqa: F401
+
+        refused = fault
+        fault = _in_time(lambda: _refusal(uri, refused), seconds)
     if fault:
         raise UserError(f"tracking server {shown(uri)} {fault}")
+
+
+def _in_time(ask: Callable[[], str | None], seconds: float) -> str | None:
+    """In a thread, because neither name resolution nor a slow answer obeys a socket's timeout."""
+    outcome: list[str | None] = []
+    attempt = threading.Thread(target=lambda: outcome.append(ask()), daemon=True)
+    attempt.start()
+    attempt.join(seconds)
+    return outcome[0] if outcome else f"gave no answer within {seconds:g} seconds"
 
 
 def _fault_of(uri: str, seconds: float) -> str | None:
@@ -127,16 +141,14 @@ def _fault_of(uri: str, seconds: float) -> str | None:
         with urllib.request.urlopen(request, timeout=seconds) as answer:
             is_mlflow = "json" in answer.headers.get_content_type()
     except urllib.error.HTTPError as error:
-        return _refusal(uri, error.code) if error.code in (401, 403) else f"answered {error.code}; {_WAY_OUT}"
+        return _Refused(error.code) if error.code in (401, 403) else f"answered {error.code}; {_WAY_OUT}"
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        return (
-            _refusal(uri, reason) if isinstance(reason, ssl.SSLError) else f"cannot be reached ({reason}); {_WAY_OUT}"
-        )
+        return _Refused(reason) if isinstance(reason, ssl.SSLError) else f"cannot be reached ({reason}); {_WAY_OUT}"
     return None if is_mlflow else f"answers, but is no MLflow server; {_WAY_OUT}"
 
 
-def _refusal(uri: str, reason: object) -> str | None:
+def _refusal(uri: str, reason: str) -> str | None:
     """Asked again through MLflow, which knows the user's credentials and certificates; None if it is let in."""
     from tuner.mlflow_store import MlflowException, open_client
 

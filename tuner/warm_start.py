@@ -6,17 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, suggest
-from tuner.journal import Prior, Trial, fold, read_journal
+from tuner.journal import Event, Prior, Trial, fold
 from tuner.metrics_info import is_result
 from tuner.spec import SweepSpec
-from tuner.sweep_status import JOURNAL
+from tuner.sweep_storage import open_storage
 
 __all__ = ["WarmStart", "warm_starts"]
 
@@ -52,12 +51,13 @@ def warm_starts(spec: SweepSpec, space: Space, metrics: tuple[str, ...], resolve
     names = list(dict.fromkeys(spec.search.warm_start))
     for name in names:
         _check_name(name, spec)
-    return [_warm_start(name, Path(spec.storage) / name / JOURNAL, space, metrics, resolved) for name in names]
+    storage = open_storage(spec.storage)
+    return [_warm_start(name, storage.events(name), space, metrics, resolved) for name in names]
 
 
 def _check_name(name: str, spec: SweepSpec) -> None:
-    storage = Path(spec.storage)
-    known = sorted(path.parent.name for path in storage.glob(f"*/{JOURNAL}"))
+    storage = open_storage(spec.storage)
+    known = storage.names()
     if name == spec.name:
         raise ConfigError(f"search.warm_start: {name} is this sweep itself; name an earlier one")
     if "/" in name:
@@ -69,8 +69,10 @@ def _check_name(name: str, spec: SweepSpec) -> None:
         raise ConfigError(f"search.warm_start: no sweep {name!r} in {storage}{found}")
 
 
-def _warm_start(name: str, journal: Path, space: Space, metrics: tuple[str, ...], resolved: Resolved) -> WarmStart:
-    trials = fold(read_journal(journal)).trials.values()
+def _warm_start(
+    name: str, events: list[Event], space: Space, metrics: tuple[str, ...], resolved: Resolved
+) -> WarmStart:
+    trials = fold(events).trials.values()
     found = [_prior_or_reason(name, trial, space, metrics, resolved) for trial in trials]
     reasons = Counter(reason for reason in found if isinstance(reason, str))
     return WarmStart(name, tuple(prior for prior in found if isinstance(prior, Prior)), dict(reasons.most_common()))

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -62,9 +63,20 @@ def is_local(address):
     return address in ("0100007F", f"{1 << 24:032X}", "0000000000000000FFFF00000100007F")
 
 
+@pytest.fixture
+def rays_folder():
+    """Short, for the sockets in it."""
+    with TemporaryDirectory(prefix="ray-") as folder:
+        yield folder
+
+
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
-def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(tmp_path, command, environment):
-    secrets = {"MLFLOW_TRACKING_PASSWORD": SECRET, "MLFLOW_TRACKING_USERNAME": SECRET, "DATABRICKS_TOKEN": SECRET}
+def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
+    tmp_path, command, environment, rays_folder
+):
+    """Whatever Ray runs elsewhere: its address in the environment is not ours to join."""
+    names = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME", "DATABRICKS_TOKEN", "AWS_ACCESS_KEY_ID")
+    secrets = dict.fromkeys((*names, "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCESS_KEY", "HF_TOKEN"), SECRET)
     (tmp_path / "spy.py").write_text(SPY)
     options = [
         "--name",
@@ -82,18 +94,22 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(tm
         "--concurrency",
         "1",
     ]
+    variables = {**environment, **secrets, "RAY_TMPDIR": rays_folder, "RAY_ADDRESS": "127.0.0.1:1"}
     driver = subprocess.Popen(
-        [command, "sweep", *options], cwd=tmp_path, env={**environment, **secrets}, stderr=subprocess.PIPE, text=True
+        [command, "sweep", *options], cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True
     )
     try:
         journal = tmp_path / "sweeps" / "s" / "journal.jsonl"
         _wait_for(lambda: journal.exists() and b'"report"' in journal.read_bytes(), driver)
         pids = children_of(driver.pid)
         addresses = listening(pids)
+        started = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in pids if pid != driver.pid}
     finally:
         driver.terminate()
         _, printed = driver.communicate(timeout=120)
     assert len(pids) > 4, "Ray's processes are below the driver"
+    assert any(b"RAY_" in known for known in started.values()), "their environment is read"
+    assert not any(SECRET.encode() in known for known in started.values())
     assert addresses
     assert all(map(is_local, addresses)), addresses
     seen = {int(path.suffix[1:]): path.read_text() for path in tmp_path.glob("environment.*")}
@@ -102,6 +118,9 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(tm
     assert not any(SECRET in known for known in seen.values())
     assert driver.returncode == 143, printed
     written = [path for path in (tmp_path / "sweeps").rglob("*") if path.is_file()]
+    logged = [path for path in Path(rays_folder).rglob("*") if path.is_file()]
+    assert any(path.name == "raylet.out" for path in logged)
+    assert not any(SECRET.encode() in path.read_bytes() for path in logged)
     assert SECRET not in printed
     assert not any(SECRET.encode() in path.read_bytes() for path in written)
     assert read_journal(journal)[-1]["reason"] == "interrupted"

@@ -31,9 +31,24 @@ def test_every_verb_has_help_with_an_example(cli, tmp_path):
         if line.startswith("  ") and line.strip()
     ]
     verbs = verbs[: verbs.index("First")]
-    assert verbs == ["sweep", "best", "train", "lr-range", "spaces", "init", "resume", "sync", "rm", "doctor", "status"]
+    assert verbs == [
+        "sweep",
+        "best",
+        "train",
+        "lr-range",
+        "spaces",
+        "init",
+        "resume",
+        "sync",
+        "rm",
+        "doctor",
+        "status",
+        "submit",
+        "jobs",
+    ]
+    verbs += [f"jobs {verb}" for verb in ("list", "status", "logs", "stop", "resume")]
     for verb in verbs:
-        assert re.search(rf"Examples?: vae-tuner {verb}\b", cli(tmp_path, verb, "--help").out)
+        assert re.search(rf"Examples?: vae-tuner {verb}\b", cli(tmp_path, *verb.split(), "--help").out)
 
 
 def test_the_result_document_is_all_there_is_on_stdout(swept, result):

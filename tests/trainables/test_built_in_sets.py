@@ -171,7 +171,7 @@ def test_official_parts_are_never_split_again(name, written, tmp_path):
         assert same == (part in written)
         if part in written:
             assert np.array_equal(getattr(first, part), written[part].reshape(len(written[part]), -1))
-    own = [getattr(first, part) for part in ("train", "val", "test") if part == "train" or part not in written]
+    own = [first.train.tensor(CPU), *(getattr(first, part) for part in ("val", "test") if part not in written)]
     assert sorted(torch.cat(own).tolist()) == sorted(written["train"].reshape(len(written["train"]), -1).tolist())
 
 
@@ -180,9 +180,10 @@ def test_facts_and_values(name, written, tmp_path):
     facts, found = data_facts(config, tmp_path), load(config, tmp_path, CPU)
     assert facts.shape == found.shape == written["train"].shape[1:]
     assert (facts.n_train, facts.n_val, facts.n_test) == (10, len(found.val), len(found.test))
-    assert found.train.dtype == torch.uint8
-    assert facts.train_bytes == found.train.nbytes
-    everything = torch.cat([found.train, found.val, found.test])
+    train = found.train.tensor(CPU)
+    assert train.dtype == torch.uint8
+    assert facts.train_bytes == train.nbytes
+    everything = torch.cat([train, found.val, found.test])
     assert (found.floats(everything) == everything.float() / found.scale).float().mean() > 0.5
     assert (found.floats(everything) - everything.double() / found.scale).abs().max() < 1e-7
     assert (facts.low, facts.high, facts.bits) == (
@@ -190,7 +191,7 @@ def test_facts_and_values(name, written, tmp_path):
         everything.max() / found.scale,
         False,
     )
-    x = found.train.double() / found.scale
+    x = train.double() / found.scale
     assert facts.kappa_max["re"] == pytest.approx(float(x.var(0, correction=0).mean().sqrt()), rel=1e-9)
 
 

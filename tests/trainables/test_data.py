@@ -1,5 +1,6 @@
 import os
 import threading
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -38,8 +39,13 @@ def rows(tensor):
     return [tuple(row) for row in tensor.tolist()]
 
 
+def on_device(dataset):
+    """With the training examples copied into a tensor, as for a GPU."""
+    return replace(dataset, train=dataset.train.tensor(CPU).clone(), ahead=False)
+
+
 def loaded(root, **tree):
-    return load(DataConfig(**tree), root, CPU)
+    return on_device(load(DataConfig(**tree), root, CPU))
 
 
 # --- the split --------------------------------------------------------------------------------------------------------
@@ -200,18 +206,18 @@ def any_kind(request, user_file):
 @pytest.mark.parametrize("binarize", BINARIZE)
 def test_where_the_data_lie_does_not_show(binarize, any_kind, vae_data_root):
     config = DataConfig(name=any_kind, binarize=binarize, n_train=40)
-    on_device, in_host_memory = (load(config, vae_data_root, CPU, share) for share in (1.0, 0.0))
-    assert isinstance(on_device.train, torch.Tensor)
-    assert isinstance(in_host_memory.train, Examples)
-    assert on_device.train.shape == in_host_memory.train.shape
-    assert on_device.val.equal(in_host_memory.val)
+    mapped, ahead = (load(config, vae_data_root, CPU, share) for share in (1.0, 0.0))
+    assert (mapped.ahead, ahead.ahead) == (False, True)
+    places = (on_device(mapped), mapped, ahead)
+    assert len({place.train.shape for place in places}) == 1
+    assert mapped.val.equal(ahead.val)
     order = torch.split(torch.randperm(40)[:39], 4)
-    found = [list(data.train_batches(order, 5, 17)) for data in (on_device, in_host_memory)]
+    found = [list(data.train_batches(order, 5, 17)) for data in places]
     assert len(found[0]) == len(order)
-    for step, (first, second) in enumerate(zip(*found, strict=True), 17):
-        assert first.dtype == second.dtype == torch.float32
-        assert first.equal(second)
-        for data in (on_device, in_host_memory):
+    for step, (first, *others) in enumerate(zip(*found, strict=True), 17):
+        assert first.dtype == torch.float32
+        assert all(other.dtype == first.dtype and other.equal(first) for other in others)
+        for data in places:
             assert data.train_batch(order[step - 17], 5, step).equal(first)
 
 
@@ -219,12 +225,14 @@ def test_where_the_data_lie_does_not_show(binarize, any_kind, vae_data_root):
 def test_a_trial_is_the_same_wherever_its_data_lie(tree, vae_data_root):
     config = parse_config({"epochs": 2, "device": "cpu", "threads": 1, **tree})
     config = resolve(config, data_facts(config.data, vae_data_root))
-    trainers = [Trainer(config, load(config.data, vae_data_root, CPU, share)) for share in (1.0, 0.0)]
+    mapped, ahead = (load(config.data, vae_data_root, CPU, share) for share in (1.0, 0.0))
+    trainers = [Trainer(config, place) for place in (on_device(mapped), mapped, ahead)]
     for _ in range(2):
-        first, second = (trainer.train_epoch().metrics for trainer in trainers)
-        assert {k: v for k, v in first.items() if not k.startswith("time/")} == {
-            k: v for k, v in second.items() if not k.startswith("time/")
-        }
+        first, *others = (
+            {name: value for name, value in trainer.train_epoch().metrics.items() if not name.startswith("time/")}
+            for trainer in trainers
+        )
+        assert others == [first, first]
 
 
 def threads_ahead():
@@ -271,14 +279,14 @@ def test_a_quarter_of_the_share_is_held_on_the_device():
 def test_the_bytes_of_the_facts_are_those_that_are_placed(any_kind, vae_data_root):
     config = DataConfig(name=any_kind, n_train=40)
     facts, found = data_facts(config, vae_data_root), load(config, vae_data_root, CPU)
-    assert facts.train_bytes == found.train.nbytes == load(config, vae_data_root, CPU, 0).train.n_bytes
+    assert facts.train_bytes == found.train.n_bytes == on_device(found).train.nbytes
 
 
-def test_the_size_of_a_chunk_does_not_show(any_kind, vae_data_root, monkeypatch):
-    config = DataConfig(name=any_kind, binarize="fixed")
-    facts, found = data_facts(config, vae_data_root), load(config, vae_data_root, CPU)
+def test_the_size_of_a_chunk_does_not_show(any_kind, vae_data_root, tmp_path, monkeypatch):
+    tree = {"name": any_kind, "binarize": "fixed"}
+    facts, found = data_facts(DataConfig(**tree), vae_data_root), loaded(vae_data_root, **tree)
     monkeypatch.setattr(examples, "CHUNK_VALUES", 150)
-    small, in_parts = data_facts(config, vae_data_root), load(config, vae_data_root, CPU)
+    small, in_parts = data_facts(DataConfig(**tree), vae_data_root), loaded(tmp_path / "anew", **tree)
     assert all(getattr(found, part).equal(getattr(in_parts, part)) for part in PARTS)
     assert small.kappa_max == {name: pytest.approx(value, rel=1e-12) for name, value in facts.kappa_max.items()}
     assert (small.low, small.high, small.bits) == (facts.low, facts.high, facts.bits)
@@ -295,18 +303,18 @@ def test_arrays_are_read_in_any_order_and_type(user_file, tmp_path):
 @pytest.mark.parametrize("binarize", BINARIZE)
 def test_pinned_batches_copied_without_waiting_are_those_on_the_device(binarize, vae_data_root):
     config, device = DataConfig(binarize=binarize), torch.device("cuda")
-    on_device, in_host_memory = (load(config, vae_data_root, device, share) for share in (1.0, 0.0))
-    assert on_device.train.is_cuda
+    copied, in_host_memory = (load(config, vae_data_root, device, share) for share in (1.0, 0.0))
+    assert copied.train.is_cuda
     assert isinstance(in_host_memory.train, Examples)
     order = torch.split(torch.randperm(1000, device=device), 7)
-    found = zip(*(data.train_batches(order, 0, 0) for data in (on_device, in_host_memory)), strict=True)
+    found = zip(*(data.train_batches(order, 0, 0) for data in (copied, in_host_memory)), strict=True)
     assert all(first.is_cuda and first.equal(second) for first, second in found)
 
 
 @pytest.mark.gpu
 def test_bits_drawn_once_are_the_same_on_every_device(vae_data_root):
     config = DataConfig(binarize="fixed")
-    here, there = (load(config, vae_data_root, torch.device(device)) for device in ("cpu", "cuda"))
+    here, there = on_device(load(config, vae_data_root, CPU)), load(config, vae_data_root, torch.device("cuda"))
     assert all(getattr(here, part).equal(getattr(there, part).cpu()) for part in PARTS)
 
 
@@ -339,7 +347,7 @@ def test_kappa_max_is_what_the_mean_image_reaches(binarize, user_file, tmp_path)
     x = np.tile(np.random.default_rng(0).random((50, 3)), (2000, 1))
     config = DataConfig(name=user_file(x_train=x, x_val=x[:1], x_test=x[:1]), binarize=binarize)
     found = data_facts(config, tmp_path).kappa_max
-    values = load(config, tmp_path, CPU).train.double()
+    values = on_device(load(config, tmp_path, CPU)).train.double()
     mean = values.mean(0)
     assert found["re"] == pytest.approx((values - mean).square().mean().sqrt().item(), abs=0.002)
     nll = torch.nn.functional.binary_cross_entropy(mean.expand_as(values), values).item()

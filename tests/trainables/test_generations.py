@@ -2,8 +2,11 @@ import pytest
 import torch
 
 from trainables.checkpoint import FILE_NAME, Checkpoint, write
+from trainables.errors import StorageError
 from trainables.generations import Generations
 from trainables.paths import parse_config
+from trainables.remote import RemoteFolder
+from trainables.trial_files import trial_files
 
 CONFIG = parse_config({})
 
@@ -18,28 +21,41 @@ def warnings():
 
 
 @pytest.fixture
-def generations(tmp_path, warnings):
-    return lambda session="a": Generations(tmp_path, session, warnings.append)
+def files(trials_root):
+    return trial_files(trials_root, "0000")
 
 
-def test_the_newest_is_gone_on_from_and_two_are_kept(generations, tmp_path, warnings):
+@pytest.fixture
+def generations(files, warnings):
+    return lambda session="a": Generations(files, session, warnings.append)
+
+
+def damage(files, name, content):
+    """Put something else in a checkpoint's place; None for the checkpoint less its end."""
+    with files.reading(name) as path:
+        whole = path.read_bytes()
+    with files.writing() as folder:
+        (folder / name).write_bytes(whole[:-3] if content is None else content)
+
+
+def test_the_newest_is_gone_on_from_and_two_are_kept(generations, files, warnings):
     own = generations()
     assert own.latest(CONFIG, "cpu", 99) is None
     names = [own.save(a_checkpoint(epoch)) for epoch in (1, 2, 3, 11)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names[-2:]
+    assert files.names() == names[-2:]
     assert own.latest(CONFIG, "cpu", 99).epoch == 11
     assert warnings == []
 
 
-@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None], ids=["empty", "foreign", "truncated"])
-def test_a_damaged_one_is_passed_over_with_a_warning(damage, generations, tmp_path, warnings):
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None], ids=["empty", "foreign", "truncated"])
+def test_a_damaged_one_is_passed_over_with_a_warning(content, generations, files, warnings):
     own = generations()
     own.save(a_checkpoint(1))
-    path = tmp_path / own.save(a_checkpoint(2))
-    path.write_bytes(path.read_bytes()[:-3] if damage is None else damage)
+    name = own.save(a_checkpoint(2))
+    damage(files, name, content)
     assert own.latest(CONFIG, "cpu", 99).epoch == 1
     assert len(warnings) == 1
-    assert str(path) in warnings[0]
+    assert warnings[0].startswith(str(files.place / name))
 
 
 def test_one_of_another_configuration_is_never_gone_on_from(generations, warnings):
@@ -60,13 +76,14 @@ def test_what_is_further_than_an_epoch_ahead_is_left_alone(generations, warnings
     assert "begins anew" in warnings[0]
 
 
-def test_the_final_checkpoint_goes_before_all_others(generations, tmp_path):
+def test_the_final_checkpoint_goes_before_all_others(generations, files):
     own = generations()
     own.save(a_checkpoint(2))
-    write(tmp_path / FILE_NAME, a_checkpoint(3))
+    with files.writing() as folder:
+        write(folder / FILE_NAME, a_checkpoint(3))
     assert own.latest(CONFIG, "cpu", 3).epoch == 3
     own.clear()
-    assert list(tmp_path.iterdir()) == [tmp_path / FILE_NAME]
+    assert files.names() == [FILE_NAME]
 
 
 def test_an_orphan_does_not_write_what_another_session_reads(generations):
@@ -76,8 +93,48 @@ def test_an_orphan_does_not_write_what_another_session_reads(generations):
     assert own.latest(CONFIG, "cpu", 99).epoch == 5
 
 
-def test_a_finished_trial_clears_them(generations, tmp_path):
+def test_an_orphan_removes_nothing_of_a_later_session(generations, files):
+    orphan, own = generations("000001-f"), generations("000002-a")
+    orphan.save(a_checkpoint(3))
+    kept = {own.save(a_checkpoint(3)), own.save(a_checkpoint(4))}
+    for epoch in (4, 5, 6):
+        orphan.save(a_checkpoint(epoch))
+    orphan.clear()
+    assert set(files.names()) == kept
+
+
+def test_what_an_earlier_session_did_ahead_does_not_push_out_what_is_gone_on_from(generations):
+    before, own = generations("000001-f"), generations("000002-a")
+    for epoch in (4, 5):
+        before.save(a_checkpoint(epoch))
+    for epoch in (4, 5):
+        own.save(a_checkpoint(epoch))
+        assert own.latest(CONFIG, "cpu", 4).epoch == 4, "the epoch before may not be known yet"
+
+
+def test_a_finished_trial_clears_them(generations, files):
     own = generations()
     own.save(a_checkpoint(1))
     own.clear()
-    assert list(tmp_path.iterdir()) == []
+    assert files.names() == []
+
+
+def test_one_that_goes_while_it_is_looked_for_is_passed_over(generations, files, warnings, monkeypatch):
+    own = generations()
+    own.save(a_checkpoint(1))
+    monkeypatch.setattr(type(files), "names", lambda self: ["epoch-00001-a.safetensors", "epoch-00002-a.safetensors"])
+    assert own.latest(CONFIG, "cpu", 99).epoch == 1
+    assert len(warnings) == 1
+
+
+def test_storage_that_goes_away_is_no_reason_to_go_back_or_begin_anew(remote_root, warnings, monkeypatch):
+    def away(self, name=""):
+        raise StorageError("away")
+
+    own = Generations(trial_files(remote_root, "0000"), "a", warnings.append)
+    own.save(a_checkpoint(1))
+    for read in ("read", "names"):
+        monkeypatch.setattr(RemoteFolder, read, away)
+        with pytest.raises(StorageError, match="away"):
+            own.latest(CONFIG, "cpu", 99)
+    assert warnings == []

@@ -9,7 +9,7 @@ def threads_ahead():
     return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("workers", [0, 1, 2, 5])
 @pytest.mark.parametrize("n", [0, 1, 2, 50])
 def test_it_is_map(n, workers):
     assert list(map_ahead(lambda i: i * i, range(n), workers)) == [i * i for i in range(n)]

@@ -1,27 +1,146 @@
 import json
+import shutil
+import tempfile
 
+import numpy as np
 import pytest
 
+from trainables.checkpoint import FILE_NAME
 from trainables.data import data_facts
-from trainables.examples import Examples
 from trainables.paths import parse_config, plain
 from trainables.ray_tune import VaeTrainable
+from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
+from trainables.trial_files import trial_files
+
+EPOCHS = 4
+TINY = {"data": {"n_train": 64}, "batch_size": 32, "model": {"hidden": [8], "latent_dim": 2}}
+
+
+@pytest.fixture
+def trainable(vae_data_root):
+    """trainable(root of the trials, epochs the driver knows of) → a trial's trainable in a new actor."""
+
+    def build(root, epochs_done=0, **further):
+        config = parse_config({**TINY, "epochs": EPOCHS, "device": "cpu", "threads": 1})
+        given = {
+            "trial": "0000",
+            "config": json.dumps(plain(resolve(config, data_facts(config.data, vae_data_root)))),
+            "folder": str(root),
+            "data_dir": str(vae_data_root),
+            "session": "a",
+            "epochs_done": epochs_done,
+        }
+        return VaeTrainable({**given, **further})
+
+    return build
+
+
+def reported(trainable):
+    return json.loads(trainable.step()[RESULT_KEY])
+
+
+def numbers(report):
+    return {name: value for name, value in report["metrics"].items() if not name.startswith("time/")}
+
+
+@pytest.fixture
+def undisturbed(trainable, tmp_path):
+    """The reports of a trial that nothing happens to."""
+    own = trainable(tmp_path / "undisturbed")
+    return [reported(own) for _ in range(EPOCHS)]
+
+
+@pytest.fixture
+def next_node(tmp_path, monkeypatch):
+    """next_node() loses this node's own disk, and goes on on another with an empty one."""
+
+    def go_on():
+        shutil.rmtree(tmp_path / "node", ignore_errors=True)
+        (tmp_path / "node").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "node"))
+
+    return go_on
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_trial_places_its_data_by_its_share_of_the_memory(share, tmp_path, vae_data_root):
-    config = parse_config({"epochs": 1, "device": "cpu", "threads": 1})
-    resolved = resolve(config, data_facts(config.data, vae_data_root))
-    trainable = VaeTrainable(
-        {
-            "trial": "0000",
-            "config": json.dumps(plain(resolved)),
-            "folder": str(tmp_path),
-            "data_dir": str(vae_data_root),
-            "memory_share": share,
-            "session": "a",
-            "epochs_done": 0,
-        }
-    )
-    assert isinstance(trainable.trainer.dataset.train, Examples) == (share == 0)
+def test_a_trial_places_its_data_by_its_share_of_the_memory(share, tmp_path, trainable):
+    own = trainable(tmp_path, memory_share=share)
+    assert own.trainer.dataset.ahead == (share == 0)
+
+
+def test_a_trial_that_loses_its_node_after_every_epoch_gives_the_same_numbers(
+    trials_root, trainable, undisturbed, next_node
+):
+    for epoch in range(1, EPOCHS + 1):
+        next_node()
+        report = reported(trainable(trials_root, epoch - 1))
+        assert report["epoch"] == epoch
+        assert report["warnings"] == []
+        assert numbers(report) == numbers(undisturbed[epoch - 1])
+    assert report["checkpoint"] == FILE_NAME
+
+
+def test_an_epoch_that_was_not_heard_of_is_reported_again(trials_root, trainable, undisturbed, next_node):
+    reported(trainable(trials_root))
+    next_node()
+    again = reported(trainable(trials_root, session="b"))
+    assert (again["epoch"], numbers(again)) == (1, numbers(undisturbed[0]))
+    assert "-b." in again["checkpoint"]
+
+
+def test_what_is_reported_outlives_the_node_and_little_else_is_kept(trials_root, trainable, next_node):
+    next_node()
+    own, kept = trainable(trials_root), []
+    for _ in range(EPOCHS):
+        kept.append(reported(own)["checkpoint"])
+        next_node()
+        names = trial_files(trials_root, "0000").names()
+        assert kept[-1] in names
+        assert len(names) <= 2 or kept[-1] == FILE_NAME
+    assert names == [FILE_NAME, "config.yaml", "reconstructions.png", "samples.png"]
+
+
+@pytest.mark.parametrize("root", ["/proc/nothing", "file:///proc/nothing"])
+def test_storage_that_cannot_be_written_is_told_from_an_error_of_the_trial(root, trainable, monkeypatch):
+    monkeypatch.setattr("trainables.trial_files.PATIENCE", ())
+    report = reported(trainable(root))
+    assert "/proc/nothing/0000 cannot be written" in report["storage"]
+    assert "error" not in report
+
+
+def test_storage_that_cannot_be_read_ends_no_trial(trainable, monkeypatch):
+    monkeypatch.setattr("trainables.trial_files.PATIENCE", ())
+    report = reported(trainable("s3://bucket?nonsense=1", 1))
+    assert report.keys() == {"trial", "warnings", "storage"}
+    assert "s3://bucket/0000?nonsense=1 cannot be read" in report["storage"]
+
+
+def test_data_shipped_with_a_job_are_found_where_this_node_unpacked_them(tmp_path, monkeypatch):
+    monkeypatch.delenv("TUNE_ORIG_WORKING_DIR", raising=False)
+    driver, node = tmp_path / "driver", tmp_path / "node"
+    driver.mkdir()
+    np.save(driver / "x.npy", np.random.default_rng(0).random((300, 4), dtype=np.float32))
+    config = parse_config({"data": {"name": str(driver / "x.npy")}, "epochs": 1, "device": "cpu", "threads": 1})
+    resolved = plain(resolve(config, data_facts(config.data, tmp_path)))
+    given = {"trial": "0000", "folder": str(tmp_path / "trials"), "session": "a", "epochs_done": 0}
+    given |= {"config": json.dumps(resolved), "data_dir": str(tmp_path), "working_dir": str(driver)}
+    driver.rename(node)
+    monkeypatch.chdir(node)
+    found = VaeTrainable(given)
+    assert found.failure == {}
+    assert found.trainer.dataset.train.array.filename == node / "x.npy"
+    assert found.trainer.config.data.name == str(driver / "x.npy")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such luck"), SystemExit("out of here")])
+def test_what_a_model_raises_is_a_report_and_keeps_its_text(error, tmp_path, trainable, monkeypatch):
+    own = trainable(tmp_path)
+
+    def fail():
+        raise error
+
+    monkeypatch.setattr(own.trainer, "train_epoch", fail)
+    found = reported(own)
+    assert str(error) in found["error"]
+    assert found["kind"] == "raised"

@@ -207,3 +207,21 @@ def test_the_data_folder_is_the_argument_else_the_environments_else_the_cache(tm
     monkeypatch.setenv("VAE_TUNER_DATA", "~/data")
     assert sources.data_dir() == tmp_path / "data"
     assert sources.data_dir(tmp_path / "mine") == tmp_path / "mine"
+
+
+def test_what_was_shipped_with_the_working_directory_is_found_in_that_of_the_node(tmp_path):
+    driver, node = tmp_path / "driver", tmp_path / "node"
+    (node / "faces").mkdir(parents=True)
+    (node / "x.npy").write_bytes(b"")
+    for name in ("x.npy", "faces"):
+        assert sources.on_this_node(str(driver / name), driver, node) == str(node / name)
+    elsewhere = ("mnist", str(driver / "missing.npy"), str(tmp_path / "x.npy"), "x.npy")
+    assert all(sources.on_this_node(name, driver, node) == name for name in elsewhere)
+
+
+def test_what_has_the_same_path_on_the_node_is_used_there(tmp_path):
+    for folder in ("driver", "node"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.npy").write_bytes(b"")
+    name = str(tmp_path / "driver" / "x.npy")
+    assert sources.on_this_node(name, tmp_path / "driver", tmp_path / "node") == name

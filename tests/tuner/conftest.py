@@ -266,7 +266,7 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def run(plan: Any, journal: Journal, folder: Path, shown: Any, signals: Any) -> None:
+    def run(plan: Any, journal: Journal, folder: Path, shown: Any, tracker: Any, signals: Any) -> None:
         PlannedLoop(plan, journal, shown).run()
         for trial in journal.sweep.trials:
             (folder / "trials" / trial).mkdir(parents=True, exist_ok=True)

@@ -26,13 +26,16 @@ from trainables import generations
 from trainables.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.generations import Generations
 from trainables.paths import parse_config
+from trainables.remote import RemoteFolder, is_remote
 from trainables.reporting import RESULT_KEY
-from tuner import driver
-from tuner.journal import fold, read_journal
+from trainables.trial_files import FilesInFolder
+from tuner import driver, lease
+from tuner.journal import fold
+from tuner.lease import FencedError
 from tuner.planning import make_plan
 from tuner.projection import Projection
 from tuner.spec import parse_spec
-from tuner.sweep_status import JOURNAL
+from tuner.sweep_storage import open_storage
 from tuner.syncing import sync_sweep
 
 EVENTS_PER_BATCH = 5
@@ -65,15 +68,19 @@ class Life(PlannedLoop):
 
     def __init__(self, plan, journal, folder, shown, seed):
         super().__init__(plan, journal, shown)
-        self.folder, self.seed = folder, seed
+        # Object storage outlives the machine and the driver's folder on it.
+        lasting = Path(plan.spec.storage.removeprefix("file://")) / folder.name
+        self.folder, self.seed = lasting if is_remote(plan.spec.storage) else folder, seed
         client = tuner.mlflow_store.open_client(plan.spec.tracking.uri)
-        self.projection = Projection(client, plan.spec.tracking.experiment, folder / "trials")
-        self.n_sent = self.projection.resume(journal.events)
+        self.projection = Projection(client, plan.spec.tracking.experiment, self.folder / "trials")
+        self.n_sent = self.projection.resume(journal.lasting)
 
     def tell(self, trial, epoch):
-        if len(self.journal.events) - self.n_sent >= EVENTS_PER_BATCH:
-            self.projection.project(self.journal.events[self.n_sent :])
-            self.n_sent = len(self.journal.events)
+        if len(self.journal.lasting) - self.n_sent >= EVENTS_PER_BATCH:
+            self.journal.check()
+            batch = self.journal.lasting[self.n_sent :]
+            self.projection.project(batch)
+            self.n_sent += len(batch)
         own = self.journal.sweep.trials[trial]
         kind, when = fate(own.config)
         if epoch == when and own.failures < {"lost": 2, "hopeless": math.inf}.get(kind, 0):
@@ -87,14 +94,14 @@ class Life(PlannedLoop):
     def lose(self, trial, epoch):
         """With its worker, or in its model."""
         if epoch % 2:
-            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}))
+            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}, error_file=None))
             return "STOP"
         return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps({"trial": trial, "error": "boom"})})
 
     def trained(self, trial, config, epoch):
         """An epoch, from the checkpoint before it; one that was trained and not heard of is told again."""
         parsed, folder = parse_config(config), self.folder / "trials" / trial
-        kept = Generations(folder, self.journal.session, lambda text: None)
+        kept = Generations(FilesInFolder(folder), self.journal.session, lambda text: None)
         found = kept.latest(parsed, "cpu", epoch)
         if found is None or found.epoch < epoch:
             state = float(found.groups["state"]["chain"]) if found else 0.0
@@ -125,10 +132,12 @@ class Life(PlannedLoop):
 
 
 class Deaths:
-    """Kills this process at its k-th passage of a place. where: `before`, `within` or `after` what happens there."""
+    """Kills this process at its k-th passage of a place. where: `before`, `within` or `after` what happens there;
+    `paused` for a process that stops before it and is woken later."""
 
     def __init__(self, k, where):
         self.left, self.where = k, where
+        self.signal = signal.SIGSTOP if where == "paused" else signal.SIGKILL
 
     def around(self, act, half=None):
         """A function that does what `act` does, unless it is time to die."""
@@ -138,17 +147,17 @@ class Deaths:
             if self.left == 0 and self.where == "within" and half:
                 half(*arguments, **options)
             if self.left == 0 and self.where != "after":
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self.signal)
             done = act(*arguments, **options)
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if self.left == 0 and self.where == "after":
+                os.kill(os.getpid(), self.signal)
             return done
 
         return passed
 
 
 def lay_in_wait(place, k, where):
-    """Put a death where the journal is written, MLflow's database committed, or a checkpoint put in its place."""
+    """Put a death where the journal is written, MLflow's database committed, a checkpoint or an object put in place."""
     from sqlalchemy.engine.default import DefaultDialect
 
     deaths, write = Deaths(k, where), os.write
@@ -161,6 +170,8 @@ def lay_in_wait(place, k, where):
         os.write = write_or_die
     elif place == "mlflow":
         DefaultDialect.do_commit = deaths.around(DefaultDialect.do_commit)
+    elif place == "segment":
+        RemoteFolder.write = deaths.around(RemoteFolder.write)
     else:
         generations.write = deaths.around(generations.write)
         globals()["write"] = deaths.around(globals()["write"])
@@ -171,18 +182,21 @@ def live(case, number):
     if case["place"]:
         lay_in_wait(case["place"], case["k"] + number % case["k"], case["where"])
 
-    def run(plan, journal, folder, shown, signals):
+    def run(plan, journal, folder, shown, tracker, signals):
         life = Life(plan, journal, folder, shown, number)
         life.run(life.next_one)
 
+    if case.get("elsewhere"):
+        move_elsewhere(case["spec"]["storage"], case["spec"]["name"])
     driver._run_tune = run
     driver._check = lambda plan: None
     spec = case["spec"]
-    storage, name, data_dir = Path(spec["storage"]), spec["name"], Path(case["data_dir"])
-    journal = storage / name / JOURNAL
-    events = read_journal(journal) if journal.exists() else []
+    storage, name, data_dir = spec["storage"], spec["name"], Path(case["data_dir"])
+    opened = open_storage(storage)
+    events = opened.events(name) if name in opened.names() else []
     if not events:
-        shutil.rmtree(storage / name, ignore_errors=True)
+        if not is_remote(storage):
+            shutil.rmtree(Path(storage, name), ignore_errors=True)
         driver.run_sweep(make_plan(parse_spec(spec), data_dir))
     elif fold(events).resumable and not fold(events).spent:
         driver.resume_sweep(storage, name, offline=True, data_dir=data_dir)
@@ -192,18 +206,50 @@ def live(case, number):
 def lives_until_finished(case):
     """How often it died."""
     for number in range(2000):
-        child = os.fork()
-        if child == 0:
-            try:
-                live(case, number)
-            except BaseException as error:
-                sys.excepthook(type(error), error, error.__traceback__)
-                os._exit(1)
-            os._exit(0)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        status = ended(begun(case, number))
         if status != -signal.SIGKILL:
             return {"deaths": number, "status": status}
     return {"deaths": number, "status": "it never ends"}
+
+
+def begun(case, number):
+    """A life in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        try:
+            live(case, number)
+        except FencedError as error:
+            Path("orphan").write_text(str(error))
+            os._exit(error.exit_code)
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+            os._exit(70)
+        os._exit(0)
+    return child
+
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def outlived(case):
+    """What a driver does that is paused, taken over from another machine, and woken when the sweep has finished."""
+    orphan = begun(case, 0)
+    assert os.WIFSTOPPED(os.waitpid(orphan, os.WUNTRACED)[1]), "it ended first"
+    status = ended(begun({**case, "place": None, "elsewhere": True}, 1))
+    held = open_storage(case["spec"]["storage"])
+    events = held.events(case["spec"]["name"])
+    os.kill(orphan, signal.SIGCONT)
+    said = {"orphan": ended(orphan), "said": Path("orphan").read_text() if Path("orphan").exists() else ""}
+    return {"deaths": 0, "status": status, **said, "unchanged": held.events(case["spec"]["name"]) == events}
+
+
+def move_elsewhere(storage, name):
+    """To another machine, whose locks this one does not see, and which has waited."""
+    lease._place = lambda: "another machine"
+    lease.EXPIRY_SECONDS = lease.LOOK_SECONDS = 0.1
+    if not is_remote(storage):
+        Path(storage, name, "lock").unlink()
 
 
 def prepare(case):
@@ -216,7 +262,7 @@ def prepare(case):
         connection.execute("PRAGMA synchronous=OFF")  # what the kernel has been given outlives a process
 
     with TemporaryDirectory() as folder:
-        shutil.copy(Path(case["spec"]["storage"]) / "mlflow.db", folder)
+        shutil.copy("mlflow.db", folder)
         tracking = {**case["spec"]["tracking"], "uri": f"sqlite:///{folder}/mlflow.db"}
         live({**case, "place": None, "spec": {**case["spec"], "storage": folder, "tracking": tracking}}, 0)
 
@@ -224,7 +270,7 @@ def prepare(case):
 if __name__ == "__main__":
     for number, line in enumerate(sys.stdin):
         case = json.loads(line)
-        os.chdir(case["spec"]["storage"])
+        os.chdir(case["root"])
         if number == 0:
             prepare(case)
-        print(json.dumps(lives_until_finished(case)), flush=True)
+        print(json.dumps(outlived(case) if case["where"] == "paused" else lives_until_finished(case)), flush=True)

@@ -6,6 +6,7 @@ checkpoints, resume, sync and MLflow store.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tuner.journal import fold, read_journal
+from tuner.journal import JOURNAL, fold
 from tuner.mlflow_store import Tag, ensure_experiment, find_runs, open_client, status_of
 from tuner.params import to_params
+from tuner.sweep_storage import open_storage
 
 pytestmark = pytest.mark.faults
 
@@ -25,7 +27,14 @@ PLACES = [(place, where) for place in ("journal", "mlflow", "checkpoint") for wh
 PLACES.remove(("checkpoint", "within"))  # a rename has no middle
 PLACES.remove(("mlflow", "within"))  # before a commit is within its transaction
 HARD = [("journal", "within"), ("mlflow", "before"), ("checkpoint", "after")]
-LEAST = {"journal": 4, "mlflow": 22, "checkpoint": 2}
+REMOTE = [
+    ("segment", "before"),
+    ("segment", "after"),
+    ("journal", "after"),
+    ("checkpoint", "after"),
+    ("mlflow", "before"),
+]
+LEAST = {"journal": 4, "mlflow": 22, "checkpoint": 2, "segment": 4}
 """Where to die first; an earlier death would leave a life no time to get anywhere."""
 
 
@@ -34,23 +43,25 @@ def lives(tmp_path_factory, vae_data_root, migrated_database):
     """lives(case) → (folder of the sweep, URI of its store, deaths); the undisturbed one is kept."""
     script = Path(__file__).with_name("mortal_driver.py")
     path = os.pathsep.join(filter(None, [str(script.parents[2]), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    cache = str(tmp_path_factory.mktemp("cache"))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "VAE_TUNER_CACHE": cache}
     command = [sys.executable, "-W", "ignore", str(script)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.__stderr__, env=environment, text=True
     )
 
-    def lived(place=None, k=0, where="before", **parts):
+    def lived(place=None, k=0, where="before", remote=False, **parts):
         root = tmp_path_factory.mktemp("lives")
         shutil.copy(migrated_database, root / "mlflow.db")
         uri = f"sqlite:///{root}/mlflow.db"
-        spec = {"name": "s", "storage": str(root), "tracking": {"uri": uri, "offline": True}, **parts}
-        case = {"spec": spec, "place": place, "k": k, "where": where, "data_dir": str(vae_data_root)}
+        storage = f"file://{root}" if remote else str(root)
+        spec = {"name": "s", "storage": storage, "tracking": {"uri": uri, "offline": True}, **parts}
+        case = {"spec": spec, "root": str(root), "place": place, "k": k, "where": where, "data_dir": str(vae_data_root)}
         process.stdin.write(json.dumps(case) + "\n")
         process.stdin.flush()
         answer = json.loads(process.stdout.readline())
         assert answer["status"] == 0
-        return root / "s", uri, answer["deaths"]
+        return root / "s", uri, answer if where == "paused" else answer["deaths"]
 
     yield lived
     process.stdin.close()
@@ -72,7 +83,7 @@ def spec(scheduler="asha", sampler="tpe", concurrency=1, trials=TRIALS, **parts)
 def story(folder):
     """What happened, in order, but for who wrote it, when and in how many sessions."""
     who = ("seq", "session", "t", "sweep_id", "tracking_uri")
-    events = [event for event in read_journal(folder / "journal.jsonl") if event["event"] != "resume"]
+    events = [event for event in events_in(folder) if event["event"] != "resume"]
     told = [{key: event[key] for key in event if key not in who} for event in events]
     told[0].pop("spec")
     return told
@@ -101,8 +112,19 @@ def stored(folder, uri):
     }
 
 
+def without_artifacts(runs):
+    """The driver's half of a run: a trial's files reach object storage by themselves."""
+    return {name: {**run, "artifacts": None} for name, run in runs.items()}
+
+
+def events_in(folder):
+    """What the journal holds, on object storage too."""
+    storage = str(folder.parent) if (folder / JOURNAL).exists() else f"file://{folder.parent}"
+    return open_storage(storage).events(folder.name)
+
+
 def header(folder):
-    return read_journal(folder / "journal.jsonl")[0]
+    return events_in(folder)[0]
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +181,7 @@ def test_at_concurrency_two_no_epoch_is_missing_or_doubled_and_no_decision_revis
     metrics = {(event["trial"], event["epoch"]): event["metrics"] for event in unpruned}
     folder, uri, deaths = lives(place, LEAST[place], where, **spec(scheduler, "random", concurrency=2))
     assert deaths >= 4
-    events = read_journal(folder / "journal.jsonl")
+    events = events_in(folder)
     sweep = fold(events)
     reports = [(event["trial"], event["epoch"]) for event in events if event["event"] == "report"]
     assert len(reports) == len(set(reports)) == sweep.epochs
@@ -174,7 +196,7 @@ def test_at_concurrency_two_no_epoch_is_missing_or_doubled_and_no_decision_revis
 
 def _agree(folder, uri):
     """MLflow shows what the journal holds, once."""
-    events = read_journal(folder / "journal.jsonl")
+    events = events_in(folder)
     runs, sweep = stored(folder, uri), fold(events)
     parent = runs.pop("sweep")
     assert (parent["status"], parent["reason"]) == (status_of(sweep.finished), sweep.finished)
@@ -195,3 +217,34 @@ def test_a_spent_budget_ends_the_same_sweep(place, where, lives, undisturbed):
     assert deaths
     assert story(folder) == told
     assert stored(folder, uri) == kept
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "place", "where"), [*(("asha", *place) for place in REMOTE), ("hyperband", "segment", "before")]
+)
+def test_on_object_storage_a_sweep_outlives_machine_after_machine(scheduler, place, where, lives, undisturbed):
+    """Each finds what was sealed alone; a trial loses no epoch but the one it was in."""
+    parts = spec(scheduler)
+    told, kept = undisturbed(parts)
+    folder, uri, deaths = lives(place, LEAST[place], where, remote=True, **parts)
+    assert deaths >= 4
+    assert story(folder) == told
+    assert without_artifacts(stored(folder, uri)) == without_artifacts(kept)
+    trained = Counter((folder / "trained").read_text().splitlines())
+    assert sum(trained.values()) - len(trained) <= deaths, "more than the epoch in flight is trained twice"
+
+
+@pytest.mark.parametrize("k", [4, 30])
+@pytest.mark.parametrize(("place", "remote"), [("journal", False), ("journal", True), ("segment", True)])
+def test_an_orphan_that_wakes_with_a_line_in_hand_changes_nothing_and_says_so(place, remote, k, lives, undisturbed):
+    parts = spec()
+    told, kept = undisturbed(parts)
+    folder, uri, answer = lives(place, k, "paused", remote=remote, **parts)
+    assert story(folder) == told
+    assert stored(folder, uri) == kept
+    assert answer["unchanged"]
+    assert answer["orphan"] == 1
+    assert re.fullmatch(
+        r"sweep s was taken over by process \d+ on .*; this driver has stopped, and the sweep goes on there",
+        answer["said"],
+    )

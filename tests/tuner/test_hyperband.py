@@ -147,7 +147,7 @@ def test_what_diverges_or_fails_leaves_its_cohort(tmp_path, tune_loop, concurren
         assert loop.running, said
         trial, epoch = loop.running.pop(0)
         if trial == "0008" and epoch == 2:
-            loop.scheduler.on_trial_error(None, type("TuneTrial", (), {"config": {"trial": trial}}))
+            loop.scheduler.on_trial_error(None, type("TuneTrial", (), {"config": {"trial": trial}, "error_file": None}))
             n_failed += 1
         elif loop.tell(trial, epoch) == TrialScheduler.CONTINUE:
             loop.running.append((trial, epoch + 1))
@@ -192,7 +192,7 @@ def test_a_trial_that_tells_its_last_epoch_again_goes_on_as_decided(tmp_path, tu
 def test_a_worker_that_dies_after_its_trial_has_paused_takes_nothing_with_it(tmp_path, tune_loop):
     loop = tune_loop(tmp_path / "j", hyperband(3, grace=9), worth, n_trials=3, epochs=EPOCHS).run(n_results=9)
     (paused,) = loop.journal.sweep.trials.values()
-    loop.scheduler.on_trial_error(None, type("TuneTrial", (), {"config": {"trial": paused.id}}))
+    loop.scheduler.on_trial_error(None, type("TuneTrial", (), {"config": {"trial": paused.id}, "error_file": None}))
     assert paused.paused
     assert sorted(epoch for _, epoch in loop.run().ends().values()) == [9, 9, EPOCHS]
 

@@ -199,6 +199,15 @@ def test_the_live_sweep_is_the_fold_of_what_a_reader_finds(journal, path):
     reopened.close()
 
 
+def test_who_opens_a_journal_and_writes_has_the_state_it_had(journal, path):
+    reopened = Journal.open(path)
+    sweep = reopened.sweep
+    reopened.append("ask", trial="0002", **ASK)
+    assert reopened.sweep is sweep
+    assert list(sweep.trials) == ["0000", "0001", "0002"]
+    reopened.close()
+
+
 def test_two_openings_sign_their_lines_differently(journal, path):
     reopened = Journal.open(path)
     reopened.append("finish", reason="completed")

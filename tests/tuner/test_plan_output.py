@@ -82,7 +82,7 @@ def test_a_result_names_the_budget_that_ended_the_sweep(budget, spent, sentence,
     stop_reasons = {"completed": 3, "pruned": 4, "budget": 2}
     result = SweepResult(
         name="s", experiment="e", sweep_id="i", parent_run_id=None, metrics=("val/elbo",), stop_reasons=stop_reasons,
-        epochs=300, wall_s=1.0, folder=Path("s"), disk_bytes=0, finished="budget",
+        epochs=300, wall_s=1.0, storage="./sweeps", folder=Path("s"), disk_bytes=0, finished="budget",
         ranked=[], pareto=[], searched=(), planned=20, budget=budget, spent=spent, unsent=0,
         tracker_error="", exit_code=0,
     )  # fmt: skip

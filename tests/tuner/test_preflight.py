@@ -3,6 +3,8 @@
 import http.server
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import namedtuple
 from contextlib import closing, contextmanager
@@ -11,9 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 
-from trainables.errors import UserError
+from trainables.errors import ConfigError, UserError
+from trainables.models import build_model, inspection
 from trainables.paths import unflatten
+from trainables.remote import RemoteFolder
 from tuner import preflight
+from tuner.planning import make_plan
 from tuner.preflight import checkpoint_bytes, examine, require_ready
 from tuner.spec import parse_spec
 
@@ -84,6 +89,15 @@ def test_a_users_model_is_tried_out(found, nets):
     assert "parameters" in found(**{"config.model.kind": f"{nets}:make"})["model"].says
 
 
+def test_a_users_model_is_made_as_often_as_for_a_plan(found, nets, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(inspection, "build_model", lambda *args: made.append(args) or build_model(*args))
+    make_plan(parse_spec(unflatten({"space": "lr", "config.model.kind": f"{nets}:make"})))
+    of_a_plan = len(made)
+    found(**{"config.model.kind": f"{nets}:make"})
+    assert len(made) == 2 * of_a_plan
+
+
 @pytest.mark.parametrize(
     ("factory", "fix"),
     [
@@ -115,6 +129,38 @@ def test_storage_that_cannot_be_written_is_named(found, tmp_path):
     assert (says, fix) == ("storage: file/sweeps cannot be written: Not a directory", "choose another with --storage")
 
 
+def test_object_storage_is_written_read_and_left_as_it_was(found, remote_root):
+    storage = f"{RemoteFolder(remote_root) / 'sweeps'}"
+    RemoteFolder(storage).write("other/a", b"1")
+    findings = found(storage=storage)
+    assert findings["storage"].says == f"{storage} can be written and read"
+    assert findings["disk"].says.endswith(f"of objects will lie in {storage}")
+    assert findings["storage"].state == findings["disk"].state == "ok"
+    assert RemoteFolder(storage).names() == ["other/a"]
+
+
+def test_object_storage_that_takes_nothing_is_named(found):
+    says, fix = failure(found(storage="file:///proc/sweeps"), "storage")
+    assert says.startswith("storage: file:///proc/sweeps cannot be written: ")
+    assert fix == "check the address and the credentials, or choose another with --storage"
+
+
+def test_object_storage_that_forgets_is_named(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(RemoteFolder, "read", lambda self, name: None)
+    storage = tmp_path.as_uri()
+    says, fix = failure(found(storage=storage), "storage")
+    assert (says, fix) == (
+        f"storage: {storage} does not give back what is written there",
+        "choose another with --storage",
+    )
+
+
+def test_credentials_in_the_storage_are_refused_before_anything_is_planned():
+    with pytest.raises(ConfigError, match=r"^storage: credentials in a URI .* AWS_ACCESS_KEY_ID and") as refusal:
+        parse_spec({"storage": "s3://KEY:S3CR3T@bucket/sweeps"})
+    assert "S3CR3T" not in str(refusal.value)
+
+
 def test_the_disk_must_hold_what_a_sweep_writes_at_most(found, monkeypatch):
     usage = namedtuple("usage", "total used free")
     needed = 3 * 20 * checkpoint_bytes(_plan())
@@ -125,8 +171,6 @@ def test_the_disk_must_hold_what_a_sweep_writes_at_most(found, monkeypatch):
 
 
 def _plan():
-    from tuner.planning import make_plan
-
     return make_plan(parse_spec({"space": "lr"}))
 
 
@@ -193,6 +237,15 @@ def test_a_database_of_another_mlflow_names_the_upgrade(found, uri):
     says, fix = failure(found(**{"tracking.uri": uri}), "tracking")
     assert "cannot be queried" in says
     assert fix == f"if it is of an older MLflow: mlflow db upgrade {uri}"
+
+
+def test_a_database_of_this_mlflow_is_known_without_importing_it(uri):
+    path = uri.removeprefix("sqlite:///")
+    code = (
+        "import sys; from pathlib import Path; from tuner.preflight import _has_current_tables;"
+        f"assert _has_current_tables(Path({path!r})); assert 'mlflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def _forget_stores():

@@ -10,6 +10,7 @@ import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from trainables.errors import UserError
+from trainables.trial_files import trial_files
 from tuner.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.params import to_params
 from tuner.projection import Projection
@@ -151,15 +152,19 @@ def test_equal_trials_are_told_apart_by_their_id(uri, written_journal):
     assert runs_of(uri)["sweep"].data.tags[Tag.BEST_TRIAL] == "0001"
 
 
-def test_files_of_completed_trials_and_errors_become_artifacts(uri, eventful_journal, tmp_path):
+def test_files_of_completed_trials_and_errors_become_artifacts(uri, eventful_journal, tmp_path, trials_root):
+    (tmp_path / "trials" / "0000" / "a folder").mkdir(parents=True)
+    (tmp_path / "trials" / "0001").mkdir()
     for trial in ("0000", "0001"):
-        (tmp_path / "trials" / trial / "scratch").mkdir(parents=True)
-        (tmp_path / "trials" / trial / "config.yaml").write_text(trial)
-        (tmp_path / "trials" / trial / "samples.png").write_bytes(b"png")
-    projection = projected(uri, eventful_journal.events, folder=tmp_path / "trials")
+        with trial_files(trials_root, trial).writing() as folder:
+            (folder / "config.yaml").write_text(trial)
+            (folder / "samples.png").write_bytes(b"png")
+    projection = projected(uri, eventful_journal.events, trials=trials_root)
     client, run_ids = open_client(uri), projection.run_ids()
     names = {trial: [file.path for file in client.list_artifacts(run_ids[trial])] for trial in ("0000", "0001", "0003")}
     assert names == {"0000": ["config.yaml", "samples.png"], "0001": [], "0003": ["error.txt"]}
+    config = Path(client.download_artifacts(run_ids["0000"], "config.yaml", str(tmp_path)))
+    assert config.read_text() == "0000"
     error = Path(client.download_artifacts(run_ids["0003"], "error.txt", str(tmp_path)))
     assert error.read_text() == "Traceback: out of memory"
 

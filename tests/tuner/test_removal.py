@@ -6,12 +6,18 @@ from trainables.errors import UserError
 from tuner.mlflow_store import ensure_experiment, find_runs, open_client
 from tuner.removal import remove_sweep
 from tuner.sweep_folder import bytes_in, locked
+from tuner.sweep_status import sweep_statuses
 from tuner.syncing import sync_sweep
 
 
 def runs_in(uri):
     client = open_client(uri)
     return {run.info.run_name for run in find_runs(client, ensure_experiment(client, "vae-tuner"), "")}
+
+
+def kept(sweeps):
+    """All files but the one that names the last process that held the sweep."""
+    return sorted(path for path in sweeps.storage.rglob("*") if not path.name.startswith("owner-"))
 
 
 def test_a_removed_sweep_is_gone_and_its_bytes_are_told(sweeps):
@@ -50,18 +56,18 @@ def test_with_its_runs_go_exactly_its_runs_wherever_they_are(sweeps, new_store):
 
 def test_a_store_that_is_away_leaves_all_as_it_is(sweeps):
     sweeps.run("s", **{"tracking.uri": "http://127.0.0.1:9"})
-    before = sorted(sweeps.storage.rglob("*"))
+    before = kept(sweeps)
     with pytest.raises(UserError, match="cannot be reached"):
         remove_sweep(sweeps.storage, "s", with_runs=True)
-    assert sorted(sweeps.storage.rglob("*")) == before
+    assert kept(sweeps) == before
 
 
 def test_a_held_sweep_stays(sweeps):
     sweeps.run("s")
-    before = sorted(sweeps.storage.rglob("*"))
+    before = kept(sweeps)
     with locked(sweeps.storage / "s"), pytest.raises(UserError, match="sweep s is held by process"):
         remove_sweep(sweeps.storage, "s")
-    assert sorted(sweeps.storage.rglob("*")) == before
+    assert kept(sweeps) == before
 
 
 @pytest.mark.parametrize("name", ["../s", "s/trials", "..", ".", "", "t"])
@@ -82,3 +88,46 @@ def test_what_a_start_that_died_left_can_be_removed(sweeps):
             remove_sweep(sweeps.storage, "s", **options)
     remove_sweep(sweeps.storage, "s")
     assert not (sweeps.storage / "s").exists()
+
+
+def test_links_are_removed_and_what_they_point_to_is_not(sweeps, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "folder").mkdir(parents=True)
+    (outside / "precious").write_text("precious")
+    for name in ("a", "b"):
+        sweeps.run(name)
+    (sweeps.storage / "a" / "trials" / "0009").symlink_to(outside)
+    (sweeps.storage / "a" / "trials" / "README").write_text("a stray file")
+    remove_sweep(sweeps.storage, "a")
+    (sweeps.storage / "b" / "trials").rename(tmp_path / "elsewhere")
+    (sweeps.storage / "b" / "trials").symlink_to(outside)
+    remove_sweep(sweeps.storage, "b", keep_best=True)
+    remove_sweep(sweeps.storage, "b")
+    assert (outside / "precious").read_text() == "precious"
+    assert (outside / "folder").is_dir()
+    assert not list(sweeps.storage.iterdir())
+
+
+def test_a_sweep_that_is_a_link_is_removed_where_it_is(sweeps, tmp_path):
+    sweeps.run("s")
+    (sweeps.storage / "s").rename(tmp_path / "s")
+    (sweeps.storage / "s").symlink_to(tmp_path / "s")
+    with pytest.raises(UserError, match=f"sweep 's' in .* is a link; name its own storage: --storage {tmp_path}"):
+        remove_sweep(sweeps.storage, "s")
+    assert remove_sweep(tmp_path, "s").bytes_freed > 0
+
+
+def test_a_sweep_whose_journal_is_damaged_can_be_removed_and_hides_no_other(sweeps):
+    for name in ("s", "whole"):
+        sweeps.run(name)
+    journal = sweeps.journal("s")
+    journal.write_bytes(journal.read_bytes().replace(b'"ask"', b'"axe"', 1))
+    assert {status.name: status.state for status in sweep_statuses(sweeps.storage)} == {
+        "s": "damaged",
+        "whole": "completed",
+    }
+    with pytest.raises(UserError, match="is damaged at byte"):
+        sweep_statuses(sweeps.storage, "s")
+    with pytest.raises(UserError, match="is damaged at byte"):
+        remove_sweep(sweeps.storage, "s", keep_best=True)
+    assert remove_sweep(sweeps.storage, "s").bytes_freed > 0

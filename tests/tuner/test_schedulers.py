@@ -13,7 +13,7 @@ from ray.tune.utils import flatten_dict
 
 from trainables.reporting import RESULT_KEY
 from tuner.asha import Asha, grace_for, rungs_for
-from tuner.journal import Journal, read_journal
+from tuner.journal import NODES_IN_A_ROW, Journal, read_journal
 from tuner.schedulers import JournalScheduler
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -188,7 +188,7 @@ def test_an_error_ends_its_trial_once_with_its_text(bench):
     assert bench.fail_or_report({"trial": "0000", "error": "Traceback: boom"}) == STOP
     assert bench.last("event", "trial", "reason", "error") == ("end", "0000", "error", "Traceback: boom")
     n = len(bench.journal.events)
-    bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": "0000"}))
+    bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": "0000"}, error_file=None))
     assert bench.fail_or_report({"trial": "0000", "error": "again"}) == STOP
     assert bench.tell("0000", 2, -0.5) == STOP, "what comes after the end is not written"
     assert len(bench.journal.events) == n
@@ -198,9 +198,40 @@ def test_a_worker_that_died_ends_its_trial_and_no_other(bench):
     bench.tell("0000", 1, -1.0)
     bench.tell("0001", 1, -2.0)
     for trial in ("0000", "0001"):
-        bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}))
+        bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}, error_file=None))
     reasons = [trial.stop_reason for trial in bench.journal.sweep.trials.values()]
     assert reasons == ["error", "pruned", None, None]
+
+
+@pytest.fixture
+def lost(tmp_path):
+    """A Tune trial of ours whose node is gone."""
+    (tmp_path / "error.txt").write_text("The actor died because its node has died. Node Id: 0f")
+    return SimpleNamespace(config={"trial": "0000"}, error_file=str(tmp_path / "error.txt"))
+
+
+def test_a_lost_node_takes_no_retry(bench, lost):
+    for epoch in range(1, 4):
+        bench.scheduler.on_trial_error(None, lost)
+        assert bench.last("event", "trial", "kind") == ("failure", "0000", "node")
+        assert bench.last("error") == ("its node was lost",)
+        bench.tell("0000", epoch, 9.0)
+    trial = bench.journal.sweep.trials["0000"]
+    assert (trial.stop_reason, trial.lost, trial.failures) == (None, 3, 0)
+
+
+def test_a_trial_that_loses_node_after_node_with_no_epoch_between_ends(bench, lost):
+    bench.tell("0000", 1, 9.0)
+    for _ in range(NODES_IN_A_ROW):
+        bench.scheduler.on_trial_error(None, lost)
+    bench.tell("0000", 2, 9.0)
+    trial = bench.journal.sweep.trials["0000"]
+    for _ in range(NODES_IN_A_ROW):
+        assert trial.unfinished
+        bench.scheduler.on_trial_error(None, lost)
+    assert (trial.lost, trial.failures) == (2 * NODES_IN_A_ROW, 0)
+    bench.scheduler.on_trial_error(None, lost)
+    assert bench.last("event", "reason", "error") == ("end", "error", "its node was lost")
 
 
 def test_tune_can_pickle_the_scheduler_of_an_open_journal(bench):

@@ -173,9 +173,18 @@ def test_each_draw_lies_in_the_space_and_two_seeds_differ(tmp_path):
 def test_an_error_ends_a_trial_and_frees_its_place(tmp_path):
     sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=2)
     (first,) = sweeper.handed_out()
-    sweeper.scheduler.on_trial_error(None, SimpleNamespace(config=first))
+    sweeper.scheduler.on_trial_error(None, SimpleNamespace(config=first, error_file=None))
     sweeper.searcher.on_trial_complete("tune's id", error=True)
     assert [given["trial"] for given in sweeper.handed_out()] == ["0001"]
+
+
+def test_a_trial_is_handed_out_again_each_time_its_node_is_lost(tmp_path):
+    (tmp_path / "error.txt").write_text("The actor died because its node has died. Node Id: 0f")
+    sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=1)
+    for _ in range(5):
+        (given,) = sweeper.handed_out()
+        sweeper.scheduler.on_trial_error(None, SimpleNamespace(config=given, error_file=str(tmp_path / "error.txt")))
+    assert sweeper.journal.sweep.trials["0000"].lost == 5
 
 
 def test_tune_can_pickle_the_searcher_of_an_open_journal(tmp_path):

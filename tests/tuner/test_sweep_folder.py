@@ -1,5 +1,6 @@
 """One folder a sweep, one process that holds it."""
 
+import json
 import os
 import re
 import socket
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from trainables.errors import UserError
-from tuner.sweep_folder import known_folder, locked, new_folder
+from tuner.sweep_folder import locked
+from tuner.sweep_storage import open_storage
 
 
 def test_the_second_driver_is_told_who_the_first_is(tmp_path):
@@ -31,7 +33,8 @@ def test_the_second_driver_is_told_who_the_first_is(tmp_path):
     first.kill()
     first.communicate()
     with locked(tmp_path):
-        assert f"process {os.getpid()} " in (tmp_path / "owner").read_text()
+        owners = [json.loads(path.read_text()) for path in tmp_path.glob("owner-*")]
+        assert [(owner["pid"], owner["host"]) for owner in owners] == [(os.getpid(), socket.gethostname())]
 
 
 def test_a_name_of_a_finished_sweep_leads_to_its_best_and_a_free_name(sweeps):
@@ -58,7 +61,9 @@ def test_a_name_of_a_sweep_that_was_cut_short_leads_to_its_resume(sweeps):
     )
 
 
-@pytest.mark.parametrize("left", [[], ["lock"], ["lock", "owner", "spec.yaml"], ["lock", "owner", "journal.jsonl"]])
+@pytest.mark.parametrize(
+    "left", [[], ["lock"], ["lock", "owner-000001.json", "spec.yaml"], ["lock", "owner", "journal.jsonl"]]
+)
 def test_what_a_start_that_died_left_is_taken_over(left, sweeps):
     (sweeps.storage / "s").mkdir(parents=True)
     for name in left:
@@ -84,8 +89,9 @@ def test_a_file_of_that_name_is_not_a_folder(sweeps):
 
 
 def test_without_a_name_the_first_free_number_is_taken(sweeps):
-    with new_folder(sweeps.plan(None)) as first, new_folder(sweeps.plan(None)) as second:
-        assert [first.name, second.name] == ["lr-digits-1", "lr-digits-2"]
+    storage = open_storage(sweeps.storage)
+    with storage.new(sweeps.plan(None)) as first, storage.new(sweeps.plan(None)) as second:
+        assert [first.folder.name, second.folder.name] == ["lr-digits-1", "lr-digits-2"]
 
 
 def test_a_storage_that_is_no_folder_is_named(sweeps):
@@ -98,12 +104,12 @@ def test_a_storage_that_is_no_folder_is_named(sweeps):
 def test_names_stay_inside_the_storage(name, sweeps):
     with pytest.raises(UserError, match=r"name: .* is not allowed"):
         sweeps.run(name)
-    with pytest.raises(UserError, match="name: no sweep"):
-        known_folder(sweeps.storage, name)
+    with pytest.raises(UserError, match="name: no sweep"), open_storage(sweeps.storage).hold(name):
+        pytest.fail("held")
     assert not sweeps.storage.exists()
 
 
 def test_a_misspelt_name_is_corrected(sweeps):
     sweeps.run("annealing")
-    with pytest.raises(UserError, match="did you mean `annealing`"):
-        known_folder(sweeps.storage, "anealing")
+    with pytest.raises(UserError, match="did you mean `annealing`"), open_storage(sweeps.storage).hold("anealing"):
+        pytest.fail("held")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainables.paths import parse_config
+from tuner.lease import FencedError
 from tuner.mlflow_store import MlflowClient, MlflowException, Tag, ensure_experiment, find_runs, has_tags, open_client
 from tuner.params import from_params
 from tuner.tracking import Tracker, log_retrain
@@ -218,3 +219,13 @@ assert is_telemetry_disabled()
     client = open_client(f"sqlite:///{tmp_path}/mlflow.db")
     (run,) = find_runs(client, ensure_experiment(client, "vae-tuner"), has_tags({Tag.KIND: "sweep"}))
     assert run.info.run_name == "s"
+
+
+def test_a_session_that_was_taken_over_sends_nothing(uri, eventful_journal):
+    def check():
+        raise FencedError("taken over")
+
+    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01, check=check)
+    tracker.start()
+    assert tracker.finish(60.0) == len(eventful_journal.events)
+    assert open_client(uri).get_experiment_by_name("vae-tuner") is None

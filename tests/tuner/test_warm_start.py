@@ -7,11 +7,11 @@ import pytest
 from trainables.errors import ConfigError
 from trainables.paths import flatten, unflatten
 from tuner.driver import header_of
-from tuner.journal import Journal, JournalError
+from tuner.journal import JOURNAL, Journal, JournalError
 from tuner.planning import make_plan
 from tuner.projection import Projection
 from tuner.spec import parse_spec
-from tuner.sweep_status import JOURNAL, ranked_trials
+from tuner.sweep_status import ranked_trials
 
 METRIC = "val/elbo_cal"
 

@@ -1,12 +1,13 @@
 """Where raw examples come from: scikit-learn's digits, torchvision's sets, a user's arrays, a folder of images.
 
-What is not an array yet is prepared once, under a lock, as plain `.npy` files that every trial opens memory-mapped:
-trials never download, unpack, decode images or import torchvision.
+What is not an array yet is prepared once on a node, under a lock, as plain `.npy` files that every trial opens
+memory-mapped: trials never download, unpack, decode images or import torchvision.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from trainables.errors import ConfigError, DataError
@@ -16,7 +17,7 @@ from trainables.sources.base import Source
 from trainables.sources.built_in import DATASETS, read_built_in
 from trainables.sources.image_folder import read_image_folder
 
-__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "read"]
+__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "mapped", "on_this_node", "read"]
 
 
 def data_dir(chosen: str | Path | None = None) -> Path:
@@ -50,11 +51,29 @@ def absolute(name: str) -> str:
         raise DataError(f"data.name: {name!r} is no path: {error}; give the path of a .npy or .npz file") from None
 
 
+def on_this_node(name: str, working_dir: Path, here: Path) -> str:
+    """A data set's absolute name where it is used: what was shipped with the driver's working directory may lie in the
+    one of this node, and anything else has one path everywhere."""
+    if not is_path(name) or Path(name).exists() or not Path(name).is_relative_to(working_dir):
+        return name
+    shipped = here / Path(name).relative_to(working_dir)
+    return str(shipped) if shipped.exists() else name
+
+
 def read(name: str, root: Path, image_size: int | None = None) -> Source:
     """The raw arrays of a data set; what has to be prepared is, on first use.
 
     image_size: side of the squares to which the images of a folder, and celeba's, are scaled.
     """
+    return _read(name, root, image_size, arrays.read_arrays)
+
+
+def mapped(name: str, root: Path, image_size: int | None = None) -> Source:
+    """The same as bytes or float32, in files that are mapped: processes of a node share what of them is in memory."""
+    return _read(name, root, image_size, lambda path: arrays.map_arrays(path, root))
+
+
+def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Path], Source]) -> Source:
     if not (name in DATASETS or is_path(name)):
         raise DataError(
             f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
@@ -69,4 +88,4 @@ def read(name: str, root: Path, image_size: int | None = None) -> Source:
     if name in DATASETS:
         return read_built_in(name, root, image_size)
     path = Path(name).expanduser()
-    return read_image_folder(path, root, image_size) if folder else arrays.read_arrays(path)
+    return read_image_folder(path, root, image_size) if folder else read_file(path)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.sources.base import Array, Source
+from trainables.sources.base import Array, Source, kept_as
+from trainables.sources.prepared import Streamed, key_of, prepared_or_in_memory
 
-__all__ = ["SUFFIXES", "read_arrays"]
+__all__ = ["SUFFIXES", "map_arrays", "read_arrays"]
 
 SUFFIXES = (".npy", ".npz")
 
@@ -20,16 +23,7 @@ def read_arrays(path: Path) -> Source:
 
     Raises DataError for what is no array of finite numbers, one example a row.
     """
-    if not path.exists():
-        raise DataError(
-            f"data.name: {path} does not exist; give the path of a .npy or .npz file, or of a folder of images"
-        )
-    if path.suffix not in SUFFIXES:
-        raise DataError(f"data.name: {path} is no data set; give a .npy or .npz file, or the folder its images are in")
-    try:
-        arrays = _opened(path)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"data.name: {path} cannot be read as a NumPy file without pickles: {error}") from None
+    arrays = _opened(path)
     name = "x_train" if "x_train" in arrays else "x"
     if name not in arrays:
         raise DataError(
@@ -42,8 +36,53 @@ def read_arrays(path: Path) -> Source:
     return Source(arrays[name], arrays.get("x_val"), arrays.get("x_test"), 1.0)
 
 
+def map_arrays(path: Path, root: Path) -> Source:
+    """The same as bytes or float32, one example after the other, in files that are mapped and not read into memory.
+
+    A `.npy` file that is so already is mapped itself; anything else is prepared under `root`, once for its path, size
+    and time. Where that cannot be, it is held in memory.
+    """
+    if path.suffix == ".npy" and _is_kept(_opened(path)["x"]):
+        source = read_arrays(path)
+        return replace(source, train=source.train.view(kept_as(source.train)))
+    _check_path(path)
+    folder = root / "prepared" / "arrays" / key_of(path)
+    return prepared_or_in_memory(folder, path.name, 1.0, lambda: _kept_parts(read_arrays(path)))
+
+
+def _is_kept(array: Array) -> bool:
+    return array.dtype in (np.bool_, kept_as(array)) and array.flags.c_contiguous
+
+
+def _kept_parts(source: Source) -> dict[str, Streamed]:
+    parts = {"train": source.train, "val": source.val, "test": source.test}
+    return {name: _kept(array) for name, array in parts.items() if array is not None}
+
+
+def _kept(array: Array) -> Streamed:
+    dtype = kept_as(array)
+    return Streamed(array.shape, dtype, (rows.astype(dtype) for rows in _in_parts(array)))
+
+
+def _check_path(path: Path) -> None:
+    if not path.exists():
+        raise DataError(
+            f"data.name: {path} does not exist; give the path of a .npy or .npz file, or of a folder of images"
+        )
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"data.name: {path} is no data set; give a .npy or .npz file, or the folder its images are in")
+
+
 def _opened(path: Path) -> dict[str, Array]:
-    """By name; an array alone is `x`."""
+    _check_path(path)
+    try:
+        return _by_name(path)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"data.name: {path} cannot be read as a NumPy file without pickles: {error}") from None
+
+
+def _by_name(path: Path) -> dict[str, Array]:
+    """An array alone is `x`."""
     if path.suffix == ".npy":
         return {"x": np.lib.format.open_memmap(path, mode="r")}
     with path.open("rb") as file:
@@ -66,8 +105,12 @@ def _check_array(path: Path, key: str, array: Array) -> None:
 
 
 def _n_not_finite(array: Array) -> int:
-    parts = np.array_split(array, 1 + array.size // 2**22)  # a file may be more than memory holds
-    return sum(int(np.count_nonzero(~np.isfinite(part))) for part in parts)
+    return sum(int(np.count_nonzero(~np.isfinite(rows))) for rows in _in_parts(array))
+
+
+def _in_parts(array: Array) -> Iterator[Array]:
+    """Some rows at a time: a file may be more than memory holds."""
+    yield from np.array_split(array, 1 + array.size // 2**22)
 
 
 def _check_shape(path: Path, key: str, array: Array, train: Array) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Source"]
+__all__ = ["Array", "Source", "kept_as"]
 
 Array = NDArray[Any]
 
@@ -20,3 +21,8 @@ class Source:
     val: Array | None
     test: Array | None
     scale: float
+
+
+def kept_as(array: Array) -> np.dtype[Any]:
+    """What values are trained from: bytes if they came as bytes or bits, else float32."""
+    return np.dtype(np.uint8 if array.dtype in (np.uint8, np.bool_) else np.float32)

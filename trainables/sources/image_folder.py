@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from trainables.errors import DataError
 from trainables.sources.base import Source
 from trainables.sources.pixels import image_header, read_pixels
-from trainables.sources.prepared import Images, in_parallel, prepared
+from trainables.sources.prepared import Images, in_parallel, key_of, prepared
 
 __all__ = ["SUFFIXES", "read_image_folder"]
 
@@ -33,10 +32,11 @@ def read_image_folder(folder: Path, root: Path, side: int | None) -> Source:
         raise DataError(f"data.name: {folder} has no images; allowed: {', '.join(SUFFIXES)}, also in sub-folders")
     parts = _parts(folder, files)
     return prepared(
-        root / "prepared" / "images" / _fingerprint(folder, files, side),
+        root / "prepared" / "images" / key_of(str(folder), side, *(folder / file for file in files)),
         folder.name,
         255.0,
         lambda: _images(folder, parts, side),
+        bounded=True,
     )
 
 
@@ -60,14 +60,6 @@ def _parts(folder: Path, files: list[str]) -> dict[str, list[str]]:
     if not parts["train"]:
         raise DataError(f"data.name: {folder}/train has no images; allowed: {', '.join(SUFFIXES)}")
     return {part: chosen for part, chosen in parts.items() if chosen}
-
-
-def _fingerprint(folder: Path, files: list[str], side: int | None) -> str:
-    digest = hashlib.sha256(f"{folder}\n{side}\n".encode())
-    for file in files:
-        status = (folder / file).stat()
-        digest.update(f"{file}\n{status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:20]
 
 
 def _images(folder: Path, parts: dict[str, list[str]], side: int | None) -> dict[str, Images]:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from trainables.errors import UserError
-from tuner.cli import models, reports, setup, sweeps
+from tuner.cli import cluster, models, reports, setup, sweeps
 
 __all__ = ["app", "main"]
 
@@ -43,15 +43,19 @@ app.command(epilog="Example: vae-tuner sync geco-vs-annealing-digits-1")(sweeps.
 app.command(name="rm", epilog="Example: vae-tuner rm geco-vs-annealing-digits-1 --keep-best")(sweeps.remove)
 app.command(epilog="Example: vae-tuner doctor my-sweep.yaml")(setup.doctor)
 app.command(epilog="Example: vae-tuner status geco-vs-annealing-digits-1")(sweeps.status)
+app.command(
+    epilog="Example: vae-tuner submit my-sweep.yaml --cluster http://127.0.0.1:8265 --storage /shared/sweeps --follow"
+)(cluster.submit)
+app.add_typer(cluster.jobs, name="jobs")
 
 
 def main() -> None:
-    """The `vae-tuner` command: a user's mistake is one message and exit code 2."""
+    """The `vae-tuner` command: a user's mistake is one message and, as a rule, exit code 2."""
     try:
         app()
     except UserError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         sys.exit(130)

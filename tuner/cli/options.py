@@ -45,7 +45,9 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", help="Built-in data sets; default VAE_TUNER_DATA, else ~/.cache/vae-tuner."),
 ]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Send MLflow nothing now; `vae-tuner sync` does later.")]
-StorageOption = Annotated[Path, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it.")]
+StorageOption = Annotated[
+    str, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it: a folder, or s3://…")
+]
 
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:

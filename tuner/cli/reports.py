@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from trainables.errors import UserError
+from trainables.remote import is_remote
 from tuner.cli.options import (
     DataDirOption,
     ExperimentOption,
@@ -46,7 +48,7 @@ def compare(
     experiment: ExperimentOption = "vae-tuner",
     tracking_uri: UriOption = None,
     offline: OfflineOption = False,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
     reports: Annotated[Path, typer.Option(help="Where the page is written, in NAME below it.")] = Path("./reports"),
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -56,6 +58,10 @@ def compare(
     """
     from tuner import display_comparison, progress, terminal
 
+    if is_remote(storage):
+        raise UserError(
+            f"--storage {storage}: a comparison reads its models' files; name a folder that every node sees"
+        )
     with terminal.working("Reading the data"):
         from tuner.comparison.comparing import Settings, compare_methods
         from tuner.comparison.request import Request
@@ -80,7 +86,7 @@ def compare(
         found = compare_methods(
             request,
             Settings(
-                storage=storage,
+                storage=Path(storage),
                 reports=reports,
                 chosen_data_dir=data_dir,
                 tracking_uri=tracking_uri,

@@ -48,7 +48,9 @@ def doctor(
     model: Annotated[str | None, typer.Option(help="As for sweep.")] = None,
     experiment: Annotated[str | None, typer.Option(help="MLflow experiment.")] = None,
     tracking_uri: UriOption = None,
-    storage: Annotated[Path | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Root of sweep states: a folder, or s3://… Default ./sweeps.")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster.")] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -62,7 +64,7 @@ def doctor(
         "tracking.experiment": experiment,
         "tracking.uri": tracking_uri,
         "resources.ray_address": ray_address,
-        "storage": storage and str(storage),
+        "storage": storage,
     }
     parsed = parse_spec(overlaid(read_yaml(spec) if spec else {}, options))
     with terminal.working("Looking around"):

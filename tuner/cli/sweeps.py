@@ -97,7 +97,9 @@ def sweep(
     experiment: Annotated[str | None, typer.Option(help="MLflow experiment. Default vae-tuner.")] = None,
     tracking_uri: UriOption = None,
     offline: OfflineOption = False,
-    storage: Annotated[Path | None, typer.Option(help="Root of sweep states. Default ./sweeps.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Root of sweep states: a folder, or s3://… Default ./sweeps.")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster; default starts Ray here.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show trials, rungs and cost; start nothing.")] = False,
     output: FormatOption = Format.TABLE,
@@ -128,7 +130,7 @@ def sweep(
         "tracking.experiment": experiment,
         "tracking.uri": tracking_uri,
         "tracking.offline": offline or None,
-        "storage": storage and str(storage),
+        "storage": storage,
     }
     tree = overlaid(read_yaml(spec) if spec else {}, options)
     parsed = parse_spec(overlaid(tree, parsed_settings(settings or [])))
@@ -156,7 +158,7 @@ def resume(
     data_dir: DataDirOption = None,
     tracking_uri: OwnUriOption = None,
     offline: OfflineOption = False,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
@@ -185,7 +187,7 @@ def status(
     name: Annotated[
         str | None, typer.Argument(help="A sweep; default all in the storage folder.", show_default=False)
     ] = None,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
@@ -198,7 +200,7 @@ def status(
 def sync(
     name: Annotated[str, typer.Argument(help="The sweep.")],
     tracking_uri: OwnUriOption = None,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
 ) -> None:
     """Send MLflow what it lacks of a sweep, artifacts included; what it has is not sent again."""
     from tuner import terminal
@@ -216,7 +218,7 @@ def remove(
     ] = False,
     runs: Annotated[bool, typer.Option("--runs", help="Delete its MLflow runs too.")] = False,
     tracking_uri: OwnUriOption = None,
-    storage: StorageOption = Path("./sweeps"),
+    storage: StorageOption = "./sweeps",
 ) -> None:
     """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
     from tuner.removal import remove_sweep

@@ -15,7 +15,7 @@ from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_
 from tuner.comparison.request import Request
 from tuner.comparison.running import STAGES, Place, Testing, run_comparison
 from tuner.driver import ProgressFactory, silent
-from tuner.sweep_status import JOURNAL
+from tuner.journal import JOURNAL
 from tuner.tracking_uri import resolve_uri
 
 __all__ = ["Compared", "Settings", "compare_methods"]

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tuner.comparison.answer import Comparison
-from tuner.journal import fold, read_journal
-from tuner.sweep_status import JOURNAL
+from tuner.journal import JOURNAL, fold, read_journal
 
 __all__ = ["record"]
 
@@ -19,7 +18,6 @@ VERDICT = "vae_tuner.verdict"
 def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str, experiment: str) -> str:
     """Log the page's folder as artifacts of a run of kind `comparison`, once for each of its sweeps; returns its id."""
     from tuner.mlflow_store import Tag, ensure_experiment, find_runs, has_tags, open_client
-    from tuner.projection import upload
 
     client = open_client(uri)
     experiment_id = ensure_experiment(client, experiment)
@@ -33,6 +31,6 @@ def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str,
         else client.create_run(experiment_id, tags=tags, run_name=comparison.name).info.run_id
     )
     client.set_tag(run_id, VERDICT, comparison.verdict)
-    upload(client, run_id, page.parent)
+    client.log_artifacts(run_id, str(page.parent))
     client.set_terminated(run_id, "FINISHED")
     return str(run_id)

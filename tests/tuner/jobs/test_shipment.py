@@ -1,0 +1,158 @@
+"""What goes along with a job is what its sweep needs, and no more."""
+
+import numpy as np
+import pytest
+
+from trainables.errors import UserError
+from tuner.jobs import shipment
+from tuner.jobs.shipment import SPEC, factories_of, shipment_of
+from tuner.spec import parse_spec, read_yaml
+
+STORAGE = "/shared/sweeps"
+
+
+def write(folder, *names, text="", size=0):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text + " " * size)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def shipped(tree, here, storage=STORAGE, with_data=True):
+    return shipment_of(parse_spec(tree), here, storage, with_data=with_data)
+
+
+OWN = [
+    {"config": {"model": {"kind": "nets:make"}}},
+    {"space": {"model.kind": {"choice": ["mlp", "nets:make"]}}},
+    {"space": {"use": ["lr"], "model.kind": "nets:make"}},
+]
+
+
+@pytest.mark.parametrize("tree", OWN)
+def test_a_model_is_found_wherever_the_spec_names_it(tree, here):
+    write(here, "nets.py", "unrelated.py")
+    assert factories_of(parse_spec(tree)) == ["nets:make"]
+    assert set(shipped(tree, here).files) == {"nets.py"}
+
+
+def test_a_package_goes_whole_but_for_what_is_hidden_or_compiled(here):
+    kept = {"nets/__init__.py", "nets/sub/vae.py", "nets/weights.json"}
+    write(here, *kept, "nets/.git/config", "nets/.env", "nets/__pycache__/vae.pyc", "nets/sub/__pycache__/x.pyc")
+    assert set(shipped({"config": {"model": {"kind": "nets.sub.vae:make"}}}, here).files) == kept
+
+
+def test_what_a_model_imports_from_beside_it_goes_too(here):
+    write(here, "nets.py", text="import blocks.conv as c, torch\nfrom . import own\nfrom .own import x")
+    write(here, "blocks/__init__.py")
+    write(here, "blocks/conv.py", text="def f():\n    from helpers.deep import x\nimport nets")
+    write(here, "helpers.py", "own.py", "torch_like.py")
+    found = shipped(OWN[0], here).files
+    assert set(found) == {"nets.py", "blocks/__init__.py", "blocks/conv.py", "helpers.py"}
+
+
+def test_a_model_that_is_not_here_is_installed_there(here):
+    assert shipped(OWN[0], here).files == {}
+
+
+def test_code_that_is_no_python_is_named(here):
+    write(here, "nets.py", text="def (")
+    with pytest.raises(UserError, match=r"^model\.kind: .*nets\.py is no valid Python; mend it$"):
+        shipped(OWN[0], here)
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def of_data(name):
+    return {"config": {"data": {"name": name, "n_train": 7}}}
+
+
+def test_arrays_of_this_machine_stay_in_the_storage_under_their_content(here):
+    np.save(here / "own.npy", np.zeros((3, 4)))
+    first = shipped(of_data("own.npy"), here)
+    ((there, name),) = first.kept.items()
+    assert (first.files, there) == ({f"{name}/own.npy": here / "own.npy"}, f"{STORAGE}/.data/{name.split('/')[1]}")
+    assert first.spec.config == {"data": {"name": f"{there}/own.npy", "n_train": 7}}
+    assert shipped(of_data(str(here / "own.npy")), here).kept == first.kept
+    np.save(here / "own.npy", np.ones((3, 4)))
+    assert shipped(of_data("own.npy"), here).kept != first.kept
+
+
+def test_object_storage_keeps_no_folder_so_that_data_go_with_the_job_alone(here):
+    np.save(here / "own.npy", np.zeros((3, 4)))
+    found = shipped(of_data("own.npy"), here, "s3://bucket/sweeps")
+    assert found.kept == {}
+    assert [found.spec.config["data"]["name"]] == list(found.files)
+    assert found.notes[0].startswith("own.npy goes with this job alone: ")
+
+
+def test_a_folder_of_images_keeps_its_shape(here):
+    write(here, "faces/train/a.png", "faces/train/deep/b.png", "faces/.thumbs/a.png")
+    found = shipped(of_data("./faces"), here)
+    ((_, name),) = found.kept.items()
+    assert set(found.files) == {f"{name}/faces/train/a.png", f"{name}/faces/train/deep/b.png"}
+
+
+def test_what_lies_in_the_storage_or_on_the_cluster_only_is_left_where_it_is(here):
+    np.save(here / "own.npy", np.zeros((3, 4)))
+    for name, storage in ((str(here / "own.npy"), str(here)), ("/nowhere/own.npy", STORAGE), ("digits", STORAGE)):
+        found = shipped(of_data(name), here, storage)
+        assert (found.files, found.kept, found.spec.config["data"]["name"]) == ({}, {}, name)
+
+
+def test_a_job_of_this_machine_reads_data_where_they_are(here):
+    np.save(here / "own.npy", np.zeros((3, 4)))
+    found = shipped(of_data("own.npy"), here, with_data=False)
+    assert (found.files, found.spec.config["data"]["name"]) == ({}, str(here / "own.npy"))
+
+
+def test_a_relative_path_that_is_not_here_can_be_nowhere(here):
+    with pytest.raises(UserError, match=r"^data\.name: own\.npy does not exist here; give the path of a file"):
+        shipped(of_data("own.npy"), here)
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+def test_a_shipment_that_is_too_large_names_the_largest_files(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipment, "MAX_BYTES", 1_000_000)
+    write(here, "nets/__init__.py")
+    for i, size in enumerate([300_000, 400_000, 100_000, 200_000]):
+        write(here, f"nets/part{i}.bin", size=size)
+    found = shipped(OWN[0], here)
+    found.write(tmp_path)
+    write(here, "nets/part4.bin", size=1_000)
+    with pytest.raises(UserError) as error:
+        shipped(OWN[0], here).write(tmp_path / "none")
+    assert str(error.value).startswith(
+        f"the job would take 1.0 MB along, and 1 MB are allowed; the largest files: {here}/nets/part1.bin (0.4 MB), "
+        f"{here}/nets/part0.bin (0.3 MB), {here}/nets/part3.bin (0.2 MB); put data on the storage that all nodes share"
+    )
+    assert not (tmp_path / "none").exists()
+
+
+def test_data_are_measured_before_they_are_read(here, monkeypatch):
+    monkeypatch.setattr(shipment, "MAX_BYTES", 10)
+    monkeypatch.setattr(shipment, "_digest", lambda files: pytest.fail("read"))
+    write(here, "own.npy", size=11)
+    with pytest.raises(UserError, match="the job would take"):
+        shipped(of_data("own.npy"), here)
+
+
+def test_what_is_written_is_what_was_collected_without_secrets(here, tmp_path):
+    write(here, "nets.py", text="make = None")
+    tree = {**OWN[0], "tracking": {"uri": "http://me:secret@host:5000"}}
+    found = shipped(tree, here)
+    (tmp_path / "job").mkdir()
+    found.write(tmp_path / "job")
+    assert (tmp_path / "job" / "nets.py").read_text() == "make = None"
+    written = read_yaml(tmp_path / "job" / SPEC)
+    assert written["config"] == tree["config"]
+    assert written["tracking"]["uri"] is None

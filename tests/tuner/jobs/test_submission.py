@@ -1,0 +1,191 @@
+"""Where a job's state and records go, what it is called, and what is refused before anything is sent."""
+
+from pathlib import Path
+
+import pytest
+
+from trainables.errors import UserError
+from tuner.jobs.backend import JobInfo, backend_of, chosen
+from tuner.jobs.submission import submit_resume, submit_sweep
+from tuner.spec import parse_spec, read_yaml
+
+URL = "http://127.0.0.1:8265"
+
+
+class Kept:
+    """A backend that only writes down what it is given."""
+
+    def __init__(self, cluster=URL, known=()):
+        self.cluster, self.known, self.orders = cluster, list(known), []
+
+    def jobs(self):
+        return self.known
+
+    def submit(self, order):
+        self.orders.append(order)
+        spec = order.folder / "spec.yaml"
+        self.spec = read_yaml(spec) if spec.exists() else None
+        self.files = sorted(path.name for path in order.folder.rglob("*") if path.is_file())
+
+
+def known(job_id, state, storage="/old/sweeps"):
+    return JobInfo(job_id, "s", storage, state, 1.0, None)
+
+
+def submitted(tree, tmp_path, cluster=URL, jobs=()):
+    backend = Kept(cluster, jobs)
+    job = submit_sweep(parse_spec({"name": "s", "storage": "/shared/sweeps", **tree}), backend, tmp_path)
+    return job, backend
+
+
+def test_a_cluster_gets_a_whole_spec_and_one_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here:5000")
+    job, backend = submitted({"search": {"trials": 3}}, tmp_path)
+    (order,) = backend.orders
+    assert (job.id, job.sweep, order.id, order.sweep, order.storage) == ("s", "s", "s", "s", "/shared/sweeps")
+    assert " ".join(order.arguments) == ("sweep spec.yaml --ray-address auto --storage /shared/sweeps --format json")
+    assert order.tracking_default == "sqlite:////shared/sweeps/mlflow.db"
+    assert (backend.spec["name"], backend.spec["search"]["trials"]) == ("s", 3)
+    parse_spec(backend.spec)
+
+
+def test_a_store_that_is_named_goes_into_the_spec(tmp_path):
+    _, backend = submitted({"tracking": {"uri": "http://server:5000"}}, tmp_path)
+    assert (backend.spec["tracking"]["uri"], backend.orders[0].tracking_default) == ("http://server:5000", None)
+
+
+def test_object_storage_has_no_place_for_a_database(tmp_path):
+    assert submitted({"storage": "s3://bucket/sweeps"}, tmp_path)[1].orders[0].tracking_default == ""
+
+
+def test_this_machine_keeps_state_and_records_where_it_was_submitted(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    _, backend = submitted({"storage": "./sweeps"}, tmp_path, "local")
+    (order,) = backend.orders
+    assert " ".join(order.arguments) == f"sweep spec.yaml --storage {tmp_path}/sweeps --format json"
+    assert order.tracking_default == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here:5000")
+    assert submitted({}, tmp_path, "local")[1].orders[0].tracking_default == "http://here:5000"
+
+
+def test_ids_count_on_from_the_name(tmp_path):
+    jobs = [known("s", "failed")]
+    assert submitted({}, tmp_path, jobs=jobs)[0].id == "s-2"
+    assert submitted({}, tmp_path, jobs=[*jobs, known("s-2", "stopped")])[0].id == "s-3"
+
+
+def test_a_sweep_without_a_name_gets_one_by_which_it_can_be_resumed(tmp_path):
+    tree = {"name": None, "space": "geco+batch-size", "config": {"data": {"name": "/far/my faces.npz"}}}
+    names = {submitted(tree, tmp_path)[0].sweep for _ in range(3)}
+    assert len(names) == 3
+    assert {name[:-4] for name in names} == {"geco-batch-size-my-faces-"}
+
+
+def test_a_resume_asks_for_the_storage_only_where_it_is_not_known(tmp_path):
+    (tmp_path / "nets.py").write_text("")
+    backend = Kept(known=[known("s", "stopped")])
+    job = submit_resume("s", backend, tmp_path, model="nets:make", more_trials=5)
+    (order,) = backend.orders
+    assert (job.id, order.sweep, backend.files) == ("s-2", "s", ["nets.py"])
+    assert " ".join(order.arguments) == ("resume s --model nets:make --trials +5 --storage /old/sweeps --format json")
+    assert job.resume_command == (f"vae-tuner jobs resume s --cluster {URL} --storage /old/sweeps --model nets:make")
+    submit_resume("s", backend, tmp_path, storage="/new")
+    assert backend.orders[-1].arguments == ("resume", "s", "--storage", "/new", "--format", "json")
+    with pytest.raises(UserError, match="--storage /shared/sweeps"):
+        submit_resume("other", backend, tmp_path)
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+def refused(tree, tmp_path, cluster=URL):
+    with pytest.raises(UserError) as error:
+        submitted(tree, tmp_path, cluster)
+    return str(error.value)
+
+
+def test_a_folder_that_other_nodes_lack_is_refused(tmp_path):
+    assert refused({"storage": "./sweeps"}, tmp_path) == (
+        "storage: ./sweeps is a folder of this machine; name one that every node of the cluster sees, as in --storage "
+        "/shared/sweeps, or --storage s3://bucket/sweeps"
+    )
+    assert refused({"tracking": {"uri": "sqlite:///mlflow.db"}}, tmp_path) == (
+        "tracking URI sqlite:///mlflow.db is a file of this machine; name a server, or a file that the head keeps, as "
+        "in sqlite:////shared/mlflow.db"
+    )
+
+
+@pytest.mark.parametrize("cluster", [URL, "local"])
+def test_a_password_is_not_handed_over(cluster, tmp_path):
+    where = {"local": "this shell"}.get(cluster, "the head")
+    uri = "http://me:secret@host:5000"
+    message = (
+        "tracking URI http://***@host:5000 holds a name or a password, which the job would show; leave them out, and "
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it as MLFLOW_TRACKING_URI, in the "
+        f"environment of {where}"
+    )
+    assert refused({"tracking": {"uri": uri}}, tmp_path, cluster) == message
+    with pytest.raises(UserError) as error:
+        submit_resume("s", Kept(cluster), tmp_path, storage="/shared", tracking_uri=uri)
+    assert str(error.value) == message
+
+
+def test_a_resume_waits_for_the_job_before(tmp_path):
+    backend = Kept(known=[known("s", "stopped"), known("s-2", "running")])
+    with pytest.raises(UserError, match=r"^sweep s runs in job s-2; stop that first, or wait for its end$"):
+        submit_resume("s", backend, tmp_path)
+    assert submit_resume("s", backend, tmp_path, storage="/other").id == "s-3"
+    with pytest.raises(UserError, match=r"^sweep s runs in job s-2; "):
+        submitted({"storage": "/old/sweeps"}, tmp_path, jobs=backend.known)
+
+
+@pytest.mark.parametrize("name", ["../s", "", "a b", "s;ls"])
+def test_only_names_of_sweeps_are_resumed(name, tmp_path):
+    with pytest.raises(UserError, match="is no name of a sweep; `vae-tuner jobs list` tells those of jobs"):
+        submit_resume(name, Kept(), tmp_path, storage="/shared")
+
+
+# --- which cluster ----------------------------------------------------------------------------------------------------
+
+
+def test_the_cluster_is_the_one_asked_for_else_rays_own_variable_else_this_machine(monkeypatch):
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    assert chosen(None) == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert chosen(None) == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "http://a:1")
+    assert chosen(None) == "http://a:1"
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "https://b:2/")
+    assert chosen(None) == "https://b:2"
+    assert chosen("http://c:3") == "http://c:3"
+    assert chosen("local") == "local"
+    assert backend_of("local").cluster == "local"
+
+
+@pytest.mark.parametrize(
+    "cluster", ["auto", "ray://h:1", "h:8265", "ftp://h", "http://", "http://me:pw@h:1", "http://a b"]
+)
+def test_what_is_no_cluster_is_refused(cluster):
+    with pytest.raises(UserError) as error:
+        chosen(cluster)
+    assert str(error.value) == (
+        f"--cluster {cluster}: allowed: local, or the address of Ray's dashboard, as in http://127.0.0.1:8265"
+    )
+
+
+def test_an_address_that_does_not_answer_names_the_ways_to_it():
+    with pytest.raises(UserError) as error:
+        backend_of("http://127.0.0.1:1").jobs()
+    assert str(error.value) == (
+        "no Ray dashboard answers at http://127.0.0.1:1 (Connection refused); open the way to the head with `ssh -L "
+        "8265:localhost:8265 HEAD` or `ray attach cluster.yaml -p 8265`, or name another with --cluster"
+    )
+
+
+def test_local_jobs_are_kept_apart_by_user_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert backend_of("local").jobs() == []
+    with pytest.raises(UserError, match=r"^no job 's' on this machine; there is none yet$"):
+        backend_of("local").job("s")
+    assert list(Path(tmp_path).iterdir()) == []

@@ -1,0 +1,179 @@
+"""The verbs of sweeps that run as jobs: submit one, and look after those that were. Heavy imports wait."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainables.errors import ConfigError
+from tuner.cli.options import Format, FormatOption, parsed_settings
+
+if TYPE_CHECKING:
+    from tuner.jobs.job import Job
+
+__all__ = ["jobs", "submit"]
+
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of Ray's dashboard, as http://127.0.0.1:8265, or local: a process of this machine. Default "
+        "RAY_API_SERVER_ADDRESS, else local.",
+        show_default=False,
+    ),
+]
+FollowOption = Annotated[bool, typer.Option("--follow", help="Show progress until it ends, then the result.")]
+JobStorageOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Root of sweep states: a folder that every node sees, or s3://BUCKET/PREFIX.", show_default=False
+    ),
+]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow's store, as the head reaches it; default the head's MLFLOW_TRACKING_URI, else mlflow.db in the "
+        "storage.",
+        show_default=False,
+    ),
+]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `submit` and `jobs list` print it.")]
+
+
+def submit(
+    spec: Annotated[Path, typer.Argument(help="YAML file of a sweep; options override it.", show_default=False)],
+    cluster: ClusterOption = None,
+    follow: FollowOption = False,
+    name: Annotated[
+        str | None, typer.Option(help="Of the sweep and its job; default SPACE-DATASET-RANDOM.", show_default=False)
+    ] = None,
+    storage: JobStorageOption = None,
+    tracking_uri: TrackingOption = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to try.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="mlp, conv, linear-vae, or package.module:factory.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
+    ] = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Hand a sweep to a Ray cluster, with your model's code and your arrays, and return at once."""
+    from tuner.jobs.backend import backend_of
+    from tuner.jobs.submission import submit_sweep
+    from tuner.spec import overlaid, parse_spec, read_yaml
+    from tuner.terminal import working
+
+    options = {
+        "name": name,
+        "storage": storage,
+        "tracking.uri": tracking_uri,
+        "search.trials": trials,
+        "config.model.kind": model,
+    }
+    parsed = parse_spec(overlaid(overlaid(read_yaml(spec), options), parsed_settings(settings or [])))
+    with working("Submitting"):
+        job = submit_sweep(parsed, backend_of(cluster), Path.cwd())
+    _shown(job, follow, output)
+
+
+def _shown(job: Job, follow: bool, output: Format) -> None:
+    """What was submitted, or its end."""
+    from tuner import display_jobs
+    from tuner.jobs.following import follow as followed_to_its_end
+    from tuner.terminal import err, print_notes
+
+    print_notes(err(), job.notes)
+    if not follow:
+        display_jobs.show_submitted(job, output.value)
+        return
+    with display_jobs.watched(job) as shown:
+        ended = followed_to_its_end(job, shown.status)
+    raise typer.Exit(display_jobs.show_followed(job, ended, output.value))
+
+
+jobs = typer.Typer(
+    help="Look after sweeps that were submitted.",
+    epilog="Example: vae-tuner jobs list --cluster http://127.0.0.1:8265",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+@jobs.command("list", epilog="Example: vae-tuner jobs list --cluster http://127.0.0.1:8265")
+def list_jobs(cluster: ClusterOption = None, output: FormatOption = Format.TABLE) -> None:
+    """List the jobs that a cluster knows, the latest last."""
+    from tuner import display_jobs
+    from tuner.jobs.backend import backend_of
+
+    backend = backend_of(cluster)
+    display_jobs.show_jobs(backend.jobs(), backend.cluster, output.value)
+
+
+@jobs.command(epilog="Example: vae-tuner jobs status geco-digits --cluster http://127.0.0.1:8265")
+def status(job: JobArgument, cluster: ClusterOption = None, output: FormatOption = Format.TABLE) -> None:
+    """Show how a job stands: trials by state, the best so far, epochs a second, the estimated end."""
+    from tuner import display_jobs
+    from tuner.jobs.job import known_job
+
+    display_jobs.show_job(known_job(job, cluster), output.value)
+
+
+@jobs.command(epilog="Example: vae-tuner jobs logs geco-digits --cluster http://127.0.0.1:8265")
+def logs(job: JobArgument, cluster: ClusterOption = None) -> None:
+    """Print what a job has printed."""
+    from tuner.jobs.job import known_job
+
+    typer.echo(known_job(job, cluster).logs(), nl=False)
+
+
+@jobs.command(epilog="Example: vae-tuner jobs stop geco-digits --cluster http://127.0.0.1:8265")
+def stop(job: JobArgument, cluster: ClusterOption = None) -> None:
+    """Stop a job in order: every finished epoch is kept, and `jobs resume` goes on from there."""
+    from tuner import display_jobs
+    from tuner.jobs.job import known_job
+    from tuner.terminal import working
+
+    found = known_job(job, cluster)
+    with working("Stopping"):
+        ended = found.stop()
+    display_jobs.show_stopped(found, ended.state)
+
+
+@jobs.command(epilog="Example: vae-tuner jobs resume geco-digits --cluster http://127.0.0.1:8265 --storage /shared/s")
+def resume(
+    sweep: Annotated[str, typer.Argument(help="The sweep.")],
+    cluster: ClusterOption = None,
+    follow: FollowOption = False,
+    storage: JobStorageOption = None,
+    trials: Annotated[str, typer.Option(metavar="+N", help="Trials beyond those planned.")] = "+0",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Of a sweep over your own model: its package.module:factory again.", show_default=False),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="Another store than the sweep's own.", show_default=False)
+    ] = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Go on with a sweep in a new job, from its storage: whatever became of the last one."""
+    from tuner.jobs.backend import backend_of
+    from tuner.jobs.submission import submit_resume
+    from tuner.terminal import working
+
+    if not re.fullmatch(r"\+\d+", trials):
+        raise ConfigError(f"--trials {trials}: write how many more, as in --trials +10")
+    with working("Submitting"):
+        job = submit_resume(
+            sweep,
+            backend_of(cluster),
+            Path.cwd(),
+            storage=storage,
+            more_trials=int(trials),
+            model=model,
+            tracking_uri=tracking_uri,
+        )
+    _shown(job, follow, output)

@@ -1,0 +1,177 @@
+"""What a job is given along: its spec, a user's code and data; nothing secret, and no more than a job may hold."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search_spaces.catalogue import parse_space
+from trainables.config import is_user_kind
+from trainables.errors import ConfigError, DataError, UserError
+from trainables.paths import flatten, unflatten
+from trainables.remote import is_remote
+from trainables.sources import absolute, is_path
+from tuner.spec import SweepSpec, public, spec_yaml
+
+__all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment_of"]
+
+MAX_BYTES = 100 * 10**6
+SPEC = "spec.yaml"
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Files by their name in the job's working directory. spec: as the job reads it, None for a job without one.
+
+    kept: what is to stay in the storage when the job is gone, name there → name in the working directory.
+    notes: what the user should know.
+    """
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    spec: SweepSpec | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def write(self, folder: Path) -> None:
+        """Copy all of it into a folder; raises UserError where it is too large."""
+        _check_size(self.files)
+        for name, source in self.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / name)
+        if self.spec:
+            (folder / SPEC).write_text(spec_yaml(public(self.spec)), encoding="utf-8")
+
+
+def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -> Shipment:
+    """What the job of a sweep needs of this machine.
+
+    with_data: whether it runs elsewhere, and takes a user's arrays or images along, unless they lie in `storage`;
+    otherwise they are found where they are. A path that is not here is taken to be there. Data stay in a storage that
+    is a folder, under their digest, for a resume and for the winner to find them again.
+    """
+    code = code_of(factories_of(spec), here)
+    name = flatten(spec.config).get("data.name")
+    if not (isinstance(name, str) and is_path(name)):
+        return Shipment(code, spec)
+    source = Path(absolute(name))
+    if not with_data or source.is_relative_to(storage):
+        return Shipment(code, _with_data(spec, str(source)))
+    if not source.exists():
+        _check_absolute(name)
+        return Shipment(code, spec)
+    found = dict(_files_below(source, source.parent))
+    _check_size(found)
+    digest = _digest(found)
+    folder, stays = f"{SHIPPED}/{digest}", f"{storage}/.data/{digest}"
+    files = {**code, **{f"{folder}/{below}": path for below, path in found.items()}}
+    if is_remote(storage):
+        note = f"{name} goes with this job alone: on another cluster the sweep cannot be resumed, nor its best trained"
+        return Shipment(files, _with_data(spec, f"{folder}/{source.name}"), notes=[note])
+    return Shipment(files, _with_data(spec, f"{stays}/{source.name}"), {stays: folder})
+
+
+def _check_size(files: Mapping[str, Path]) -> None:
+    sizes = {source: source.stat().st_size for source in files.values()}
+    total = sum(sizes.values())
+    if total > MAX_BYTES:
+        largest = sorted(sizes, key=lambda source: -sizes[source])[:3]
+        listed = ", ".join(f"{source} ({sizes[source] / 1e6:.1f} MB)" for source in largest)
+        raise UserError(
+            f"the job would take {total / 1e6:.1f} MB along, and {MAX_BYTES / 1e6:.0f} MB are allowed; the largest "
+            f"files: {listed}; put data on the storage that all nodes share and name their path there in data.name, "
+            "and keep them out of the package of a model"
+        )
+
+
+def _check_absolute(name: str) -> None:
+    if not Path(name).is_absolute():
+        raise DataError(
+            f"data.name: {name} does not exist here; give the path of a file or folder of this machine, or an absolute "
+            "path that all nodes of the cluster see"
+        )
+
+
+def _with_data(spec: SweepSpec, name: str) -> SweepSpec:
+    return spec.model_copy(update={"config": unflatten({**flatten(spec.config), "data.name": name})})
+
+
+def factories_of(spec: SweepSpec) -> list[str]:
+    """The user's own models that a sweep may draw."""
+    space = parse_space(spec.space)
+    domain = space.dimensions.get("model.kind")
+    searched = domain.levels() if domain else [space.fixed.get("model.kind")]
+    kinds = [flatten(spec.config).get("model.kind"), *searched]
+    return sorted({kind for kind in kinds if is_user_kind(kind)})
+
+
+# --- a user's code ----------------------------------------------------------------------------------------------------
+
+
+def code_of(factories: Sequence[str], here: Path) -> dict[str, Path]:
+    """The packages and modules in `here` that hold the factories, and what these import from there.
+
+    What is not in `here` is taken to be installed on the cluster too.
+    """
+    found: dict[str, Path] = {}
+    waiting = [kind.partition(":")[0].partition(".")[0] for kind in factories]
+    seen: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        files = dict(_module(module, here))
+        found |= files
+        waiting += [name for path in files.values() if path.suffix == ".py" for name in _imports(path)]
+    return found
+
+
+def _module(name: str, here: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a package's folder, or of a module; nothing where neither lies in `here`."""
+    if (here / name).is_dir():
+        yield from _files_below(here / name, here)
+    elif (here / f"{name}.py").is_file():
+        yield f"{name}.py", here / f"{name}.py"
+
+
+def _imports(path: Path) -> list[str]:
+    """The top-level names of all that a file imports, but from its own package."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        raise ConfigError(f"model.kind: {path} is no valid Python; mend it") from None
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+    return [name.partition(".")[0] for name in names]
+
+
+def _files_below(path: Path, base: Path) -> Iterator[tuple[str, Path]]:
+    """A file, or the files of a folder, by their names from `base`: none that is hidden, and no compiled ones."""
+    if path.is_file():
+        yield path.relative_to(base).as_posix(), path
+        return
+    for parent, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+        for name in names:
+            if not name.startswith(".") and (Path(parent) / name).is_file():
+                yield (Path(parent) / name).relative_to(base).as_posix(), Path(parent) / name
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    """Of names and contents: the same data are kept once."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{files[name].stat().st_size}\0".encode())
+        with files[name].open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,151 @@
+"""A sweep handed to a backend: what is known to fail there is refused here."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from search_spaces.catalogue import parse_space
+from trainables.config import DataConfig, is_user_kind
+from trainables.errors import ConfigError, UserError
+from trainables.paths import flatten
+from trainables.remote import is_remote
+from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order
+from tuner.jobs.job import Job
+from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
+from tuner.spec import NAME, SweepSpec
+from tuner.tracking_uri import resolve_uri, shown, sqlite_path, without_secret
+
+__all__ = ["submit_resume", "submit_sweep"]
+
+DEFAULT_STORAGE = "./sweeps"
+
+
+def submit_sweep(spec: SweepSpec, backend: Backend, here: Path) -> Job:
+    """Start a sweep as a job. here: the folder in which a user's model and relative paths are found.
+
+    Raises UserError for what cannot run there, before anything is sent.
+    """
+    is_local = backend.cluster == LOCAL
+    storage = _storage(spec.storage, is_local, here)
+    name = spec.name or _new_name(spec)
+    uri = _tracking_uri(spec.tracking.uri, is_local, here)
+    tracking = spec.tracking.model_copy(update={"uri": uri})
+    resources = spec.resources.model_copy(update={"ray_address": None if is_local else "auto"})
+    whole = spec.model_copy(update={"name": name, "storage": storage, "tracking": tracking, "resources": resources})
+    address = () if is_local else ("--ray-address", "auto")
+    arguments = ("sweep", SPEC, *address, "--storage", storage, "--format", "json")
+    shipment = shipment_of(whole, here, storage, with_data=not is_local)
+    default = None if uri else _default_uri(storage, is_local, here)
+    return _submitted(backend, name, storage, shipment, arguments, default, factories_of(spec))
+
+
+def submit_resume(
+    sweep: str,
+    backend: Backend,
+    here: Path,
+    *,
+    storage: str | None = None,
+    more_trials: int = 0,
+    model: str | None = None,
+    tracking_uri: str | None = None,
+) -> Job:
+    """Go on with a sweep in a new job. storage: by default where its last job had it. model: of a sweep over a user's
+    own, its `package.module:factory` again, found in `here`."""
+    if not NAME.fullmatch(sweep):
+        raise UserError(f"name: {sweep!r} is no name of a sweep; `vae-tuner jobs list` tells those of jobs")
+    if model is not None and not is_user_kind(model):
+        raise ConfigError(f"--model {model}: name the sweep's own package.module:factory, or leave it out")
+    is_local = backend.cluster == LOCAL
+    jobs = [job for job in backend.jobs() if job.sweep == sweep]
+    storage = storage or (jobs[-1].storage if jobs else DEFAULT_STORAGE)
+    storage = _storage(storage, is_local, here)
+    uri = _tracking_uri(tracking_uri, is_local, here)
+    options = {"--model": model, "--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
+    chosen = [word for option, value in options.items() if value for word in (option, value)]
+    factories = [model] if model else []
+    arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
+    return _submitted(backend, sweep, storage, Shipment(code_of(factories, here)), arguments, None, factories)
+
+
+def _submitted(
+    backend: Backend,
+    sweep: str,
+    storage: str,
+    shipment: Shipment,
+    arguments: tuple[str, ...],
+    tracking_default: str | None,
+    factories: Sequence[str],
+) -> Job:
+    with TemporaryDirectory() as folder:
+        shipment.write(Path(folder))
+        job_id = _free_id(sweep, storage, backend.jobs())
+        backend.submit(Order(job_id, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept))
+    return Job(job_id, sweep, storage, backend, factories, shipment.notes)
+
+
+def _free_id(sweep: str, storage: str, jobs: Sequence[JobInfo]) -> str:
+    """The sweep's name, and -2, -3, … for what comes after; refused while a job holds the sweep."""
+    for job in jobs:
+        if (job.sweep, job.storage) == (sweep, storage) and not job.has_ended:
+            raise UserError(f"sweep {sweep} runs in job {job.id}; stop that first, or wait for its end")
+    n, found, taken = 1, sweep, {job.id for job in jobs}
+    while found in taken:
+        n += 1
+        found = f"{sweep}-{n}"
+    return found
+
+
+def _new_name(spec: SweepSpec) -> str:
+    """SPACE-DATASET-RANDOM: which numbers are free is known only where the storage is."""
+    space = parse_space(spec.space).name.replace("+", "-") or "custom"
+    dataset = Path(str(flatten(spec.config).get("data.name", DataConfig().name))).stem
+    stem = re.sub(r"[^A-Za-z0-9._-]", "-", f"{space}-{dataset}")
+    return f"{stem[:58].strip('.-')}-{secrets.token_hex(2)}"
+
+
+# --- where state and records go ---------------------------------------------------------------------------------------
+
+
+def _storage(storage: str, is_local: bool, here: Path) -> str:
+    if is_remote(storage):
+        return storage
+    if is_local:
+        return str((here / storage).resolve())
+    if not Path(storage).is_absolute():
+        raise ConfigError(
+            f"storage: {storage} is a folder of this machine; name one that every node of the cluster sees, as in "
+            "--storage /shared/sweeps, or --storage s3://bucket/sweeps"
+        )
+    return storage
+
+
+def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:
+    """The store that was named, None where none was."""
+    if uri is None:
+        return None
+    if without_secret(uri) is None:
+        where = "this shell" if is_local else "the head"
+        raise ConfigError(
+            f"tracking URI {shown(uri)} holds a name or a password, which the job would show; leave them out, and set "
+            f"MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it as MLFLOW_TRACKING_URI, in the "
+            f"environment of {where}"
+        )
+    path = sqlite_path(uri)
+    if path is not None and not is_local and not path.is_absolute():
+        raise ConfigError(
+            f"tracking URI {uri} is a file of this machine; name a server, or a file that the head keeps, as in "
+            "sqlite:////shared/mlflow.db"
+        )
+    return resolve_uri(uri, here)
+
+
+def _default_uri(storage: str, is_local: bool, here: Path) -> str:
+    """Where nothing names a store: here in the folder where it was submitted, on a cluster beside the sweeps, and
+    nowhere, where these are objects."""
+    if is_local:
+        return resolve_uri(None, here)
+    return "" if is_remote(storage) else f"sqlite:///{Path(storage)}/mlflow.db"
