@@ -14,8 +14,9 @@ from trainables.pictures import is_image, write_grid
 from trainables.trainer import Report, Trainer
 from trainables.vae import Vae
 
-__all__ = ["config_yaml", "write_results"]
+__all__ = ["RESULT_FILES", "config_yaml", "write_results"]
 
+RESULT_FILES = (FILE_NAME, "config.yaml", "reconstructions.png", "samples.png")
 GRID = 8
 
 

@@ -27,7 +27,7 @@ class TrialFiles(Protocol):
         """Where they lie."""
 
     def names(self) -> list[str]:
-        """The names of the files, sorted."""
+        """The names of the files, sorted; a link is none."""
 
     def reading(self, name: str) -> AbstractContextManager[Path]:
         """A file as a path, for as long as the block lasts."""
@@ -56,7 +56,7 @@ class FilesInFolder:
     place: Path
 
     def names(self) -> list[str]:
-        return sorted(path.name for path in self.place.glob("*") if path.is_file())
+        return sorted(path.name for path in self.place.glob("*") if path.is_file() and not path.is_symlink())
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:

@@ -28,6 +28,7 @@ from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.resuming import resumed_plan
 from tuner.signals import Signals
 from tuner.spec import public, spec_yaml
+from tuner.sweep_folder import HeldSweep
 from tuner.sweep_objects import trials_of
 from tuner.sweep_result import SweepResult, result_of
 from tuner.sweep_storage import open_storage
@@ -37,6 +38,7 @@ from tuner.tracking_uri import without_secret
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
 
 SEND_SECONDS = 120.0
+SEND_SECONDS_AFTER_A_SIGNAL = 10.0
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 
@@ -47,7 +49,7 @@ class Progress(Protocol):
     def event(self, event: Mapping[str, Any]) -> None:
         """A line was written to the journal."""
 
-    def sending(self, unsent: int, error: Exception | None) -> None:
+    def sending(self, unsent: int, error: str | None) -> None:
         """Some seconds more have been spent on sending the rest to MLflow. error: why the last try failed."""
 
     def stopped(self, cause: str) -> None:
@@ -61,7 +63,7 @@ class _Silent:
     def event(self, event: Mapping[str, Any]) -> None:
         """Nothing is shown."""
 
-    def sending(self, unsent: int, error: Exception | None) -> None:
+    def sending(self, unsent: int, error: str | None) -> None:
         """Nothing is shown."""
 
     def stopped(self, cause: str) -> None:
@@ -79,12 +81,24 @@ def run_sweep(plan: Plan, progress: ProgressFactory = silent) -> SweepResult:
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     _check(plan)
     with open_storage(plan.spec.storage).new(plan) as held:
-        name = held.folder.name
+        journal = _begun(plan, held, uri)
+        return _session(plan, journal, held.folder, uri, progress)
+
+
+def _begun(plan: Plan, held: HeldSweep, uri: str) -> Journal:
+    """The journal of a new sweep; where it cannot be written, nothing is left of it."""
+    name = held.folder.name
+    try:
         held.write("spec.yaml", spec_yaml(public(plan.spec.model_copy(update={"name": name}))))
         journal = held.create_journal()
         journal.append("header", **header_of(plan, name, uri))
         _tell_priors(plan, journal)
-        return _session(plan, journal, held.folder, uri, progress)
+    except FencedError:
+        raise
+    except StorageError:
+        held.remove_all()
+        raise
+    return journal
 
 
 def resume_sweep(
@@ -130,16 +144,28 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
     started, tracking = time.monotonic(), plan.spec.tracking
     trials = trials_of(plan.spec.storage, folder)
-    tracker = Tracker(uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check)
+    tracker = Tracker(
+        uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check, sync=journal.sync
+    )
+    signals = Signals()
     with progress(plan, journal.sweep, uri) as shown:
         try:
-            exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker)
+            exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, signals)
         except FencedError:
             tracker.finish(0.0)
             raise
-        unsent = tracker.unsent if tracking.offline else tracker.finish(SEND_SECONDS, shown.sending)
+        if not tracking.offline:
+            _send_rest(tracker, shown, signals)
+        unsent = tracker.unsent
     journal.close()
+    exit_code = 128 + signals.received if signals.received else exit_code
     return result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
+
+
+def _send_rest(tracker: Tracker, shown: Progress, signals: Signals) -> None:
+    """Wait for MLflow, who was told to stop only for seconds; a signal ends the wait, and `sync` sends what is left."""
+    with signals.cutting_short():
+        tracker.finish(SEND_SECONDS_AFTER_A_SIGNAL if signals.received else SEND_SECONDS, shown.sending)
 
 
 def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
@@ -165,9 +191,10 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
 # --- Tune -------------------------------------------------------------------------------------------------------------
 
 
-def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None) -> int:
+def _search(
+    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+) -> int:
     """Run Tune's loop; returns the exit code."""
-    signals = Signals()
     try:
         with signals.caught(), stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, tracker, signals)
@@ -179,12 +206,13 @@ def _search(plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker
             close_session(journal, "interrupted", shown.event)
         return 1
     except BaseException as error:
-        close_session(journal, "interrupted", shown.event)
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
         # While Ray starts, its own handler turns SIGTERM into an exit.
-        received = signal.SIGTERM if isinstance(error, SystemExit) else signals.received
-        if received is None:
+        signals.received = signals.received or (signal.SIGTERM if isinstance(error, SystemExit) else None)
+        if signals.received is None:
             raise
-        return 128 + received
+        return 128 + signals.received
     close_session(journal, "budget" if journal.sweep.spent else "completed", shown.event)
     completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
     return 0 if completed else 1
@@ -212,7 +240,8 @@ def _run_tune(
         raise
     except BaseException:
         # First of all: a signal to the whole process group has ended Ray too, and its client may abort this process.
-        close_session(journal, "interrupted", shown.event)
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
         raise
     finally:
         leave()

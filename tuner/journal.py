@@ -28,6 +28,7 @@ import errno
 import json
 import math
 import os
+import re
 import time
 import uuid
 import zlib
@@ -186,6 +187,7 @@ class Sweep:
                 names = ("source_sweep", "source_trial", "assignment", "values")
                 self.priors.append(Prior(**{name: event[name] for name in names}))
             case "ask":
+                _check_id(event["trial"])
                 fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
                 fields["memory"] = event.get("memory", {})
                 self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
@@ -254,6 +256,12 @@ class Sweep:
     def _end(trial: Trial, event: Mapping[str, Any]) -> None:
         if trial.unfinished:
             trial.stop_reason, trial.error = event["reason"], event["error"]
+
+
+def _check_id(trial: object) -> None:
+    """A trial's id names its folder."""
+    if not (isinstance(trial, str) and re.fullmatch(r"[0-9]{4,}", trial)):
+        raise JournalError(f"{trial!r} is no trial this project has asked for; restore the journal from a copy")
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:
@@ -477,6 +485,11 @@ class Journal:
         """Hold what the file holds, but for a torn last line."""
         self.events.extend(events[len(self.events) :])
         self.sweep, self._size = fold(self.events), size
+
+    def sync(self) -> None:
+        """Have all that was written survive a power failure."""
+        if self._file is not None:
+            os.fdatasync(self._file)
 
     def close(self) -> None:
         """Let the file go."""

@@ -273,7 +273,10 @@ def leased(folder: Path, say: Callable[[str], None] = say) -> Iterator[Lease]:
 
 def _take(folder: Path, lock_free: bool, say: Callable[[str], None]) -> Lease:
     seen = awaited(folder.name, lambda: _look(folder, lock_free), say)
-    lease = Lease.take(folder, seen.number + 1)
+    try:
+        lease = Lease.take(folder, seen.number + 1)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror}; free some space") from None
     if lease is None:
         raise held(folder.name, _look(folder, lock_free).owner)
     return lease

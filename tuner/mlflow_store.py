@@ -35,6 +35,7 @@ __all__ = [
     "Run",
     "Tag",
     "ensure_experiment",
+    "find_experiment",
     "find_runs",
     "has_tags",
     "log_batches",
@@ -110,16 +111,22 @@ def _is_mlflows(path: Path) -> bool:
     return {"alembic_version", "experiments"} <= names
 
 
+def find_experiment(client: MlflowClient, name: str) -> str | None:
+    """The id of an experiment, None where there is none; raises UserError where it was deleted."""
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise UserError(f"experiment {name!r} was deleted in MLflow; restore it there or choose another --experiment")
+    return None if found is None else str(found.experiment_id)
+
+
 def ensure_experiment(client: MlflowClient, name: str) -> str:
     """The id of an experiment, created where missing; artifacts of a SQLite store lie in `mlruns` beside it."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        database = sqlite_path(client.tracking_uri)
-        location = database and str(database.parent / "mlruns" / quote(name, safe=""))
-        return str(client.create_experiment(name, artifact_location=location))
-    if found.lifecycle_stage != "active":
-        raise UserError(f"experiment {name!r} was deleted in MLflow; restore it there or choose another --experiment")
-    return str(found.experiment_id)
+    found = find_experiment(client, name)
+    if found is not None:
+        return found
+    database = sqlite_path(client.tracking_uri)
+    location = database and str(database.parent / "mlruns" / quote(name, safe=""))
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def has_tags(tags: Mapping[str, str]) -> str:

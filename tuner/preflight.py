@@ -27,13 +27,15 @@ from tuner.planning import Plan, make_plan
 from tuner.ray_address import connect
 from tuner.ray_session import quiet_ray
 from tuner.spec import SweepSpec
-from tuner.tracking_uri import check_reachable, resolve_uri, shown, sqlite_path
+from tuner.tracking_uri import cause_of, check_reachable, resolve_uri, shown, sqlite_path
 
 __all__ = ["Finding", "examine", "require_ready"]
 
 BYTES_PER_VALUE = 4
 STATES_PER_PARAMETER = 3  # the parameter and two moments
 COPIES_PER_TRIAL = 3  # two generations while it trains; at its end the last and MLflow's copy
+DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""The packages of modules that SQLAlchemy imports, where they are called otherwise."""
 
 
 @dataclass(frozen=True)
@@ -172,36 +174,53 @@ def _tracking(spec: SweepSpec) -> Finding:
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         return Finding("tracking", "ok", f"{uri} will be created")
-    # A server has answered a query just now.
-    if not (_has_current_tables(path) if path is not None else uri.startswith(("http://", "https://"))):
-        _query(uri)
+    if path is None or not _is_well(path, experiment):
+        _query(uri, experiment)
     return Finding("tracking", "ok", f"{shown(uri)} answers")
 
 
-def _has_current_tables(path: Path) -> bool:
-    """Whether a database is of the installed MLflow, by its last migration: MLflow itself takes seconds to say so."""
+def _is_well(path: Path, experiment: str) -> bool:
+    """Whether a database is of the installed MLflow, by its last migration, and the experiment not deleted: MLflow
+    itself takes seconds to say so."""
     package = find_spec("mlflow")
     folder = Path(package.origin or "").parent / "store" / "db_migrations" / "versions" if package else path
     steps = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    deleted = "SELECT count(*) FROM experiments WHERE name = ? AND lifecycle_stage = 'deleted'"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
             ((last,),) = database.execute("SELECT version_num FROM alembic_version")
+            ((n_deleted,),) = database.execute(deleted, (experiment,))
     except (sqlite3.Error, ValueError):
         return False
-    return f'\nrevision = "{last}"' in steps and f'\ndown_revision = "{last}"' not in steps
+    return not n_deleted and f'\nrevision = "{last}"' in steps and f'\ndown_revision = "{last}"' not in steps
 
 
-def _query(uri: str) -> None:
-    from tuner.mlflow_store import open_client
+def _query(uri: str, experiment: str) -> None:
+    from sqlalchemy import NullPool, create_engine
+
+    from tuner.mlflow_store import find_experiment, open_client
 
     try:
-        open_client(uri).search_experiments(max_results=1)
+        if not uri.startswith(("http", "databricks")):
+            create_engine(uri, poolclass=NullPool).connect().close()  # MLflow tries ten times, for minutes
+        find_experiment(open_client(uri), experiment)
+    except UserError:
+        raise
     except Exception as error:  # MLflow's own, or of a database's driver that is missing or finds no database
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"tracking {shown(uri)} cannot be queried: {first}; if it is of an older MLflow: mlflow db upgrade "
-            f"{shown(uri)}"
-        ) from None
+        raise UserError(f"tracking {shown(uri)} cannot be queried: {cause_of(error)}; {_way_out(uri, error)}") from None
+
+
+def _way_out(uri: str, error: Exception) -> str:
+    """What to do about a store that MLflow cannot query."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"pip install {DRIVERS.get(str(error.name), error.name)}"
+    if "db upgrade" in str(error):
+        return f"if it is of an older MLflow: mlflow db upgrade {shown(uri)}"
+    if uri.startswith("databricks"):
+        return "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write them down with `databricks configure`"
+    if uri.startswith("http"):
+        return "name an MLflow server with --tracking-uri"
+    return "check driver, host, user, password and name of the database, or name another store with --tracking-uri"
 
 
 def _disk(plan: Plan) -> Finding:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tuner.status_lines import status_lines
 from tuner.terminal import err, print_notes
+from tuner.tracking_uri import shown
 
 if TYPE_CHECKING:
     from trainables.trainer import Report
@@ -39,7 +40,7 @@ class SweepProgress:
         where = f"{plan.spec.storage}/{name}"
         self._console.print(f"Sweep {name}: {self._n_trials} trials, state in {where}", soft_wrap=True)
         self._console.print(
-            f"Look at it with: mlflow ui --backend-store-uri {tracking_uri}" if ":///" in tracking_uri else ""
+            f"Look at it with: mlflow ui --backend-store-uri {shown(tracking_uri)}" if ":///" in tracking_uri else ""
         )
         print_notes(self._console, plan.notes)
         self._bar = Progress(
@@ -94,9 +95,9 @@ class SweepProgress:
             self._consider(event)
         self._show()
 
-    def sending(self, unsent: int, error: Exception | None) -> None:
+    def sending(self, unsent: int, error: str | None) -> None:
         """Say what is waited for."""
-        cause = f"; the last try failed: {str(error).partition(chr(10))[0]}" if error else ""
+        cause = f"; the last try failed: {error}" if error else ""
         self._console.print(f"Sending {unsent} records to MLflow{cause}", soft_wrap=True)
 
     def stopped(self, cause: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.paths import flatten
+from trainables.results import RESULT_FILES
 from trainables.trial_files import TrialFiles, trial_files
 from tuner.journal import Sweep, Trial
 from tuner.metrics_info import is_usable
@@ -47,6 +48,8 @@ class Projection:
         self._synced = ""
         self._runs: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
+        self._reopened: set[str] = set()
+        self._times: dict[tuple[str, str], dict[int, int]] = {}
 
     @property
     def parent_run_id(self) -> str | None:
@@ -112,6 +115,7 @@ class Projection:
             tags = run.data.tags
             if tags[Tag.KIND] in ("sweep", "trial"):
                 self._runs[tags.get(Tag.TRIAL, _PARENT)] = run.info.run_id
+                self._reopened.add(run.info.run_id)
                 self._statuses[run.info.run_id] = run.info.status
                 self._synced = tags.get(Tag.SYNCED, self._synced)
 
@@ -142,7 +146,7 @@ class Projection:
         log_batches(
             self._client,
             run_id,
-            metrics=[point for event in events if event["event"] == "report" for point in points_of(event)],
+            metrics=[point for event in events if event["event"] == "report" for point in self._news(run_id, event)],
             params=to_params(trial.config) if asked else {},
             tags=_state_of(trial),
         )
@@ -151,6 +155,21 @@ class Projection:
         if trial.error:
             self._client.log_text(run_id, trial.error, "error.txt")
         self._set_status(run_id, status_of(trial.stop_reason), events[-1])
+
+    def _news(self, run_id: str, report: Event) -> list[Metric]:
+        """A report's points, but for those of an epoch that MLflow has from another line: a journal that lost its tail
+        in a power failure has the epoch again, at another time and with other seconds."""
+        points = points_of(report)
+        if not points or self._time_there(run_id, points[0]) in (None, points[0].timestamp):
+            return points
+        return [point for point in points if self._time_there(run_id, point) is None]
+
+    def _time_there(self, run_id: str, point: Metric) -> int | None:
+        """The time of a metric's step in a run that was there before."""
+        if (run_id, point.key) not in self._times:
+            history = self._client.get_metric_history(run_id, point.key) if run_id in self._reopened else []
+            self._times[run_id, point.key] = {known.step: known.timestamp for known in history}
+        return self._times[run_id, point.key].get(point.step)
 
     def _identity_of(self, trial: Trial) -> dict[str, str]:
         return {
@@ -247,7 +266,10 @@ def points_of(report: Event) -> list[Metric]:
 
 
 def upload(client: MlflowClient, run_id: str, files: TrialFiles) -> None:
-    """A trial's files as artifacts."""
+    """What a finished trial leaves, as artifacts; a folder that is a link may hold what is none of ours."""
+    if isinstance(files.place, Path) and files.place.is_symlink():
+        return
     for name in files.names():
-        with files.reading(name) as path:
-            client.log_artifact(run_id, str(path))
+        if name in RESULT_FILES:
+            with files.reading(name) as path:
+                client.log_artifact(run_id, str(path))

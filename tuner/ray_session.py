@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
+from trainables.errors import StorageError
 from trainables.remote import is_remote
 from tuner.planning import Plan
 from tuner.ray_address import connect, secrets
 
-__all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
+__all__ = ["quiet_ray", "start_ray", "stdout_on_stderr", "without"]
 
 OBJECT_STORE_BYTES = 100 * 2**20
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -72,26 +73,33 @@ def quiet_ray() -> None:
 
 
 def start_ray(plan: Plan) -> None:
-    """Join the cluster of the plan, or start Ray on this machine, for this machine, its processes without secrets."""
+    """Join the cluster of the plan, or start Ray on this machine, for this machine, its processes without secrets.
+
+    Raises StorageError where its processes do not come up.
+    """
     import ray
 
     resources = plan.spec.resources
     if resources.ray_address is not None:
         connect(resources.ray_address)
         return
-    with _listening_locally(), _without(secrets(but_for_storage=is_remote(plan.spec.storage))):
-        ray.init(
-            address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
-            num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=OBJECT_STORE_BYTES,
-        )
+    try:
+        with _listening_locally(), without(secrets(but_for_storage=is_remote(plan.spec.storage))):
+            ray.init(
+                address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
+                num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+    except (OSError, RuntimeError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise StorageError(f"Ray cannot be started: {first}; is its folder full (RAY_TMPDIR, else /tmp)?") from None
 
 
 @contextmanager
-def _without(names: Sequence[str]) -> Iterator[None]:
+def without(names: Sequence[str]) -> Iterator[None]:
     """What is started meanwhile does not know these variables, nor does what that starts later."""
     kept = {name: os.environ.pop(name) for name in names}
     try:

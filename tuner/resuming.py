@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from search_spaces.catalogue import parse_space
 from trainables.config import is_user_kind
 from trainables.errors import UserError
+from trainables.paths import flatten, parse_config
 from tuner.journal import Sweep, check_begun
 from tuner.planning import Plan, make_plan
 from tuner.samplers import Sampling
@@ -27,7 +30,7 @@ def resumed_plan(
     """The plan a sweep goes on by, and its tracking URI; raises UserError where it cannot go on as it began."""
     _check_state(sweep, more_trials)
     spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
-    _check_code(spec, model)
+    _check_code(spec, sweep, model)
     uri = store_of(sweep.header, tracking_uri)
     tracking = spec.tracking.model_copy(update={"uri": uri, "offline": offline})
     # What earlier sweeps know stands in the journal, once a trial was asked for.
@@ -76,19 +79,22 @@ def _check_points(plan: Plan, sweep: Sweep, more_trials: int) -> None:
         )
 
 
-def _check_code(spec: SweepSpec, model: str | None) -> None:
+def _check_code(spec: SweepSpec, sweep: Sweep, model: str | None) -> None:
     """What a file names is imported only where the user names it too."""
-    needed = [kind for kind in _kinds(spec) if is_user_kind(kind) and kind != model]
+    needed = [kind for kind in _kinds(spec, sweep) if is_user_kind(kind) and kind != model]
     if needed:
         raise UserError(f"this sweep runs the code of {needed[0]}; if you trust it, name it: --model {needed[0]}")
 
 
-def _kinds(spec: SweepSpec) -> list[str]:
-    """Every model the sweep may draw."""
-    fixed = spec.config.get("model", {})
-    searched = spec.space.get("model.kind", ()) if isinstance(spec.space, dict) else ()
-    options = searched.get("choice", ()) if isinstance(searched, dict) else (searched,)
-    return [kind for kind in (fixed.get("kind"), *options) if isinstance(kind, str)]
+def _kinds(spec: SweepSpec, sweep: Sweep) -> list[Any]:
+    """Every model the sweep may draw or go on with, read as the planner and the workers read it."""
+    space = parse_space(spec.space)
+    searched = space.dimensions.get("model.kind")
+    return [
+        *(fixed.get("model.kind") for fixed in (flatten(spec.config), space.fixed)),
+        *(searched.levels() if searched else ()),
+        *(parse_config(trial.config).model.kind for trial in sweep.trials.values() if trial.unfinished),
+    ]
 
 
 def _check_same(plan: Plan, sweep: Sweep) -> None:

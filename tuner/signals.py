@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -38,3 +38,9 @@ class Signals:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def cutting_short(self) -> Iterator[None]:
+        """As `caught`, and a signal ends the block and nothing more."""
+        with suppress(_Stopped), self.caught():
+            yield

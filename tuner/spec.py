@@ -145,7 +145,7 @@ class SweepSpec(_Section):
     budget: Budget = Budget()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
-    storage: Annotated[str, AfterValidator(checked_storage)] = "./sweeps"
+    storage: Annotated[str, Field(min_length=1), AfterValidator(checked_storage)] = "./sweeps"
 
 
 def parse_spec(tree: Mapping[str, Any]) -> SweepSpec:

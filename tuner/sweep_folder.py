@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from trainables.errors import UserError
+from trainables.errors import StorageError, UserError
 from trainables.paths import suggest
 from tuner.journal import JOURNAL, Claim, Event, Journal, fold, read_journal
 from tuner.lease import is_held, is_owner_file, leased
@@ -63,8 +63,9 @@ class HeldSweep:
 
     def create_journal(self) -> Journal:
         """The journal of a new sweep, in place of one that has no whole line."""
-        (self.folder / JOURNAL).unlink(missing_ok=True)
-        return Journal.create(self.folder / JOURNAL, self.claim)
+        with _explained(self.folder):
+            (self.folder / JOURNAL).unlink(missing_ok=True)
+            return Journal.create(self.folder / JOURNAL, self.claim)
 
     def open_journal(self) -> Journal:
         """The journal as it stands."""
@@ -72,7 +73,8 @@ class HeldSweep:
 
     def write(self, name: str, text: str) -> None:
         """Put a file beside the journal."""
-        (self.folder / name).write_text(text, encoding="utf-8")
+        with _explained(self.folder):
+            (self.folder / name).write_text(text, encoding="utf-8")
 
     def remove_trials(self, but: str | None) -> int:
         """Delete the folders of all trials but one; returns the bytes freed."""
@@ -166,6 +168,14 @@ def locked(folder: Path) -> Iterator[HeldSweep]:
 def bytes_in(folder: Path) -> int:
     """What the files below a folder take; what a link points to lies elsewhere."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror}; free some space") from None
 
 
 def _inside(folder: Path) -> list[Path]:

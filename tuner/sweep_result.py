@@ -126,7 +126,7 @@ def result_of(
         budget=plan.spec.budget,
         spent=spent_part(plan.spec.budget, journal) if sweep.spent else None,
         unsent=unsent,
-        tracker_error=str(tracker.error or "").partition("\n")[0],
+        tracker_error=tracker.error or "",
         exit_code=exit_code,
     )
 

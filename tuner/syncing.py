@@ -9,7 +9,7 @@ from trainables.errors import UserError
 from tuner.journal import Journal, check_begun, close_session
 from tuner.sweep_objects import trials_of
 from tuner.sweep_storage import open_storage
-from tuner.tracking_uri import check_reachable, shown, store_of
+from tuner.tracking_uri import cause_of, check_reachable, shown, store_of
 
 __all__ = ["sync_sweep"]
 
@@ -43,7 +43,7 @@ def _send(journal: Journal, trials: str, uri: str | None, on_sent: Callable[[int
     tracking = header["spec"]["tracking"]
     store = store_of(header, uri)
     check_reachable(store)
-    from tuner.mlflow_store import MlflowException, open_client
+    from tuner.mlflow_store import open_client
     from tuner.projection import Projection
 
     events = journal.events
@@ -53,9 +53,10 @@ def _send(journal: Journal, trials: str, uri: str | None, on_sent: Callable[[int
         for start in range(known, len(events), BATCH):
             projection.project(events[start : start + BATCH])
             on_sent(min(start + BATCH, len(events)), len(events))
-    except (MlflowException, ImportError) as error:
-        first = str(error).strip().splitlines()[0]
+    except UserError:
+        raise
+    except Exception as error:  # MLflow's own, of its HTTP client, of a store of artifacts
         raise UserError(
-            f"tracking {shown(store)} refused the records: {first}; `vae-tuner sync {header['name']}` goes on"
+            f"tracking {shown(store)} refused the records: {cause_of(error)}; `vae-tuner sync {header['name']}` goes on"
         ) from None
     return len(events) - known

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
 from trainables.trial_files import FilesInFolder
-from tuner.tracking_uri import check_reachable, resolve_uri
+from tuner.tracking_uri import cause_of, check_reachable, resolve_uri
 
 if TYPE_CHECKING:
     from tuner.projection import Projection
@@ -31,6 +31,8 @@ class Tracker(threading.Thread):
     trials: the path or the URI below which the trials' files lie.
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
     check: called before anything is sent; raises where nothing may be.
+    sync: puts all events on disk; called before any are sent, so that MLflow never knows more than the journal.
+    error: why the last try failed, None where it did not.
     """
 
     def __init__(
@@ -42,12 +44,13 @@ class Tracker(threading.Thread):
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
         check: Callable[[], None] = lambda: None,
+        sync: Callable[[], None] = lambda: None,
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
-        self.error: Exception | None = None
+        self.error: str | None = None
         self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
         self._events = events
-        self._interval, self._check = interval, check
+        self._interval, self._check, self._sync = interval, check, sync
         self._projection: Projection | None = None
         self._run_ids: dict[str, str] = {}
         self._parent_run_id: str | None = None
@@ -69,9 +72,7 @@ class Tracker(threading.Thread):
         """Trial → run, of what was sent."""
         return self._run_ids
 
-    def finish(
-        self, timeout: float, waiting: Callable[[int, Exception | None], None] = lambda unsent, error: None
-    ) -> int:
+    def finish(self, timeout: float, waiting: Callable[[int, str | None], None] = lambda unsent, error: None) -> int:
         """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow.
 
         It starts now where it has not. A failure that no waiting heals, as of a deleted experiment, ends the wait at
@@ -81,23 +82,25 @@ class Tracker(threading.Thread):
         if self.ident is None:
             self.start()
         deadline = time.monotonic() + timeout
-        while self.is_alive() and time.monotonic() < deadline:
-            self.join(max(0.0, min(_NOTE_SECONDS, deadline - time.monotonic())))
-            if self.is_alive():
-                waiting(self.unsent, self.error)
-        self._abandoned.set()
+        try:
+            while self.is_alive() and time.monotonic() < deadline:
+                self.join(max(0.0, min(_NOTE_SECONDS, deadline - time.monotonic())))
+                if self.is_alive():
+                    waiting(self.unsent, self.error)
+        finally:
+            self._abandoned.set()
         return self.unsent
 
     def run(self) -> None:
         delay = self._interval
         while not self._abandoned.is_set():
-            afresh = self._projection is None
+            afresh, hopeless = self._projection is None, False
             try:
                 self._send()
                 self.error, delay = None, self._interval
             except Exception as error:  # whatever goes wrong in a server or on the way is an outage
-                self._projection, self.error, delay = None, error, min(2 * delay, _LONGEST_DELAY)
-            hopeless = afresh and self.error is not None and _is_permanent(self.error)
+                self._projection, self.error, delay = None, cause_of(error), min(2 * delay, _LONGEST_DELAY)
+                hopeless = afresh and _is_permanent(error)
             if self._finishing.is_set() and (hopeless or not self.unsent):
                 return
             self._wait(delay)
@@ -113,9 +116,10 @@ class Tracker(threading.Thread):
         self._check()
         if self._projection is None:
             self._projection = self._opened()
-        while self.unsent:
+        while self.unsent and not self._abandoned.is_set():
             self._check()
             batch = self._events[self._position : self._position + _BATCH]
+            self._sync()
             self._projection.project(batch)
             self._advance(self._projection, self._position + len(batch))
 

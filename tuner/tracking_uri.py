@@ -17,10 +17,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from trainables.errors import UserError
 
-__all__ = ["check_reachable", "resolve_uri", "shown", "sqlite_path", "store_of", "without_secret"]
+__all__ = ["cause_of", "check_reachable", "resolve_uri", "shown", "sqlite_path", "store_of", "without_secret"]
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-_SECRET = re.compile(r"((?:password|passwd|token|sslpassword)=)[^&]*", re.IGNORECASE)
+_SECRET = re.compile(r"((?:password|passwd|token|sslpassword)=)[^&\s]*", re.IGNORECASE)
+_USER = re.compile(r"(://)[^/?#\n]*@")
 _WAY_OUT = "start the server, or name another one with --tracking-uri"
 
 
@@ -37,6 +38,11 @@ def resolve_uri(uri: str | None, base: Path) -> str:
             "as sqlite:///mlflow.db"
         )
     path = sqlite_path(uri)
+    if scheme[1] == "sqlite" and (path is None or path.name == ":memory:"):
+        raise UserError(
+            f"tracking URI {uri!r} is a database in memory, which ends with its process; give a file as "
+            "sqlite:///mlflow.db"
+        )
     return uri if path is None else f"sqlite:///{(base / path).resolve()}"
 
 
@@ -65,17 +71,13 @@ def without_secret(uri: str | None) -> str | None:
 
 
 def shown(uri: str) -> str:
-    """A URI as it may be printed."""
-    if not _is_url(uri):
-        return uri
-    parts = urlsplit(uri)
-    netloc = f"***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
-    query = _SECRET.sub(r"\1***", parts.query)
-    return (
-        uri
-        if (netloc, query) == (parts.netloc, parts.query)
-        else urlunsplit(parts._replace(netloc=netloc, query=query))
-    )
+    """A URI, or a text that quotes one, as it may be printed."""
+    return _SECRET.sub(r"\1***", _USER.sub(r"\1***@", uri))
+
+
+def cause_of(error: BaseException) -> str:
+    """What an error of MLflow's says, on one line; it may quote the URI with its password."""
+    return shown((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -96,7 +98,9 @@ def check_reachable(uri: str, seconds: float = 5.0) -> None:
 def _check_database(uri: str, path: Path) -> None:
     if not path.parent.is_dir():
         raise UserError(f"tracking URI {uri}: folder {path.parent} does not exist; create it, or pass --tracking-uri")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if path.is_dir():
+        raise UserError(f"tracking URI {uri}: {path} is a folder; name a file in it: sqlite:///{path}/mlflow.db")
+    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
         raise UserError(f"tracking URI {uri} cannot be written; change its permissions, or pass --tracking-uri")
     if path.exists() and not _is_sqlite(path):
         raise UserError(f"tracking URI {uri}: {path} is no SQLite database; pass another --tracking-uri")

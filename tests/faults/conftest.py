@@ -3,7 +3,7 @@
 from itertools import zip_longest
 
 import pytest
-from drivers import SWEEP, Driver, all_runs, check_projection, longest_gap, record_of, runs_of
+from drivers import SWEEP, Driver, all_runs, check_projection, longest_block, record_of, runs_of
 
 
 class Tally:
@@ -25,7 +25,7 @@ class Tally:
             len(due - _epochs(events)),
             len(runs) - len({run.data.tags.get("vae_tuner.trial") for run in runs}) if uri else "-",
             sum(one != other for one, other in zip_longest(lines, expected)) if reference else "-",
-            f"{longest_gap(events):.2f}",
+            f"{longest_block(events):.2f}",
         ))  # fmt: skip
 
     def show(self):
@@ -75,8 +75,8 @@ def record():
 
 
 @pytest.fixture(scope="session")
-def gap():
-    return longest_gap
+def blocked():
+    return longest_block
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,10 @@ MISTAKES = {
     "val/elbo",
     "sweep --metric val/elb": "search.metric: 'val/elb' cannot be searched by; did you mean `val/elbo`?",
     "sweep --grace 100": "scheduler.grace: 100 is beyond the 40 epochs of a trial; allowed: 1 to 40",
+    "sweep --storage ''": 'storage: "" is not allowed; allowed: ',
+    "doctor --storage ''": 'storage: "" is not allowed; allowed: ',
+    "resume s --trials +99999999999999999999999": "--trials +99999999999999999999999: write how many more, up to "
+    "+999999, as in --trials +10",
     "sweep --set nonsense": "--set nonsense: write PATH=VALUE, as in --set lr.base=3e-3",
     "sweep --device tpu": 'device: "tpu" is not allowed; allowed: auto, cpu, cuda or cuda:N',
     "sweep --gpus-per-trial 64": "resources.gpus_per_trial: 64 needs 64 GPU and this machine has ",

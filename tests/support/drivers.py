@@ -206,8 +206,8 @@ def check_projection(events, uri, store=None):
         assert ("error.txt" in files) == (trial.stop_reason == "error")
 
 
-def longest_gap(events):
-    """Seconds between two reports of one session, at most."""
+def longest_block(events):
+    """Seconds a trial that went on waited for its next report, at most, over what its worker took for the epoch."""
     reports = [event for event in events if event["event"] == "report"]
-    pairs = [(a, b) for a, b in pairwise(reports) if a["session"] == b["session"]]
-    return max((after["t"] - before["t"] for before, after in pairs), default=0.0)
+    pairs = [(a, b) for a, b in pairwise(reports) if (a["session"], a["trial"]) == (b["session"], b["trial"])]
+    return max((b["t"] - a["t"] - b["metrics"].get("time/epoch_s", 0.0) for a, b in pairs), default=0.0)

@@ -1,6 +1,7 @@
 """Everything that can be known to fail before a start: found, with the fix beside it."""
 
 import http.server
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -178,13 +179,13 @@ def _plan():
 
 
 @contextmanager
-def serving(status):
+def serving(status, body=b"{}"):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(body)
 
         do_POST = do_GET  # noqa: N815
 
@@ -216,10 +217,54 @@ def test_a_server_that_is_away_names_the_ways_out(found):
     assert found(**{"tracking.uri": "http://127.0.0.1:9", "tracking.offline": True})["tracking"].state == "ok"
 
 
-def test_a_database_whose_driver_is_missing_is_a_failure_and_no_crash(found):
-    says, _ = failure(found(**{"tracking.uri": "mssql+nothing://me:secret@127.0.0.1:9/db"}), "tracking")
+WAYS_OUT = {
+    "mssql+nothing://me:secret@127.0.0.1:9/db": "check driver, host, user, password and name of the database, or name "
+    "another store with --tracking-uri",
+    "postgresql://me:secret@127.0.0.1:9/db": "check driver, host, user, password and name of the database, or name "
+    "another store with --tracking-uri",
+    "mysql://me:secret@127.0.0.1:9/db": "pip install mysqlclient",
+    "databricks": "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write them down with `databricks configure`",
+}
+
+
+@pytest.mark.parametrize("uri", WAYS_OUT)
+def test_a_store_that_cannot_be_queried_is_a_failure_with_its_own_fix_and_no_crash(uri, found, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith("DATABRICKS_")]:
+        monkeypatch.delenv(name)
+    says, fix = failure(found(**{"tracking.uri": uri, "tracking.experiment": "/Users/me/x"}), "tracking")
     assert "cannot be queried" in says
     assert "secret" not in says
+    assert fix == WAYS_OUT[uri]
+
+
+@pytest.mark.parametrize("module", ["psycopg", "psycopg2"])
+def test_a_database_whose_driver_is_missing_names_the_package(module, found, monkeypatch):
+    def missing(uri, **options):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr("sqlalchemy.create_engine", missing)
+    says, fix = failure(found(**{"tracking.uri": "postgresql://me:secret@127.0.0.1:9/db"}), "tracking")
+    assert says == f"tracking postgresql://***@127.0.0.1:9/db cannot be queried: No module named {module!r}"
+    assert fix in ("pip install 'psycopg[binary]'", "pip install psycopg2-binary")
+
+
+def test_a_server_that_is_not_mlflow_is_not_told_to_be_upgraded(found):
+    with serving(200, b'["not", "mlflow"]') as host:
+        says, fix = failure(found(**{"tracking.uri": f"http://{host}"}), "tracking")
+    assert "cannot be queried" in says
+    assert fix == "name an MLflow server with --tracking-uri"
+
+
+def test_a_deleted_experiment_is_seen_before_anything_is_trained(found, uri):
+    from tuner.mlflow_store import ensure_experiment, open_client
+
+    client = open_client(uri)
+    client.delete_experiment(ensure_experiment(client, "vae-tuner"))
+    says, fix = failure(found(**{"tracking.uri": uri}), "tracking")
+    assert says == "experiment 'vae-tuner' was deleted in MLflow"
+    assert fix == "restore it there or choose another --experiment"
+    assert found(**{"tracking.uri": uri, "tracking.experiment": "another"})["tracking"].state == "ok"
 
 
 def test_databricks_needs_a_path(found):
@@ -242,8 +287,8 @@ def test_a_database_of_another_mlflow_names_the_upgrade(found, uri):
 def test_a_database_of_this_mlflow_is_known_without_importing_it(uri):
     path = uri.removeprefix("sqlite:///")
     code = (
-        "import sys; from pathlib import Path; from tuner.preflight import _has_current_tables;"
-        f"assert _has_current_tables(Path({path!r})); assert 'mlflow' not in sys.modules"
+        "import sys; from pathlib import Path; from tuner.preflight import _is_well;"
+        f"assert _is_well(Path({path!r}), 'vae-tuner'); assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

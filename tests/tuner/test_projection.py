@@ -231,6 +231,48 @@ def test_a_journal_that_lost_its_tail_is_sent_again_from_the_start(uri, eventful
     assert Projection(open_client(uri), "vae-tuner").resume(rewritten) == 0
 
 
+def reported(journal, epochs, seconds, reason=None):
+    for epoch in epochs:
+        metrics = {"val/elbo_cal": -1.0 / epoch, "time/epoch_s": seconds + epoch}
+        journal.report("0000", epoch, metrics, reason if epoch == epochs[-1] else None)
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["whole batches", "died within a batch"])
+def test_epochs_that_a_journal_has_lost_and_has_again_are_in_mlflow_once(marked, uri, written_journal, monkeypatch):
+    """MLflow has epochs 3 and 4 of lines that are gone; the journal has them again, with other times and seconds."""
+    before = written_journal()
+    before.ask("0000")
+    reported(before, [1, 2], seconds=0.1)
+    projected(uri, before.events)
+    after = written_journal()
+    after.events[1:] = before.events[1:]
+    reported(before, [3, 4], seconds=0.1)
+    with monkeypatch.context() as patch:
+        if not marked:
+            patch.setattr(Projection, "_project_parent", lambda *_: None)
+        projected(uri, before.events)
+    run_id = runs_of(uri)["0000"].info.run_id
+    open_client(uri).log_metric(
+        run_id, "epoch", 5.0, timestamp=1, step=5
+    )  # of the line of epoch 5 no more came through
+
+    after.add("resume", more=0)
+    reported(after, [3, 4, 5, 6], seconds=0.2, reason="completed")
+    projection = Projection(open_client(uri), "vae-tuner")
+    for event in after.events[projection.resume(after.events) :]:
+        projection.project([event])
+    points = {
+        key: [(step, value) for name, step, _, value in snapshot(uri)["0000"]["points"] if name == key]
+        for key in ("epoch", "val/elbo_cal", "time/epoch_s")
+    }
+    assert points == {
+        "epoch": [(epoch, epoch) for epoch in range(1, 7)],
+        "val/elbo_cal": [(epoch, -1.0 / epoch) for epoch in range(1, 7)],
+        "time/epoch_s": [(epoch, (0.1 if epoch < 5 else 0.2) + epoch) for epoch in range(1, 7)],
+    }
+    assert runs_of(uri)["0000"].info.status == "FINISHED"
+
+
 def test_an_epoch_that_stands_twice_in_a_journal_counts_once(uri, eventful_journal, undisturbed):
     at, report = next((n, event) for n, event in enumerate(eventful_journal.events) if event["event"] == "report")
     repeated = {**report, "t": report["t"] + 0.5, "metrics": {"val/elbo_cal": 99.0}}

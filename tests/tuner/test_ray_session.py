@@ -6,24 +6,41 @@ import sys
 
 import pytest
 
-from tuner.ray_session import _without_secrets, stdout_on_stderr
+from tuner.ray_address import secrets
+from tuner.ray_session import stdout_on_stderr, without
+
+SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "DATABRICKS_TOKEN", "PGPASSWORD", "HF_TOKEN", "X_API_KEY")
+OF_STORAGES = ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "GOOGLE_APPLICATION_CREDENTIALS")
+HARMLESS = ("PGHOST", "RAY_AUTH_TOKEN", "TOKENIZERS_PARALLELISM", "KEYBOARD", "MLFLOW_HTTP_REQUEST_TIMEOUT")
 
 
-def test_secrets_are_away_for_a_while_and_all_else_stays(monkeypatch):
-    secrets = {"MLFLOW_TRACKING_PASSWORD": "a", "DATABRICKS_TOKEN": "b", "PGPASSWORD": "c"}
-    for name, value in {**secrets, "PGHOST": "here"}.items():
-        monkeypatch.setenv(name, value)
+@pytest.fixture
+def many_variables(monkeypatch):
+    for name in (*SECRETS, *OF_STORAGES, *HARMLESS):
+        monkeypatch.setenv(name, "value")
+
+
+@pytest.mark.usefixtures("many_variables")
+def test_secrets_are_told_from_the_rest_and_storages_keys_are_for_storages():
+    assert {*SECRETS, *OF_STORAGES} <= {*secrets(but_for_storage=False)}
+    assert {*SECRETS} <= {*secrets(but_for_storage=True)}
+    assert not {*OF_STORAGES, *HARMLESS} & {*secrets(but_for_storage=True)}
+    assert not {*HARMLESS} & {*secrets(but_for_storage=False)}
+
+
+@pytest.mark.usefixtures("many_variables")
+def test_variables_are_away_for_a_while_and_all_else_stays():
     before = dict(os.environ)
     meanwhile = {}
 
     def start():
-        with _without_secrets():
+        with without(SECRETS):
             meanwhile.update(os.environ)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         start()
-    assert meanwhile == {name: value for name, value in before.items() if name not in secrets}
+    assert meanwhile == {name: value for name, value in before.items() if name not in SECRETS}
     assert dict(os.environ) == before
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from trainables.errors import UserError
+from tuner.journal import JournalError, _line, read_journal
 from tuner.queries import best
 from tuner.removal import remove_sweep
 from tuner.retraining import read_config
@@ -57,6 +58,84 @@ def best_of_it(sweeps, uri):
 def test_a_sweeps_files_import_nothing(act, of_a_module, nets, uri):
     act(of_a_module, uri)
     assert nets not in sys.modules
+
+
+# --- journals that others have written --------------------------------------------------------------------------------
+
+
+def rewrite(path, change):
+    """Change a journal's events, and its checksums with them."""
+    events = read_journal(path)
+    change(events)
+    path.write_bytes(b"".join(map(_line, events)))
+
+
+def last_ask(events):
+    return [event for event in events if event["event"] == "ask"][-1]
+
+
+PLACES = {
+    "trial": lambda events, kind: last_ask(events)["config"].update(model={"kind": kind}),
+    "dotted": lambda events, kind: events[0]["spec"]["config"].update({"model.kind": kind}),
+    "nested": lambda events, kind: events[0]["spec"]["config"].update(model={"kind": kind}),
+    "fixed": lambda events, kind: events[0]["spec"].update(space={"use": ["lr"], "model.kind": kind}),
+    "searched": lambda events, kind: events[0]["spec"].update(space={"model.kind": {"choice": ["mlp", kind]}}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_journal_imports_what_the_user_has_not_named(place, sweeps, nets):
+    """Wherever it names a model: in what the driver plans by, or in a trial that workers would go on with."""
+    sweeps.run("s")
+    asked = [n for n, event in enumerate(sweeps.events("s")) if event["event"] == "ask"]
+    sweeps.cut("s", asked[-1] + 1)
+    rewrite(sweeps.journal("s"), lambda events: PLACES[place](events, f"{nets}:make"))
+    for model in (None, "json:loads"):
+        with pytest.raises(UserError, match=f"runs the code of {nets}:make; if you trust it, name it"):
+            sweeps.resume("s", model=model)
+    assert nets not in sys.modules
+
+
+@pytest.mark.parametrize("trial", ["/tmp/x", "../0003", "0003/..", "3", "", "٣٣٣٣", "0003\n", 3])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda sweeps: sweep_statuses(sweeps.storage, "s"),
+        lambda sweeps: sync_sweep(sweeps.storage, "s"),
+        lambda sweeps: remove_sweep(sweeps.storage, "s", keep_best=True),
+        lambda sweeps: sweeps.resume("s"),
+        lambda sweeps: sweeps.plan("t", **{"search.warm_start": ["s"]}),
+    ],
+    ids=["status", "sync", "rm-keep-best", "resume", "warm-start"],
+)
+def test_a_trials_id_names_a_folder_of_its_sweep_and_nothing_else(act, trial, written_sweep):
+    sweeps = written_sweep(trial)
+    with pytest.raises(JournalError, match="is no trial this project has asked for"):
+        act(sweeps)
+
+
+@pytest.fixture(scope="module")
+def written_once():
+    """The journal of a sweep cut short, kept for all tests."""
+    return {}
+
+
+@pytest.fixture
+def written_sweep(sweeps, written_once):
+    def write(trial):
+        if not written_once:
+            sweeps.run("s")
+            sweeps.cut("s", -3)
+            written_once["journal"] = sweeps.journal("s").read_bytes()
+        sweeps.journal("s").parent.mkdir(parents=True, exist_ok=True)
+        sweeps.journal("s").write_bytes(written_once["journal"])
+        rewrite(sweeps.journal("s"), lambda events: last_ask(events).update(trial=trial))
+        return sweeps
+
+    return write
+
+
+# --- YAML -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("read", [read_yaml, read_config])

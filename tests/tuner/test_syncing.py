@@ -1,9 +1,10 @@
 """What MLflow lacks of a sweep, sent after the fact: all of it, once."""
 
 import pytest
+import requests
 
 from trainables.errors import UserError
-from tuner.mlflow_store import Tag, ensure_experiment, find_runs, open_client
+from tuner.mlflow_store import MlflowClient, Tag, ensure_experiment, find_runs, open_client
 from tuner.sweep_folder import locked
 from tuner.syncing import sync_sweep
 
@@ -99,6 +100,34 @@ def test_a_store_that_is_away_or_refuses_is_named(killed, uri):
     client.delete_experiment(ensure_experiment(client, "vae-tuner"))
     with pytest.raises(UserError, match="experiment 'vae-tuner' was deleted"):
         sync_sweep(killed.storage, "s")
+
+
+@pytest.mark.parametrize("kind", [requests.HTTPError, PermissionError, RuntimeError])
+def test_a_store_of_artifacts_that_refuses_is_named_without_the_password(kind, killed, monkeypatch):
+    """What it raises is of its own HTTP client, disk or cloud."""
+
+    def refuse(*_):
+        raise kind("403 Client Error: Forbidden for url: http://bob:SECRET@host/api/2.0/mlflow-artifacts/artifacts/1")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    with pytest.raises(UserError) as error:
+        sync_sweep(killed.storage, "s")
+    assert "refused the records: 403 Client Error: Forbidden for url: http://***@host/api" in str(error.value)
+    assert str(error.value).endswith("; `vae-tuner sync s` goes on")
+
+
+def test_only_what_a_trial_leaves_is_sent_and_no_link_is_followed(killed, uri, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "config.yaml").write_text("not ours")
+    trials = killed.storage / "s" / "trials"
+    (trials / "0000" / "notes.txt").write_text("not ours")
+    (trials / "0000" / "samples.png").symlink_to(tmp_path / "elsewhere" / "config.yaml")
+    (trials / "0001" / "config.yaml").unlink()
+    (trials / "0001").rmdir()
+    (trials / "0001").symlink_to(tmp_path / "elsewhere")
+    sync_sweep(killed.storage, "s")
+    artifacts = {name: files for name, (_, _, files, _) in stored(uri).items()}
+    assert (artifacts["0000"], artifacts["0001"]) == (["config.yaml"], [])
 
 
 @pytest.mark.parametrize("name", ["../s", "s/../s", "..", "t"])

@@ -1,5 +1,6 @@
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -8,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from trainables.paths import parse_config
+from tuner import driver
 from tuner.lease import FencedError
 from tuner.mlflow_store import MlflowClient, MlflowException, Tag, ensure_experiment, find_runs, has_tags, open_client
 from tuner.params import from_params
+from tuner.schedulers import JournalScheduler
+from tuner.searchers import JournalSearcher
 from tuner.tracking import Tracker, log_retrain
 
 CALLS = ("create_run", "log_batch", "search_runs", "set_terminated", "log_text")
@@ -106,10 +110,79 @@ def test_what_an_outage_left_unsent_is_counted_and_sent_by_the_next_tracker(
         started = time.monotonic()
         assert tracker.finish(0.5) == len(events)
         assert time.monotonic() - started < 5
-        assert "away" in str(tracker.error)
+        assert tracker.error == "away"
         tracker.join(10)
     sent(uri, events)
     assert points_of_sweep(uri) == undisturbed
+
+
+def test_nothing_is_sent_that_is_not_on_disk(uri, eventful_journal):
+    """MLflow would know of epochs that a power failure takes from the journal."""
+
+    def full():
+        raise OSError("no space left")
+
+    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01, sync=full)
+    tracker.start()
+    while tracker.error is None:
+        time.sleep(0.01)
+    assert tracker.finish(0) == len(eventful_journal.events)
+    tracker.join(10)
+    assert (tracker.error, points_of_sweep(uri)) == ("no space left", [])
+
+
+def test_a_driver_puts_its_journal_on_disk_before_it_sends(sweeps, uri, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").readlink()))
+    result = sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri})
+    assert result.unsent == 0
+    assert set(synced) == {sweeps.journal("s").resolve()}
+
+
+def test_the_password_of_a_tracker_that_is_away_is_not_told(eventful_journal):
+    """MLflow's own error quotes the URI."""
+    tracker = Tracker("http://bob:SECRET@127.0.0.1:9", "vae-tuner", eventful_journal.events, interval=0.01)
+    tracker.start()
+    while tracker.error is None:
+        time.sleep(0.01)
+    tracker.finish(0)
+    assert "http://***@127.0.0.1:9" in tracker.error
+    assert "SECRET" not in tracker.error
+
+
+def test_the_driver_is_never_blocked_for_a_second_by_a_server_that_does_not_answer(sweeps, monkeypatch):
+    """Its own calls are timed, while one request waits for its answer from the first of them to the last."""
+    seconds, trained = [], driver._run_tune
+
+    def timed(call):
+        def measured(*arguments):
+            began = time.perf_counter()
+            try:
+                return call(*arguments)
+            finally:
+                seconds.append(time.perf_counter() - began)
+
+        return measured
+
+    def train(plan, journal, folder, shown, tracker, signals):
+        tracker.start()
+        held, _ = silent.accept()
+        with held:
+            trained(plan, journal, folder, shown, tracker, signals)
+            assert held.recv(4, socket.MSG_DONTWAIT) == b"GET ", "nobody has given up yet"
+
+    monkeypatch.setattr(driver, "_check", lambda plan: None)
+    monkeypatch.setattr(driver, "_run_tune", train)
+    monkeypatch.setattr(driver, "SEND_SECONDS", 0.0)
+    monkeypatch.setattr(JournalScheduler, "on_trial_result", timed(JournalScheduler.on_trial_result))
+    monkeypatch.setattr(JournalSearcher, "suggest", timed(JournalSearcher.suggest))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri, "search.trials": 20})
+    assert result.unsent == len(sweeps.events("s"))
+    assert len(seconds) > 2 * 20
+    assert max(seconds) < 1
 
 
 def test_what_no_waiting_heals_ends_the_wait(uri, eventful_journal):
@@ -124,7 +197,7 @@ def test_what_no_waiting_heals_ends_the_wait(uri, eventful_journal):
     assert tracker.finish(60) == len(eventful_journal.events) - 8
     tracker.join(5)
     assert not tracker.is_alive(), "it gave up by itself"
-    assert "experiment 'vae-tuner' was deleted in MLflow" in str(tracker.error)
+    assert "experiment 'vae-tuner' was deleted in MLflow" in tracker.error
 
 
 def test_an_experiment_that_comes_back_while_the_sweep_runs_gets_all(uri, eventful_journal, undisturbed):
@@ -159,7 +232,7 @@ def test_who_waits_is_told_what_for(uri, eventful_journal, monkeypatch):
     )
     tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
     tracker.start()
-    unsent = tracker.finish(2, lambda n, error: told.append((n, str(error))))
+    unsent = tracker.finish(2, lambda *waiting: told.append(waiting))
     assert told[-1] == (unsent, "away")
     tracker.join(10)
 

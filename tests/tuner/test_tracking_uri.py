@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainables.errors import UserError
-from tuner.tracking_uri import check_reachable, resolve_uri, sqlite_path
+from tuner.tracking_uri import cause_of, check_reachable, resolve_uri, shown, sqlite_path
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,36 @@ def test_what_is_no_server_or_database_is_refused(uri, tmp_path):
         resolve_uri(uri, tmp_path)
 
 
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite://"])
+def test_a_database_in_memory_would_be_lost_with_its_process(uri, tmp_path):
+    with pytest.raises(UserError) as error:
+        resolve_uri(uri, tmp_path)
+    assert str(error.value) == (
+        f"tracking URI {uri!r} is a database in memory, which ends with its process; give a file as sqlite:///mlflow.db"
+    )
+
+
+@pytest.mark.parametrize(
+    ("uri", "printed"),
+    [
+        ("http://bob:SECRET@host:5000/x", "http://***@host:5000/x"),
+        ("https://SECRET@host", "https://***@host"),
+        ("http://bob:SEC RET@host", "http://***@host"),
+        ("postgresql://bob:SEC@RET@host/db", "postgresql://***@host/db"),
+        ("postgresql:///db?user=bob&password=SECRET&x=1", "postgresql:///db?user=bob&password=***&x=1"),
+        ("sqlite:///me@home.db", "sqlite:///me@home.db"),
+    ],
+)
+def test_no_password_is_printed_in_a_uri_or_in_an_error_that_quotes_it(uri, printed):
+    assert shown(uri) == printed
+    error = ConnectionError(f"Max retries exceeded with url: {uri} (refused)\nand so on")
+    assert cause_of(error) == f"Max retries exceeded with url: {printed} (refused)"
+
+
+def test_an_error_without_a_text_is_called_by_its_name():
+    assert cause_of(TimeoutError()) == "TimeoutError"
+
+
 def test_a_server_that_is_down_is_named_with_the_way_out():
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -104,6 +134,11 @@ def test_looking_at_a_database_creates_nothing(tmp_path):
     [
         (lambda folder: None, "missing/mlflow.db", "folder .*missing does not exist"),
         (lambda folder: (folder / "notes.txt").write_text("these are my notes"), "notes.txt", "no SQLite database"),
+        (
+            lambda folder: (folder / "sub").mkdir(),
+            "sub",
+            "sub is a folder; name a file in it: sqlite:///.*sub/mlflow.db",
+        ),
     ],
 )
 def test_a_database_that_cannot_be_used_is_named(make: Callable[[Path], object], path: str, message: str, tmp_path):

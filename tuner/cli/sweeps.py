@@ -164,8 +164,8 @@ def resume(
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
     from tuner import display, progress, terminal
 
-    if not re.fullmatch(r"\+\d+", trials):
-        raise ConfigError(f"--trials {trials}: write how many more, as in --trials +10")
+    if not re.fullmatch(r"\+[0-9]{1,6}", trials):
+        raise ConfigError(f"--trials {trials}: write how many more, up to +999999, as in --trials +10")
     with terminal.working("Reading the journal"):
         from tuner.driver import resume_sweep
 
