@@ -33,6 +33,7 @@ app.command(epilog="Example: vae-tuner train best.yaml --seed 1")(models.train)
 app.command(epilog="Example: vae-tuner compare --dataset mnist --set data.n_train=10000 --epochs 20 --quick")(
     reports.compare
 )
+app.command(epilog="Example: vae-tuner report geco-vs-annealing-digits-1")(reports.report)
 app.command(
     "lr-range", epilog="Example: vae-tuner lr-range --dataset mnist --set data.n_train=10000 --set optimizer.kind=radam"
 )(models.lr_range)

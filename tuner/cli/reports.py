@@ -21,7 +21,7 @@ from tuner.cli.options import (
     parsed_settings,
 )
 
-__all__ = ["compare"]
+__all__ = ["compare", "report"]
 
 
 def compare(
@@ -101,3 +101,22 @@ def compare(
         terminal.complain("Stopped; the same command goes on where it was.")
         raise typer.Exit(stopped.exit_code) from None
     display_comparison.show(found, output.value)
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    storage: StorageOption = "./sweeps",
+    reports: Annotated[Path, typer.Option(help="Where the page is written, in NAME below it.")] = Path("./reports"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Write a sweep's page: the best configuration, how trials learned, and which of what varied mattered."""
+    from tuner import terminal
+
+    with terminal.working("Drawing"):
+        from tuner.pages.sweep_page import write_sweep_page
+
+        page = write_sweep_page(storage, name, reports / name)
+    if output == Format.JSON:
+        terminal.print_json({"name": name, "report": str(page)})
+    else:
+        terminal.out().print(f"Report: {page}", soft_wrap=True)

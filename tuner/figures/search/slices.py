@@ -1,0 +1,51 @@
+"""What trials ended with, dimension by dimension."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from search_spaces.space import Space
+from tuner.figures.pareto_front import label_of
+from tuner.figures.search.trials import axis_of, colours_of, ended, markers_of, middle_half
+from tuner.figures.style import DPI, style_axes
+from tuner.journal import Sweep, Trial
+
+__all__ = ["slices_figure"]
+
+COLUMNS = 3
+
+
+def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
+    """A panel for each dimension: completed trials as filled marks, pruned ones pale."""
+    trials, paths = ended(sweep), list(space.dimensions)
+    if not trials or not paths:
+        return None
+    rows = math.ceil(len(paths) / COLUMNS)
+    figure = Figure(figsize=(11, 0.6 + 3.1 * rows), dpi=DPI, layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).ravel()
+    metric = sweep.header["metric"]
+    for axes, path in zip(panels, paths, strict=False):
+        _draw(axes, sweep, space, path, [trial for trial in trials if path in trial.assignment])
+    for row in range(rows):
+        panels[row * COLUMNS].set_ylabel(label_of(metric))
+    panels[0].set_ylim(*middle_half([trial.last[metric] for trial in trials]))
+    for axes in panels[len(paths) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]) -> None:
+    style_axes(axes, path, "")
+    axis, metric = axis_of(space, path), sweep.header["metric"]
+    colours, markers = colours_of(sweep), markers_of(sweep)
+    for trial in trials:
+        alpha = 0.9 if trial.stop_reason == "completed" else 0.3
+        x, look = axis.numbers([trial.assignment[path]]), markers[trial.method]
+        axes.plot(x, [trial.last[metric]], look, color=colours[trial.method], alpha=alpha, markersize=5)
+    if axis.ticks:
+        axes.set_xticks(range(len(axis.ticks)), axis.ticks, rotation=20, ha="right")
+    elif axis.log:
+        axes.set_xscale("log")
