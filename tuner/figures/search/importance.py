@@ -21,7 +21,7 @@ def importances(sweep: Sweep, space: Space) -> dict[str, float]:
     from tuner.searchers import study_of
 
     common = [path for path in space.active({}) if len({str(t.assignment.get(path)) for t in _completed(sweep)}) > 1]
-    if len(_completed(sweep)) < FEWEST_TRIALS or not common:
+    if len(_completed(sweep)) < FEWEST_TRIALS or len(common) < 2:
         return {}
     study = study_of(sweep, space, optuna.samplers.RandomSampler(seed=0))
     found = optuna.importance.get_param_importances(study, params=common)
