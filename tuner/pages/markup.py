@@ -16,11 +16,13 @@ from trainables.errors import UserError
 __all__ = ["inline_png", "inline_svg", "save_png"]
 
 BLACK = re.compile(r"(?<=[ \"])(fill|stroke): #(?:000000|333333|666666)")
+WIDE = 8.0  # inches, two panels
 GRID = re.compile(r"#e5e5e5")
 
 
 def inline_svg(figure: Figure, name: str, title: str) -> str:
-    """A figure whose text stays text, in the colour of the page's, with ids that are its own."""
+    """A figure whose text stays text, in the colour of the page's, with ids that are its own. A wide one is of the class
+    `wide`, so that a narrow page may scroll it."""
     buffer = StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -31,6 +33,7 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'url\(#([^)]+)\)|href="#([^"]+)"', lambda found: _own_reference(found, name), svg)
     label = f'role="img" aria-label="{escape(title, quote=True)}" fill="currentColor"'
+    label += ' class="wide"' if figure.get_figwidth() > WIDE else ""
     return svg.replace("<svg ", f"<svg {label} ", 1)
 
 

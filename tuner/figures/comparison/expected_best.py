@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import colour_of, marker_of
-from tuner.figures.style import style_axes, wide_figure
+from tuner.figures.style import count_along_x, style_axes, wide_figure
 from tuner.metrics_info import direction_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def expected_best_figure(comparison: Comparison) -> Figure:
     metric = comparison.metric
     better = "higher" if direction_of(metric) == "max" else "lower"
     style_axes(axes, "random trials n", f"expected {metric.replace('val/', 'test/')} of the best  ({better} is better)")
+    count_along_x(axes)
     for answer in comparison.quality:
         ns = [found.n for found in answer.expected]
         colour = colour_of(answer.method)

@@ -25,6 +25,7 @@ def path_differences_figure(comparison: Comparison) -> Figure | None:
 
     seeds = differences(comparison.path.table, [result.rival for result in results])
     figure, [axes] = wide_figure()
+    figure.set_figheight(1.6 + 0.6 * len(results))
     style_axes(axes, "J of GECO − J of the rival  [nats per example]   ← GECO lower", "")
     axes.axvspan(-MARGIN, MARGIN, color="0.5", alpha=0.12, linewidth=0, label=f"equivalent: ±{MARGIN:g} nat")
     axes.axvline(0, color="0.4", linewidth=0.8)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import by_method, colour_of, middle_level
-from tuner.figures.style import style_axes, wide_figure
+from tuner.figures.style import count_along_x, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -23,6 +23,8 @@ def schedules_figure(comparison: Comparison) -> Figure | None:
     figure, [left, right] = wide_figure(2)
     style_axes(left, "epoch", "β; under GECO the β that weighs as λ does")
     style_axes(right, "epoch", "learning rate")
+    for axes in (left, right):
+        count_along_x(axes)
     for method, trained in runs.items():
         history = [metrics for metrics in trained[0].history if "schedule/beta" in metrics]
         epochs = [metrics["epoch"] for metrics in history]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import colour_of, marker_of
-from tuner.figures.style import style_axes, wide_figure
+from tuner.figures.style import count_along_x, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -19,6 +19,7 @@ def target_chance_figure(comparison: Comparison) -> Figure:
     """A line for each method."""
     figure, [axes] = wide_figure()
     style_axes(axes, "random trials n", f"chance that one hits κ* = {comparison.target.kappa:.3g}")
+    count_along_x(axes)
     for method, chances in comparison.target.chance.items():
         hits, n = comparison.target.hits[method]
         label = f"{method} ({hits} of {n})"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from tuner.figures.comparison.series import colour_of
-from tuner.figures.style import style_axes, wide_figure
+from tuner.figures.comparison.series import by_method, colour_of, middle_level
+from tuner.figures.style import ORANGE, count_along_x, log_scale, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -32,22 +32,29 @@ def trajectory_figure(comparison: Comparison) -> Figure | None:
     style_axes(plane, error, "KL  [nats per example]")
     plane.plot(recon, kl, color=colour_of("geco"), linewidth=0.8)
     plane.scatter(recon, kl, 9, steps, cmap="viridis", zorder=2)
-    plane.set_xscale("log")
     style_axes(over, "step", "β (left), error (right)")
-    over.plot(steps, beta, color="#D55E00", label="β")
-    over.axhline(1, color="#D55E00", linewidth=0.6, linestyle=":")
-    over.set_yscale("log")
+    over.plot(steps, beta, color=ORANGE, label="β")
+    over.axhline(1, color=ORANGE, linewidth=0.6, linestyle=":")
     right = over.twinx()
     right.plot(steps, recon, color=colour_of("geco"), label="error")
-    target = found.get("target")
-    if target:
-        right.axhline(target[0], color="0.4", linewidth=0.8, linestyle="--", label="κ²" if scale.sigma else "κ·D")
-        plane.axvline(target[0], color="0.4", linewidth=0.8, linestyle="--")
-    right.set_yscale("log")
+    target, name = _target(comparison)
+    right.axhline(target, color="0.4", linewidth=0.8, linestyle="--", label=name)
+    plane.axvline(target, color="0.4", linewidth=0.8, linestyle="--")
+    count_along_x(over)
+    log_scale(plane, "x")
+    log_scale(over, "y")
+    log_scale(right, "y")
     right.spines["top"].set_visible(False)
     lines = [*over.get_lines()[:1], *right.get_lines()]
     over.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize="small")
     return figure
+
+
+def _target(comparison: Comparison) -> tuple[float, str]:
+    """The error that κ asks for, and its name."""
+    kappa, scale = by_method(middle_level(comparison.trained["path"]))["geco"][0].run.kappa, comparison.design.scale
+    assert kappa is not None
+    return (kappa**2, "κ²") if scale.sigma else (kappa * scale.n_elements, "κ·D")
 
 
 def _error(recon_nll: float, sigma: float | None, n_elements: int) -> float:

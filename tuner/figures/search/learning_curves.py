@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
 from tuner.figures.search.trials import colours_of, ended, middle_half
-from tuner.figures.style import style_axes, wide_figure
+from tuner.figures.style import count_along_x, style_axes, wide_figure
 from tuner.journal import Sweep
 
 __all__ = ["learning_curves_figure"]
@@ -21,6 +21,7 @@ def learning_curves_figure(sweep: Sweep, space: Space) -> Figure | None:
     metric = sweep.header["metric"]
     figure, [axes] = wide_figure()
     style_axes(axes, "epoch", label_of(metric))
+    count_along_x(axes)
     colours, named = colours_of(sweep), set()
     for trial in trials:
         points = [(report.epoch, report.metrics[metric]) for report in trial.reports if metric in report.metrics]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from search_spaces.space import Space
 from tuner.figures.search.trials import axis_of, ended
-from tuner.figures.style import DPI
+from tuner.figures.style import BLUE, DPI
 from tuner.journal import Sweep
 from tuner.metrics_info import rank_key
 
@@ -29,7 +29,7 @@ def parallel_coordinates_figure(sweep: Sweep, space: Space) -> Figure | None:
         points = [(i, scales[p].place(trial.assignment[p])) for i, p in enumerate(paths) if p in trial.assignment]
         if points:
             shade = rank / max(1, len(order) - 1)
-            axes.plot(*zip(*points, strict=True), color="#0072B2", alpha=0.08 + 0.8 * shade**3, linewidth=0.8 + shade)
+            axes.plot(*zip(*points, strict=True), color=BLUE, alpha=0.08 + 0.8 * shade**3, linewidth=0.8 + shade)
     for i, path in enumerate(paths):
         axes.axvline(i, color="0.5", linewidth=0.8)
         axes.text(i, -0.04, scales[path].low, ha="center", va="top", fontsize="small")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
 from tuner.figures.search.trials import axis_of, colours_of, ended, markers_of, middle_half
-from tuner.figures.style import DPI, style_axes
+from tuner.figures.style import DPI, log_scale, style_axes
 from tuner.journal import Sweep, Trial
 
 __all__ = ["slices_figure"]
@@ -48,4 +48,4 @@ def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]
     if axis.ticks:
         axes.set_xticks(range(len(axis.ticks)), axis.ticks, rotation=20, ha="right")
     elif axis.log:
-        axes.set_xscale("log")
+        log_scale(axes, "x")
