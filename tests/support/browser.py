@@ -1,4 +1,4 @@
-"""A headless Chromium without network, spoken to through a pipe in the DevTools protocol: no port, no further package."""
+"""A headless Chromium without network, spoken to through a pipe in the DevTools protocol: no port, no package."""
 
 import base64
 import json

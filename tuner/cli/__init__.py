@@ -34,6 +34,7 @@ app.command(epilog="Example: vae-tuner compare --dataset mnist --set data.n_trai
     reports.compare
 )
 app.command(epilog="Example: vae-tuner report geco-vs-annealing-digits-1")(reports.report)
+app.command(epilog="Example: vae-tuner export geco-vs-annealing-digits-1 digits.zip")(reports.export)
 app.command(
     "lr-range", epilog="Example: vae-tuner lr-range --dataset mnist --set data.n_train=10000 --set optimizer.kind=radam"
 )(models.lr_range)

@@ -1,15 +1,12 @@
-"""The verbs that answer in a page: methods compared."""
+"""The verbs that answer in a page, or pack one for a colleague."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trainables.errors import UserError
-from trainables.remote import is_remote
 from tuner.cli.options import (
     DataDirOption,
     ExperimentOption,
@@ -21,7 +18,7 @@ from tuner.cli.options import (
     parsed_settings,
 )
 
-__all__ = ["compare", "report"]
+__all__ = ["compare", "export", "report"]
 
 
 def compare(
@@ -58,17 +55,13 @@ def compare(
     """
     from tuner import display_comparison, progress, terminal
 
-    if is_remote(storage):
-        raise UserError(
-            f"--storage {storage}: a comparison reads its models' files; name a folder that every node sees"
-        )
     with terminal.working("Reading the data"):
-        from tuner.comparison.comparing import Settings, compare_methods
-        from tuner.comparison.request import Request
+        from tuner.comparison.comparing import Settings, compare_methods, folder_of
+        from tuner.comparison.request import Request, named_after
         from tuner.comparison.running import StoppedError
 
         request = Request(
-            name=name or re.sub(r"[^A-Za-z0-9_-]+", "-", f"{Path(dataset).stem}-{model}").strip("-")[:48],
+            name=name or named_after(dataset, model),
             dataset=dataset,
             model=model,
             methods=tuple(method.strip() for method in methods.split(",")),
@@ -86,7 +79,7 @@ def compare(
         found = compare_methods(
             request,
             Settings(
-                storage=Path(storage),
+                storage=folder_of(storage),
                 reports=reports,
                 chosen_data_dir=data_dir,
                 tracking_uri=tracking_uri,
@@ -120,3 +113,26 @@ def report(
         terminal.print_json({"name": name, "report": str(page)})
     else:
         terminal.out().print(f"Report: {page}", soft_wrap=True)
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="The sweep, or the comparison.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The file to write.")],
+    storage: StorageOption = "./sweeps",
+    reports: Annotated[Path, typer.Option(help="Where a comparison's page is, in NAME below it.")] = Path("./reports"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Pack a sweep for a colleague: configurations, curves, the best trial's checkpoint, the page. No data, no pickles.
+
+    Of a comparison: its answer, its page and the journals of its runs. A sweep that runs may be packed as it stands.
+    """
+    from tuner import terminal
+
+    with terminal.working("Packing"):
+        from tuner.exporting import export as pack
+
+        packed = pack(storage, name, file, reports)
+    if output == Format.JSON:
+        terminal.print_json(packed.document())
+    else:
+        terminal.out().print(f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}")

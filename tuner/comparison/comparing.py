@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trainables.errors import UserError
+from trainables.remote import is_remote
 from trainables.sources import data_dir
 from tuner.comparison.answer import Comparison
 from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_gallery
@@ -18,7 +20,7 @@ from tuner.driver import ProgressFactory, silent
 from tuner.journal import JOURNAL
 from tuner.tracking_uri import resolve_uri
 
-__all__ = ["Compared", "Settings", "compare_methods"]
+__all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
 
 
 def _no_testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
@@ -51,6 +53,13 @@ class Compared:
     def document(self) -> dict[str, Any]:
         """As plain data."""
         return {**self.comparison.document(self.page), "run_id": self.run_id}
+
+
+def folder_of(storage: str | Path) -> Path:
+    """Where a comparison may keep its runs; raises UserError for object storage."""
+    if is_remote(str(storage)):
+        raise UserError(f"storage: {storage}: a comparison reads its models' files; name a folder that every node sees")
+    return Path(storage)
 
 
 def compare_methods(request: Request, settings: Settings) -> Compared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,12 +20,13 @@ from tuner.comparison.methods import METHODS, Scale, free_paths
 from tuner.comparison.sign_flip import MOST_SEEDS
 from tuner.spec import NAME
 
-__all__ = ["Request", "design_of", "remembered"]
+__all__ = ["FILE", "Request", "design_of", "named_after", "remembered"]
 
 FEWEST_SEEDS = 2
 QUICK_SEEDS, QUICK_POOL = 5, 24
 SEEDS, POOL = 10, 64
 FILE = "comparison.json"
+LONGEST_NAME = 48
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name) or len(self.name) > 48:
+        if not NAME.fullmatch(self.name) or len(self.name) > LONGEST_NAME:
             raise ConfigError(f"name: {self.name!r} is not allowed; allowed: 1 to 48 letters, digits, '.', '_' or '-'")
         for method in self.methods:
             free_paths(method)
@@ -58,6 +60,11 @@ class Request:
         """The fixed part of every run, by configuration path."""
         chosen = {"data.name": absolute(self.dataset), "model.kind": self.model, "epochs": self.epochs}
         return {path: value for path, value in {**chosen, **self.settings}.items() if value is not None}
+
+
+def named_after(dataset: str, model: str) -> str:
+    """What a comparison without a name is called."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{Path(dataset).stem}-{model}").strip("-")[:LONGEST_NAME]
 
 
 def design_of(request: Request, data_dir: Path) -> tuple[Design, TrialConfig]:

@@ -8,7 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-__all__ = ["BLUE", "COLOURS", "DPI", "MARKERS", "ORANGE", "count_along_x", "log_scale", "style_axes", "wide_figure"]
+__all__ = [
+    "BLUE",
+    "COLOURS",
+    "DPI",
+    "GRID",
+    "MARKERS",
+    "ORANGE",
+    "count_along_x",
+    "log_scale",
+    "style_axes",
+    "wide_figure",
+]
 
 # Okabe & Ito (2008): told apart by colour-blind readers; markers tell them apart in gray.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -16,6 +27,7 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv<>Pp"
 DPI = 150
 DECADE = 10.0
+GRID = "0.9"
 
 
 def wide_figure(n_panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -28,13 +40,13 @@ def style_axes(axes: Axes, x: str, y: str) -> None:
     """Labelled, without a box, on a light grid."""
     axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9", linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def count_along_x(axes: Axes) -> None:
     """Ticks at whole numbers: epochs, trials and latents have nothing between them."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def log_scale(axes: Axes, which: Literal["x", "y"]) -> None:

@@ -9,19 +9,20 @@ from io import BytesIO, StringIO
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from trainables.errors import UserError
+from tuner.figures.style import GRID
 
 __all__ = ["inline_png", "inline_svg", "save_png"]
 
 BLACK = re.compile(r"(?<=[ \"])(fill|stroke): #(?:000000|333333|666666)")
 WIDE = 8.0  # inches, two panels
-GRID = re.compile(r"#e5e5e5")
 
 
 def inline_svg(figure: Figure, name: str, title: str) -> str:
-    """A figure whose text stays text, in the colour of the page's, with ids that are its own. A wide one is of the class
+    """A figure whose text stays text, in the colour of the page's, with ids that are its own; a wide one is of class
     `wide`, so that a narrow page may scroll it."""
     buffer = StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -29,7 +30,7 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = GRID.sub("#88888840", BLACK.sub(r"\1: currentColor", svg))
+    svg = BLACK.sub(r"\1: currentColor", svg).replace(to_hex(GRID), "#88888840")
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'url\(#([^)]+)\)|href="#([^"]+)"', lambda found: _own_reference(found, name), svg)
     label = f'role="img" aria-label="{escape(title, quote=True)}" fill="currentColor"'

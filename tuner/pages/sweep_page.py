@@ -13,12 +13,13 @@ from typing import Any
 from search_spaces.space import Space
 from trainables.errors import UserError
 from trainables.paths import flatten
+from trainables.trial_files import TrialFiles
 from tuner.figures.search import FIGURES
-from tuner.journal import Sweep, Trial, check_begun, fold
+from tuner.journal import Sweep, Trial
 from tuner.pages.markup import inline_png, inline_svg, save_png
 from tuner.pages.page import Page, Picture, Table, rendered
-from tuner.sweep_status import ranked_trials
-from tuner.sweep_storage import open_storage
+from tuner.sweep_objects import files_of
+from tuner.sweep_status import known_sweep, ranked_trials
 from tuner.terminal import text_of
 
 __all__ = ["write_sweep_page"]
@@ -36,17 +37,13 @@ def write_sweep_page(storage: str | Path, name: str, folder: Path) -> Path:
 
     Raises UserError for a sweep that is not there, or of which no trial has a value yet.
     """
-    opened = open_storage(storage)
-    sweep = fold(opened.events(name)) if name in opened.names() else None
-    if sweep is None:
-        raise UserError(f"name: no sweep {name!r} in {opened}; `vae-tuner status` lists them")
-    check_begun(sweep)
+    sweep = known_sweep(storage, name)
     ranked = ranked_trials(sweep)
     if not ranked:
         raise UserError(f"name: no trial of sweep {name} has completed yet; see it with `vae-tuner status {name}`")
     folder.mkdir(parents=True, exist_ok=True)
     space = Space.parse(sweep.header["space"])
-    pictures = _figures(sweep, space, folder) + _pictures(Path(str(storage)) / name / "trials" / ranked[0].id)
+    pictures = _figures(sweep, space, folder) + _pictures(files_of(storage, name, ranked[0].id))
     _write_trials(sweep, folder / "trials.csv")
     (folder / "answer.json").write_text(json.dumps(_document(sweep, ranked), indent=1), encoding="utf-8")
     page = folder / "index.html"
@@ -64,9 +61,13 @@ def _figures(sweep: Sweep, space: Space, folder: Path) -> list[Picture]:
     return found
 
 
-def _pictures(folder: Path) -> list[Picture]:
-    files = {folder / file: title for file, title in PICTURES.items()}
-    return [Picture(path.stem, title, inline_png(path, title)) for path, title in files.items() if path.is_file()]
+def _pictures(files: TrialFiles) -> list[Picture]:
+    found, known = [], files.names()
+    for file, title in PICTURES.items():
+        if file in known:
+            with files.reading(file) as path:
+                found.append(Picture(path.stem, title, inline_png(path, title)))
+    return found
 
 
 def _page(sweep: Sweep, space: Space, ranked: Sequence[Trial], pictures: Sequence[Picture]) -> Page:

@@ -1,25 +1,7 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from tuner.comparison.answer import concluded
-
 CONTRACT = {"name", "report", "levels", "path", "quality", "target", "verdict"}
-
-
-@pytest.fixture
-def comparison(design, drawn, follow):
-    """comparison(methods, exploratory, what `drawn` takes) → the Comparison of drawn runs."""
-
-    def make(*methods, exploratory=False, seed=0, **given):
-        of, ends = design(*methods, pool=24), drawn(seed, **given)
-        levels, pilots, path = follow(of, ends)
-        trained = {"pilot": pilots, "rivals": [], "path": path, "pool": ends.train(of.pools())}
-        trained["target"] = ends.train(of.targets())
-        return concluded("c", "mnist", "mlp", "val/elbo_cal", exploratory, of, levels, trained)
-
-    return make
 
 
 def test_the_document_keeps_the_contract_and_is_json(comparison):

@@ -21,7 +21,7 @@ def expected_best_figure(comparison: Comparison) -> Figure:
     figure, [axes] = wide_figure()
     metric = comparison.metric
     better = "higher" if direction_of(metric) == "max" else "lower"
-    style_axes(axes, "random trials n", f"expected {metric.replace('val/', 'test/')} of the best  ({better} is better)")
+    style_axes(axes, "random trials n", f"expected best {metric.replace('val/', 'test/')}  ({better} is better)")
     count_along_x(axes)
     for answer in comparison.quality:
         ns = [found.n for found in answer.expected]

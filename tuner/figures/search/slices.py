@@ -29,8 +29,7 @@ def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
     metric = sweep.header["metric"]
     for axes, path in zip(panels, paths, strict=False):
         _draw(axes, sweep, space, path, [trial for trial in trials if path in trial.assignment])
-    for row in range(rows):
-        panels[row * COLUMNS].set_ylabel(label_of(metric))
+    figure.supylabel(label_of(metric), fontsize="medium")
     panels[0].set_ylim(*middle_half([trial.last[metric] for trial in trials]))
     for axes in panels[len(paths) :]:
         axes.set_visible(False)

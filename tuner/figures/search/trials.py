@@ -16,6 +16,8 @@ from tuner.metrics_info import is_usable
 
 __all__ = ["Axis", "axis_of", "colours_of", "ended", "markers_of", "middle_half"]
 
+MARGIN = 0.04
+
 
 def ended(sweep: Sweep, reasons: Sequence[str] = ("completed", "pruned")) -> list[Trial]:
     """The trials that ended so, with a value."""
@@ -41,7 +43,9 @@ def middle_half(values: Sequence[float]) -> tuple[float, float]:
     found = np.asarray(values, dtype=np.float64)
     low, high = np.percentile(found, [25, 75])
     reach = max(high - low, 1e-9)
-    return float(max(found.min(), low - 1.5 * reach)), float(min(found.max(), high + 1.5 * reach))
+    bottom, top = max(found.min(), low - 1.5 * reach), min(found.max(), high + 1.5 * reach)
+    margin = MARGIN * max(top - bottom, 1e-9)
+    return float(bottom - margin), float(top + margin)
 
 
 class Axis:
