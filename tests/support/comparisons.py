@@ -70,7 +70,8 @@ def compared(*methods, exploratory=False, seed=0, dataset="mnist", pool=24, sigm
     """A finished comparison of drawn runs. given: what Drawn takes."""
     of, ends = design_of(*methods, pool=pool, sigma=sigma, base=base), Drawn(np.random.default_rng(seed), **given)
     levels, pilots, path = follow(of, ends)
-    trained = {"pilot": pilots, "rivals": [], "path": path, "pool": ends.train(of.pools())}
+    by_stage = {stage: [each for each in pilots if each.run.stage == stage] for stage in ("pilot", "rivals")}
+    trained = {**by_stage, "path": path, "pool": ends.train(of.pools())}
     trained["target"] = ends.train(of.targets())
     metric = "val/elbo" if sigma is None else "val/elbo_cal"
     found = concluded("c", dataset, "mlp", metric, exploratory, of, levels, trained)

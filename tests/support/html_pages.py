@@ -118,6 +118,6 @@ def check_tables(root):
 def check_figures(root):
     for figure in root.all("figure"):
         assert figure.one("figcaption").text
-        drawn = [each for each in figure.all("svg", "img")]
+        drawn = list(figure.all("svg", "img"))
         assert len(drawn) == 1
         assert drawn[0].attributes.get("aria-label") or drawn[0].attributes.get("alt")

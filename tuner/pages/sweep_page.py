@@ -87,7 +87,7 @@ def _lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
     best, metric = ranked[0], sweep.header["metric"]
     counts = Counter(trial.stop_reason or "running" for trial in sweep.trials.values())
     ends = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    outcome = f", its constraint {best.outcome}" if best.method == "geco" else ""
+    outcome = f", its constraint {best.outcome}" if best.outcome and best.method == "geco" else ""
     return (
         f"The best of {len(sweep.trials)} trials ({ends}; {sweep.epochs} epochs in all) is {best.id}, {best.method}"
         f"{outcome}, with a {metric} of {text_of(best.last[metric])}."

@@ -58,7 +58,7 @@ def test_all_evidence_is_there(page):
     for start in ("Q1's levels", "Q2's pools", "Secondary, over the path's levels"):
         assert any(caption.startswith(start) for caption in captions), start
     said = {term.text: text.text for term, text in zip(page.all("dt"), page.all("dd"), strict=True)}
-    assert said["Runs"] == "pilot 120, rivals 0, path 150, pool 96, target 24"
+    assert said["Runs"] == "pilot 30, rivals 60, path 150, pool 96, target 24"
     assert "of 1000 shufflings of the labels were told apart" in said["Null check"]
 
 
@@ -107,7 +107,6 @@ def test_a_marginal_kl_that_is_saturated_is_no_result(tmp_path):
     found = compared("geco", "beta")
     for each in found.trained["path"]:
         each.test["test/mi_saturated"] = float(each.run.method == "beta")
-    (secondary,) = [
-        table for table in written(found, tmp_path).all("table") if "Secondary" in table.one("caption").text
-    ]
+    tables = {table.one("caption").text: table for table in written(found, tmp_path).all("table")}
+    secondary = next(table for caption, table in tables.items() if caption.startswith("Secondary"))
     assert [row[-1] for row in secondary.rows()] == ["0.5 (0.5 to 0.5)", "saturated"]
