@@ -17,9 +17,7 @@ COUNTS = (
 )
 WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 READABLE = "[...document.querySelectorAll('p, td, th, dd, caption, code')].every(each => each.getClientRects().length)"
-SMALLEST_TEXT = (
-    "Math.min(...[...document.querySelectorAll('svg text')].map(each => each.getBoundingClientRect().height))"
-)
+HEIGHTS = "[...document.querySelectorAll('svg text')].map(each => each.getBoundingClientRect().height)"
 
 
 @pytest.fixture(scope="module")
