@@ -106,7 +106,8 @@ MISTAKES = {
     "that every node sees",
     "--name a/b": "name: 'a/b' is not allowed; allowed: 1 to 48 letters, digits, '.', '_' or '-'",
     "--set epochs=0": "epochs: 0 is not allowed; allowed: greater than or equal to 1",
-    "--dataset nope.npy": "data.name: {folder}/nope.npy does not exist; give the path of a .npy or .npz file",
+    "--dataset nope.npy": "data.name: {folder}/nope.npy does not exist; give the path of a .npy or .npz file, or "
+    "of a folder of images",
 }
 
 
