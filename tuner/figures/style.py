@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "MARKERS",
     "ORANGE",
     "count_along_x",
+    "legend_above",
     "log_scale",
     "style_axes",
     "wide_figure",
@@ -47,6 +50,14 @@ def style_axes(axes: Axes, x: str, y: str) -> None:
 def count_along_x(axes: Axes) -> None:
     """Ticks at whole numbers: epochs, trials and latents have nothing between them."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def legend_above(axes: Axes, lines: Sequence[Line2D] | None = None) -> None:
+    """A legend in one row above the axes, where it hides nothing. lines: by default those of the axes."""
+    handles = axes.get_legend_handles_labels()[0] if lines is None else list(lines)
+    axes.legend(
+        handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(handles), frameon=False, fontsize="small"
+    )
 
 
 def log_scale(axes: Axes, which: Literal["x", "y"]) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from tuner.comparison.verdicts import MARGIN
 from tuner.figures.comparison.series import colour_of
-from tuner.figures.style import style_axes, wide_figure
+from tuner.figures.style import legend_above, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -37,5 +37,5 @@ def path_differences_figure(comparison: Comparison) -> Figure | None:
         axes.plot([result.mean], [row], "o", color=colour, markersize=7)
     axes.set_yticks(range(len(results)), [f"{each.rival}\n{each.verdict}" for each in reversed(results)])
     axes.set_ylim(-0.6, len(results) - 0.4)
-    axes.legend(frameon=False, fontsize="small", loc="best")
+    legend_above(axes)
     return figure

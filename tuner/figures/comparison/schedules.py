@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import by_method, colour_of, middle_level
-from tuner.figures.style import count_along_x, style_axes, wide_figure
+from tuner.figures.style import count_along_x, log_scale, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -30,7 +30,10 @@ def schedules_figure(comparison: Comparison) -> Figure | None:
         epochs = [metrics["epoch"] for metrics in history]
         for axes, name in ((left, "schedule/beta"), (right, "schedule/lr")):
             axes.plot(epochs, [metrics[name] for metrics in history], color=colour_of(method), label=method)
-    left.set_yscale("symlog", linthresh=0.01)
+    if left.dataLim.ymin > 0:
+        log_scale(left, "y")
+    else:
+        left.set_yscale("symlog", linthresh=0.01)
     right.set_ylim(bottom=0)
     right.legend(frameon=False, fontsize="small")
     return figure

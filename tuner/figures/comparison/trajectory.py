@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import by_method, colour_of, middle_level
-from tuner.figures.style import ORANGE, count_along_x, log_scale, style_axes, wide_figure
+from tuner.figures.style import ORANGE, count_along_x, legend_above, log_scale, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -46,7 +46,7 @@ def trajectory_figure(comparison: Comparison) -> Figure | None:
     log_scale(right, "y")
     right.spines["top"].set_visible(False)
     lines = [*over.get_lines()[:1], *right.get_lines()]
-    over.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize="small")
+    legend_above(over, lines)
     return figure
 
 

@@ -33,5 +33,7 @@ def learning_curves_figure(sweep: Sweep, space: Space) -> Figure | None:
         axes.axvline(rung, color="0.5", linewidth=0.8, linestyle=":")
     values = [report.metrics[metric] for trial in trials for report in trial.reports if metric in report.metrics]
     axes.set_ylim(*middle_half(values))
-    axes.legend(frameon=False, fontsize="small")
+    for handle in axes.legend(frameon=False, fontsize="small").legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
     return figure

@@ -6,6 +6,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
@@ -31,9 +32,19 @@ def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
         _draw(axes, sweep, space, path, [trial for trial in trials if path in trial.assignment])
     figure.supylabel(label_of(metric), fontsize="medium")
     panels[0].set_ylim(*middle_half([trial.last[metric] for trial in trials]))
+    figure.legend(handles=_marks(sweep), loc="outside upper right", ncols=6, frameon=False, fontsize="small")
     for axes in panels[len(paths) :]:
         axes.set_visible(False)
     return figure
+
+
+def _marks(sweep: Sweep) -> list[Line2D]:
+    """What the marks of each method look like."""
+    colours, markers = colours_of(sweep), markers_of(sweep)
+    return [
+        Line2D([], [], linestyle="", marker=markers[method], color=colour, label=method)
+        for method, colour in colours.items()
+    ]
 
 
 def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]) -> None:
