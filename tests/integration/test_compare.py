@@ -11,8 +11,8 @@ from html_pages import check_page
 import tuner
 from tuner.mlflow_store import open_client
 
-SMALL = {"data.n_train": 200, "batch_size": 16, "model.hidden": [16], "model.latent_dim": 2}
-ASKED = ("--methods", "geco,beta", "--quick", "--seeds", "2", "--epochs", "2", "--concurrency", "1")
+SMALL = {"data.n_train": 100, "batch_size": 16, "model.hidden": [16], "model.latent_dim": 2}
+ASKED = ("--methods", "geco,beta", "--quick", "--seeds", "2", "--epochs", "2", "--concurrency", "2")
 COMMAND = ("compare", *ASKED, *(f"--set={path}={value}" for path, value in SMALL.items()))
 CONTRACT = {"name", "report", "levels", "path", "quality", "target", "verdict"}
 

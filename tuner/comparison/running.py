@@ -103,7 +103,7 @@ class _Stages:
     def _swept(self, stage: str, runs: Sequence[Run]) -> Path:
         """The folder of the stage's sweep, run to its end."""
         name = f"{self.request.name}.{stage}"
-        folder = self.place.storage / name
+        folder = (self.place.storage / name).absolute()
         known = folder / JOURNAL
         if known.exists() and not fold(read_journal(known)).resumable:
             return folder
