@@ -1,4 +1,4 @@
-"""A sweep that was packed is of use to whoever unpacks it."""
+"""What a finished sweep hands on: its page, and a file that is of use to whoever unpacks it."""
 
 import json
 import subprocess
@@ -6,6 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+from html_pages import check_page
 
 import tuner
 from tuner.sweep_status import known_sweep, ranked_trials
@@ -54,3 +55,30 @@ def test_a_trials_configuration_is_one(unpacked, result):
 
     for trial in known_sweep(unpacked[1].parent, result["name"]).trials.values():
         assert read_config(unpacked[1] / "trials" / trial.id / "config.yaml") == trial.config
+
+
+def test_a_page_of_a_real_sweep_has_the_best_trials_pictures(swept, result, cli, tmp_path):
+    done = cli(swept[0], "report", result["name"], "--reports", tmp_path, "--format", "json")
+    assert (done.code, done.err) == (0, "")
+    printed = json.loads(done.out)
+    assert printed == {"name": result["name"], "report": str(tmp_path / result["name"] / "index.html")}
+    root = check_page((tmp_path / result["name"] / "index.html").read_text(encoding="utf-8"))
+    assert len(list(root.all("img"))) == 2
+    page = tuner.report(result["name"], storage=swept[0] / "sweeps", reports=tmp_path)
+    assert str(page) == printed["report"]
+
+
+def test_packing_says_what_it_wrote(swept, result, cli, tmp_path):
+    done = cli(swept[0], "export", result["name"], tmp_path / "b.zip")
+    assert (done.code, done.err) == (0, "")
+    n_files, best = _files(tmp_path / "b.zip"), result["best"]["trial"]
+    assert " ".join(done.out.split()) == f"Wrote {tmp_path}/b.zip: {n_files} files, best trial {best}"
+    again = cli(swept[0], "export", result["name"], tmp_path / "b.zip")
+    assert (again.code, again.out) == (2, "")
+    assert again.err == f"Error: {tmp_path}/b.zip exists; name another file, or remove it first\n"
+    assert tuner.export(result["name"], tmp_path / "c.zip", storage=swept[0] / "sweeps").best == result["best"]["trial"]
+
+
+def _files(path):
+    with ZipFile(path) as zipped:
+        return len(zipped.namelist())

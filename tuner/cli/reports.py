@@ -135,4 +135,6 @@ def export(
     if output == Format.JSON:
         terminal.print_json(packed.document())
     else:
-        terminal.out().print(f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}")
+        terminal.out().print(
+            f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}", soft_wrap=True
+        )
