@@ -100,7 +100,10 @@ class Trainer:
     def train_epoch(self) -> Report:
         """Train one epoch, evaluate, and say how it stands."""
         started = time.perf_counter()
-        records = list(self.steps())
+        records, log_weights = [], []
+        for record in self.steps():
+            records.append(record)
+            log_weights += [self.state["log_lambda"]] if "log_lambda" in self.state else []
         means = torch.stack([torch.stack(column).mean() for column in zip(*records, strict=True)])
         params_finite = torch.stack([value.isfinite().all() for value in self.params.values()]).all()
         *train, finite = torch.cat([means, params_finite[None].to(means.dtype)]).tolist()
@@ -108,6 +111,8 @@ class Trainer:
         values = dict(zip(("train/loss", "train/recon_nll", "train/kl", "train/grad_norm"), train, strict=True))
         values |= self._evaluate() | self._schedule_metrics()
         values |= self._val_violation(values)
+        if log_weights:
+            values["geco/lambda_median"] = float(torch.stack(log_weights).median().exp())
         values["epoch"] = float(self.epoch)
         values["time/epoch_s"] = time.perf_counter() - started
         values["time/samples_per_s"] = self.steps_per_epoch * self.config.batch_size / (trained - started)
@@ -166,7 +171,7 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         val, train = self.evaluation("val"), self.evaluation("train_eval")
-        values = self._fit_metrics(val, "val") | {
+        values = self.fit_metrics(val, "val") | {
             "val/active_units": metrics.active_units(val.mean),
             "train_eval/mse": train.sse.mean() / self.n_elements,
         }
@@ -177,11 +182,12 @@ class Trainer:
         numbers = dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
         return numbers | self._mutual_information_metrics(numbers, min(len(val.z), metrics.AGGREGATE_EXAMPLES))
 
-    def evaluation(self, part: str) -> metrics.Evaluation:
-        """One pass over the validation (`val`), test, or first training examples (`train_eval`)."""
+    def evaluation(self, part: str, sample: int = 0) -> metrics.Evaluation:
+        """One pass over the validation (`val`), test, or first training examples (`train_eval`), under the noise of
+        this number."""
         x = self._examples(part)
         noise = metrics.evaluation_noise(
-            len(x), self.program.model.latent_dim, self.config.data.split_seed, part, self.device
+            len(x), self.program.model.latent_dim, self.config.data.split_seed, part, self.device, sample
         )
         return metrics.evaluate(self.program, self.params, x, noise, self.sigma)
 
@@ -202,7 +208,8 @@ class Trainer:
         found = self.importance_nll(part, samples)
         return {f"{part}/nll": found.nll.mean(), f"{part}/nll_bias": found.bias.mean()}
 
-    def _fit_metrics(self, found: metrics.Evaluation, part: str) -> dict[str, Tensor]:
+    def fit_metrics(self, found: metrics.Evaluation, part: str) -> dict[str, Tensor]:
+        """What one pass says of the fit."""
         return {
             f"{part}/elbo": found.elbo(),
             f"{part}/recon_nll": found.recon_nll.mean(),
@@ -231,7 +238,7 @@ class Trainer:
     def test_metrics(self) -> dict[str, float]:
         """`test/*`: for a final report, never for a search."""
         test, train = self.evaluation("test"), self.evaluation("train_eval")
-        values = self._fit_metrics(test, "test") | {"test/active_units": metrics.active_units(test.mean)}
+        values = self.fit_metrics(test, "test") | {"test/active_units": metrics.active_units(test.mean)}
         if self.config.data.likelihood == "gaussian":
             values["test/elbo_cal"] = metrics.calibrated_elbo(test, train, self.n_elements)
         values |= self._nll_metrics("test")

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tuner.api import (
         best,
+        compare,
+        export,
         find_job,
         load,
         lr_range,
         plan,
         register,
         remove,
+        report,
         resume,
         resume_job,
         spaces,
@@ -36,12 +39,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "best",
+    "compare",
+    "export",
     "find_job",
     "load",
     "lr_range",
     "plan",
     "register",
     "remove",
+    "report",
     "resume",
     "resume_job",
     "spaces",

@@ -15,8 +15,12 @@ from trainables.errors import ConfigError, UserError
 from trainables.paths import parse_config, plain
 from trainables.sources import absolute
 from trainables.vae import Vae
-from tuner import queries, registry
+from tuner import exporting, queries, registry
+from tuner.comparison.comparing import Compared, Settings, compare_methods, folder_of
+from tuner.comparison.methods import METHODS
+from tuner.comparison.request import Request, named_after
 from tuner.driver import resume_sweep, run_sweep
+from tuner.exporting import Exported
 from tuner.jobs.backend import backend_of
 from tuner.jobs.job import Job, known_job
 from tuner.jobs.submission import submit_resume, submit_sweep
@@ -34,12 +38,15 @@ from tuner.tracking_uri import resolve_uri
 
 __all__ = [
     "best",
+    "compare",
+    "export",
     "find_job",
     "load",
     "lr_range",
     "plan",
     "register",
     "remove",
+    "report",
     "resume",
     "resume_job",
     "spaces",
@@ -174,6 +181,65 @@ def best(
 
         draw(front, Path(plot))
     return front.rows
+
+
+def compare(
+    dataset: str = "digits",
+    model: str = "mlp",
+    *,
+    methods: Sequence[str] = METHODS,
+    epochs: int | None = None,
+    seeds: int | None = None,
+    quick: bool = False,
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    concurrency: int | None = None,
+    storage: str | Path = "./sweeps",
+    reports: str | Path = "./reports",
+    experiment: str = "vae-tuner",
+    tracking_uri: str | None = None,
+    offline: bool = False,
+    data_dir: Path | None = None,
+) -> Compared:
+    """Compare GECO with hand-annealing: train what is left of it, test, write its page and its run in MLflow.
+
+    settings: fixed in every run, by configuration path. Raises UserError for what cannot be compared, and StoppedError
+    where a signal ended it; the same call goes on.
+    """
+    request = Request(
+        name=name or named_after(dataset, model),
+        dataset=dataset,
+        model=model,
+        methods=tuple(methods),
+        epochs=epochs,
+        seeds=seeds,
+        quick=quick,
+        settings=settings or {},
+    )
+    place = Settings(
+        storage=folder_of(storage),
+        reports=Path(reports),
+        chosen_data_dir=data_dir,
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        offline=offline,
+        options={"resources.concurrency": concurrency} if concurrency else {},
+    )
+    return compare_methods(request, place)
+
+
+def report(name: str, *, storage: str | Path = "./sweeps", reports: str | Path = "./reports") -> Path:
+    """Write a sweep's page and the files beside it; returns where `index.html` is."""
+    from tuner.pages.sweep_page import write_sweep_page
+
+    return write_sweep_page(storage, name, Path(reports) / name)
+
+
+def export(
+    name: str, file: str | Path, *, storage: str | Path = "./sweeps", reports: str | Path = "./reports"
+) -> Exported:
+    """Pack a sweep or a comparison into a new zip file: configurations, curves, the best checkpoint, the page."""
+    return exporting.export(storage, name, Path(file), Path(reports))
 
 
 def register(trial: BestTrial, name: str, *, tracking_uri: str | None = None) -> ModelVersion:

@@ -35,7 +35,7 @@ from tuner.sweep_storage import open_storage
 from tuner.tracking import Tracker, resolve_uri
 from tuner.tracking_uri import without_secret
 
-__all__ = ["Progress", "header_of", "resume_sweep", "run_sweep"]
+__all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
 
 SEND_SECONDS = 120.0
 SEND_SECONDS_AFTER_A_SIGNAL = 10.0
@@ -71,11 +71,12 @@ class _Silent:
 
 
 @contextmanager
-def _silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
+def silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
+    """Shows nothing."""
     yield _Silent()
 
 
-def run_sweep(plan: Plan, progress: ProgressFactory = _silent) -> SweepResult:
+def run_sweep(plan: Plan, progress: ProgressFactory = silent) -> SweepResult:
     """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     _check(plan)
@@ -109,7 +110,7 @@ def resume_sweep(
     tracking_uri: str | None = None,
     offline: bool = False,
     data_dir: Path | None = None,
-    progress: ProgressFactory = _silent,
+    progress: ProgressFactory = silent,
 ) -> SweepResult:
     """Go on with a sweep that was cut short, or add trials to one: finished trials stay, running ones go on from their
     last checkpoints, and searcher and pruning decide as they would have.
@@ -317,6 +318,7 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
         seed=search.seed,
         n_trials=search.trials,
         more=journal.sweep.more,
+        points=search.points,
         concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
         on_event=shown.event,
         settle=scheduler.settle,

@@ -56,6 +56,7 @@ __all__ = [
     "check_begun",
     "close_session",
     "fold",
+    "lines_of",
     "parse_journal",
     "read_journal",
 ]
@@ -295,6 +296,11 @@ def _decoded(value: dict[str, Any]) -> Any:
 def _line(event: Event) -> bytes:
     text = json.dumps(_encoded(event))
     return f'{text[:-1]}, "crc": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
+
+
+def lines_of(events: Iterable[Event]) -> bytes:
+    """Events as a journal's file has them: what `parse_journal` reads back."""
+    return b"".join(map(_line, events))
 
 
 def _event(line: bytes) -> Event | None:

@@ -33,6 +33,7 @@ from tuner.median import MedianRule
 from tuner.memory_probe import largest, measured_share
 from tuner.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.metrics_info import Direction, direction_of
+from tuner.points import NO_SPACE, check_points
 from tuner.pruning import Rule
 from tuner.resources import (
     auto_device,
@@ -83,7 +84,7 @@ class Plan:
     @property
     def first(self) -> dict[str, Any]:
         """The assignment of the default configuration."""
-        return self.space.default(unflatten(self.base))
+        return _first(self.spec, self.space, self.base)
 
     @cached_property
     def direction(self) -> Direction:
@@ -156,7 +157,8 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
     base = _base(spec)
     data = parse_config({"data": unflatten(base).get("data", {})}).data
     facts = data_facts(data, root)
-    space, base = _split_fixed(parse_space(spec.space), base)
+    points = spec.search.points
+    space, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
     constraint = _constraint(base, space, facts)
     space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
     capacity = capacity or capacity_of(spec.resources.ray_address)
@@ -169,9 +171,12 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
         biggest = largest(space, unflatten(base), resolved, facts.shape)
         return measured_share(biggest, root, capacity, spec.resources.cpus_per_trial)
 
-    check(space, unflatten(base), resolved)
-    _check_used(base, space)
-    first = space.default(unflatten(base))
+    if points:
+        check_points(points, unflatten(base), resolved)
+    else:
+        check(space, unflatten(base), resolved)
+        _check_used(base, space)
+    first = _first(spec, space, base)
     default = resolved(assemble(unflatten(base), space, first))
     model_notes = _model_notes(space, base, default, facts, resolved)
     metrics = chosen_metrics(spec.search.metric, default, base, space)
@@ -181,12 +186,13 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
     gpus, gpu_notes = gpus_of(spec.resources, default.device, capacity, measured)
     concurrency = concurrency_of(spec.resources, gpus, capacity)
     known = warm_starts(spec, space, metrics, lambda found: resolved(assemble(unflatten(base), space, found)))
-    sampling = Sampling(spec.search.sampler, spec.search.seed, spec.search.trials, concurrency > 1, first)
+    n_trials = len(points) or spec.search.trials
+    sampling = Sampling("random" if points else spec.search.sampler, spec.search.seed, n_trials, concurrency > 1, first)
     data_notes = describe_data(default, facts)
     if spec.resources.ray_address is None:
         data_notes += placement_notes(default, facts, memory_share(gpus, concurrency))
     return Plan(
-        spec=_with_trials(spec, trials_to_run(sampling, space)),
+        spec=_with_trials(spec, sampling, space),
         base=base,
         space=space,
         facts=facts,
@@ -221,6 +227,11 @@ def _base(spec: SweepSpec) -> dict[str, Any]:
     return {"seed": spec.search.seed, **base}
 
 
+def _first(spec: SweepSpec, space: Space, base: Mapping[str, Any]) -> dict[str, Any]:
+    """The assignment that is tried first."""
+    return dict(spec.search.points[0]) if spec.search.points else space.default(unflatten(base))
+
+
 def _split_fixed(space: Space, base: dict[str, Any]) -> tuple[Space, dict[str, Any]]:
     """What the user fixes leaves the space: a path that was searched or fixed by it takes the user's value there."""
     own = {path: value for path, value in base.items() if path in space.fixed or path in space.dimensions}
@@ -232,7 +243,7 @@ def _split_fixed(space: Space, base: dict[str, Any]) -> tuple[Space, dict[str, A
 
 def _fixed_notes(spec: SweepSpec) -> list[str]:
     """What the space would search and the user's own part holds fixed."""
-    searched = parse_space(spec.space).dimensions
+    searched = {} if spec.search.points else parse_space(spec.space).dimensions
     fixed = [path for path in flatten(spec.config) if path in searched]
     return [f"{path} is fixed by the configuration and not searched" for path in fixed]
 
@@ -248,8 +259,9 @@ def _check_used(base: Mapping[str, Any], space: Space) -> None:
             )
 
 
-def _with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
-    return spec.model_copy(update={"search": spec.search.model_copy(update={"trials": trials})})
+def _with_trials(spec: SweepSpec, sampling: Sampling, space: Space) -> SweepSpec:
+    update = {"trials": trials_to_run(sampling, space), "sampler": sampling.kind}
+    return spec.model_copy(update={"search": spec.search.model_copy(update=update)})
 
 
 def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec, device: str) -> TrialConfig:

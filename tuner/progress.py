@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tuner.journal import Sweep, Trial
     from tuner.planning import Plan
 
-__all__ = ["SweepProgress", "epoch_progress"]
+__all__ = ["SweepProgress", "epoch_progress", "testing"]
 
 LINE_SECONDS = 10.0
 
@@ -154,3 +154,12 @@ def epoch_progress(epochs: int) -> Iterator[tuple[Callable[[Report], None], Call
             )
 
         yield on_report, partial(print_notes, console)
+
+
+@contextmanager
+def testing(stage: str, n: int) -> Iterator[Callable[[], None]]:
+    """Of a stage's n models on the test set: what is called for each."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err()) as bar:
+        task = bar.add_task(f"test set: {stage}", total=n)
+        yield partial(bar.advance, task)

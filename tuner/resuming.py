@@ -54,6 +54,11 @@ def _check_state(sweep: Sweep, more_trials: int) -> None:
             f"sweep {name} is finished; see it with `vae-tuner best --sweep {name}`, or add trials: "
             f"vae-tuner resume {name} --trials +10"
         )
+    if more_trials and sweep.header["spec"]["search"].get("points"):
+        raise UserError(
+            f"--trials: the {sweep.planned} trials of sweep {name} are given one by one, and there are no more; start "
+            "another sweep with other search.points"
+        )
     if more_trials and sweep.header["scheduler"]["kind"] == "hyperband":
         raise UserError(
             f"--trials: the brackets of sweep {name} are made for {sweep.planned} trials; start another sweep that "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import optuna
@@ -134,7 +134,8 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     The first is the space's default configuration, unless an earlier sweep has told of exactly that. Results reach the
     study through the journal, never through Tune.
 
-    n_trials, more: planned when the sweep began, which decides how is sampled, and added since. concurrency: how many
+    n_trials, more: planned when the sweep began, which decides how is sampled, and added since. points: the trials,
+    where they are given and not drawn. concurrency: how many
     run at once; a function where that changes.
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
     settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
@@ -152,6 +153,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         seed: int,
         n_trials: int,
         more: int = 0,
+        points: Sequence[Assignment] = (),
         concurrency: int | Callable[[], int],
         on_event: Callable[[Event], None],
         settle: Callable[[], None] = lambda: None,
@@ -164,6 +166,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
+        self._points = points
         self._ended: Ended = {}
         self._handed: set[tuple[str, int, int]] = set()
 
@@ -195,12 +198,15 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def _new_trial(self) -> Trial:
         sweep = self._journal.sweep
         number = len(sweep.trials)
-        asked = self._default() or ask(sweep, self._space, self._sampling, self._ended)
+        asked = self._given(number) or self._default() or ask(sweep, self._space, self._sampling, self._ended)
         config, method = self._resolved(asked.assignment)
         trial = f"{number:04}"
         fields = {**asked._asdict(), "config": config, "method": method}
         self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
         return sweep.trials[trial]
+
+    def _given(self, number: int) -> Asked | None:
+        return Asked(dict(self._points[number]), {}) if self._points else None
 
     def _default(self) -> Asked | None:
         """The default configuration, while nothing is known of it."""

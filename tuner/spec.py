@@ -71,7 +71,8 @@ def _gpus(value: Any) -> Any:
 class Search(_Section):
     """sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
     `grid` enumerates. metric: `auto` follows likelihood and objective; several are searched as a Pareto set.
-    warm_start: earlier sweeps in the same storage whose trials the sampler is told of.
+    warm_start: earlier sweeps in the same storage whose trials the sampler is told of. points: exactly these trials, by
+    configuration path, in this order; the space, the sampler and the number of trials then mean nothing.
     """
 
     sampler: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
@@ -79,6 +80,7 @@ class Search(_Section):
     seed: Seed = 0
     metric: Annotated[str | tuple[str, ...], BeforeValidator(_metrics)] = "auto"
     warm_start: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    points: tuple[dict[str, Any], ...] = ()
 
 
 class Scheduler(_Section):

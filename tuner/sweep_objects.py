@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainables.remote import RemoteFolder, is_remote
+from trainables.trial_files import TrialFiles, trial_files
 
-__all__ = ["objects_of", "remove_objects", "trials_of"]
+__all__ = ["files_of", "objects_of", "remove_objects", "trials_of"]
 
 TRIALS = "trials"
 
@@ -20,6 +21,12 @@ def trials_of(storage: str | Path, folder: Path) -> str:
     """Where a sweep's trials keep their files, for every node: a path, or a URI. folder: the sweep's own here."""
     objects = objects_of(storage, folder.name)
     return str(objects / TRIALS) if objects else str((folder / TRIALS).resolve())
+
+
+def files_of(storage: str | Path, name: str, trial: str) -> TrialFiles:
+    """A trial's files, wherever its sweep is kept."""
+    objects = objects_of(storage, name)
+    return trial_files(str(objects / TRIALS) if objects else Path(storage) / name / TRIALS, trial)
 
 
 def remove_objects(objects: RemoteFolder, but: str) -> int:

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.journal import JournalError, Sweep, Trial, fold
+from tuner.journal import JournalError, Sweep, Trial, check_begun, fold
 from tuner.metrics_info import is_result, rank_key
 from tuner.sweep_folder import Storage, unknown
 from tuner.sweep_storage import open_storage
 
-__all__ = ["SweepStatus", "TrialStatus", "ranked_trials", "standing", "sweep_statuses"]
+__all__ = ["SweepStatus", "TrialStatus", "known_sweep", "ranked_trials", "standing", "sweep_statuses"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,16 @@ def ranked_trials(sweep: Sweep) -> list[Trial]:
         trial for trial in sweep.trials.values() if trial.stop_reason == "completed" and is_result(trial.last, metric)
     ]
     return sorted(usable, key=lambda trial: rank_key(trial.last[metric], direction, trial.id))
+
+
+def known_sweep(storage: str | Path, name: str) -> Sweep:
+    """A sweep as its journal has it, which a driver may be writing; raises UserError for one that is not there."""
+    opened = open_storage(storage)
+    if name not in opened.names():
+        raise unknown(opened, name)
+    sweep = fold(opened.events(name))
+    check_begun(sweep)
+    return sweep
 
 
 def sweep_statuses(storage: str | Path, name: str | None = None) -> list[SweepStatus]:

@@ -80,7 +80,11 @@ def test_every_metric_of_the_contract_is_reported_each_epoch(swept, result):
     }  # fmt: skip
     at_the_end = {"val/agg_kl_gauss", "val/mutual_info", "val/mi_cap", "val/marginal_kl", "train_eval/elbo"}
     for trial in sweep.trials.values():
-        geco = {"geco/lambda", "geco/constraint", "geco/val_violation"} if trial.method == "geco" else set()
+        geco = (
+            {"geco/lambda", "geco/lambda_median", "geco/constraint", "geco/val_violation"}
+            if trial.method == "geco"
+            else set()
+        )
         for report in trial.reports:
             assert every_epoch | geco <= report.metrics.keys()
             assert report.metrics["val/elbo"] == pytest.approx(

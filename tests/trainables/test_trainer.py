@@ -209,7 +209,7 @@ NOW_AND_THEN = {
     *("val/agg_kl_gauss", "val/mutual_info", "val/mi_cap", "val/mi_saturated", "val/marginal_kl", "train_eval/elbo")
 }
 GAUSSIAN = {"val/elbo_cal", "schedule/sigma_eq"}
-GECO = {"geco/lambda", "geco/constraint", "geco/val_violation"}
+GECO = {"geco/lambda", "geco/lambda_median", "geco/constraint", "geco/val_violation"}
 
 
 @pytest.mark.parametrize(

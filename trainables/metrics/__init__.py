@@ -3,12 +3,14 @@
 from trainables.metrics.aggregate import (
     AGGREGATE_EXAMPLES,
     active_units,
+    agg_kl_dims,
     agg_kl_gauss,
     mutual_information,
     saturated,
 )
 from trainables.metrics.evaluation import Evaluation, calibrated_elbo, evaluate, evaluation_noise
 from trainables.metrics.importance import NLL_EXAMPLES, ImportanceEstimate, importance_nll
+from trainables.metrics.two_sample import agg_c2st
 
 __all__ = [
     "AGGREGATE_EXAMPLES",
@@ -16,6 +18,8 @@ __all__ = [
     "Evaluation",
     "ImportanceEstimate",
     "active_units",
+    "agg_c2st",
+    "agg_kl_dims",
     "agg_kl_gauss",
     "calibrated_elbo",
     "evaluate",

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from trainables.errors import UserError
-from tuner.cli import cluster, models, setup, sweeps
+from tuner.cli import cluster, models, reports, setup, sweeps
 
 __all__ = ["app", "main"]
 
@@ -30,6 +30,11 @@ app.command(
     "vae-tuner best --pareto val/mse,val/kl --where 'objective.kind = geco and lr.base >= 1e-3'"
 )(models.best)
 app.command(epilog="Example: vae-tuner train best.yaml --seed 1")(models.train)
+app.command(epilog="Example: vae-tuner compare --dataset mnist --set data.n_train=10000 --epochs 20 --quick")(
+    reports.compare
+)
+app.command(epilog="Example: vae-tuner report geco-vs-annealing-digits-1")(reports.report)
+app.command(epilog="Example: vae-tuner export geco-vs-annealing-digits-1 digits.zip")(reports.export)
 app.command(
     "lr-range", epilog="Example: vae-tuner lr-range --dataset mnist --set data.n_train=10000 --set optimizer.kind=radam"
 )(models.lr_range)

@@ -1,0 +1,122 @@
+"""`vae-tuner compare` as a user runs it, cut short and gone on with, and as a function."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from drivers import all_runs
+from html_pages import check_page
+
+import tuner
+from tuner.mlflow_store import open_client
+
+SMALL = {"data.n_train": 100, "batch_size": 16, "model.hidden": [16], "model.latent_dim": 2}
+ASKED = ("--methods", "geco,beta", "--quick", "--seeds", "2", "--epochs", "2", "--concurrency", "2")
+COMMAND = ("compare", *ASKED, *(f"--set={path}={value}" for path, value in SMALL.items()))
+CONTRACT = {"name", "report", "levels", "path", "quality", "target", "verdict"}
+
+
+def timeless(document):
+    return {name: value for name, value in document.items() if name not in ("report", "run_id")}
+
+
+@pytest.fixture
+def undisturbed(tmp_path, monkeypatch, shared_ray, vae_data_root):
+    """The same comparison by `tuner.compare`, in another folder."""
+    (tmp_path / "undisturbed").mkdir()
+    monkeypatch.chdir(tmp_path / "undisturbed")
+    monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
+    return lambda: tuner.compare(
+        methods=["geco", "beta"], quick=True, seeds=2, epochs=2, settings=SMALL, concurrency=1, offline=True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_comparison_that_is_cut_short_ends_as_one_that_is_not(new_driver, undisturbed):
+    driver = new_driver({}, "driver")
+    pool = driver.folder / "sweeps" / "digits-mlp.pool" / "journal.jsonl"
+    driver.start(*COMMAND, "--format", "json")
+    driver.wait_for(lambda: pool.exists() and pool.read_bytes().count(b"\n") > 30).send(signal.SIGTERM)
+    assert driver.end() == 143, driver.err
+    assert driver.err.splitlines()[-1] == "Stopped; the same command goes on where it was."
+    assert driver.out == ""
+    before = pool.read_bytes()
+
+    driver.start(*COMMAND, "--format", "json")
+    assert driver.end() == 0, driver.err
+    assert pool.read_bytes().startswith(before)
+    document = json.loads(driver.out)
+    found = undisturbed()
+    assert timeless(document) == timeless(found.document())
+    check_answer(document)
+    check_files(driver.folder / document["report"])
+    check_record(f"sqlite:///{driver.folder}/mlflow.db", document)
+    check_refusal(driver)
+    assert found.run_id is None
+    assert found.page.read_text().count("<svg") > 0
+
+
+def check_answer(document):
+    """Two epochs are too few for GECO to settle, and the answer says so."""
+    assert document.keys() >= CONTRACT
+    assert document["exploratory"] is True
+    assert [level["kappa"] for level in document["levels"]] == sorted(level["kappa"] for level in document["levels"])
+    kept = [level for level in document["levels"] if level["outcome"] == "ok"]
+    assert bool(document["path"]) == bool(kept)
+    assert kept or "GECO settled on no level of κ" in document["verdict"]
+    assert [len(values) for values in document["quality"].values()] == [20, 20]
+    assert document["target"]["hits"].keys() == {"geco", "beta"}
+
+
+def check_files(page):
+    check_page(page.read_text(encoding="utf-8"))
+    assert {"answer.json", "runs.csv", "quality.png", "target.png"} <= {path.name for path in page.parent.iterdir()}
+
+
+def check_record(uri, document):
+    (run,) = [run for run in all_runs(uri) if run.data.tags["vae_tuner.kind"] == "comparison"]
+    assert run.info.run_id == document["run_id"]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["vae_tuner.verdict"] == document["verdict"]
+    sweeps = {run.data.tags["vae_tuner.sweep_id"] for run in all_runs(uri)}
+    assert set(json.loads(run.data.tags["vae_tuner.sweeps"])) == sweeps
+    files = {file.path for file in open_client(uri).list_artifacts(run.info.run_id)}
+    assert {"index.html", "answer.json", "runs.csv", "quality.png"} <= files
+
+
+def check_refusal(driver):
+    other = driver.run(*COMMAND, "--seeds", "3")
+    assert other.returncode == 2
+    assert other.stderr.count("\n") == 1
+    assert "name: comparison digits-mlp was begun with another seeds (2); repeat its command to go on" in other.stderr
+
+
+MISTAKES = {
+    "--methods geco,cyclic": "methods: 'cyclic' cannot be compared; did you mean `cyclical`?",
+    "--methods beta,linear": "methods: beta,linear is not allowed; name geco and its rivals, each once",
+    "--methods geco,beta,beta": "methods: geco,beta,beta is not allowed; name geco and its rivals, each once",
+    "--seeds 1": "seeds: 1 is not allowed; allowed: 2 to 20",
+    "--seeds 21": "seeds: 21 is not allowed; allowed: 2 to 20",
+    "--dataset bits.npy": "methods: gqn anneals sigma, which a Bernoulli likelihood does not have; leave it out",
+    "--set model.learn_sigma=true": "model.learn_sigma: what GECO and β weigh is a fixed sigma; set it to false",
+    "--set lr.kind=clr": "lr.kind: clr cannot be compared; methods share a grid of constant rates",
+    "--storage s3://bucket/sweeps": "storage: s3://bucket/sweeps: a comparison reads its models' files; name a folder "
+    "that every node sees",
+    "--name a/b": "name: 'a/b' is not allowed; allowed: 1 to 48 letters, digits, '.', '_' or '-'",
+    "--set epochs=0": "epochs: 0 is not allowed; allowed: greater than or equal to 1",
+    "--dataset nope.npy": "data.name: {folder}/nope.npy does not exist; give the path of a .npy or .npz file, or "
+    "of a folder of images",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(line, tmp_path, cli):
+    np.save(tmp_path / "bits.npy", np.random.default_rng(0).integers(0, 2, (300, 6)).astype(bool))
+    before = sorted(tmp_path.rglob("*"))
+    done = cli(tmp_path, "compare", *line.split())
+    assert done.code == 2
+    assert done.err.splitlines() == [f"Error: {MISTAKES[line].format(folder=tmp_path)}"]
+    assert done.out == ""
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,103 @@
+"""The pages in a real browser: nothing is fetched, nothing is wider than a phone, all is there without scripts."""
+
+import pytest
+from browser import NAMES, Browser, find_chromium
+from comparisons import compared
+from html_pages import check_page
+from PIL import Image
+
+from tuner.figures.comparison import FIGURES
+from tuner.pages.comparison_page import GALLERY, write_comparison_page
+
+pytestmark = pytest.mark.slow
+
+DESKTOP, PHONE = 1280, 390
+COUNTS = (
+    "['figure', 'figure svg', 'figure img', 'table', 'tbody tr'].map(each => document.querySelectorAll(each).length)"
+)
+WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+READABLE = "[...document.querySelectorAll('p, td, th, dd, caption, code')].every(each => each.getClientRects().length)"
+HEIGHTS = "[...document.querySelectorAll('svg text')].map(each => each.getBoundingClientRect().height)"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A comparison's page with all that one can have."""
+    folder = tmp_path_factory.mktemp("page")
+    gallery = {what: folder / f"{what}.png" for what in GALLERY}
+    for file in gallery.values():
+        Image.new("L", (240, 120), 128).save(file)
+    comparison = compared("geco", "beta", "linear", "cyclical", "free-bits", "gqn")
+    return write_comparison_page(comparison, folder, f"vae-tuner compare {'--set a=b ' * 40}", gallery)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip(f"no {', '.join(NAMES)} on PATH")
+    opened = Browser(chromium, tmp_path_factory.mktemp("browser"))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_it_opens_from_disk_without_a_request_or_a_complaint(width, dark, browser, page):
+    browser.open(page, width, dark=dark)
+    requested = {event["request"]["url"] for event in browser.of("Network.requestWillBeSent")}
+    assert {url for url in requested if not url.startswith("data:")} == {page.as_uri()}
+    assert browser.of("Log.entryAdded") == browser.of("Runtime.consoleAPICalled") == []
+    assert browser.of("Runtime.exceptionThrown") == browser.of("Network.loadingFailed") == []
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_it_is_no_wider_than_the_screen(width, browser, page):
+    wide, shown = browser.open(page, width).ask(WIDTHS)
+    assert wide <= shown <= width
+
+
+def test_all_is_there_without_scripts(browser, page):
+    root = check_page(page.read_text(encoding="utf-8"))
+    tables = list(root.all("table"))
+    browser.open(page, DESKTOP, scripts=False)
+    rows = sum(len(table.rows()) for table in tables)
+    assert browser.ask(COUNTS) == [len(FIGURES) + len(GALLERY), len(FIGURES), len(GALLERY), len(tables), rows]
+    assert browser.ask("[...document.images].every(each => each.naturalWidth > 0)")
+    browser.ask("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    assert browser.ask(READABLE)
+
+
+@pytest.mark.parametrize(("width", "pixels"), [(DESKTOP, 9), (PHONE, 6)])
+def test_the_text_of_figures_can_be_read(width, pixels, browser, page):
+    assert min(browser.open(page, width).ask(HEIGHTS)) >= pixels
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_figures_and_tables_follow_the_readers_colours(dark, browser, page):
+    browser.open(page, DESKTOP, dark=dark)
+    ground = browser.ask("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(23, 23, 27)" if dark else "rgb(255, 255, 255)")
+    text = browser.ask("getComputedStyle(document.body).color")
+    colours = "[...new Set([...document.querySelectorAll('svg text')].map(each => getComputedStyle(each).fill))]"
+    assert browser.ask(colours) == [text]
+
+
+def test_keys_reach_all_that_scrolls_and_opens(browser, page):
+    browser.open(page, PHONE)
+    reached = []
+    for _ in range(8):
+        for kind in ("rawKeyDown", "keyUp"):
+            browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        reached.append(browser.ask("document.activeElement.className || document.activeElement.tagName"))
+    assert reached[:2] == ["skip", "scroll"]
+    assert "SUMMARY" in reached
+
+
+def test_the_screenshots_show_it(browser, page, tmp_path):
+    for width in (DESKTOP, PHONE):
+        browser.open(page, width).screenshot(tmp_path / f"{width}.png")
+        with Image.open(tmp_path / f"{width}.png") as image:
+            assert image.width <= width
+            assert image.height > 3_000
+            assert len(image.convert("RGB").getcolors(1 << 24)) > 500

@@ -1,0 +1,91 @@
+"""Comparisons without training: what a run would end with is drawn."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tuner.comparison.answer import concluded
+from tuner.comparison.design import LEVELS, Design, Trained
+from tuner.comparison.methods import Scale
+
+SPREAD = 0.35  # of J over seeds, in nats: the standard error of three seeds is .2 to .5 in the reference runs
+KAPPA_MAX, N_PIXELS, EPOCHS = 0.25, 784, 4
+SECONDARY = ("agg_kl_gauss", "agg_kl_dims", "agg_c2st", "active_units", "marginal_kl")
+
+
+@dataclass
+class Drawn:
+    """Ends of runs: J is the level's, plus what the learning rate costs, the method's effect and the run's noise.
+
+    cost: nats for each doubling of the learning rate away from 1e-3.
+    effects: by method, in nats. outcomes: by level as a share of κ_max; ok elsewhere.
+    """
+
+    draw: np.random.Generator
+    cost: float = 1.0
+    effects: dict[str, float] = field(default_factory=dict)
+    outcomes: dict[float, str] = field(default_factory=dict)
+
+    def train(self, runs):
+        return [self._end(run) for run in runs]
+
+    def _end(self, run):
+        cost = self.cost * abs(np.log2(run.rate / 1e-3))
+        level = run.kappa or 0.15
+        kl = 10 / level + cost + self.effects.get(run.method, 0.0)
+        noise = self.draw.normal(0, SPREAD, size=2)
+        geco = run.method == "geco"
+        end = {"val/kl": kl + noise[0], "val/mse": level**2, "val/elbo_cal": -kl + noise[0]}
+        test = {"kl": kl + noise[1], "mse": level**2, "elbo_cal": -kl + noise[1]}
+        bits = {"recon_nll": N_PIXELS * level, "elbo": -kl + noise[1], "mi_saturated": 0.0}
+        return Trained(
+            run,
+            "completed",
+            self.outcomes.get(round(level / KAPPA_MAX, 2), "ok") if geco else "ok",
+            {**end, "val/recon_nll": N_PIXELS * level, "val/elbo": end["val/elbo_cal"]},
+            1 / (2 * level**2) if geco else None,
+            {f"test/{name}": value for name, value in {**dict.fromkeys(SECONDARY, 0.5), **bits, **test}.items()},
+            [
+                {**end, "epoch": epoch, "val/recon_nll": 1.0, "schedule/beta": 0.5, "schedule/lr": run.rate}
+                for epoch in range(1, EPOCHS + 1)
+            ],
+        )
+
+
+def design_of(*methods, sigma=0.15, base=None, **changes):
+    """A Design on data of 784 pixels with κ_max = .25. sigma: None for bits."""
+    scale = Scale(KAPPA_MAX, sigma, N_PIXELS)
+    return Design(base or {}, methods, scale, rates=(5e-4, 1e-3, 2e-3), **changes)
+
+
+def follow(design, ends):
+    """Q1's stages one after the other: levels, the pilots' ends, and the path's."""
+    pilots = ends.train(design.pilot())
+    levels = design.levels(pilots)
+    pilots += ends.train(design.rival_pilots(levels))
+    return levels, pilots, ends.train(design.path(levels, design.rival_rates(levels, pilots)))
+
+
+def compared(*methods, exploratory=False, seed=0, dataset="mnist", pool=24, sigma=0.15, base=None, **given):
+    """A finished comparison of drawn runs. given: what Drawn takes."""
+    of, ends = design_of(*methods, pool=pool, sigma=sigma, base=base), Drawn(np.random.default_rng(seed), **given)
+    levels, pilots, path = follow(of, ends)
+    by_stage = {stage: [each for each in pilots if each.run.stage == stage] for stage in ("pilot", "rivals")}
+    trained = {**by_stage, "path": path, "pool": ends.train(of.pools())}
+    trained["target"] = ends.train(of.targets())
+    metric = "val/elbo" if sigma is None else "val/elbo_cal"
+    found = concluded("c", dataset, "mlp", metric, exploratory, of, levels, trained)
+    return replace(found, **(_of_models(methods) if path else {}))
+
+
+def without_levels(*methods, **given):
+    """A comparison in which GECO settles on no level."""
+    return compared(*methods, outcomes=dict.fromkeys(LEVELS, "infeasible"), **given)
+
+
+def _of_models(methods):
+    """What a comparison finds by looking at its models: a run over its steps, and the KL of each latent."""
+    steps = np.arange(0.0, 200.0, 10)
+    moved = {"recon_nll": 900 - steps, "kl": 1 + steps / 10, "lambda": 1 + steps, "moving": -steps}
+    trajectory = {name: values.tolist() for name, values in {"step": steps, **moved}.items()}
+    return {"trajectory": trajectory, "kl_by_latent": {method: [3.0, 1.5, 0.1] for method in methods}}

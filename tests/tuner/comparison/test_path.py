@@ -1,0 +1,104 @@
+"""The protocol on drawn runs: what is the same is not told apart, what differs is found."""
+
+import numpy as np
+import pytest
+
+from tuner.comparison.design import LEVELS
+from tuner.comparison.path import answer_path, differences
+from tuner.comparison.verdicts import ALPHA, judge
+
+
+def rejections(design, drawn, follow, n, cost=1.0, **effects):
+    found = 0
+    for seed in range(n):
+        levels, pilots, path = follow(design, drawn(seed, cost=cost, effects=effects))
+        table = {}
+        weights = {level.kappa: level.weight for level in levels}
+        for each in path:
+            cell = table.setdefault((each.run.kappa, each.run.seed), {})
+            cell[each.run.method] = design.lagrangian(each.test, weights[each.run.kappa], "test")
+        judged = judge(differences(table, design.rivals), design.selection_sds(levels, pilots))
+        found += any(result.p <= ALPHA and not result.lo <= 0 <= result.hi for result in judged)
+    return found / n
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.3, 0.6, 1.0])
+def test_one_method_under_two_names_is_seldom_told_apart(design, drawn, follow, cost):
+    """Whatever the learning rate costs beside the noise, by which it is chosen."""
+    assert rejections(design("geco", "beta"), drawn, follow, 500, cost) <= 0.07
+
+
+def test_nor_are_four_names(design, drawn, follow):
+    assert rejections(design("geco", "beta", "linear", "cyclical", "gqn"), drawn, follow, 200) <= 0.08
+
+
+def test_the_obvious_design_tells_one_method_from_itself(drawn, design):
+    """One search per method, its winner retrained on ten seeds, a paired test: why the protocol is as it is."""
+    draw = np.random.default_rng(0)
+    found = []
+    for _ in range(500):
+        dials = draw.uniform(-1, 1, size=(2, 16))
+        quality = dials**2  # where a trial's dials lie decides what it is worth
+        observed = quality + draw.normal(0, 0.1, size=quality.shape)
+        winners = quality[[0, 1], observed.argmin(axis=1)]
+        retrained = winners[:, None] + draw.normal(0, 0.02, size=(2, 10))
+        found.append(judge({"same": list(retrained[0] - retrained[1])})[0].p <= 0.05)
+    assert np.mean(found) > 0.14
+
+
+def test_half_a_nat_at_the_measured_spread_is_found(design, drawn, follow):
+    assert rejections(design("geco", "beta"), drawn, follow, 200, geco=-0.5) >= 0.8
+
+
+def test_equal_methods_come_out_equivalent_and_a_nat_lower(design, drawn, follow):
+    levels, pilots, path = follow(of := design("geco", "beta", "linear"), drawn(3, effects={"linear": 1.0}))
+    answer = answer_path(of, levels, pilots, path)
+    assert {result.rival: result.verdict for result in answer.rivals} == {"beta": "equivalent", "linear": "lower"}
+    assert answer.rivals[1].mean == pytest.approx(-1, abs=0.3)
+    assert answer.null == pytest.approx(0.05, abs=0.05)
+
+
+def test_levels_that_geco_does_not_settle_on_are_dropped_and_named(design, drawn, follow):
+    ends = drawn(outcomes={0.45: "infeasible", 0.7: "unsettled"})
+    levels, _, path = follow(design("geco", "beta"), ends)
+    assert [level.outcome for level in levels] == ["infeasible", "ok", "ok", "unsettled", "ok"]
+    kept = {LEVELS[i] * 0.25 for i in (1, 2, 4)}
+    assert {each.run.kappa for each in path} == kept
+
+
+def test_no_seed_of_a_pilot_is_used_again_and_every_method_has_all_seeds(design, drawn, follow):
+    of = design("geco", "beta", "gqn", seeds=6)
+    levels, _, path = follow(of, drawn())
+    pilots = {run.seed for run in [*of.pilot(), *of.rival_pilots(levels)]}
+    fresh = {(each.run.method, each.run.kappa): set() for each in path}
+    for each in path:
+        fresh[each.run.method, each.run.kappa].add(each.run.seed)
+    assert len(fresh) == 3 * 5
+    assert all(len(seeds) == 6 and not seeds & pilots for seeds in fresh.values())
+
+
+def test_every_method_gets_the_learning_rate_that_suits_it(design, drawn, follow):
+    _, _, path = follow(design("geco", "beta", "linear"), drawn())
+    rates = [each.run.rate for each in path]
+    assert rates.count(1e-3) > len(rates) / 2
+
+
+def test_a_cell_in_which_a_run_diverged_is_left_out_and_named(design, drawn, follow):
+    of = design("geco", "beta")
+    levels, pilots, path = follow(of, drawn())
+    path[1] = type(path[1])(path[1].run, "diverged", None, {})
+    answer = answer_path(of, levels, pilots, path)
+    assert len(answer.left_out) == 1
+    assert answer.left_out[0].startswith("beta at κ = 0.1125, seed 2")
+    assert "beta" not in answer.table[path[1].run.kappa, 2]
+
+
+def test_rivals_end_at_the_weight_of_the_level(design, drawn, follow):
+    of = design("geco", "beta", "linear", "cyclical", "gqn")
+    levels, _, path = follow(of, drawn())
+    for each in path:
+        level = next(level for level in levels if level.kappa == each.run.kappa)
+        sigma = each.run.assignment.get("model.sigma", 0.15)
+        if each.run.method != "geco":
+            sigma_eq = np.sqrt(each.run.assignment.get("beta.end", 1.0)) * sigma
+            assert sigma_eq == pytest.approx(np.sqrt(1 / (2 * level.weight)))

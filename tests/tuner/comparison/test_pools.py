@@ -1,0 +1,68 @@
+import math
+
+import pytest
+
+from search_spaces.space import Space, assemble
+from trainables.config import method_of
+from trainables.paths import parse_config, unflatten
+from tuner.comparison.design import LEVELS, Design
+from tuner.comparison.methods import METHODS, Scale, free_paths
+from tuner.comparison.quality import answer_quality
+from tuner.comparison.target import answer_target
+
+BITS = Scale(0.26, None, 784)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pool_varies_its_methods_dials_and_the_learning_rate_alone(design, method):
+    runs = design(method, pool=50).pools()
+    assert len(runs) == 50
+    for run in runs:
+        config = parse_config(assemble({"data.name": "mnist"}, Space("", {}, {}), run.full))
+        assert method_of(config) == method
+    varying = {path for path in runs[0].full if len({str(run.full.get(path)) for run in runs}) > 1}
+    assert varying == {*free_paths(method), "lr.base"}
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "gqn"])
+def test_pools_of_bits_parse_too(method):
+    for run in Design({}, (method,), BITS, rates=(1e-3,), pool=5).pools():
+        tree = unflatten({"data.name": "mnist", "data.binarize": "dynamic", **run.full})
+        assert method_of(parse_config(tree)) == method
+
+
+def test_the_same_seed_draws_the_same_pool(design):
+    assert design("linear", pool=8).pools() == design("linear", pool=8).pools()
+    assert design("linear", pool=8).pools() != design("linear", pool=8, seed=1).pools()
+
+
+def test_the_answer_has_a_curve_and_all_ends_of_every_method(design, drawn):
+    of = design("geco", "linear", pool=24)
+    found = answer_quality(drawn(effects={"linear": 2.0}).train(of.pools()), "val/elbo_cal")
+    assert [answer.method for answer in found] == ["geco", "linear"]
+    geco, linear = found
+    assert [each.n for each in geco.expected] == list(range(1, 21))
+    assert linear.expected[-1].mean < geco.expected[-1].mean
+    assert geco.shares == {"ok": 1.0}
+    assert geco.spread[0] <= geco.spread[1] <= geco.spread[2]
+
+
+def test_what_diverged_counts_as_the_worst_and_is_told(design, drawn):
+    trained = drawn().train(design("linear", pool=10).pools())
+    lost = [type(trained[0])(trained[0].run, "diverged", None, {}), *trained[1:]]
+    whole, partly = answer_quality(trained, "val/elbo_cal")[0], answer_quality(lost, "val/elbo_cal")[0]
+    assert partly.shares == {"ok": 0.9, "diverged": 0.1}
+    assert partly.expected[0].mean <= whole.expected[0].mean
+
+
+def test_target_counts_runs_that_keep_to_it_at_the_best_kl(design, drawn):
+    of = design("geco", "linear", pool=30)
+    ends = drawn()
+    answer = answer_target(of, ends.train(of.targets()), ends.train(of.pools()))
+    assert answer.kappa == pytest.approx(LEVELS[2] * 0.25)
+    assert set(answer.chance) == {"geco", "linear"}
+    hits, n = answer.hits["geco"]
+    assert n == 30
+    assert answer.chance["geco"][0] == pytest.approx(hits / n)
+    assert answer.hits["linear"][0] == 0  # drawn at κ .15, not at κ*
+    assert math.isfinite(answer.best_kl)

@@ -1,0 +1,72 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from html_pages import check_page
+from PIL import Image
+
+from trainables.errors import UserError
+from tuner.pages.sweep_page import write_sweep_page
+
+
+@pytest.fixture
+def swept(sweeps):
+    """swept(paths of its spec) → the sweep that ended, and its page's elements."""
+
+    def make(name="s", **paths):
+        sweeps.run(name, **{"space": "geco-vs-annealing", "search.trials": 8, **paths})
+        return check_page(write_sweep_page(sweeps.storage, name, sweeps.storage.parent / "page").read_text())
+
+    return make
+
+
+def test_the_page_names_the_best_and_all_that_was_searched(swept, sweeps):
+    root = swept(**{"scheduler.kind": "none"})
+    (lead,) = [paragraph for paragraph in root.all("p") if paragraph.attributes.get("class") == "lead"]
+    best, searched = root.all("table")
+    assert lead.text.startswith("The best of 8 trials (8 completed; 24 epochs in all) is 0002, ")
+    assert best.rows()[0][0] == "0002"
+    space = sweeps.plan("t", space="geco-vs-annealing").space
+    assert [row[0] for row in searched.rows()] == [row.path for row in space.describe()]
+    assert root.one("code").text.startswith("vae-tuner sweep ")
+
+
+def test_the_numbers_lie_beside_the_page(swept, sweeps, tmp_path):
+    swept()
+    answer = json.loads((tmp_path / "page" / "answer.json").read_text())
+    assert (answer["name"], answer["best"]["trial"]) == ("s", "0002")
+    with (tmp_path / "page" / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == [f"{number:04}" for number in range(8)]
+    assert rows[2]["stop_reason"] == "completed"
+    assert float(rows[2]["val/elbo_cal"]) == answer["best"]["metrics"]["val/elbo_cal"]
+
+
+def test_the_best_trials_pictures_are_in_the_page(sweeps):
+    sweeps.run("s")
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(sweeps.storage / "s" / "trials" / "0002" / "samples.png")
+    root = check_page(write_sweep_page(sweeps.storage, "s", sweeps.storage.parent / "page").read_text())
+    (image,) = root.all("img")
+    assert image.attributes["alt"] == "Samples from the prior, of the best trial"
+
+
+def test_a_data_set_of_any_name_is_text(sweeps, tmp_path, swept):
+    np.save(tmp_path / "<b>&.npy", np.random.default_rng(0).random((60, 6)))
+    root = swept(**{"config.data.name": "<b>&.npy", "config.batch_size": 8})
+    assert any("<b>&.npy" in text.text for text in root.all("dd"))
+
+
+def test_one_trial_is_a_page_too(swept):
+    root = swept(**{"search.trials": 1})
+    assert [figure.attributes["id"] for figure in root.all("figure")] == ["curves", "slices"]
+
+
+def test_a_sweep_that_is_not_there_or_has_no_result_is_one_sentence(sweeps, tmp_path):
+    with pytest.raises(UserError, match="name: no sweep 'nope' in "):
+        write_sweep_page(sweeps.storage, "nope", tmp_path / "page")
+    sweeps.run("s")
+    sweeps.cut("s", 4)
+    with pytest.raises(UserError, match=r"no trial of sweep s has completed yet; see it with `vae-tuner status s`"):
+        write_sweep_page(sweeps.storage, "s", tmp_path / "page")
+    assert not (tmp_path / "page").exists()

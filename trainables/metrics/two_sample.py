@@ -1,0 +1,34 @@
+"""Whether a classifier can tell the aggregate posterior from the prior (Lopez-Paz & Oquab 2017, arXiv 1610.06545)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.distributions import reparameterise
+
+__all__ = ["agg_c2st"]
+
+DRAWS = 4_000
+
+
+def agg_c2st(mean: Tensor, log_variance: Tensor, seed: int = 0) -> float:
+    """Held-out AUC of boosted trees on z ~ q(z) = (1/N) Σ_i q(z|x_i) against z ~ N(0, I): .5 where nothing shows.
+
+    What is above .5 is where the prior puts mass that no example is encoded to, and the other way round: the holes that
+    samples fall into. 4,000 draws of each, half of them held out: its standard error is .009 at .5. Biased up by a
+    finite N, whose mixture is lumpy: by .03 at 1,000 posteriors of four latents. mean, log_variance [N, M].
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+
+    draw = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(mean), (DRAWS,), generator=draw)
+    noise, prior = (torch.randn(DRAWS, mean.shape[1], generator=draw) for _ in range(2))
+    posterior = reparameterise(mean.cpu().float()[rows], log_variance.cpu().float()[rows], noise)
+    x = np.concatenate([posterior.numpy(), prior.numpy()])
+    y = np.repeat([1, 0], DRAWS)
+    half = np.arange(2 * DRAWS) % 2 == 0
+    classifier = HistGradientBoostingClassifier(max_iter=50, random_state=seed).fit(x[half], y[half])
+    return float(roc_auc_score(y[~half], classifier.predict_proba(x[~half])[:, 1]))

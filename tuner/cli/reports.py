@@ -1,0 +1,140 @@
+"""The verbs that answer in a page, or pack one for a colleague."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli.options import (
+    DataDirOption,
+    ExperimentOption,
+    Format,
+    FormatOption,
+    OfflineOption,
+    StorageOption,
+    UriOption,
+    parsed_settings,
+)
+
+__all__ = ["compare", "export", "report"]
+
+
+def compare(
+    dataset: Annotated[str, typer.Option(help="As in `sweep`.")] = "digits",
+    model: Annotated[str, typer.Option(help="As in `sweep`.")] = "mlp",
+    methods: Annotated[
+        str, typer.Option(metavar="M,…", help="geco and its rivals.")
+    ] = "geco,beta,linear,cyclical,free-bits,gqn",
+    epochs: Annotated[int | None, typer.Option(help="Of every run. Default 40.", show_default=False)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Of the paths' test. Default 10, quick 5.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="5 seeds and pools of 24: an exploratory answer.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Default DATASET-MODEL. Of one that was begun: goes on with it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every run; repeatable.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Runs at once; default fills the machine.")] = None,
+    cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a run.")] = None,
+    gpus_per_trial: Annotated[str | None, typer.Option(help="As in `sweep`.")] = None,
+    data_dir: DataDirOption = None,
+    experiment: ExperimentOption = "vae-tuner",
+    tracking_uri: UriOption = None,
+    offline: OfflineOption = False,
+    storage: StorageOption = "./sweeps",
+    reports: Annotated[Path, typer.Option(help="Where the page is written, in NAME below it.")] = Path("./reports"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Compare GECO with hand-annealing on your data: trains some hundred runs, tests fairly, writes one page.
+
+    Repeating the command of a comparison that was cut short goes on with it.
+    """
+    from tuner import display_comparison, progress, terminal
+
+    with terminal.working("Reading the data"):
+        from tuner.comparison.comparing import Settings, compare_methods, folder_of
+        from tuner.comparison.request import Request, named_after
+        from tuner.comparison.running import StoppedError
+
+        request = Request(
+            name=name or named_after(dataset, model),
+            dataset=dataset,
+            model=model,
+            methods=tuple(method.strip() for method in methods.split(",")),
+            epochs=epochs,
+            seeds=seeds,
+            quick=quick,
+            settings={path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()},
+        )
+    resources = {
+        "resources.concurrency": concurrency,
+        "resources.cpus_per_trial": cpus_per_trial,
+        "resources.gpus_per_trial": gpus_per_trial,
+    }
+    try:
+        found = compare_methods(
+            request,
+            Settings(
+                storage=folder_of(storage),
+                reports=reports,
+                chosen_data_dir=data_dir,
+                tracking_uri=tracking_uri,
+                experiment=experiment,
+                offline=offline,
+                options={path: value for path, value in resources.items() if value is not None},
+                progress=progress.SweepProgress,
+                testing=progress.testing,
+            ),
+        )
+    except StoppedError as stopped:
+        terminal.complain("Stopped; the same command goes on where it was.")
+        raise typer.Exit(stopped.exit_code) from None
+    display_comparison.show(found, output.value)
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="The sweep.")],
+    storage: StorageOption = "./sweeps",
+    reports: Annotated[Path, typer.Option(help="Where the page is written, in NAME below it.")] = Path("./reports"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Write a sweep's page: the best configuration, how trials learned, and which of what varied mattered."""
+    from tuner import terminal
+
+    with terminal.working("Drawing"):
+        from tuner.pages.sweep_page import write_sweep_page
+
+        page = write_sweep_page(storage, name, reports / name)
+    if output == Format.JSON:
+        terminal.print_json({"name": name, "report": str(page)})
+    else:
+        terminal.out().print(f"Report: {page}", soft_wrap=True)
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="The sweep, or the comparison.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The file to write.")],
+    storage: StorageOption = "./sweeps",
+    reports: Annotated[Path, typer.Option(help="Where a comparison's page is, in NAME below it.")] = Path("./reports"),
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Pack a sweep for a colleague: configurations, curves, the best trial's checkpoint, the page. No data, no pickles.
+
+    Of a comparison: its answer, its page and the journals of its runs. A sweep that runs may be packed as it stands.
+    """
+    from tuner import terminal
+
+    with terminal.working("Packing"):
+        from tuner.exporting import export as pack
+
+        packed = pack(storage, name, file, reports)
+    if output == Format.JSON:
+        terminal.print_json(packed.document())
+    else:
+        terminal.out().print(
+            f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}", soft_wrap=True
+        )

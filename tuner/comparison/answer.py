@@ -1,0 +1,135 @@
+"""What a comparison has found, in words and as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuner.comparison.design import Design, Level, Trained
+from tuner.comparison.path import PathAnswer, answer_path
+from tuner.comparison.quality import PoolAnswer, answer_quality
+from tuner.comparison.target import TargetAnswer, answer_target
+from tuner.comparison.verdicts import MARGIN, RivalResult
+from tuner.metrics_info import direction_of
+
+__all__ = ["Comparison", "concluded"]
+
+TRIALS_SPOKEN_OF = 8
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison. metric: what pools are selected by. exploratory: of `--quick`. trained: by stage.
+
+    trajectory: one GECO run over its steps. kl_by_latent: of one run of each method.
+    """
+
+    name: str
+    dataset: str
+    model: str
+    metric: str
+    exploratory: bool
+    design: Design
+    levels: list[Level]
+    trained: Mapping[str, Sequence[Trained]]
+    path: PathAnswer
+    quality: list[PoolAnswer]
+    target: TargetAnswer
+    trajectory: Mapping[str, list[float]] | None = None
+    kl_by_latent: Mapping[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The answer in two sentences."""
+        start = "Exploratory: " if self.exploratory else ""
+        return f"{start}on {self.dataset} with {self.model}, {self._path_sentence()}. {self._quality_sentence()}"
+
+    def _path_sentence(self) -> str:
+        if not any(level.kept for level in self.levels):
+            outcomes = ", ".join(f"{level.kappa:.3g} {level.outcome}" for level in self.levels)
+            return f"GECO settled on no level of κ ({outcomes}), so that the paths cannot be compared"
+        if not self.path.rivals:
+            return "no rival was there whose path could be compared with GECO's"
+        by_word: dict[str, list[RivalResult]] = {}
+        for result in self.path.rivals:
+            by_word.setdefault(result.verdict, []).append(result)
+        parts = [_WORDS[word].format(_listed(found)) for word, found in by_word.items()]
+        return f"KL + λ̂·distortion where GECO led is {'; '.join(parts)}"
+
+    def _quality_sentence(self) -> str:
+        n = min(TRIALS_SPOKEN_OF, *(len(answer.expected) for answer in self.quality))
+        at = {answer.method: answer.expected[n - 1] for answer in self.quality}
+        largest = direction_of(self.metric) == "max"
+        best = (max if largest else min)(at, key=lambda method: at[method].mean)
+        name = self.metric.replace("val/", "test/")
+        others = ", ".join(f"{method} {found.mean:.2f}" for method, found in at.items() if method != best)
+        beside = f", beside {others}" if others else ""
+        band = f"{at[best].mean:.2f} ({at[best].lo:.2f} to {at[best].hi:.2f})"
+        return f"The best of {n} random trials is expected to reach a {name} of {band} with {best}{beside}."
+
+    def document(self, report: Path) -> dict[str, Any]:
+        """The answer as plain data. report: where its page is."""
+        return {
+            "name": self.name,
+            "report": str(report),
+            "dataset": self.dataset,
+            "model": self.model,
+            "exploratory": self.exploratory,
+            "levels": [
+                {"kappa": e.kappa, "lambda": e.weight, "rate": e.rate, "outcome": e.outcome} for e in self.levels
+            ],
+            "path": [vars(result) for result in self.path.rivals],
+            "path_left_out": self.path.left_out,
+            "null_rejections": self.path.null,
+            "quality": {answer.method: [vars(found) for found in answer.expected] for answer in self.quality},
+            "shares": {answer.method: answer.shares for answer in self.quality},
+            "spread": {answer.method: list(answer.spread) for answer in self.quality},
+            "target": {
+                "kappa": self.target.kappa,
+                "best_kl": self.target.best_kl,
+                "hits": {method: {"hits": hits, "n": n} for method, (hits, n) in self.target.hits.items()},
+                "chance": self.target.chance,
+            },
+            "verdict": self.verdict,
+        }
+
+
+_WORDS = {
+    "lower": "lower than with {}",
+    "higher": "higher than with {}",
+    "equivalent": f"equivalent within {MARGIN:g} nat to {{}}",
+    "undecided": "undecided against {}",
+}
+
+
+def _listed(results: Sequence[RivalResult]) -> str:
+    return ", ".join(f"{each.rival} ({each.mean:+.2f} nat, {each.lo:+.2f} to {each.hi:+.2f})" for each in results)
+
+
+def concluded(
+    name: str,
+    dataset: str,
+    model: str,
+    metric: str,
+    exploratory: bool,
+    design: Design,
+    levels: list[Level],
+    trained: Mapping[str, Sequence[Trained]],
+) -> Comparison:
+    """All three answers from what was trained, by stage."""
+    pilots = [*trained["pilot"], *trained["rivals"]]
+    return Comparison(
+        name,
+        dataset,
+        model,
+        metric,
+        exploratory,
+        design,
+        levels,
+        trained,
+        answer_path(design, levels, pilots, trained["path"]),
+        answer_quality(trained["pool"], metric),
+        answer_target(design, trained["target"], trained["pool"]),
+    )

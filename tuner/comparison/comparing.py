@@ -1,0 +1,105 @@
+"""A comparison from its request to its page and its run in MLflow."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import UserError
+from trainables.remote import is_remote
+from trainables.sources import data_dir
+from tuner.comparison.answer import Comparison
+from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_gallery
+from tuner.comparison.request import Request
+from tuner.comparison.running import STAGES, Place, Testing, run_comparison
+from tuner.driver import ProgressFactory, silent
+from tuner.journal import JOURNAL
+from tuner.tracking_uri import resolve_uri
+
+__all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
+
+
+def _no_testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
+    return nullcontext(lambda: None)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a comparison runs and writes. options: of its sweeps, by the path in a spec."""
+
+    storage: Path = Path("./sweeps")
+    reports: Path = Path("./reports")
+    chosen_data_dir: Path | None = None
+    tracking_uri: str | None = None
+    experiment: str = "vae-tuner"
+    offline: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    progress: ProgressFactory = silent
+    testing: Testing = _no_testing
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found, its page, and its run in MLflow; none where that was left out."""
+
+    comparison: Comparison
+    page: Path
+    run_id: str | None
+
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**self.comparison.document(self.page), "run_id": self.run_id}
+
+
+def folder_of(storage: str | Path) -> Path:
+    """Where a comparison may keep its runs; raises UserError for object storage."""
+    if is_remote(str(storage)):
+        raise UserError(f"storage: {storage}: a comparison reads its models' files; name a folder that every node sees")
+    return Path(storage)
+
+
+def compare_methods(request: Request, settings: Settings) -> Compared:
+    """Train what is left of a comparison, write its page, log both. Raises UserError for what cannot be compared."""
+    from tuner.comparison.recording import record
+    from tuner.pages.comparison_page import write_comparison_page
+
+    root = data_dir(settings.chosen_data_dir)
+    tracking = {
+        "tracking.uri": settings.tracking_uri,
+        "tracking.experiment": settings.experiment,
+        "tracking.offline": settings.offline,
+    }
+    options = {path: value for path, value in {**settings.options, **tracking}.items() if value is not None}
+    place = Place(settings.storage, root, options, settings.progress, settings.testing)
+    found = run_comparison(request, place)
+    examples = examples_of(found.trained["path"])
+    found = replace(found, kl_by_latent=kl_by_latent(examples, root))
+    if "geco" in examples:
+        kept = settings.storage / request.name / "trajectory.json"
+        found = replace(found, trajectory=followed(examples["geco"], root, kept))
+    folder = settings.reports / request.name
+    folder.mkdir(parents=True, exist_ok=True)
+    gallery = write_gallery(examples, root, folder)
+    page = write_comparison_page(found, folder, command_of(request), gallery)
+    if settings.offline:
+        return Compared(found, page, None)
+    parts = [settings.storage / f"{request.name}.{stage}" for stage in STAGES]
+    uri = resolve_uri(settings.tracking_uri, Path.cwd())
+    run_id = record(found, page, [part for part in parts if (part / JOURNAL).exists()], uri, settings.experiment)
+    return Compared(found, page, run_id)
+
+
+def command_of(request: Request) -> str:
+    """The command that repeats it."""
+    words = ["vae-tuner", "compare", "--dataset", request.dataset, "--model", request.model, "--name", request.name]
+    words += ["--methods", ",".join(request.methods)]
+    words += ["--epochs", str(request.epochs)] if request.epochs else []
+    words += ["--seeds", str(request.seeds)] if request.seeds else []
+    words += ["--quick"] if request.quick else []
+    for path, value in request.settings.items():
+        words += ["--set", f"{path}={value}"]
+    return shlex.join(words)

@@ -1,0 +1,237 @@
+"""What a comparison trains: its stages as pure functions of what the stages before have found.
+
+pilot    GECO at each level κ, each learning rate, two seeds     → λ̂ of the level, GECO's learning rate, feasibility
+rivals   each rival ending at λ̂, each learning rate, two seeds   → the rival's learning rate
+path     all of them at their learning rates, S fresh seeds      → Q1
+pool     N random trials of each method over its own space       → Q2
+target   GECO at κ*, random learning rates and seeds             → Q3, with the pools
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+import optuna
+
+from search_spaces.catalogue import parse_space
+from search_spaces.compile import suggest_trial
+from search_spaces.geco import within_reach
+from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
+from tuner.comparison.selection import Cell, best_rate, selection_sd
+
+__all__ = ["LEVELS", "Design", "Level", "Run", "Trained"]
+
+LEVELS = (0.45, 0.53, 0.61, 0.7, 0.8)
+RATE_FACTORS = (0.5, 1.0, 2.0)
+PILOT_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: what it is for, and what it sets beyond the fixed part. kappa: the level, None in a pool."""
+
+    stage: str
+    method: str
+    kappa: float | None
+    rate: float
+    seed: int
+    assignment: Mapping[str, Any]
+
+    @property
+    def full(self) -> dict[str, Any]:
+        """By configuration path."""
+        return {**self.assignment, LR: self.rate, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a run. val: its last epoch's metrics. weight: GECO's λ̂, the median of its last 10 % of steps.
+
+    test: what the test set says, empty for a run that is only selected by. history: every epoch's metrics. folder:
+    where its checkpoint is.
+    """
+
+    run: Run
+    stop_reason: str
+    outcome: str | None
+    val: Mapping[str, float]
+    weight: float | None = None
+    test: Mapping[str, float] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()
+    folder: Path | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it trained to its end with finite numbers."""
+        return self.stop_reason == "completed"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A κ and what the pilot says of it. weight: λ̂. rate: GECO's learning rate. outcome: `ok`, or why it is dropped."""
+
+    kappa: float
+    weight: float | None
+    rate: float | None
+    outcome: str
+
+    @property
+    def kept(self) -> bool:
+        return self.outcome == "ok"
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is held fixed for all methods, and how much is trained.
+
+    base: by configuration path; all else is at its default. rates: the small grid of learning rates.
+    """
+
+    base: Mapping[str, Any]
+    methods: tuple[str, ...]
+    scale: Scale
+    rates: tuple[float, ...]
+    seeds: int = 10
+    pool: int = 64
+    seed: int = 0
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """The methods that can be made to end at GECO's λ."""
+        return tuple(method for method in self.methods if method in PATH_RIVALS)
+
+    @property
+    def target(self) -> float:
+        """κ*: the middle level."""
+        return LEVELS[len(LEVELS) // 2] * self.scale.kappa_max
+
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def pilot(self) -> list[Run]:
+        """GECO at every level."""
+        kappas = [share * self.scale.kappa_max for share in LEVELS]
+        return [
+            self._geco("pilot", kappa, rate, seed) for kappa in kappas for rate in self.rates for seed in self._pilots
+        ]
+
+    def rival_pilots(self, levels: Sequence[Level]) -> list[Run]:
+        """Every rival at the λ̂ of each level that is kept."""
+        return [
+            self._rival("rivals", method, level, rate, seed)
+            for level in _kept(levels)
+            for method in self.rivals
+            for rate in self.rates
+            for seed in self._pilots
+        ]
+
+    def path(self, levels: Sequence[Level], rates: Mapping[tuple[str, float], float]) -> list[Run]:
+        """All of them on seeds that no pilot has seen. rates: by rival and κ."""
+        fresh = range(self.seed + PILOT_SEEDS, self.seed + PILOT_SEEDS + self.seeds)
+        found = []
+        for level in _kept(levels):
+            assert level.rate is not None
+            for seed in fresh:
+                found.append(self._geco("path", level.kappa, level.rate, seed))
+                found += [
+                    self._rival("path", method, level, rates[method, level.kappa], seed) for method in self.rivals
+                ]
+        return found
+
+    def pools(self) -> list[Run]:
+        """Random, unpruned trials of each method."""
+        return [run for method in self.methods for run in self._pool(method)]
+
+    def targets(self) -> list[Run]:
+        """GECO at κ* with a learning rate as its pool draws it."""
+        return [
+            self._geco("target", self.target, self.rates[k % len(self.rates)], self.seed + k) for k in range(self.pool)
+        ]
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _pilots(self) -> range:
+        return range(self.seed, self.seed + PILOT_SEEDS)
+
+    def _geco(self, stage: str, kappa: float, rate: float, seed: int) -> Run:
+        return Run(stage, "geco", kappa, rate, seed, {"objective.kind": "geco", "objective.kappa": kappa})
+
+    def _rival(self, stage: str, method: str, level: Level, rate: float, seed: int) -> Run:
+        assert level.weight is not None
+        return Run(stage, method, level.kappa, rate, seed, ending_at(method, level.weight, self.scale))
+
+    def _pool(self, method: str) -> list[Run]:
+        space = within_reach(parse_space(pool_space(method, self.scale, self.rates)), self.scale.constraint)
+        space = space.scaled(self.scale.kappa_max)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self.seed))
+        found = []
+        for _ in range(self.pool):
+            drawn = suggest_trial(study.ask(), space)
+            assignment = {**space.fixed, **{path: value for path, value in drawn.items() if path != LR}}
+            found.append(Run("pool", method, None, float(drawn[LR]), self.seed, assignment))
+        return found
+
+    # --- what the pilots say ------------------------------------------------------------------------------------------
+
+    def levels(self, pilot: Iterable[Trained]) -> list[Level]:
+        """What became of each κ. A level is kept where GECO, at the learning rate that suits it, settles on it with
+        every pilot seed; its λ̂ is theirs."""
+        by_kappa: dict[float, list[Trained]] = {}
+        for trained in pilot:
+            assert trained.run.kappa is not None
+            by_kappa.setdefault(trained.run.kappa, []).append(trained)
+        return [self._level(kappa, found) for kappa, found in by_kappa.items()]
+
+    def _level(self, kappa: float, found: Sequence[Trained]) -> Level:
+        weights = [trained.weight for trained in found if trained.whole and trained.weight]
+        if not weights:
+            return Level(kappa, None, None, "diverged")
+        rate = best_rate(self._cell(found, geometric_mean(weights)))
+        at_rate = [trained for trained in found if trained.run.rate == rate]
+        weight = geometric_mean([trained.weight for trained in at_rate if trained.weight])
+        failed = [trained.outcome or trained.stop_reason for trained in at_rate if trained.outcome != "ok"]
+        return Level(kappa, weight, rate, failed[0] if failed else "ok")
+
+    def rival_rates(self, levels: Sequence[Level], pilots: Sequence[Trained]) -> dict[tuple[str, float], float]:
+        """The learning rate of each rival at each level that is kept."""
+        return {
+            (method, level.kappa): best_rate(self._cell_of(method, level, pilots))
+            for level in _kept(levels)
+            for method in self.rivals
+        }
+
+    def selection_sds(self, levels: Sequence[Level], pilots: Sequence[Trained]) -> dict[str, float]:
+        """By rival, the standard deviation that choosing its learning rates and GECO's adds to their difference."""
+        own = {
+            method: selection_sd([self._cell_of(method, level, pilots) for level in _kept(levels)])
+            for method in ("geco", *self.rivals)
+        }
+        return {rival: math.hypot(own["geco"], own[rival]) for rival in self.rivals}
+
+    def _cell_of(self, method: str, level: Level, pilots: Sequence[Trained]) -> Cell:
+        assert level.weight is not None
+        own = [each for each in pilots if (each.run.method, each.run.kappa) == (method, level.kappa)]
+        return self._cell(own, level.weight)
+
+    def _cell(self, found: Sequence[Trained], weight: float) -> Cell:
+        cell: dict[float, list[float]] = {}
+        for each in found:
+            value = self.lagrangian(each.val, weight) if each.whole else math.inf
+            cell.setdefault(each.run.rate, []).append(value)
+        return cell
+
+    def lagrangian(self, metrics: Mapping[str, float], weight: float, part: str = "val") -> float:
+        """J = KL + λ·distortion, in nats per example; the distortion is the SSE, or under bits the nats."""
+        if self.scale.sigma is None:
+            return metrics[f"{part}/kl"] + weight * metrics[f"{part}/recon_nll"]
+        return metrics[f"{part}/kl"] + weight * self.scale.n_elements * metrics[f"{part}/mse"]
+
+
+def _kept(levels: Sequence[Level]) -> list[Level]:
+    return [level for level in levels if level.kept]

@@ -1,0 +1,84 @@
+"""Q1: is KL + λ̂·distortion lower where GECO led the way to it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from tuner.comparison.design import Design, Level, Trained
+from tuner.comparison.verdicts import ALPHA, RivalResult, judge
+
+__all__ = ["PathAnswer", "answer_path", "differences", "rejected_under_shuffling"]
+
+SHUFFLES = 1_000
+
+Cell = tuple[float, int]  # κ and seed
+Table = Mapping[Cell, Mapping[str, float]]  # J by method
+
+
+@dataclass(frozen=True)
+class PathAnswer:
+    """rivals: in the order of the methods. table: J by κ and seed, then by method. left_out: cells in which a run
+    diverged. null: how often shuffled labels reject, which should be at most 5 %; None where there is nothing to test.
+    """
+
+    rivals: list[RivalResult]
+    table: dict[Cell, dict[str, float]]
+    left_out: list[str]
+    null: float | None
+
+
+def answer_path(
+    design: Design, levels: Sequence[Level], pilots: Sequence[Trained], trained: Sequence[Trained]
+) -> PathAnswer:
+    """J = KL + λ̂·distortion on the test set, GECO's minus each rival's, by seed over the mean of the levels.
+
+    pilots: GECO's and the rivals', on which the learning rates were chosen.
+    """
+    weights = {level.kappa: level.weight for level in levels if level.kept and level.weight}
+    table: dict[Cell, dict[str, float]] = {}
+    left_out = []
+    for each in trained:
+        kappa = each.run.kappa
+        assert kappa is not None
+        if each.whole:
+            cell = table.setdefault((kappa, each.run.seed), {})
+            cell[each.run.method] = design.lagrangian(each.test, weights[kappa], "test")
+        else:
+            left_out.append(f"{each.run.method} at κ = {kappa:.4g}, seed {each.run.seed}: {each.stop_reason}")
+    found = differences(table, design.rivals)
+    judged = judge(found, design.selection_sds(levels, pilots)) if found else []
+    return PathAnswer(judged, table, left_out, rejected_under_shuffling(table, design.rivals))
+
+
+def differences(table: Table, rivals: Sequence[str]) -> dict[str, list[float]]:
+    """By rival, for each seed the mean over the levels at which both have ended of GECO's J minus the rival's."""
+    found: dict[str, list[float]] = {}
+    for rival in rivals:
+        by_seed: dict[int, list[float]] = {}
+        for (_, seed), cell in table.items():
+            if rival in cell and "geco" in cell:
+                by_seed.setdefault(seed, []).append(cell["geco"] - cell[rival])
+        if by_seed:
+            found[rival] = [fmean(values) for values in by_seed.values()]
+    return found
+
+
+def rejected_under_shuffling(table: Table, rivals: Sequence[str], seed: int = 0) -> float | None:
+    """The null check: how often any rival is told from GECO once the labels of each cell are shuffled."""
+    if not differences(table, rivals):
+        return None
+    draw = np.random.default_rng(seed)
+    rejected = 0
+    for _ in range(SHUFFLES):
+        shuffled = {cell: _relabelled(values, draw) for cell, values in table.items()}
+        rejected += any(result.p <= ALPHA for result in judge(differences(shuffled, rivals)))
+    return rejected / SHUFFLES
+
+
+def _relabelled(values: Mapping[str, float], draw: np.random.Generator) -> dict[str, float]:
+    names = list(values)
+    return {names[new]: value for new, value in zip(draw.permutation(len(names)), values.values(), strict=True)}

@@ -1,0 +1,114 @@
+"""What a comparison was asked for, and the design that follows from it and the data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainables.config import ConstantLr, TrialConfig
+from trainables.data import DataFacts, data_facts
+from trainables.errors import ConfigError, UserError
+from trainables.paths import flatten, parse_config, unflatten
+from trainables.resolve import resolve
+from trainables.sources import absolute
+from tuner.comparison.design import RATE_FACTORS, Design
+from tuner.comparison.methods import METHODS, Scale, free_paths
+from tuner.comparison.sign_flip import MOST_SEEDS
+from tuner.spec import NAME
+
+__all__ = ["FILE", "Request", "design_of", "named_after", "remembered"]
+
+FEWEST_SEEDS = 2
+QUICK_SEEDS, QUICK_POOL = 5, 24
+SEEDS, POOL = 10, 64
+FILE = "comparison.json"
+LONGEST_NAME = 48
+
+
+@dataclass(frozen=True)
+class Request:
+    """Two requests of one name must be equal: the second goes on with the first.
+
+    settings: further fixed values by configuration path. seeds: none for 10, or 5 when quick.
+    """
+
+    name: str
+    dataset: str = "digits"
+    model: str = "mlp"
+    methods: tuple[str, ...] = METHODS
+    epochs: int | None = None
+    seeds: int | None = None
+    quick: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or len(self.name) > LONGEST_NAME:
+            raise ConfigError(f"name: {self.name!r} is not allowed; allowed: 1 to 48 letters, digits, '.', '_' or '-'")
+        for method in self.methods:
+            free_paths(method)
+        if "geco" not in self.methods or len(set(self.methods)) != len(self.methods):
+            raise ConfigError(f"methods: {','.join(self.methods)} is not allowed; name geco and its rivals, each once")
+        if self.seeds is not None and not FEWEST_SEEDS <= self.seeds <= MOST_SEEDS:
+            raise ConfigError(f"seeds: {self.seeds} is not allowed; allowed: {FEWEST_SEEDS} to {MOST_SEEDS}")
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """The fixed part of every run, by configuration path."""
+        chosen = {"data.name": absolute(self.dataset), "model.kind": self.model, "epochs": self.epochs}
+        return {path: value for path, value in {**chosen, **self.settings}.items() if value is not None}
+
+
+def named_after(dataset: str, model: str) -> str:
+    """What a comparison without a name is called."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{Path(dataset).stem}-{model}").strip("-")[:LONGEST_NAME]
+
+
+def design_of(request: Request, data_dir: Path) -> tuple[Design, TrialConfig]:
+    """The design, and the configuration by default with its numbers. Raises UserError for what cannot be compared."""
+    config, facts = _resolved(request, data_dir)
+    if not isinstance(config.lr, ConstantLr):
+        raise ConfigError(f"lr.kind: {config.lr.kind} cannot be compared; methods share a grid of constant rates")
+    sigma = config.model.sigma if isinstance(config.model.sigma, float) else None
+    scale = Scale(facts.kappa_max["nll" if sigma is None else "re"], sigma, facts.n_elements)
+    if scale.sigma is None and "gqn" in request.methods:
+        raise ConfigError("methods: gqn anneals sigma, which a Bernoulli likelihood does not have; leave it out")
+    return (
+        Design(
+            request.base,
+            request.methods,
+            scale,
+            tuple(factor * config.lr.base for factor in RATE_FACTORS),
+            request.seeds or (QUICK_SEEDS if request.quick else SEEDS),
+            QUICK_POOL if request.quick else POOL,
+        ),
+        config,
+    )
+
+
+def _resolved(request: Request, data_dir: Path) -> tuple[TrialConfig, DataFacts]:
+    config = parse_config(unflatten(request.base))
+    if config.model.learn_sigma:
+        raise ConfigError("model.learn_sigma: what GECO and β weigh is a fixed sigma; set it to false")
+    facts = data_facts(config.data, data_dir)
+    return resolve(config, facts), facts
+
+
+def remembered(request: Request, folder: Path) -> None:
+    """Write the request down, or refuse another one under its name."""
+    file = folder / FILE
+    asked = json.loads(json.dumps(asdict(request)))
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))
+    differing = [path for path, value in flatten(asked).items() if flatten(before).get(path) != value]
+    if differing:
+        raise UserError(
+            f"name: comparison {request.name} was begun with another {differing[0]} "
+            f"({flatten(before).get(differing[0])}); repeat its command to go on with it, or choose another name"
+        )

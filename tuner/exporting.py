@@ -1,0 +1,197 @@
+"""A sweep, or a comparison, as one file for a colleague: text, pictures and a checkpoint that cannot execute code."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import yaml
+
+from trainables.errors import ConfigError, UserError
+from trainables.remote import is_remote
+from trainables.results import RESULT_FILES
+from trainables.trial_files import FILE_NAME
+from tuner.comparison.request import FILE as REQUEST
+from tuner.comparison.running import STAGES
+from tuner.journal import JOURNAL, Trial, lines_of
+from tuner.sweep_objects import TRIALS, files_of
+from tuner.sweep_status import known_sweep, ranked_trials
+from tuner.sweep_storage import open_storage
+
+__all__ = ["Exported", "export"]
+
+PAGE_FILES = (".html", ".png", ".json", ".csv")
+SWEEP = {
+    "report/": "open index.html in a browser, offline; the figures as PNG, the numbers as JSON and CSV",
+    "best/": "the best trial: checkpoint.safetensors, config.yaml and pictures",
+    f"{TRIALS}/": "of each trial config.yaml, and curves.csv with a row for each epoch",
+    "spec.yaml": "the sweep as it was asked for; search again with `vae-tuner sweep spec.yaml --name NEW`",
+    JOURNAL: "all that happened, a line for each event",
+}
+USE = """
+The best trial trained again, to the same numbers, where its data are:
+
+    vae-tuner train best/config.yaml
+
+The model as it is, in Python:
+
+    import tuner
+    model = tuner.load("best/checkpoint.safetensors")
+    images = model.sample(16)
+
+The data and the code of a model of your own are not in this file.
+"""
+COMPARISON = {
+    "report/": "open index.html in a browser, offline; the figures as PNG, answer.json, runs.csv with a row a run",
+    REQUEST: "what was asked for",
+    "journals/": "all that happened in each stage, a line for each event",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was packed. best: the trial whose checkpoint is in it, None where there is none, as in a comparison."""
+
+    name: str
+    file: Path
+    n_files: int
+    best: str | None
+
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**vars(self), "file": str(self.file)}
+
+
+def export(storage: str | Path, name: str, file: Path, reports: Path = Path("./reports")) -> Exported:
+    """Write a new zip file with all that a sweep has found so far; of a comparison its answer, page and journals.
+
+    reports: where a comparison's page is, in its name. The file appears whole or not at all, and no link is followed.
+    Raises UserError for a name that is not there, and for a file that is.
+    """
+    if file.suffix != ".zip":
+        raise ConfigError(f"{file}: the file must end in .zip")
+    if file.exists() or file.is_symlink():
+        raise UserError(f"{file} exists; name another file, or remove it first")
+    if _is_comparison(storage, name):
+        return _written(name, file, lambda zipped: _pack_comparison(zipped, Path(storage), name, reports))
+    return _written(name, file, lambda zipped: _pack_sweep(zipped, storage, name))
+
+
+def _written(name: str, file: Path, pack: Callable[[ZipFile], str | None]) -> Exported:
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with ZipFile(part, "w", ZIP_DEFLATED) as zipped:
+            best = pack(zipped)
+            n_files = len(zipped.namelist())
+        part.rename(file)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}; name a file in an existing folder") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return Exported(name, file, n_files, best)
+
+
+# --- a sweep ----------------------------------------------------------------------------------------------------------
+
+
+def _pack_sweep(zipped: ZipFile, storage: str | Path, name: str) -> str | None:
+    """Returns the trial whose checkpoint is in it."""
+    from tuner.pages.sweep_page import write_sweep_page
+
+    sweep = known_sweep(storage, name)
+    ranked = ranked_trials(sweep)
+    zipped.writestr(f"{name}/spec.yaml", _yaml(sweep.header["spec"]))
+    zipped.writestr(f"{name}/{JOURNAL}", lines_of(open_storage(storage).events(name)))
+    for trial in sweep.trials.values():
+        zipped.writestr(f"{name}/{TRIALS}/{trial.id}/config.yaml", _yaml(trial.config))
+        zipped.writestr(f"{name}/{TRIALS}/{trial.id}/curves.csv", _curves(trial))
+    with_checkpoint = bool(ranked) and _pack_best(zipped, storage, name, ranked[0])
+    if ranked:
+        with TemporaryDirectory(prefix="vae-tuner-") as scratch:
+            write_sweep_page(storage, name, Path(scratch))
+            _pack_page(zipped, name, Path(scratch))
+    best = ranked[0].id if with_checkpoint else None
+    zipped.writestr(f"{name}/README.txt", _readme(name, SWEEP, zipped) + (USE if best else ""))
+    return best
+
+
+def _pack_best(zipped: ZipFile, storage: str | Path, name: str, best: Trial) -> bool:
+    """A trial's results; whether its checkpoint is among them."""
+    if not is_remote(str(storage)) and _leads_elsewhere(Path(storage) / name / TRIALS / best.id):
+        return False
+    files = files_of(storage, name, best.id)
+    known = [file for file in RESULT_FILES if file in files.names()]
+    for file in known:
+        with files.reading(file) as path:
+            zipped.write(path, f"{name}/best/{file}")
+    return FILE_NAME in known
+
+
+def _leads_elsewhere(trial: Path) -> bool:
+    return any(folder.is_symlink() for folder in (trial, *trial.parents[:2]))
+
+
+def _yaml(tree: Any) -> str:
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _curves(trial: Trial) -> str:
+    """A row for each epoch."""
+    names = sorted({name for report in trial.reports for name in report.metrics} - {"epoch"})
+    rows = [[report.epoch, *(report.metrics.get(name, "") for name in names)] for report in trial.reports]
+    text = StringIO()
+    csv.writer(text).writerows([["epoch", *names], *rows])
+    return text.getvalue()
+
+
+# --- a comparison -----------------------------------------------------------------------------------------------------
+
+
+def _is_comparison(storage: str | Path, name: str) -> bool:
+    return (
+        not is_remote(str(storage))
+        and Path(name).name == name
+        and not (Path(storage) / name).is_symlink()
+        and (Path(storage) / name / REQUEST).is_file()
+    )
+
+
+def _pack_comparison(zipped: ZipFile, storage: Path, name: str, reports: Path) -> None:
+    page = reports / name
+    if not (page / "index.html").is_file():
+        raise UserError(f"name: comparison {name} has no page in {page} yet; repeat its command, or name --reports")
+    zipped.write(storage / name / REQUEST, f"{name}/{REQUEST}")
+    opened = open_storage(storage)
+    for stage in STAGES:
+        if f"{name}.{stage}" in opened.names():
+            zipped.writestr(f"{name}/journals/{stage}.jsonl", lines_of(opened.events(f"{name}.{stage}")))
+    _pack_page(zipped, name, page)
+    zipped.writestr(f"{name}/README.txt", _readme(name, COMPARISON, zipped))
+
+
+def _pack_page(zipped: ZipFile, name: str, folder: Path) -> None:
+    for path in _plain_files(folder):
+        zipped.write(path, f"{name}/report/{path.name}")
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink())
+    return (path for path in files if path.suffix in PAGE_FILES)
+
+
+# --- what the reader is told ------------------------------------------------------------------------------------------
+
+
+def _readme(name: str, parts: Mapping[str, str], zipped: ZipFile) -> str:
+    """What lies where, of what is there."""
+    packed = {path.removeprefix(f"{name}/").partition("/")[0] for path in zipped.namelist()}
+    known = {part: text for part, text in parts.items() if part.partition("/")[0] in packed}
+    lines = [f"  {part:<16}{text}" for part, text in known.items()]
+    return "\n".join([f"{name}, as vae-tuner {version('vae-tuner')} packed it.", "", *lines, ""])

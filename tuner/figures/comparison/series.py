@@ -1,0 +1,45 @@
+"""What the figures of a comparison share: colours by method, and its runs by method and level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from tuner.figures.style import COLOURS, MARKERS
+
+if TYPE_CHECKING:
+    from tuner.comparison.design import Trained
+
+__all__ = ["by_method", "colour_of", "marker_of", "mean_of", "middle_level"]
+
+METHODS = ("geco", "beta", "linear", "cyclical", "free-bits", "gqn")
+
+
+def colour_of(method: str) -> str:
+    """The same in every figure."""
+    return COLOURS[METHODS.index(method)]
+
+
+def marker_of(method: str) -> str:
+    return MARKERS[METHODS.index(method)]
+
+
+def by_method(trained: Iterable[Trained]) -> dict[str, list[Trained]]:
+    """Those that trained to their end."""
+    found: dict[str, list[Trained]] = {}
+    for each in trained:
+        if each.whole:
+            found.setdefault(each.run.method, []).append(each)
+    return found
+
+
+def mean_of(trained: Sequence[Trained], metric: str) -> float:
+    """Over runs, on the test set."""
+    return fmean(each.test[metric] for each in trained)
+
+
+def middle_level(trained: Sequence[Trained]) -> list[Trained]:
+    """The path's runs at the middle one of its levels."""
+    levels = sorted({each.run.kappa for each in trained if each.run.kappa is not None})
+    return [each for each in trained if levels and each.run.kappa == levels[len(levels) // 2]]

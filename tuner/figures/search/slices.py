@@ -1,0 +1,61 @@
+"""What trials ended with, dimension by dimension."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from search_spaces.space import Space
+from tuner.figures.pareto_front import label_of
+from tuner.figures.search.trials import axis_of, colours_of, ended, markers_of, middle_half
+from tuner.figures.style import DPI, log_scale, style_axes
+from tuner.journal import Sweep, Trial
+
+__all__ = ["slices_figure"]
+
+COLUMNS = 3
+
+
+def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
+    """A panel for each dimension: completed trials as filled marks, pruned ones pale."""
+    trials, paths = ended(sweep), list(space.dimensions)
+    if not trials or not paths:
+        return None
+    rows = math.ceil(len(paths) / COLUMNS)
+    figure = Figure(figsize=(11, 0.6 + 3.1 * rows), dpi=DPI, layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).ravel()
+    metric = sweep.header["metric"]
+    for axes, path in zip(panels, paths, strict=False):
+        _draw(axes, sweep, space, path, [trial for trial in trials if path in trial.assignment])
+    figure.supylabel(label_of(metric), fontsize="medium")
+    panels[0].set_ylim(*middle_half([trial.last[metric] for trial in trials]))
+    figure.legend(handles=_marks(sweep), loc="outside upper right", ncols=6, frameon=False, fontsize="small")
+    for axes in panels[len(paths) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _marks(sweep: Sweep) -> list[Line2D]:
+    """What the marks of each method look like."""
+    colours, markers = colours_of(sweep), markers_of(sweep)
+    return [
+        Line2D([], [], linestyle="", marker=markers[method], color=colour, label=method)
+        for method, colour in colours.items()
+    ]
+
+
+def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]) -> None:
+    style_axes(axes, path, "")
+    axis, metric = axis_of(space, path), sweep.header["metric"]
+    colours, markers = colours_of(sweep), markers_of(sweep)
+    for trial in trials:
+        alpha = 0.9 if trial.stop_reason == "completed" else 0.3
+        x, look = axis.numbers([trial.assignment[path]]), markers[trial.method]
+        axes.plot(x, [trial.last[metric]], look, color=colours[trial.method], alpha=alpha, markersize=5)
+    if axis.ticks:
+        axes.set_xticks(range(len(axis.ticks)), axis.ticks, rotation=20, ha="right")
+    elif axis.log:
+        log_scale(axes, "x")

@@ -1,0 +1,67 @@
+"""What the figures of a search share: its trials with their values, and their dimensions as numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.domains import Choice, Float
+from search_spaces.space import Space
+from tuner.figures.style import COLOURS, MARKERS
+from tuner.journal import Sweep, Trial
+from tuner.metrics_info import is_usable
+
+__all__ = ["Axis", "axis_of", "colours_of", "ended", "markers_of", "middle_half"]
+
+MARGIN = 0.04
+
+
+def ended(sweep: Sweep, reasons: Sequence[str] = ("completed", "pruned")) -> list[Trial]:
+    """The trials that ended so, with a value."""
+    metric = sweep.header["metric"]
+    found = [trial for trial in sweep.trials.values() if trial.stop_reason in reasons]
+    return [trial for trial in found if is_usable(trial.last.get(metric, math.nan))]
+
+
+def colours_of(sweep: Sweep) -> dict[str, str]:
+    """By method."""
+    methods = sorted({trial.method for trial in sweep.trials.values()})
+    return {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(methods)}
+
+
+def markers_of(sweep: Sweep) -> dict[str, str]:
+    """By method."""
+    methods = sorted({trial.method for trial in sweep.trials.values()})
+    return {method: MARKERS[i % len(MARKERS)] for i, method in enumerate(methods)}
+
+
+def middle_half(values: Sequence[float]) -> tuple[float, float]:
+    """Limits that show the better three quarters and a margin: trials that fell far behind leave the picture."""
+    found = np.asarray(values, dtype=np.float64)
+    low, high = np.percentile(found, [25, 75])
+    reach = max(high - low, 1e-9)
+    bottom, top = max(found.min(), low - 1.5 * reach), min(found.max(), high + 1.5 * reach)
+    margin = MARGIN * max(top - bottom, 1e-9)
+    return float(bottom - margin), float(top + margin)
+
+
+class Axis:
+    """A dimension as numbers. ticks: the options of a choice, by number; none for a range."""
+
+    def __init__(self, space: Space, path: str) -> None:
+        self._domain = space.dimensions[path]
+        self.log = isinstance(self._domain, Float) and self._domain.log
+        self.ticks = [str(option) for option in self._domain.options] if isinstance(self._domain, Choice) else []
+
+    def numbers(self, values: Sequence[object]) -> NDArray[np.float64]:
+        """Of a choice the numbers of its options."""
+        if isinstance(self._domain, Choice):
+            return np.array([self._domain.options.index(value) for value in values], dtype=np.float64)
+        return np.array(values, dtype=np.float64)
+
+
+def axis_of(space: Space, path: str) -> Axis:
+    return Axis(space, path)
