@@ -1,7 +1,9 @@
 """`vae-tuner compare` as a user runs it, cut short and gone on with, and as a function."""
 
 import json
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,13 +25,18 @@ def timeless(document):
 
 @pytest.fixture
 def undisturbed(tmp_path, monkeypatch, shared_ray, vae_data_root):
-    """The same comparison by `tuner.compare`, in another folder."""
+    """The same comparison by `tuner.compare` in another folder, from a pilot that ended before anything was cut."""
+    pilot = Path("sweeps", "digits-mlp.pilot")
     (tmp_path / "undisturbed").mkdir()
     monkeypatch.chdir(tmp_path / "undisturbed")
     monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
-    return lambda: tuner.compare(
-        methods=["geco", "beta"], quick=True, seeds=2, epochs=2, settings=SMALL, concurrency=1, offline=True
-    )
+
+    def run(folder):
+        shutil.copytree(folder / pilot, pilot)
+        asked = {"methods": ["geco", "beta"], "quick": True, "seeds": 2, "epochs": 2, "settings": SMALL}
+        return tuner.compare(**asked, concurrency=2, offline=True)
+
+    return run
 
 
 @pytest.mark.slow
@@ -48,7 +55,7 @@ def test_a_comparison_that_is_cut_short_ends_as_one_that_is_not(new_driver, undi
     assert driver.end() == 0, driver.err
     assert pool.read_bytes().startswith(before)
     document = json.loads(driver.out)
-    found = undisturbed()
+    found = undisturbed(driver.folder)
     assert timeless(document) == timeless(found.document())
     check_answer(document)
     check_files(driver.folder / document["report"])
