@@ -64,6 +64,13 @@ def shared_ray():
     from tuner.ray_session import quiet_ray
 
     quiet_ray()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=10**8)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=10**8,
+    )
     yield
     ray.shutdown()
