@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from tuner.ray_address import connect
 
-__all__ = ["Capacity", "Node", "capacity_of", "cluster_now", "growing"]
+__all__ = ["Capacity", "Node", "capacity_of", "cluster_now", "growing", "node_here"]
 
 GRAIN = 10_000  # Ray counts resources in steps of 1e-4
 LOOK_SECONDS = 5.0
@@ -80,8 +81,20 @@ def cluster_now(address: str | None = None) -> Capacity:
     """Of the nodes that Ray, which this process is connected to, has at the moment."""
     import ray
 
-    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Capacity(tuple(Node(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in found), address)
+    return Capacity(tuple(_node(each) for each in ray.nodes() if each["Alive"]), address)
+
+
+def node_here() -> Node:
+    """The node that this process, a task or an actor of Ray's, runs on."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    return next(_node(each) for each in ray.nodes() if each["NodeID"] == here)
+
+
+def _node(told: Mapping[str, Any]) -> Node:
+    """A node as Ray tells of it."""
+    return Node(told["Resources"].get("CPU", 0.0), told["Resources"].get("GPU", 0.0))
 
 
 def growing(

@@ -334,13 +334,19 @@ def _slots(plan: Plan) -> int:
 
 
 def _places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
-    """What a trial asks Ray for; one that runs alone a whole GPU, or all the cores of a node."""
+    """What a trial asks Ray for; one that runs alone a whole GPU, or all the cores of a node.
+
+    Tune asks as a trial is handed out: of the nodes there are then.
+    """
     from ray.tune import PlacementGroupFactory
 
     cpus, gpus = plan.spec.resources.cpus_per_trial, plan.gpus_per_trial
     shared = {"CPU": cpus, "GPU": gpus}
-    alone = {"CPU": cpus, "GPU": max(1.0, gpus)} if gpus else {"CPU": max(cpus, cluster_now().most_cpus)}
-    return lambda config: PlacementGroupFactory([alone if config["alone"] else shared])
+
+    def alone() -> dict[str, float]:
+        return {"CPU": cpus, "GPU": max(1.0, gpus)} if gpus else {"CPU": max(cpus, cluster_now().most_cpus)}
+
+    return lambda config: PlacementGroupFactory([alone() if config["alone"] else shared])
 
 
 def _charge_memory(scheduler: Any, searcher: Any, message: str) -> None:

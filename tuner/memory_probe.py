@@ -17,7 +17,7 @@ from trainables.errors import UserError
 from trainables.models import build_model
 from trainables.paths import plain
 from trainables.probe import measure
-from tuner.capacity import Capacity
+from tuner.capacity import Capacity, Node, node_here
 from tuner.packing import gpu_share, trials_per_gpu
 
 __all__ = ["largest", "measured_share", "packed"]
@@ -63,12 +63,19 @@ def measured_share(
     config: the largest. It is tried on one GPU of this machine or of the cluster, whichever is free first.
     """
     request = {"config": json.dumps(plain(config)), "data_dir": str(data_dir), "working_dir": str(Path.cwd())}
-    answer = _here(request) if capacity.address is None else _on_cluster(request, cpus_per_trial)
-    return packed(answer, capacity, cpus_per_trial)
+    if capacity.address is None:
+        return packed(_here(request), capacity.biggest, cpus_per_trial)
+    if not capacity.gpus:
+        print(
+            "No node of the cluster has a GPU yet: it is asked for one, to measure what a trial takes", file=sys.stderr
+        )
+    answer, node, gpu = _on_cluster(request, cpus_per_trial)
+    share, notes = packed(answer, node, cpus_per_trial)
+    return share, [*notes, f"that was measured on {gpu}; on a smaller GPU trials may run out of memory, then run alone"]
 
 
-def packed(answer: Answer, capacity: Capacity, cpus_per_trial: float) -> tuple[float, list[str]]:
-    """The same from what the probe has answered."""
+def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, list[str]]:
+    """The same from what the probe has answered on a node."""
     memory, peak = answer["memory_bytes"], answer["peak_bytes"]
     if memory is None:
         raise _failure("there is no GPU where it ran")
@@ -77,7 +84,6 @@ def packed(answer: Answer, capacity: Capacity, cpus_per_trial: float) -> tuple[f
             f"gpus_per_trial: auto is 1, as the largest configuration alone runs out of a GPU's {_gb(memory)}: such "
             "trials will fail; search smaller models or batches"
         ]
-    node = capacity.biggest
     trials = trials_per_gpu(memory, peak, node.cpus / node.gpus, cpus_per_trial)
     return gpu_share(trials), [
         f"a trial of the largest configuration takes {_gb(peak)} of a GPU's {_gb(memory)}: {trials} at once on each GPU"
@@ -93,17 +99,24 @@ def _here(request: Mapping[str, str]) -> Answer:
     return answer
 
 
-def _on_cluster(request: Mapping[str, str], cpus: float) -> Answer:
+def _on_cluster(request: Mapping[str, str], cpus: float) -> tuple[Answer, Node, str]:
     import ray
 
-    probe = ray.remote(num_gpus=1, num_cpus=cpus, max_retries=0, max_calls=1)(measure)
+    probe = ray.remote(num_gpus=1, num_cpus=cpus, max_retries=0, max_calls=1)(_there)
+    asked = probe.remote(request)
     try:
-        answer: Answer = ray.get(probe.remote(request), timeout=WAIT_SECONDS)
+        found: tuple[Answer, Node, str] = ray.get(asked, timeout=WAIT_SECONDS)
     except ray.exceptions.GetTimeoutError:
         raise _failure(f"no GPU of the cluster was free within {WAIT_SECONDS / 60:g} minutes") from None
     except ray.exceptions.RayError as error:
         raise _failure(str(error)) from None
-    return answer
+    return found
+
+
+def _there(request: Mapping[str, str]) -> tuple[Answer, Node, str]:
+    """What a node of the cluster measures, the node, and its GPU's name."""
+    answer = measure(request)
+    return answer, node_here(), torch.cuda.get_device_name() if answer["memory_bytes"] else "no GPU"
 
 
 def _failure(cause: str) -> UserError:

@@ -161,15 +161,19 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
     space, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
     constraint = _constraint(base, space, facts)
     space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
-    capacity = capacity or capacity_of(spec.resources.ray_address)
-    device = auto_device(spec.resources, capacity)
+    room = capacity or capacity_of(spec.resources.ray_address)
+    device, device_notes = auto_device(spec.resources, {**base, **space.fixed}.get("device", "auto"), room)
 
     def resolved(tree: Mapping[str, Any]) -> TrialConfig:
         return _resolved(tree, facts, spec, device)
 
     def measured() -> tuple[float, list[str]]:
+        nonlocal room
         biggest = largest(space, unflatten(base), resolved, facts.shape)
-        return measured_share(biggest, root, capacity, spec.resources.cpus_per_trial)
+        found = measured_share(biggest, root, room, spec.resources.cpus_per_trial)
+        if room.address is not None:  # which may have grown for it
+            room = capacity_of(room.address)
+        return found
 
     if points:
         check_points(points, unflatten(base), resolved)
@@ -183,8 +187,8 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
     base |= settings_for(metrics, default)
     default = resolved(assemble(unflatten(base), space, first))
     rungs, grace_notes = _rungs(spec, space, base, default, facts)
-    gpus, gpu_notes = gpus_of(spec.resources, default.device, capacity, measured)
-    concurrency = concurrency_of(spec.resources, gpus, capacity)
+    gpus, gpu_notes = gpus_of(spec.resources, default.device, room, measured)
+    concurrency = concurrency_of(spec.resources, gpus, room)
     known = warm_starts(spec, space, metrics, lambda found: resolved(assemble(unflatten(base), space, found)))
     n_trials = len(points) or spec.search.trials
     sampling = Sampling("random" if points else spec.search.sampler, spec.search.seed, n_trials, concurrency > 1, first)
@@ -209,8 +213,9 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
             *model_notes,
             *grace_notes,
             *_fixed_notes(spec),
+            *device_notes,
             *gpu_notes,
-            *capacity_notes(spec.resources, concurrency, capacity),
+            *capacity_notes(spec.resources, concurrency, room),
             *metric_notes(spec, metrics),
             *sampler_notes(sampling, space, warm=bool(known)),
             *map(str, known),

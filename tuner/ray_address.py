@@ -9,7 +9,7 @@ import socket
 
 from trainables.errors import UserError
 
-__all__ = ["check_ray_reachable", "connect", "leave", "secrets", "worker_environment"]
+__all__ = ["check_ray_answers", "check_ray_reachable", "connect", "leave", "secrets", "worker_environment"]
 
 TRACKER = re.compile(r"MLFLOW_TRACKING_|DATABRICKS_")
 SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|CREDENTIAL|(?:ACCESS|API|STORAGE)_KEY|(?:^|_)TOKEN(?:_|$)")
@@ -36,6 +36,47 @@ def check_ray_reachable(address: str | None, seconds: float = 5.0) -> None:
     _check_port(str(address), seconds)
 
 
+def check_ray_answers(address: str, seconds: float = 10.0) -> None:
+    """Ask the head of a cluster for a sign of life; where there is none to be found, `auto` asks nobody.
+
+    Ray itself takes half a minute to give up, and does not tell a token that is refused from a port that is silent.
+    Raises UserError for either, and ConnectionError where what `auto` has found is gone.
+    """
+    import grpc  # type: ignore[import-untyped]
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray._private.ray_constants import GLOBAL_GRPC_OPTIONS
+    from ray._private.services import canonicalize_bootstrap_address
+    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+    from ray.exceptions import AuthenticationError
+
+    head = canonicalize_bootstrap_address(address) if address == "auto" else address
+    if head is None:
+        return
+    try:
+        with init_grpc_channel(head, GLOBAL_GRPC_OPTIONS) as channel:
+            alive = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel).CheckAlive
+            alive(gcs_service_pb2.CheckAliveRequest(), timeout=seconds, wait_for_ready=True)
+    except AuthenticationError:
+        raise _refused(address, "RAY_AUTH_MODE asks for a token and there is none") from None
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise _refused(address, "the cluster's token is missing or another") from None
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and address == "auto":
+            raise ConnectionError(f"{head} does not answer") from None
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise UserError(
+                f"resources.ray_address: {address} takes connections and does not answer as the head of a Ray cluster; "
+                "give its port, 6379 as a rule: 8265 is the dashboard's, for `vae-tuner submit SPEC.yaml --cluster URL`"
+            ) from None
+
+
+def _refused(address: str, cause: str) -> UserError:
+    return UserError(
+        f"resources.ray_address: the Ray cluster at {address} cannot be joined: {cause}; set RAY_AUTH_MODE=token, and "
+        "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
+    )
+
+
 def connect(address: str | None) -> None:
     """Join the cluster at an address; None leaves the one that was joined, for Ray on this machine.
 
@@ -51,6 +92,7 @@ def connect(address: str | None) -> None:
     check_ray_reachable(address)
     environment = worker_environment()
     try:
+        check_ray_answers(address)
         ray.init(
             address=address,
             namespace=f"{NAMESPACE}{address}",
@@ -105,5 +147,7 @@ def _check_port(address: str, seconds: float) -> None:
         raise UserError(f"resources.ray_address: {address!r} is not allowed; allowed: auto, host:port")
     try:
         socket.create_connection((found[1], int(found[2])), timeout=seconds).close()
+    except UnicodeError:
+        raise UserError(f"resources.ray_address: {address!r} is not allowed: {found[1]} is no name of a host") from None
     except (OSError, OverflowError) as error:
         raise UserError(f"resources.ray_address: no Ray cluster answers at {address} ({error}); {_WAY_OUT}") from None

@@ -17,9 +17,31 @@ __all__ = ["auto_device", "capacity_notes", "concurrency_of", "gpus_of", "memory
 _SCALING = "where the cluster scales up, say how many trials shall run at once with --concurrency"
 
 
-def auto_device(resources: Resources, capacity: Capacity) -> str:
-    """What `device: auto` means: `cuda` where a trial gets a GPU."""
-    return "cuda" if capacity.gpus and resources.gpus_per_trial != 0 else "cpu"
+def auto_device(resources: Resources, device: str, capacity: Capacity) -> tuple[str, list[str]]:
+    """The device of a trial, and what the user should know of it: `auto` is `cuda` where a trial gets a GPU.
+
+    The GPUs that a trial is given count, whatever the nodes have now. Raises ConfigError where neither tells.
+    """
+    chosen, cpus = resources.gpus_per_trial, resources.cpus_per_trial
+    if device != "auto":
+        return device, []
+    if isinstance(chosen, float):
+        return ("cuda" if chosen else "cpu"), []
+    if capacity.gpus:
+        return "cuda", []
+    if capacity.address is None:
+        return "cpu", []
+    if capacity.slots(cpus, 0):
+        return "cpu", [
+            "no node that the cluster has now has a GPU: trials run on CPUs; where nodes with GPUs come, say "
+            "--gpus-per-trial 1"
+        ]
+    if chosen == "auto":
+        return "cuda", []
+    raise ConfigError(
+        f"resources.gpus_per_trial: the cluster at {capacity.address} has no node for a trial of {cpus:g} CPU yet: say "
+        "--gpus-per-trial 1 (or 0 to train on CPUs) and --concurrency"
+    )
 
 
 def gpus_of(

@@ -19,7 +19,7 @@ __all__ = ["SweepStatus", "TrialStatus", "known_sweep", "ranked_trials", "standi
 class TrialStatus:
     """A trial's state and the sweep's metric at its last epoch.
 
-    state: its stop reason, else `paused`, `running` or `interrupted`.
+    state: its stop reason, else `starting` before its first report, `paused`, `running` or `interrupted`.
     """
 
     trial: str
@@ -116,4 +116,8 @@ def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:
 
 
 def _state(trial: Trial, unended: str) -> str:
-    return trial.stop_reason or ("paused" if trial.paused and unended == "running" else unended)
+    if trial.stop_reason or unended != "running":
+        return trial.stop_reason or unended
+    if not trial.epochs:
+        return "starting"  # or waiting for a place: the journal knows no more than that it was asked for
+    return "paused" if trial.paused else "running"

@@ -139,14 +139,14 @@ def test_a_cluster_says_what_was_counted(plan):
         ),
         (
             Capacity((Node(0),), "head:6379"),
-            {},
+            NONE,
             "resources.concurrency: auto: a trial of 1 CPU fits on no node that the cluster at head:6379 has now, the "
             "biggest has 0 CPU and 0 GPU; where the cluster scales up, say how many trials shall run at once with "
             "--concurrency",
         ),
         (
             Capacity((), "head:6379"),
-            {},
+            NONE,
             "resources.concurrency: auto: the cluster at head:6379 has no nodes now; where the cluster scales up, say "
             "how many trials shall run at once with --concurrency",
         ),
@@ -178,10 +178,38 @@ def test_what_fits_nowhere_is_refused(capacity, paths, message, plan):
     assert str(raised.value) == message
 
 
-@pytest.mark.parametrize("capacity", [Capacity((), "head:6379"), Capacity((Node(0),), "head:6379")])
-def test_a_cluster_that_scales_up_from_nothing_takes_the_number_it_is_given(capacity, plan):
-    made = plan(capacity, **{"config.device": "cuda", "resources.concurrency": 64})
-    assert (made.concurrency, made.gpus_per_trial) == (64, 1.0)
+# --- a cluster that scales up from nothing ----------------------------------------------------------------------------
+
+NOTHING = [Capacity((), "head:6379"), Capacity((Node(0),), "head:6379")]
+
+
+@pytest.mark.parametrize("capacity", NOTHING)
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ({"config.device": "cuda"}, ("cuda", 1.0)),
+        ({"config.device": "cpu"}, ("cpu", 0.0)),
+        (SHARED, ("cuda", 0.5)),
+        (NONE, ("cpu", 0.0)),
+    ],
+)
+def test_what_a_trial_is_given_decides_where_there_are_no_nodes_yet(paths, expected, capacity, plan):
+    made = plan(capacity, **paths, **{"resources.concurrency": 64})
+    assert (made.default.device, made.gpus_per_trial, made.concurrency) == (*expected, 64)
+
+
+@pytest.mark.parametrize("capacity", NOTHING)
+def test_trials_never_land_on_cpus_unasked(capacity, plan):
+    with pytest.raises(ConfigError) as raised:
+        plan(capacity, **{"resources.concurrency": 64})
+    assert str(raised.value) == (
+        "resources.gpus_per_trial: the cluster at head:6379 has no node for a trial of 1 CPU yet: say "
+        "--gpus-per-trial 1 (or 0 to train on CPUs) and --concurrency"
+    )
+    note = "no node that the cluster has now has a GPU: trials run on CPUs; where nodes with GPUs come, say "
+    found = {asked: plan(Capacity((HEAD,), "head:6379"), **paths).notes for asked, paths in (("", ONE), ("0", NONE))}
+    assert [text.startswith(note) for text in found[""]].count(True) == 1
+    assert not [text for text in found["0"] if text.startswith(note)]
 
 
 @pytest.mark.parametrize("value", ["1.5", -1, 0.001, "some", True, "nan", [1]])

@@ -9,7 +9,7 @@ from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
 from trainables.errors import UserError
 from trainables.paths import parse_config, plain, unflatten
-from tuner import memory_probe
+from tuner import memory_probe, planning
 from tuner import resources as placement
 from tuner.capacity import Capacity, Node
 from tuner.memory_probe import largest, measured_share, packed
@@ -48,11 +48,11 @@ def test_nothing_a_space_can_draw_is_larger(space):
 
 
 def test_the_decision_is_told():
-    assert packed({"memory_bytes": 141 * GB, "peak_bytes": 31 * GB // 10}, BOX, 1.0) == (
+    assert packed({"memory_bytes": 141 * GB, "peak_bytes": 31 * GB // 10}, BOX.biggest, 1.0) == (
         0.125,
         ["a trial of the largest configuration takes 3.1 GB of a GPU's 141 GB: 8 at once on each GPU"],
     )
-    assert packed({"memory_bytes": 24 * GB, "peak_bytes": None}, BOX, 1.0) == (
+    assert packed({"memory_bytes": 24 * GB, "peak_bytes": None}, BOX.biggest, 1.0) == (
         1.0,
         [
             "gpus_per_trial: auto is 1, as the largest configuration alone runs out of a GPU's 24 GB: such trials will "
@@ -123,6 +123,24 @@ def test_auto_without_a_gpu_is_none_and_measures_nothing(capacity, paths, monkey
     plan, asked = planned(monkeypatch, vae_data_root, capacity, **paths)
     assert (plan.gpus_per_trial, plan.default.device, asked) == (0.0, "cpu", [])
     assert "gpus_per_trial: auto is 0, as trials run on the CPU" in plan.notes
+
+
+@pytest.mark.parametrize("concurrency", ["auto", 6])
+def test_a_cluster_without_nodes_grows_for_the_probe_and_is_counted_after_it(
+    concurrency, monkeypatch, vae_data_root, capsys
+):
+    answer, probed = {"memory_bytes": 24 * GB, "peak_bytes": 6 * GB}, Node(2, 1)
+    monkeypatch.setattr(memory_probe, "_on_cluster", lambda *arguments: (answer, probed, "NVIDIA L4"))
+    monkeypatch.setattr(planning, "capacity_of", lambda address: Capacity((Node(0), probed), address))
+    resources = {"gpus_per_trial": "auto", "ray_address": "head:6379", "concurrency": concurrency}
+    spec = parse_spec({"space": SIZES, "resources": resources})
+    plan = make_plan(spec, vae_data_root, Capacity((Node(0),), "head:6379"))
+    at_once = 2 if concurrency == "auto" else concurrency
+    assert (plan.default.device, plan.gpus_per_trial, plan.concurrency) == ("cuda", 0.5, at_once)
+    assert (
+        "that was measured on NVIDIA L4; on a smaller GPU trials may run out of memory, then run alone"
+    ) in plan.notes
+    assert "is asked for one, to measure what a trial takes" in capsys.readouterr().err
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 """Which failures count, and a trial that ran out of memory: handed out once more with nothing beside it."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,8 @@ from search_spaces.catalogue import parse_space
 from trainables.config import method_of
 from trainables.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
+from tuner import driver
+from tuner.capacity import Capacity, Node
 from tuner.driver import _charge_memory
 from tuner.journal import Journal, Sweep, Trial, fold
 from tuner.schedulers import JournalScheduler
@@ -109,6 +112,22 @@ def test_alone_it_is_tried_as_often_as_any_other(tmp_path, retries):
     assert tries == [False, *[True] * (retries + 1)]
     trial = bench.journal.sweep.trials["0000"]
     assert (trial.stop_reason, trial.error) == ("error", "CUDA out of memory")
+
+
+def test_alone_is_as_much_as_the_nodes_have_when_it_is_handed_out(monkeypatch):
+    nodes = [Node(2), Node(16)]
+    monkeypatch.setattr(driver, "cluster_now", lambda: Capacity(tuple(nodes)))
+    resources = SimpleNamespace(cpus_per_trial=1.0)
+    places = driver._places(SimpleNamespace(spec=SimpleNamespace(resources=resources), gpus_per_trial=0.0))
+
+    def cpus():
+        return [places({"alone": alone}).required_resources["CPU"] for alone in (False, True)]
+
+    assert cpus() == [1, 16]
+    nodes.pop()
+    assert cpus() == [1, 2]
+    nodes.clear()
+    assert cpus() == [1, 1], "what every node has: a cluster that scales up brings one"
 
 
 def test_a_later_session_knows_that_it_shall_run_alone(bench, tmp_path):
