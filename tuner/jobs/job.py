@@ -93,7 +93,7 @@ def known_job(job_id: str, cluster: str | None = None) -> Job:
     """A job by its id; raises UserError for one that its cluster does not know."""
     backend = backend_of(cluster)
     info = backend.job(job_id)
-    return Job(info.id, info.sweep, info.storage, backend)
+    return Job(info.id, info.sweep, info.storage, backend, info.factories)
 
 
 def resume_command(sweep: str, cluster: str, storage: str, factories: Sequence[str] = ()) -> str:

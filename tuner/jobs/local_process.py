@@ -18,9 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainables.errors import UserError
 from trainables.paths import suggest
-from tuner.jobs.backend import LOCAL, JobInfo, Order, UnknownJobError
+from tuner.jobs.backend import LOCAL, JobInfo, Order, TakenError, UnknownJobError
 from tuner.status_lines import STATUS_LINES
 
 __all__ = ["JobFolder", "LocalProcesses"]
@@ -89,9 +88,15 @@ class LocalProcesses:
         try:
             folder.path.mkdir(parents=True)
         except FileExistsError:
-            raise UserError(f"job {order.id!r} was submitted from elsewhere just now; submit it again") from None
+            raise TakenError(f"another job of this machine is called {order.id}; give it another --name") from None
         shutil.copytree(order.folder, folder.work)
-        job = {"sweep": order.sweep, "storage": order.storage, "arguments": order.arguments, "started": time.time()}
+        job = {
+            "sweep": order.sweep,
+            "storage": order.storage,
+            "factories": order.factories,
+            "arguments": order.arguments,
+            "started": time.time(),
+        }
         folder.job.write_text(json.dumps(job), encoding="utf-8")
         given = {"RAY_ADDRESS": LOCAL}  # a Ray of its own, whatever cluster this shell is set up for
         if order.tracking_default:
@@ -154,4 +159,13 @@ def _info(folder: JobFolder) -> JobInfo:
     if not lives and ended:
         state = {0: "succeeded"}.get(ended["code"], "stopped" if ended["code"] in STOPPED else "failed")
         message = f"exit code {ended['code']}" if state == "failed" else ""
-    return JobInfo(folder.path.name, job["sweep"], job["storage"], state, job["started"], ended.get("time"), message)
+    return JobInfo(
+        folder.path.name,
+        job["sweep"],
+        job["storage"],
+        state,
+        job["started"],
+        ended.get("time"),
+        message,
+        tuple(job["factories"]),
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from trainables.config import DataConfig, is_user_kind
 from trainables.errors import ConfigError, UserError
 from trainables.paths import flatten
 from trainables.remote import is_remote
-from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order
+from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order, TakenError
 from tuner.jobs.job import Job
 from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
 from tuner.spec import NAME, SweepSpec
@@ -82,20 +83,32 @@ def _submitted(
 ) -> Job:
     with TemporaryDirectory() as folder:
         shipment.write(Path(folder))
-        job_id = _free_id(sweep, storage, backend.jobs())
-        backend.submit(Order(job_id, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept))
+        order = Order(sweep, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept, tuple(factories))
+        job_id = _submit(order, backend)
     return Job(job_id, sweep, storage, backend, factories, shipment.notes)
 
 
-def _free_id(sweep: str, storage: str, jobs: Sequence[JobInfo]) -> str:
-    """The sweep's name, and -2, -3, … for what comes after; refused while a job holds the sweep."""
+def _submit(order: Order, backend: Backend) -> str:
+    """Submit under the first id that is free: the sweep's name, then -2, -3, …; refused while a job holds the sweep."""
+    taken: set[str] = set()
+    while True:
+        job_id = _free_id(order, backend.jobs(), taken)
+        try:
+            backend.submit(replace(order, id=job_id))
+        except TakenError:  # by a job that is not a sweep's, or by one of just now
+            taken.add(job_id)
+            continue
+        return job_id
+
+
+def _free_id(order: Order, jobs: Sequence[JobInfo], taken: Set[str]) -> str:
     for job in jobs:
-        if (job.sweep, job.storage) == (sweep, storage) and not job.has_ended:
-            raise UserError(f"sweep {sweep} runs in job {job.id}; stop that first, or wait for its end")
-    n, found, taken = 1, sweep, {job.id for job in jobs}
-    while found in taken:
+        if (job.sweep, job.storage) == (order.sweep, order.storage) and not job.has_ended:
+            raise UserError(f"sweep {job.sweep} runs in job {job.id}; stop that first, or wait for its end")
+    n, found, known = 1, order.sweep, {job.id for job in jobs} | taken
+    while found in known:
         n += 1
-        found = f"{sweep}-{n}"
+        found = f"{order.sweep}-{n}"
     return found
 
 

@@ -164,8 +164,10 @@ def test_the_cluster_is_the_one_asked_for_else_rays_own_variable_else_this_machi
 
 
 @pytest.mark.parametrize(
-    "cluster", ["auto", "ray://h:1", "h:8265", "ftp://h", "http://", "http://me:pw@h:1", "http://a b"]
-)
+    "cluster",
+    ["auto", "ray://h:1", "h:8265", "ftp://h", "http://", "http://me:pw@h:1", "http://a b", "http://h:99999", "http://h:abc",
+     "http://[::1", "http://a..b:8265", "http://h:0", "http://h?x"],
+)  # fmt: skip
 def test_what_is_no_cluster_is_refused(cluster):
     with pytest.raises(UserError) as error:
         chosen(cluster)
