@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from search_spaces.catalogue import parse_space
@@ -23,6 +24,9 @@ __all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment
 MAX_BYTES = 100 * 10**6
 SPEC = "spec.yaml"
 SHIPPED = "shipped"
+KEYS = (
+    "id_rsa* id_dsa* id_ecdsa* id_ed25519* *.pem *.key *.p12 *.pfx *.jks *.kdbx *.env *credential* *secret* netrc _netrc"
+).split()
 
 
 @dataclass(frozen=True)
@@ -133,11 +137,29 @@ def code_of(factories: Sequence[str], here: Path) -> dict[str, Path]:
 
 
 def _module(name: str, here: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a package's folder, or of a module; nothing where neither lies in `here`."""
-    if (here / name).is_dir():
-        yield from _files_below(here / name, here)
-    elif (here / f"{name}.py").is_file():
-        yield f"{name}.py", here / f"{name}.py"
+    """The files of a package, else of a module, else of a namespace's folder, as Python looks for them; nothing where
+    none lies in `here`."""
+    folder, module = here / name, here / f"{name}.py"
+    if module.is_file() and not (folder / "__init__.py").is_file():
+        yield module.name, module
+    elif folder.is_dir():
+        for below, path in _files_below(folder, here):
+            _check_public(path, folder)
+            yield below, path
+
+
+def _check_public(path: Path, package: Path) -> None:
+    """Refuse what is not code by the look of it."""
+    if any(fnmatchcase(path.name.lower(), pattern) for pattern in KEYS):
+        raise UserError(
+            f"model.kind: {path} looks like a key, which the job would show; move it out of {package}, and put it on "
+            "the cluster where the model needs it"
+        )
+    if not path.resolve().is_relative_to(package.resolve()):
+        raise UserError(
+            f"model.kind: {path} leads out of {package}, to {path.resolve()}; put a copy in its place, or move the "
+            "link elsewhere"
+        )
 
 
 def _imports(path: Path) -> list[str]:
@@ -160,11 +182,18 @@ def _files_below(path: Path, base: Path) -> Iterator[tuple[str, Path]]:
     if path.is_file():
         yield path.relative_to(base).as_posix(), path
         return
-    for parent, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+    for parent, folders, names in os.walk(path, followlinks=True):
+        folders[:] = [name for name in folders if not _is_passed_over(Path(parent, name))]
         for name in names:
             if not name.startswith(".") and (Path(parent) / name).is_file():
                 yield (Path(parent) / name).relative_to(base).as_posix(), Path(parent) / name
+
+
+def _is_passed_over(folder: Path) -> bool:
+    """Hidden, compiled, or a link to a folder that it lies in."""
+    if folder.name.startswith(".") or folder.name == "__pycache__":
+        return True
+    return folder.is_symlink() and folder.resolve() in [above.resolve() for above in folder.parents]
 
 
 def _digest(files: Mapping[str, Path]) -> str:
