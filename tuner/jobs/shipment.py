@@ -25,7 +25,7 @@ MAX_BYTES = 100 * 10**6
 SPEC = "spec.yaml"
 SHIPPED = "shipped"
 KEYS = (
-    "id_rsa* id_dsa* id_ecdsa* id_ed25519* *.pem *.key *.p12 *.pfx *.jks *.kdbx *.env *credential* *secret* netrc _netrc"
+    "id_rsa* id_dsa* id_ecdsa* id_ed25519* *.pem *.key *.p12 *.pfx *.jks *.kdbx *.env *netrc *credential* *secret*"
 ).split()
 
 
@@ -57,7 +57,8 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
 
     with_data: whether it runs elsewhere, and takes a user's arrays or images along, unless they lie in `storage`;
     otherwise they are found where they are. A path that is not here is taken to be there. Data stay in a storage that
-    is a folder, under their digest, for a resume and for the winner to find them again.
+    is a folder, under their digest, for a resume and for the winner to find them again; objects cannot keep them, and
+    an absolute path is then taken to be there too.
     """
     code = code_of(factories_of(spec), here)
     name = flatten(spec.config).get("data.name")
@@ -69,14 +70,14 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     if not source.exists():
         _check_absolute(name)
         return Shipment(code, spec)
+    if is_remote(storage):
+        _check_shared(name, storage)
+        return Shipment(code, spec, notes=[f"{name} is not sent: every node has to see it there"])
     found = dict(_files_below(source, source.parent))
     _check_size(found)
     digest = _digest(found)
     folder, stays = f"{SHIPPED}/{digest}", f"{storage}/.data/{digest}"
     files = {**code, **{f"{folder}/{below}": path for below, path in found.items()}}
-    if is_remote(storage):
-        note = f"{name} goes with this job alone: on another cluster the sweep cannot be resumed, nor its best trained"
-        return Shipment(files, _with_data(spec, f"{folder}/{source.name}"), notes=[note])
     return Shipment(files, _with_data(spec, f"{stays}/{source.name}"), {stays: folder})
 
 
@@ -98,6 +99,15 @@ def _check_absolute(name: str) -> None:
         raise DataError(
             f"data.name: {name} does not exist here; give the path of a file or folder of this machine, or an absolute "
             "path that all nodes of the cluster see"
+        )
+
+
+def _check_shared(name: str, storage: str) -> None:
+    """Objects are no files that a resume, or another node, could read a user's array from."""
+    if not Path(name).is_absolute():
+        raise DataError(
+            f"data.name: {name} is of this machine, and {storage} cannot keep it for the nodes; put it on a disk that "
+            "every node sees and name its absolute path there, or name a folder that they share with --storage"
         )
 
 

@@ -134,12 +134,18 @@ def test_arrays_of_this_machine_stay_in_the_storage_under_their_content(here):
     assert shipped(of_data("own.npy"), here).kept != first.kept
 
 
-def test_object_storage_keeps_no_folder_so_that_data_go_with_the_job_alone(here):
+def test_object_storage_cannot_keep_data_so_that_every_node_has_to_see_them(here):
     np.save(here / "own.npy", np.zeros((3, 4)))
-    found = shipped(of_data("own.npy"), here, "s3://bucket/sweeps")
-    assert found.kept == {}
-    assert [found.spec.config["data"]["name"]] == list(found.files)
-    assert found.notes[0].startswith("own.npy goes with this job alone: ")
+    with pytest.raises(UserError) as error:
+        shipped(of_data("own.npy"), here, "s3://bucket/sweeps")
+    assert str(error.value) == (
+        "data.name: own.npy is of this machine, and s3://bucket/sweeps cannot keep it for the nodes; put it on a disk "
+        "that every node sees and name its absolute path there, or name a folder that they share with --storage"
+    )
+    whole = str(here / "own.npy")
+    found = shipped(of_data(whole), here, "s3://bucket/sweeps")
+    assert (found.files, found.kept, found.spec.config["data"]["name"]) == ({}, {}, whole)
+    assert found.notes == [f"{whole} is not sent: every node has to see it there"]
 
 
 def test_a_folder_of_images_keeps_its_shape(here):
