@@ -89,7 +89,7 @@ def _clock(seconds: float | None) -> str:
 def show_stopped(job: Job, state: str) -> None:
     """That it has ended, and how to go on."""
     out().print(f"Job {job.id}: {state}")
-    if state != "succeeded":
+    if state != "succeeded" and job.status()["progress"]:
         out().print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
 
@@ -152,7 +152,7 @@ def show_followed(job: Job, followed: Followed, output: str) -> int:
     if not has_succeeded:
         _explain(job, followed)
     if followed.result:
-        print_json(followed.result) if output == "json" else _show_result(followed.result, followed.status)
+        print_json(followed.result) if output == "json" else _show_result(job, followed.result, followed.status)
     return 0 if has_succeeded else 1
 
 
@@ -166,7 +166,7 @@ def _explain(job: Job, followed: Followed) -> None:
         console.print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
 
-def _show_result(result: Mapping[str, Any], status: Mapping[str, Any] | None) -> None:
+def _show_result(job: Job, result: Mapping[str, Any], status: Mapping[str, Any] | None) -> None:
     console = out()
     counts = ", ".join(f"{count} {reason}" for reason, count in result["stop_reasons"].items())
     console.print(f"{result['name']}: {result['n_trials']} trials ({counts}), {result['epochs']} epochs")
@@ -177,6 +177,5 @@ def _show_result(result: Mapping[str, Any], status: Mapping[str, Any] | None) ->
     metric = status["metric"] if status else ""
     value = f", {metric} {text_of(best['metrics'][metric])}" if metric in best["metrics"] else ""
     console.print(f"best: trial {best['trial']} ({best['method']}){value}")
-    console.print(
-        f"\nNext: {command()} best --sweep {result['name']} --export best.yaml, with the sweep's --tracking-uri"
-    )
+    store = shlex.join(["--tracking-uri", job.tracking_uri]) if job.tracking_uri else "with the sweep's --tracking-uri"
+    console.print(f"\nNext: {command()} best --sweep {result['name']} --export best.yaml {store}", soft_wrap=True)

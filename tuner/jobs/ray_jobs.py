@@ -140,6 +140,11 @@ class RayJobs:
                 f"{self.cluster} refused the token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's (or "
                 "put it into ~/.ray/auth_token)"
             ) from None
+        except (requests.exceptions.InvalidHeader, UnicodeError):
+            raise UserError(
+                "the token in RAY_AUTH_TOKEN, or in ~/.ray/auth_token, holds a line break or a sign that no token has; "
+                "write it again, on one line"
+            ) from None
         except requests.Timeout:
             raise self._away(TimeoutError("it gives no answer")) from None
         except (OSError, aiohttp.ClientError, requests.RequestException) as error:

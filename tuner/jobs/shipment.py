@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from search_spaces.catalogue import parse_space
@@ -24,9 +24,9 @@ __all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment
 MAX_BYTES = 100 * 10**6
 SPEC = "spec.yaml"
 SHIPPED = "shipped"
-KEYS = (
-    "id_rsa* id_dsa* id_ecdsa* id_ed25519* *.pem *.key *.p12 *.pfx *.jks *.kdbx *.env *netrc *credential* *secret*"
-).split()
+KEYS = re.compile(
+    r"id_(rsa|dsa|ecdsa|ed25519).*|.*\.(pem|key|p12|pfx|jks|kdbx|env)|.*netrc|.*(credential|secret).*", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _module(name: str, here: Path) -> Iterator[tuple[str, Path]]:
 
 def _check_public(path: Path, package: Path) -> None:
     """Refuse what is not code by the look of it."""
-    if any(fnmatchcase(path.name.lower(), pattern) for pattern in KEYS):
+    if KEYS.fullmatch(path.name):
         raise UserError(
             f"model.kind: {path} looks like a key, which the job would show; move it out of {package}, and put it on "
             "the cluster where the model needs it"

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from trainables.errors import UserError
 from tuner.jobs import ray_jobs
 from tuner.jobs.backend import Order, TakenError, UnreachableError
 from tuner.jobs.job import known_job
@@ -78,6 +79,16 @@ def test_an_id_of_a_foreign_job_is_passed_over(head, tmp_path):
     assert submit_resume("s", RayJobs(head.url), tmp_path).id == "s-4"
     with pytest.raises(TakenError, match=r"^another job of this cluster is called s-4; give it another --name$"):
         RayJobs(head.url).submit(Order("s-4", "s", "/shared", tmp_path, ("resume", "s")))
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown(head, monkeypatch):
+    for token in ("hush\nhush", "hüsh…"):
+        monkeypatch.setattr(
+            "ray.dashboard.modules.dashboard_sdk.get_auth_headers_if_auth_enabled",
+            lambda headers, token=token: {"Authorization": f"Bearer {token}"},
+        )
+        with pytest.raises(UserError, match=r"^the token in RAY_AUTH_TOKEN, .*; write it again, on one line$"):
+            RayJobs(head.url).jobs()
 
 
 # --- a head that is there, and answers nothing ------------------------------------------------------------------------
