@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.status import Status
 
+from trainables.remote import is_remote
+from tuner.jobs.backend import LOCAL
 from tuner.terminal import command, err, new_table, out, print_json, text_of
 
 if TYPE_CHECKING:
@@ -177,5 +179,13 @@ def _show_result(job: Job, result: Mapping[str, Any], status: Mapping[str, Any] 
     metric = status["metric"] if status else ""
     value = f", {metric} {text_of(best['metrics'][metric])}" if metric in best["metrics"] else ""
     console.print(f"best: trial {best['trial']} ({best['method']}){value}")
-    store = shlex.join(["--tracking-uri", job.tracking_uri]) if job.tracking_uri else "with the sweep's --tracking-uri"
-    console.print(f"\nNext: {command()} best --sweep {result['name']} --export best.yaml {store}", soft_wrap=True)
+    console.print(f"\nNext: {command()} best --sweep {result['name']} --export best.yaml {_store(job)}", soft_wrap=True)
+
+
+def _store(job: Job) -> str:
+    """What finds the runs of a job's sweep, as far as it is known here."""
+    if job.tracking_uri:
+        return shlex.join(["--tracking-uri", job.tracking_uri])
+    unnamed = f" (if none was named, the head's MLFLOW_TRACKING_URI, else sqlite:///{job.storage}/mlflow.db)"
+    is_there = job.backend.cluster != LOCAL and not is_remote(job.storage)
+    return f"with the sweep's --tracking-uri{unnamed if is_there else ''}"

@@ -23,8 +23,8 @@ class Job:
     """A sweep that runs, or ran, as a job.
 
     id: of the job. sweep, storage: where its state is kept. factories: the user's own models that it was submitted
-    with. notes: what the user should know of what was sent. tracking_uri: where its runs are recorded, unless the head
-    names another store; empty where that is not known.
+    with. notes: what the user should know of what was sent. tracking_uri: where its runs are recorded, empty where
+    that is not known here.
     """
 
     id: str

@@ -49,7 +49,8 @@ def submit_sweep(spec: SweepSpec, backend: Backend, here: Path) -> Job:
     arguments = ("sweep", SPEC, *address, "--storage", storage, "--format", "json")
     shipment = shipment_of(whole, here, storage, with_data=not is_local)
     default = None if uri else _default_uri(storage, is_local, here)
-    return _submitted(backend, name, storage, shipment, arguments, default, factories_of(spec), uri or default)
+    known = uri or (default if is_local else None)
+    return _submitted(backend, name, storage, shipment, arguments, default, factories_of(spec), known)
 
 
 def submit_resume(
