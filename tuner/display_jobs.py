@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.status import Status
 
+from trainables.remote import is_remote
+from tuner.jobs.backend import LOCAL
 from tuner.terminal import command, err, new_table, out, print_json, text_of
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def _clock(seconds: float | None) -> str:
 def show_stopped(job: Job, state: str) -> None:
     """That it has ended, and how to go on."""
     out().print(f"Job {job.id}: {state}")
-    if state != "succeeded":
+    if state != "succeeded" and job.status()["progress"]:
         out().print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
 
@@ -152,7 +154,7 @@ def show_followed(job: Job, followed: Followed, output: str) -> int:
     if not has_succeeded:
         _explain(job, followed)
     if followed.result:
-        print_json(followed.result) if output == "json" else _show_result(followed.result, followed.status)
+        print_json(followed.result) if output == "json" else _show_result(job, followed.result, followed.status)
     return 0 if has_succeeded else 1
 
 
@@ -166,7 +168,7 @@ def _explain(job: Job, followed: Followed) -> None:
         console.print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
 
-def _show_result(result: Mapping[str, Any], status: Mapping[str, Any] | None) -> None:
+def _show_result(job: Job, result: Mapping[str, Any], status: Mapping[str, Any] | None) -> None:
     console = out()
     counts = ", ".join(f"{count} {reason}" for reason, count in result["stop_reasons"].items())
     console.print(f"{result['name']}: {result['n_trials']} trials ({counts}), {result['epochs']} epochs")
@@ -177,6 +179,13 @@ def _show_result(result: Mapping[str, Any], status: Mapping[str, Any] | None) ->
     metric = status["metric"] if status else ""
     value = f", {metric} {text_of(best['metrics'][metric])}" if metric in best["metrics"] else ""
     console.print(f"best: trial {best['trial']} ({best['method']}){value}")
-    console.print(
-        f"\nNext: {command()} best --sweep {result['name']} --export best.yaml, with the sweep's --tracking-uri"
-    )
+    console.print(f"\nNext: {command()} best --sweep {result['name']} --export best.yaml {_store(job)}", soft_wrap=True)
+
+
+def _store(job: Job) -> str:
+    """What finds the runs of a job's sweep, as far as it is known here."""
+    if job.tracking_uri:
+        return shlex.join(["--tracking-uri", job.tracking_uri])
+    unnamed = f" (if none was named, the head's MLFLOW_TRACKING_URI, else sqlite:///{job.storage}/mlflow.db)"
+    is_there = job.backend.cluster != LOCAL and not is_remote(job.storage)
+    return f"with the sweep's --tracking-uri{unnamed if is_there else ''}"

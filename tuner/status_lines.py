@@ -28,17 +28,17 @@ def status_lines(plan: Plan, sweep: Sweep) -> StatusLines | None:
 
 class StatusLines:
     """A line on stderr every few seconds, `vae-tuner-status {JSON}`: what `vae-tuner status` tells, `t` (seconds since
-    1970), `epochs_per_second` of this session, and `ends_at`, null while there is nothing to go by.
+    1970), `epochs_per_second` of this session from its start, and `ends_at`, null while there is nothing to go by.
     """
 
     def __init__(self, plan: Plan, sweep: Sweep) -> None:
         self._plan, self._sweep = plan, deepcopy(sweep)
-        self._epochs_before, self._started = sweep.epochs, 0.0
+        self._reports, self._started = 0, time.time()
         self.tell()
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Fold a journal event; tell, if the last line is some seconds old."""
-        self._started = self._started or time.time()  # what came before was Ray's start
+        self._reports += event["event"] == "report"
         self._sweep.apply(event)
         if time.time() - self._told >= LINE_SECONDS:
             self.tell()
@@ -53,7 +53,7 @@ class StatusLines:
 
         status = standing(self._sweep, self._sweep.header["name"]).document()
         del status["trials"], status["state"]
-        rate = (self._sweep.epochs - self._epochs_before) / max(now - self._started, 1e-3)
+        rate = self._reports / max(now - self._started, 1e-3)
         return {
             **status,
             "planned": self._sweep.planned,

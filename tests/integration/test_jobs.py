@@ -230,7 +230,7 @@ def test_ctrl_c_leaves_a_followed_job_alone(story, site):
 
 def test_a_stop_is_orderly_and_names_the_way_on(story, site):
     assert story.finished == "interrupted"
-    way_on = f"vae-tuner jobs resume own --cluster {site.cluster} --storage {site.storage}"
+    way_on = f"vae-tuner jobs resume own --cluster {site.cluster} --storage {site.storage} --model nets:make"
     assert story.stopped == f"Job own: stopped\nGo on with: {way_on}\n"
     assert plain(site.run("jobs", "stop", "own")[0]) == story.stopped
 
@@ -293,7 +293,9 @@ def test_what_rays_dashboard_shows_of_a_job_is_not_secret(remote):
         job = json.load(answer)
     assert set(job["runtime_env"]) - {"_ray_commit"} == {"working_dir", "env_vars"}
     assert job["runtime_env"]["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "60", "VAE_TUNER_STATUS_LINES": "1"}
-    assert job["metadata"] == {"vae_tuner.sweep": "shown", "vae_tuner.storage": str(site.storage)}
+    assert job["metadata"] == {
+        "vae_tuner.sweep": "shown", "vae_tuner.storage": str(site.storage), "vae_tuner.factories": "",
+    }  # fmt: skip
     assert TOKEN not in json.dumps(job)
 
 
@@ -325,6 +327,6 @@ def test_a_lost_head_leaves_the_command_that_goes_on(remote, head):
     _, err = following.communicate(timeout=PATIENCE)
     assert following.returncode == 1, err
     assert err.startswith(f"Lost job lost: no Ray dashboard answers at {remote.cluster}")
-    way_on = f"vae-tuner jobs resume lost --cluster {remote.cluster} --storage {remote.storage}"
+    way_on = f"vae-tuner jobs resume lost --cluster {remote.cluster} --storage {remote.storage} --model nets:make"
     assert plain(err).endswith(f"Go on with: {way_on}\n")
     assert remote.sweep("lost").resumable

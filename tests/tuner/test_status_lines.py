@@ -60,6 +60,20 @@ def test_a_resumed_sweep_is_told_whole(sweeps, told):
     assert lines[0]["ends_at"] is None
 
 
+def test_the_rate_is_of_this_session_from_its_start_on(sweeps, written_journal, monkeypatch, capsys):
+    journal, now = written_journal(), [1000.0]
+    journal.events[0]["spec"] = {"search": {"trials": 10}}
+    journal.ask("0000")
+    for epoch in range(1, 6):
+        journal.report("0000", epoch, {"val/elbo_cal": 0.0})
+    monkeypatch.setattr(status_lines.time, "time", lambda: now[0])
+    lines = StatusLines(sweeps.plan("s"), fold(journal.events))
+    now[0] = 1010.0
+    journal.report("0000", 6, {"val/elbo_cal": 0.0})
+    lines.event(journal.events[-1])
+    assert latest_status(capsys.readouterr().err)["epochs_per_second"] == pytest.approx(1 / 10)
+
+
 def test_no_one_who_did_not_ask_is_told(sweeps, monkeypatch, capsys):
     monkeypatch.delenv(status_lines.STATUS_LINES, raising=False)
     driver.run_sweep(sweeps.plan("s"), SweepProgress)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainables.errors import ConfigError
-from tuner.cli.options import Format, FormatOption, parsed_settings
+from tuner.cli.options import Format, FormatOption, parsed_more_trials, parsed_settings
 
 if TYPE_CHECKING:
     from tuner.jobs.job import Job
@@ -55,6 +53,21 @@ def submit(
     model: Annotated[
         str | None, typer.Option(help="mlp, conv, linear-vae, or package.module:factory.", show_default=False)
     ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of a trial that is not pruned.", show_default=False)] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Trials at once; default fills the cluster.", show_default=False)
+    ] = None,
+    cpus_per_trial: Annotated[
+        float | None, typer.Option(help="Default 1; also the threads of a trial.", show_default=False)
+    ] = None,
+    gpus_per_trial: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X|auto",
+            help="Default 1 where there is a GPU; fractions share one; auto measures how many trials fit.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
     ] = None,
@@ -72,6 +85,10 @@ def submit(
         "tracking.uri": tracking_uri,
         "search.trials": trials,
         "config.model.kind": model,
+        "config.epochs": epochs,
+        "resources.concurrency": concurrency,
+        "resources.cpus_per_trial": cpus_per_trial,
+        "resources.gpus_per_trial": gpus_per_trial,
     }
     parsed = parse_spec(overlaid(overlaid(read_yaml(spec), options), parsed_settings(settings or [])))
     with working("Submitting"):
@@ -164,15 +181,14 @@ def resume(
     from tuner.jobs.submission import submit_resume
     from tuner.terminal import working
 
-    if not re.fullmatch(r"\+\d+", trials):
-        raise ConfigError(f"--trials {trials}: write how many more, as in --trials +10")
+    more_trials = parsed_more_trials(trials)
     with working("Submitting"):
         job = submit_resume(
             sweep,
             backend_of(cluster),
             Path.cwd(),
             storage=storage,
-            more_trials=int(trials),
+            more_trials=more_trials,
             model=model,
             tracking_uri=tracking_uri,
         )

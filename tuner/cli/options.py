@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ __all__ = [
     "OwnUriOption",
     "StorageOption",
     "UriOption",
+    "parsed_more_trials",
     "parsed_settings",
     "write_text",
 ]
@@ -64,6 +66,13 @@ def parsed_settings(settings: list[str]) -> dict[str, Any]:
         except (yaml.YAMLError, ValueError, RecursionError):
             raise ConfigError(f"--set {setting}: {value} is no valid YAML value; quote it") from None
     return found
+
+
+def parsed_more_trials(trials: str) -> int:
+    """`+N` as how many trials are added."""
+    if not re.fullmatch(r"\+[0-9]{1,6}", trials):
+        raise ConfigError(f"--trials {trials}: write how many more, up to +999999, as in --trials +10")
+    return int(trials)
 
 
 def write_text(path: Path, text: str) -> None:

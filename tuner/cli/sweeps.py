@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trainables.errors import ConfigError
 from tuner.cli.options import (
     DataDirOption,
     Format,
@@ -18,6 +16,7 @@ from tuner.cli.options import (
     OwnUriOption,
     StorageOption,
     UriOption,
+    parsed_more_trials,
     parsed_settings,
 )
 
@@ -164,15 +163,14 @@ def resume(
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
     from tuner import display, progress, terminal
 
-    if not re.fullmatch(r"\+[0-9]{1,6}", trials):
-        raise ConfigError(f"--trials {trials}: write how many more, up to +999999, as in --trials +10")
+    more_trials = parsed_more_trials(trials)
     with terminal.working("Reading the journal"):
         from tuner.driver import resume_sweep
 
     result = resume_sweep(
         storage,
         name,
-        more_trials=int(trials),
+        more_trials=more_trials,
         model=model,
         tracking_uri=tracking_uri,
         offline=offline,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from trainables.errors import ConfigError, UserError
 
@@ -17,6 +18,7 @@ __all__ = [
     "Backend",
     "JobInfo",
     "Order",
+    "TakenError",
     "UnknownJobError",
     "UnreachableError",
     "backend_of",
@@ -36,13 +38,17 @@ class UnknownJobError(UserError):
     """A job that its cluster does not know."""
 
 
+class TakenError(UserError):
+    """An id that another job has."""
+
+
 @dataclass(frozen=True)
 class Order:
     """A job to run. folder: the working directory it is given, copied. arguments: of `vae-tuner`.
 
     tracking_default: MLflow's store where the environment of the job names none; empty where it must, None where the
     spec or the journal does.
-    kept: what of the folder is to stay in the storage, name there → name here.
+    kept: what of the folder is to stay in the storage, name there → name here. factories: the user's own models in it.
     """
 
     id: str
@@ -52,13 +58,15 @@ class Order:
     arguments: tuple[str, ...]
     tracking_default: str | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
+    factories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class JobInfo:
     """A job as its backend knows it. state: `pending`, `running`, `succeeded`, `failed` or `stopped`.
 
-    started, ended: seconds since 1970. message: why it failed, where that is known.
+    started, ended: seconds since 1970. message: why it failed, where that is known. factories: the user's own models
+    that it was submitted with.
     """
 
     id: str
@@ -68,6 +76,7 @@ class JobInfo:
     started: float | None
     ended: float | None
     message: str = ""
+    factories: tuple[str, ...] = ()
 
     @property
     def has_ended(self) -> bool:
@@ -75,7 +84,8 @@ class JobInfo:
 
 
 class Backend(Protocol):
-    """Runs jobs. What it cannot reach raises UnreachableError, an id it does not know UnknownJobError."""
+    """Runs jobs. What it cannot reach raises UnreachableError, an id it does not know UnknownJobError, and one that is
+    not free TakenError."""
 
     @property
     def cluster(self) -> str:
@@ -104,11 +114,20 @@ def chosen(cluster: str | None) -> str:
     """The cluster asked for: the argument, else RAY_API_SERVER_ADDRESS, else RAY_ADDRESS where it is a URL, else this
     machine. Raises ConfigError for what is none."""
     found = cluster or os.environ.get("RAY_API_SERVER_ADDRESS") or _url_of_ray() or LOCAL
-    if found != LOCAL and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", found):
+    if found != LOCAL and not _is_address(found):
         raise ConfigError(
             f"--cluster {found}: allowed: local, or the address of Ray's dashboard, as in http://127.0.0.1:8265"
         )
     return found.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        return bool(re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", url)) and parts.port != 0
+    except ValueError:  # no port, no IPv6 address, or no name of a host
+        return False
 
 
 def _url_of_ray() -> str | None:

@@ -23,7 +23,8 @@ class Job:
     """A sweep that runs, or ran, as a job.
 
     id: of the job. sweep, storage: where its state is kept. factories: the user's own models that it was submitted
-    with. notes: what the user should know of what was sent.
+    with. notes: what the user should know of what was sent. tracking_uri: where its runs are recorded, empty where
+    that is not known here.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Job:
     backend: Backend
     factories: Sequence[str] = ()
     notes: Sequence[str] = ()
+    tracking_uri: str = ""
 
     @property
     def state(self) -> str:
@@ -93,7 +95,7 @@ def known_job(job_id: str, cluster: str | None = None) -> Job:
     """A job by its id; raises UserError for one that its cluster does not know."""
     backend = backend_of(cluster)
     info = backend.job(job_id)
-    return Job(info.id, info.sweep, info.storage, backend)
+    return Job(info.id, info.sweep, info.storage, backend, info.factories)
 
 
 def resume_command(sweep: str, cluster: str, storage: str, factories: Sequence[str] = ()) -> str:

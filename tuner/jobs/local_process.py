@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
-from trainables.errors import UserError
 from trainables.paths import suggest
-from tuner.jobs.backend import LOCAL, JobInfo, Order, UnknownJobError
+from tuner.jobs.backend import LOCAL, JobInfo, Order, TakenError, UnknownJobError
 from tuner.status_lines import STATUS_LINES
 
 __all__ = ["JobFolder", "LocalProcesses"]
@@ -86,33 +86,19 @@ class LocalProcesses:
 
     def submit(self, order: Order) -> None:
         folder = JobFolder(_root() / order.id)
-        try:
-            folder.path.mkdir(parents=True)
-        except FileExistsError:
-            raise UserError(f"job {order.id!r} was submitted from elsewhere just now; submit it again") from None
-        shutil.copytree(order.folder, folder.work)
-        job = {"sweep": order.sweep, "storage": order.storage, "arguments": order.arguments, "started": time.time()}
-        folder.job.write_text(json.dumps(job), encoding="utf-8")
-        given = {"RAY_ADDRESS": LOCAL}  # a Ray of its own, whatever cluster this shell is set up for
-        if order.tracking_default:
-            given["MLFLOW_TRACKING_URI"] = order.tracking_default
-        with folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tuner.jobs.local_driver", str(folder.path)],
-                cwd=folder.work,
-                env={**os.environ, **given, STATUS_LINES: "1", "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        threading.Thread(target=process.wait, daemon=True).start()  # reaped, while this process is there
-        while not folder.pid.exists() and process.poll() is None:
-            time.sleep(POLL_SECONDS / 10)
+        _root().mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=_root()) as part:
+            _fill(JobFolder(Path(part) / order.id), order)
+            if folder.path.exists() and not _is_job(folder):  # what is left of one, for a job appears whole
+                shutil.rmtree(folder.path, ignore_errors=True)
+            try:
+                (Path(part) / order.id).rename(folder.path)
+            except OSError:
+                raise TakenError(f"another job of this machine is called {order.id}; give it another --name") from None
+        _start(folder, order)
 
     def jobs(self) -> list[JobInfo]:
-        found = [_info(JobFolder(path.parent)) for path in _root().glob("*/job.json")]
-        return sorted(found, key=lambda job: job.started or 0.0)
+        return sorted(map(_info, _folders()), key=lambda job: job.started or 0.0)
 
     def job(self, job_id: str) -> JobInfo:
         return _info(self._folder(job_id))
@@ -139,11 +125,59 @@ class LocalProcesses:
 
     @staticmethod
     def _folder(job_id: str) -> JobFolder:
-        names = sorted(path.parent.name for path in _root().glob("*/job.json"))
+        names = sorted(folder.path.name for folder in _folders())
         if job_id not in names:
             listed = suggest(job_id, names) if names else "; there is none yet"
             raise UnknownJobError(f"no job {job_id!r} on this machine{listed}")
         return JobFolder(_root() / job_id)
+
+
+def _folders() -> list[JobFolder]:
+    """Of all jobs; what is left of one is none."""
+    found = [JobFolder(path) for path in _root().glob("*") if not path.name.startswith(".")]
+    return [folder for folder in found if _is_job(folder)]
+
+
+def _is_job(folder: JobFolder) -> bool:
+    try:
+        job = json.loads(folder.job.read_text(encoding="utf-8"))
+        return {"sweep", "storage", "factories", "started"} <= set(job) and folder.log.exists()
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _fill(folder: JobFolder, order: Order) -> None:
+    """All that a job has before it starts."""
+    shutil.copytree(order.folder, folder.work)
+    folder.log.touch()
+    job = {
+        "sweep": order.sweep,
+        "storage": order.storage,
+        "factories": order.factories,
+        "arguments": order.arguments,
+        "started": time.time(),
+    }
+    folder.job.write_text(json.dumps(job), encoding="utf-8")
+
+
+def _start(folder: JobFolder, order: Order) -> None:
+    """Returns once its process has taken its lock."""
+    given = {"RAY_ADDRESS": LOCAL}  # a Ray of its own, whatever cluster this shell is set up for
+    if order.tracking_default:
+        given["MLFLOW_TRACKING_URI"] = order.tracking_default
+    with folder.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tuner.jobs.local_driver", str(folder.path)],
+            cwd=folder.work,
+            env={**os.environ, **given, STATUS_LINES: "1", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    threading.Thread(target=process.wait, daemon=True).start()  # reaped, while this process is there
+    while not folder.pid.exists() and process.poll() is None:
+        time.sleep(POLL_SECONDS / 10)
 
 
 def _info(folder: JobFolder) -> JobInfo:
@@ -154,4 +188,13 @@ def _info(folder: JobFolder) -> JobInfo:
     if not lives and ended:
         state = {0: "succeeded"}.get(ended["code"], "stopped" if ended["code"] in STOPPED else "failed")
         message = f"exit code {ended['code']}" if state == "failed" else ""
-    return JobInfo(folder.path.name, job["sweep"], job["storage"], state, job["started"], ended.get("time"), message)
+    return JobInfo(
+        folder.path.name,
+        job["sweep"],
+        job["storage"],
+        state,
+        job["started"],
+        ended.get("time"),
+        message,
+        tuple(job["factories"]),
+    )

@@ -17,14 +17,18 @@ from urllib.parse import urlsplit
 
 from trainables.errors import UserError
 from trainables.paths import suggest
-from tuner.jobs.backend import STOP_SECONDS, JobInfo, Order, UnknownJobError, UnreachableError
+from tuner.jobs.backend import STOP_SECONDS, JobInfo, Order, TakenError, UnknownJobError, UnreachableError
 from tuner.status_lines import STATUS_LINES
 
 __all__ = ["RayJobs", "entrypoint_of"]
 
-SWEEP, STORAGE = "vae_tuner.sweep", "vae_tuner.storage"
+SWEEP, STORAGE, FACTORIES = "vae_tuner.sweep", "vae_tuner.storage", "vae_tuner.factories"
 SERVER_ADDRESS = "RAY_API_SERVER_ADDRESS"
 CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+UPLOAD_SECONDS = 600.0
+QUIET_SECONDS = 20.0
+"""A log that tells nothing for so long: is the head still there?"""
 _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env")
 
 
@@ -60,11 +64,11 @@ class RayJobs:
     cluster: str
 
     def submit(self, order: Order) -> None:
-        with self._answering():
+        with self._answering(), _free(order.id):
             self._client.submit_job(
                 entrypoint=entrypoint_of(order),
                 submission_id=order.id,
-                metadata={SWEEP: order.sweep, STORAGE: order.storage},
+                metadata={SWEEP: order.sweep, STORAGE: order.storage, FACTORIES: " ".join(order.factories)},
                 runtime_env={
                     "working_dir": str(order.folder),
                     "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), STATUS_LINES: "1"},
@@ -73,7 +77,7 @@ class RayJobs:
 
     def jobs(self) -> list[JobInfo]:
         with self._answering():
-            found = [_info(job) for job in self._client.list_jobs() if SWEEP in (job.metadata or {})]
+            found = [_info(job) for job in self._client.list_jobs() if _is_ours(job)]
         return sorted(found, key=lambda job: job.started or 0.0)
 
     def job(self, job_id: str) -> JobInfo:
@@ -92,7 +96,12 @@ class RayJobs:
         self.job(job_id)
         with self._answering(), asyncio.Runner() as runner:
             chunks = self._client.tail_job_logs(job_id)
-            while (chunk := runner.run(_next(chunks))) is not None:
+            while True:
+                heard = runner.get_loop().create_task(_next(chunks))
+                while not runner.run(_is_done(heard, QUIET_SECONDS)):
+                    self.job(job_id)  # a job may be silent, its head may not
+                if (chunk := heard.result()) is None:
+                    return
                 yield chunk
 
     def stop(self, job_id: str) -> None:
@@ -104,10 +113,17 @@ class RayJobs:
     def _client(self) -> Any:
         from ray.job_submission import JobSubmissionClient
 
+        class Client(JobSubmissionClient):  # type: ignore[misc]
+            """Ray's own waits for ever."""
+
+            def _do_request(self, *request: Any, **options: Any) -> Any:
+                seconds = UPLOAD_SECONDS if options.get("data") else ANSWER_SECONDS
+                return super()._do_request(*request, timeout=seconds, **options)
+
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
         with _only_address(self.cluster):
-            return JobSubmissionClient(self.cluster)
+            return Client(self.cluster)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -124,6 +140,13 @@ class RayJobs:
                 f"{self.cluster} refused the token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the cluster's (or "
                 "put it into ~/.ray/auth_token)"
             ) from None
+        except (requests.exceptions.InvalidHeader, UnicodeError):
+            raise UserError(
+                "the token in RAY_AUTH_TOKEN, or in ~/.ray/auth_token, holds a line break or a sign that no token has; "
+                "write it again, on one line"
+            ) from None
+        except requests.Timeout:
+            raise self._away(TimeoutError("it gives no answer")) from None
         except (OSError, aiohttp.ClientError, requests.RequestException) as error:
             raise self._away(error) from None
         except RuntimeError as error:
@@ -161,8 +184,27 @@ def _only_address(url: str) -> Iterator[None]:
             os.environ[SERVER_ADDRESS] = before
 
 
+@contextmanager
+def _free(job_id: str) -> Iterator[None]:
+    """Ray's word for an id that is not."""
+    try:
+        yield
+    except RuntimeError as error:
+        if f"{job_id} already exists" in str(error):
+            raise TakenError(f"another job of this cluster is called {job_id}; give it another --name") from None
+        raise
+
+
+async def _is_done(task: asyncio.Task[str | None], seconds: float) -> bool:
+    return bool((await asyncio.wait({task}, timeout=seconds))[0])
+
+
 async def _next(chunks: AsyncIterator[str]) -> str | None:
     return await anext(chunks, None)
+
+
+def _is_ours(job: Any) -> bool:
+    return bool(job.submission_id) and {SWEEP, STORAGE, FACTORIES} <= set(job.metadata or {})
 
 
 def _info(job: Any) -> JobInfo:
@@ -175,4 +217,5 @@ def _info(job: Any) -> JobInfo:
         started=job.start_time and job.start_time / 1000,
         ended=job.end_time and job.end_time / 1000,
         message=(job.message or "").partition(", last available logs")[0] if state == "failed" else "",
+        factories=tuple(job.metadata[FACTORIES].split()),
     )

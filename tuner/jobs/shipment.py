@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ __all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment
 MAX_BYTES = 100 * 10**6
 SPEC = "spec.yaml"
 SHIPPED = "shipped"
+KEYS = re.compile(
+    r"id_(rsa|dsa|ecdsa|ed25519).*|.*\.(pem|key|p12|pfx|jks|kdbx|env)|.*netrc|.*(credential|secret).*", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
 
     with_data: whether it runs elsewhere, and takes a user's arrays or images along, unless they lie in `storage`;
     otherwise they are found where they are. A path that is not here is taken to be there. Data stay in a storage that
-    is a folder, under their digest, for a resume and for the winner to find them again.
+    is a folder, under their digest, for a resume and for the winner to find them again; objects cannot keep them, and
+    an absolute path is then taken to be there too.
     """
     code = code_of(factories_of(spec), here)
     name = flatten(spec.config).get("data.name")
@@ -65,14 +70,14 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     if not source.exists():
         _check_absolute(name)
         return Shipment(code, spec)
+    if is_remote(storage):
+        _check_shared(name, storage)
+        return Shipment(code, spec, notes=[f"{name} is not sent: every node has to see it there"])
     found = dict(_files_below(source, source.parent))
     _check_size(found)
     digest = _digest(found)
     folder, stays = f"{SHIPPED}/{digest}", f"{storage}/.data/{digest}"
     files = {**code, **{f"{folder}/{below}": path for below, path in found.items()}}
-    if is_remote(storage):
-        note = f"{name} goes with this job alone: on another cluster the sweep cannot be resumed, nor its best trained"
-        return Shipment(files, _with_data(spec, f"{folder}/{source.name}"), notes=[note])
     return Shipment(files, _with_data(spec, f"{stays}/{source.name}"), {stays: folder})
 
 
@@ -94,6 +99,15 @@ def _check_absolute(name: str) -> None:
         raise DataError(
             f"data.name: {name} does not exist here; give the path of a file or folder of this machine, or an absolute "
             "path that all nodes of the cluster see"
+        )
+
+
+def _check_shared(name: str, storage: str) -> None:
+    """Objects are no files that a resume, or another node, could read a user's array from."""
+    if not Path(name).is_absolute():
+        raise DataError(
+            f"data.name: {name} is of this machine, and {storage} cannot keep it for the nodes; put it on a disk that "
+            "every node sees and name its absolute path there, or name a folder that they share with --storage"
         )
 
 
@@ -133,11 +147,29 @@ def code_of(factories: Sequence[str], here: Path) -> dict[str, Path]:
 
 
 def _module(name: str, here: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a package's folder, or of a module; nothing where neither lies in `here`."""
-    if (here / name).is_dir():
-        yield from _files_below(here / name, here)
-    elif (here / f"{name}.py").is_file():
-        yield f"{name}.py", here / f"{name}.py"
+    """The files of a package, else of a module, else of a namespace's folder, as Python looks for them; nothing where
+    none lies in `here`."""
+    folder, module = here / name, here / f"{name}.py"
+    if module.is_file() and not (folder / "__init__.py").is_file():
+        yield module.name, module
+    elif folder.is_dir():
+        for below, path in _files_below(folder, here):
+            _check_public(path, folder)
+            yield below, path
+
+
+def _check_public(path: Path, package: Path) -> None:
+    """Refuse what is not code by the look of it."""
+    if KEYS.fullmatch(path.name):
+        raise UserError(
+            f"model.kind: {path} looks like a key, which the job would show; move it out of {package}, and put it on "
+            "the cluster where the model needs it"
+        )
+    if not path.resolve().is_relative_to(package.resolve()):
+        raise UserError(
+            f"model.kind: {path} leads out of {package}, to {path.resolve()}; put a copy in its place, or move the "
+            "link elsewhere"
+        )
 
 
 def _imports(path: Path) -> list[str]:
@@ -160,11 +192,18 @@ def _files_below(path: Path, base: Path) -> Iterator[tuple[str, Path]]:
     if path.is_file():
         yield path.relative_to(base).as_posix(), path
         return
-    for parent, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+    for parent, folders, names in os.walk(path, followlinks=True):
+        folders[:] = [name for name in folders if not _is_passed_over(Path(parent, name))]
         for name in names:
             if not name.startswith(".") and (Path(parent) / name).is_file():
                 yield (Path(parent) / name).relative_to(base).as_posix(), Path(parent) / name
+
+
+def _is_passed_over(folder: Path) -> bool:
+    """Hidden, compiled, or a link to a folder that it lies in."""
+    if folder.name.startswith(".") or folder.name == "__pycache__":
+        return True
+    return folder.is_symlink() and folder.resolve() in [above.resolve() for above in folder.parents]
 
 
 def _digest(files: Mapping[str, Path]) -> str:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 from search_spaces.catalogue import parse_space
 from trainables.config import DataConfig, is_user_kind
 from trainables.errors import ConfigError, UserError
 from trainables.paths import flatten
-from trainables.remote import is_remote
-from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order
+from trainables.remote import checked_storage, is_remote
+from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order, TakenError
+from tuner.jobs.checks import check_fixed
 from tuner.jobs.job import Job
 from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
 from tuner.spec import NAME, SweepSpec
+from tuner.sweep_folder import taken, unknown
+from tuner.sweep_storage import open_storage
 from tuner.tracking_uri import resolve_uri, shown, sqlite_path, without_secret
 
 __all__ = ["submit_resume", "submit_sweep"]
@@ -29,10 +34,14 @@ def submit_sweep(spec: SweepSpec, backend: Backend, here: Path) -> Job:
 
     Raises UserError for what cannot run there, before anything is sent.
     """
+    check_fixed(spec)
     is_local = backend.cluster == LOCAL
     storage = _storage(spec.storage, is_local, here)
     name = spec.name or _new_name(spec)
     uri = _tracking_uri(spec.tracking.uri, is_local, here)
+    _check_idle(name, storage, backend.jobs())
+    if is_local and name in (sweeps := open_storage(storage)).names():
+        raise taken(sweeps, name)
     tracking = spec.tracking.model_copy(update={"uri": uri})
     resources = spec.resources.model_copy(update={"ray_address": None if is_local else "auto"})
     whole = spec.model_copy(update={"name": name, "storage": storage, "tracking": tracking, "resources": resources})
@@ -40,7 +49,8 @@ def submit_sweep(spec: SweepSpec, backend: Backend, here: Path) -> Job:
     arguments = ("sweep", SPEC, *address, "--storage", storage, "--format", "json")
     shipment = shipment_of(whole, here, storage, with_data=not is_local)
     default = None if uri else _default_uri(storage, is_local, here)
-    return _submitted(backend, name, storage, shipment, arguments, default, factories_of(spec))
+    known = uri or (default if is_local else None)
+    return _submitted(backend, name, storage, shipment, arguments, default, factories_of(spec), known)
 
 
 def submit_resume(
@@ -64,11 +74,14 @@ def submit_resume(
     storage = storage or (jobs[-1].storage if jobs else DEFAULT_STORAGE)
     storage = _storage(storage, is_local, here)
     uri = _tracking_uri(tracking_uri, is_local, here)
+    _check_idle(sweep, storage, jobs)
+    if is_local and sweep not in (sweeps := open_storage(storage)).names():
+        raise unknown(sweeps, sweep)
     options = {"--model": model, "--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
     chosen = [word for option, value in options.items() if value for word in (option, value)]
     factories = [model] if model else []
     arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
-    return _submitted(backend, sweep, storage, Shipment(code_of(factories, here)), arguments, None, factories)
+    return _submitted(backend, sweep, storage, Shipment(code_of(factories, here)), arguments, None, factories, uri)
 
 
 def _submitted(
@@ -79,21 +92,39 @@ def _submitted(
     arguments: tuple[str, ...],
     tracking_default: str | None,
     factories: Sequence[str],
+    tracking_uri: str | None,
 ) -> Job:
     with TemporaryDirectory() as folder:
         shipment.write(Path(folder))
-        job_id = _free_id(sweep, storage, backend.jobs())
-        backend.submit(Order(job_id, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept))
-    return Job(job_id, sweep, storage, backend, factories, shipment.notes)
+        order = Order(sweep, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept, tuple(factories))
+        job_id = _submit(order, backend)
+    return Job(job_id, sweep, storage, backend, factories, shipment.notes, without_secret(tracking_uri) or "")
 
 
-def _free_id(sweep: str, storage: str, jobs: Sequence[JobInfo]) -> str:
-    """The sweep's name, and -2, -3, … for what comes after; refused while a job holds the sweep."""
+def _submit(order: Order, backend: Backend) -> str:
+    """Submit under the first id that is free: the sweep's name, then -2, -3, …; refused while a job holds the sweep."""
+    refused: set[str] = set()
+    while True:
+        jobs = backend.jobs()
+        _check_idle(order.sweep, order.storage, jobs)
+        job_id = _free_id(order.sweep, {job.id for job in jobs} | refused)
+        try:
+            backend.submit(replace(order, id=job_id))
+        except TakenError:  # by a job that is not a sweep's, or by one of just now
+            refused.add(job_id)
+            continue
+        return job_id
+
+
+def _check_idle(sweep: str, storage: str, jobs: Sequence[JobInfo]) -> None:
     for job in jobs:
         if (job.sweep, job.storage) == (sweep, storage) and not job.has_ended:
             raise UserError(f"sweep {sweep} runs in job {job.id}; stop that first, or wait for its end")
-    n, found, taken = 1, sweep, {job.id for job in jobs}
-    while found in taken:
+
+
+def _free_id(sweep: str, known: Set[str]) -> str:
+    n, found = 1, sweep
+    while found in known:
         n += 1
         found = f"{sweep}-{n}"
     return found
@@ -110,8 +141,18 @@ def _new_name(spec: SweepSpec) -> str:
 # --- where state and records go ---------------------------------------------------------------------------------------
 
 
+_KEY = re.compile(r"(?:^|[&?])[^=&]*(?:(?<!ssl)key|secret|token|passw|sig|auth|credential)[^=&]*=", re.IGNORECASE)
+
+
 def _storage(storage: str, is_local: bool, here: Path) -> str:
     if is_remote(storage):
+        scheme, _, place = checked_storage(storage).partition("://")
+        host, is_container = place.partition("/")[0], scheme.startswith("abfs")  # CONTAINER@ACCOUNT
+        if _KEY.search(place.partition("?")[2]) or ("@" in host and not is_container):
+            raise ConfigError(
+                f"storage: {scheme}://… holds a key, which the job would show; leave it out, and give the nodes a "
+                "role, or set it in the environment of every node"
+            )
         return storage
     if is_local:
         return str((here / storage).resolve())
@@ -127,12 +168,13 @@ def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:
     """The store that was named, None where none was."""
     if uri is None:
         return None
-    if without_secret(uri) is None:
+    whole = resolve_uri(uri, here)
+    if without_secret(uri) is None or _KEY.search(urlsplit(uri).query):
         where = "this shell" if is_local else "the head"
         raise ConfigError(
-            f"tracking URI {shown(uri)} holds a name or a password, which the job would show; leave them out, and set "
-            f"MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it as MLFLOW_TRACKING_URI, in the "
-            f"environment of {where}"
+            f"tracking URI {shown(uri.partition('?')[0])} holds a name, a password or a key, which the job would show; "
+            "leave them out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it as "
+            f"MLFLOW_TRACKING_URI, in the environment of {where}"
         )
     path = sqlite_path(uri)
     if path is not None and not is_local and not path.is_absolute():
@@ -140,7 +182,7 @@ def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:
             f"tracking URI {uri} is a file of this machine; name a server, or a file that the head keeps, as in "
             "sqlite:////shared/mlflow.db"
         )
-    return resolve_uri(uri, here)
+    return whole
 
 
 def _default_uri(storage: str, is_local: bool, here: Path) -> str:

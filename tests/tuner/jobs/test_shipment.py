@@ -67,6 +67,55 @@ def test_code_that_is_no_python_is_named(here):
         shipped(OWN[0], here)
 
 
+def test_a_module_comes_before_a_folder_that_is_no_package_as_python_finds_them(here):
+    write(here, "nets.py", "nets/weights.bin", "nets/vae.py")
+    assert set(shipped(OWN[0], here).files) == {"nets.py"}
+    write(here, "nets/__init__.py")
+    assert set(shipped(OWN[0], here).files) == {"nets/__init__.py", "nets/weights.bin", "nets/vae.py"}
+    (here / "nets.py").unlink()
+    (here / "nets" / "__init__.py").unlink()
+    assert set(shipped(OWN[0], here).files) == {"nets/weights.bin", "nets/vae.py"}
+
+
+def test_folders_that_are_links_go_along_but_no_circles(here):
+    write(here, "nets/__init__.py", "nets/v1/vae.py")
+    (here / "nets" / "latest").symlink_to("v1")
+    (here / "nets" / "v1" / "up").symlink_to("..")
+    assert set(shipped(OWN[0], here).files) == {"nets/__init__.py", "nets/v1/vae.py", "nets/latest/vae.py"}
+    write(here, "elsewhere/a.png", "faces/b.png")
+    (here / "faces" / "more").symlink_to(here / "elsewhere")
+    (here / "faces" / "self").symlink_to(here / "faces")
+    (here / "elsewhere" / "back").symlink_to(here / "faces")
+    (here / "faces" / "above").symlink_to(here)
+    names = {name.split("/", 2)[2] for name in shipped(of_data("./faces"), here).files}
+    assert names == {"faces/b.png", "faces/more/a.png"}
+
+
+@pytest.mark.parametrize(
+    "name", ["id_rsa", "host.pem", "deep/tls.KEY", "credentials.json", "aws_credentials", "my-secret.txt", "netrc"]
+)
+def test_what_looks_like_a_key_is_not_sent(name, here):
+    write(here, "nets/__init__.py", f"nets/{name}")
+    with pytest.raises(UserError) as error:
+        shipped(OWN[0], here)
+    assert str(error.value) == (
+        f"model.kind: {here}/nets/{name} looks like a key, which the job would show; move it out of {here}/nets, and "
+        "put it on the cluster where the model needs it"
+    )
+
+
+def test_a_package_does_not_lead_out_of_itself(here, tmp_path):
+    write(here, "nets/__init__.py")
+    write(tmp_path, "private/notes.txt")
+    for link, target in (("notes.txt", tmp_path / "private" / "notes.txt"), ("all", tmp_path / "private")):
+        (here / "nets" / link).symlink_to(target)
+        with pytest.raises(
+            UserError, match=rf"^model\.kind: {here}/nets/{link}.* leads out of {here}/nets, to {tmp_path}"
+        ):
+            shipped(OWN[0], here)
+        (here / "nets" / link).unlink()
+
+
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
@@ -85,12 +134,18 @@ def test_arrays_of_this_machine_stay_in_the_storage_under_their_content(here):
     assert shipped(of_data("own.npy"), here).kept != first.kept
 
 
-def test_object_storage_keeps_no_folder_so_that_data_go_with_the_job_alone(here):
+def test_object_storage_cannot_keep_data_so_that_every_node_has_to_see_them(here):
     np.save(here / "own.npy", np.zeros((3, 4)))
-    found = shipped(of_data("own.npy"), here, "s3://bucket/sweeps")
-    assert found.kept == {}
-    assert [found.spec.config["data"]["name"]] == list(found.files)
-    assert found.notes[0].startswith("own.npy goes with this job alone: ")
+    with pytest.raises(UserError) as error:
+        shipped(of_data("own.npy"), here, "s3://bucket/sweeps")
+    assert str(error.value) == (
+        "data.name: own.npy is of this machine, and s3://bucket/sweeps cannot keep it for the nodes; put it on a disk "
+        "that every node sees and name its absolute path there, or name a folder that they share with --storage"
+    )
+    whole = str(here / "own.npy")
+    found = shipped(of_data(whole), here, "s3://bucket/sweeps")
+    assert (found.files, found.kept, found.spec.config["data"]["name"]) == ({}, {}, whole)
+    assert found.notes == [f"{whole} is not sent: every node has to see it there"]
 
 
 def test_a_folder_of_images_keeps_its_shape(here):

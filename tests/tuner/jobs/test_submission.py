@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces.catalogue import space_names
 from trainables.errors import UserError
 from tuner.jobs.backend import JobInfo, backend_of, chosen
 from tuner.jobs.submission import submit_resume, submit_sweep
+from tuner.journal import JOURNAL, _line
 from tuner.spec import parse_spec, read_yaml
 
 URL = "http://127.0.0.1:8265"
@@ -120,9 +122,9 @@ def test_a_password_is_not_handed_over(cluster, tmp_path):
     where = {"local": "this shell"}.get(cluster, "the head")
     uri = "http://me:secret@host:5000"
     message = (
-        "tracking URI http://***@host:5000 holds a name or a password, which the job would show; leave them out, and "
-        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it as MLFLOW_TRACKING_URI, in the "
-        f"environment of {where}"
+        "tracking URI http://***@host:5000 holds a name, a password or a key, which the job would show; leave them "
+        "out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it as MLFLOW_TRACKING_URI, in "
+        f"the environment of {where}"
     )
     assert refused({"tracking": {"uri": uri}}, tmp_path, cluster) == message
     with pytest.raises(UserError) as error:
@@ -145,6 +147,67 @@ def test_only_names_of_sweeps_are_resumed(name, tmp_path):
         submit_resume(name, Kept(), tmp_path, storage="/shared")
 
 
+@pytest.mark.parametrize("cluster", [URL, "local"])
+@pytest.mark.parametrize(
+    "uri", ["http://h:5000?api_key=hush", "http://h:5000?x=1&SIG=hush", "postgresql://h/db?user=me&password=hush"]
+)
+def test_a_key_in_the_query_of_a_store_is_not_handed_over(uri, cluster, tmp_path):
+    message = refused({"tracking": {"uri": uri}}, tmp_path, cluster)
+    assert message.startswith(f"tracking URI {uri.partition('?')[0]} holds a name, a password or a key, which the job")
+    assert "hush" not in message
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://hush@bucket/s", "s3://b/s?key=hush", "gs://b/s?a=1&my_auth=hush", "s3://a:hush@b"]
+)
+def test_a_key_in_a_storage_is_not_handed_over(uri, tmp_path):
+    with pytest.raises(UserError, match=r"^storage: ") as error:
+        submit_resume("s", Kept(), tmp_path, storage=uri)
+    assert "hush" not in str(error.value)
+
+
+def test_what_is_no_key_in_a_uri_may_stay(tmp_path):
+    store = "postgresql://h/db?sslkey=/etc/client"
+    for storage in ("abfs://container@account.dfs.core.windows.net/s", "s3://b/s?endpoint_override=http://h:1"):
+        _, backend = submitted({"storage": storage, "tracking": {"uri": store}}, tmp_path)
+        assert (backend.orders[0].storage, backend.spec["tracking"]["uri"]) == (storage, store)
+
+
+def test_what_is_no_uri_is_refused(tmp_path):
+    assert "is not one that can be used" in refused({"tracking": {"uri": "http://[::1"}}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"batch_size": -3}, "batch_size: -3 is not allowed; allowed: greater than or equal to 1"),
+        ({"lr": {"base": 0}}, "lr.base: 0 is not allowed; allowed: greater than 0"),
+        ({"data": {"name": "mnits"}}, "data.name: 'mnits' is no known data set; did you mean `mnist`?; or a path to"),
+    ],
+)
+def test_a_field_that_no_data_make_right_is_refused(config, message, tmp_path):
+    assert refused({"config": config, "space": "lr"}, tmp_path).startswith(message)
+
+
+@pytest.mark.parametrize("space", space_names())
+def test_every_space_passes_with_what_it_searches_fixed_or_not(space, tmp_path):
+    for config in ({}, {"lr": {"base": 1e-3}, "batch_size": 64}, {"model": {"kind": "nets:make", "kwargs": {"a": 1}}}):
+        submitted({"space": space, "config": config}, tmp_path)
+
+
+def test_here_a_name_that_is_taken_and_one_that_no_sweep_has_are_refused_at_once(tmp_path, written_journal):
+    journal = written_journal()
+    journal.trial("0000", [1.0], "completed")
+    journal.add("finish", reason="completed")
+    (tmp_path / "sweeps" / "s").mkdir(parents=True)
+    (tmp_path / "sweeps" / "s" / JOURNAL).write_bytes(b"".join(map(_line, journal.events)))
+    message = refused({"storage": "sweeps"}, tmp_path, "local")
+    assert message.startswith(f"name: sweep 's' exists in {tmp_path}/sweeps; see it with `vae-tuner best --sweep s`")
+    with pytest.raises(UserError, match=rf"^name: no sweep 'nosuch' in {tmp_path}/sweeps"):
+        submit_resume("nosuch", Kept("local"), tmp_path, storage="sweeps")
+    assert submit_resume("s", Kept("local"), tmp_path, storage="sweeps").id == "s"
+
+
 # --- which cluster ----------------------------------------------------------------------------------------------------
 
 
@@ -164,8 +227,10 @@ def test_the_cluster_is_the_one_asked_for_else_rays_own_variable_else_this_machi
 
 
 @pytest.mark.parametrize(
-    "cluster", ["auto", "ray://h:1", "h:8265", "ftp://h", "http://", "http://me:pw@h:1", "http://a b"]
-)
+    "cluster",
+    ["auto", "ray://h:1", "h:8265", "ftp://h", "http://", "http://me:pw@h:1", "http://a b", "http://h:99999", "http://h:abc",
+     "http://[::1", "http://a..b:8265", "http://h:0", "http://h?x"],
+)  # fmt: skip
 def test_what_is_no_cluster_is_refused(cluster):
     with pytest.raises(UserError) as error:
         chosen(cluster)
