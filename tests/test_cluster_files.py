@@ -2,7 +2,9 @@
 
 import copy
 import json
+import os
 import re
+import shlex
 import subprocess
 import tomllib
 from itertools import chain
@@ -14,6 +16,7 @@ import ray.autoscaler
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from tuner.journal import Journal
 from tuner.spec import parse_spec, read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -93,11 +96,40 @@ def test_the_offered_commands_are_found():
 def test_the_ray_job_runs_the_example_sweep_and_goes_on_with_it():
     spec = parse_spec(read_yaml(ROOT / "examples/fashion-geco.yaml"))
     entrypoint = MANIFESTS["RayJob", spec.name]["spec"]["entrypoint"]
-    assert f"if test -e {spec.storage}/{spec.name}; then vae-tuner resume {spec.name} --storage" in entrypoint
-    assert f"else vae-tuner sweep /etc/sweep/{spec.name}.yaml --storage" in entrypoint
-    assert re.findall(r"--storage ([^\s;]+)", entrypoint) == [spec.storage] * 2
+    assert f"vae-tuner sweep /etc/sweep/{spec.name}.yaml --storage" in entrypoint
+    assert re.findall(r"--storage ([^\s;]+)", entrypoint) == [spec.storage] * 3
     assert f"--from-file=examples/{spec.name}.yaml" in TEXTS[KUBERAY]
     assert "mountPath: /etc/sweep}" in TEXTS[KUBERAY]
+
+
+RESUME, SYNC = "resume fashion-geco --storage", "sync fashion-geco --storage"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (None, ["sweep /etc/sweep/fashion-geco.yaml --storage"]),
+        ([], [RESUME]),
+        ([("header", {})], [RESUME]),
+        ([("finish", {"reason": "interrupted"})], [RESUME]),
+        ([("finish", {"reason": "completed"}), ("resume", {"more": 4})], [RESUME]),
+        ([("finish", {"reason": "completed"})], [SYNC, "best --sweep fashion-geco"]),
+        ([("finish", {"reason": "budget"})], [SYNC, "best --sweep fashion-geco"]),
+    ],
+)
+def test_the_ray_job_goes_on_where_the_one_before_was_lost(lines, expected, tmp_path):
+    (command := tmp_path / "vae-tuner").write_text(f"#!/bin/sh\necho $@ >> {tmp_path}/asked\n")
+    command.chmod(0o755)
+    (folder := tmp_path / "sweeps" / "fashion-geco").mkdir(parents=True)
+    if lines is not None:
+        journal = Journal.create(folder / "journal.jsonl")
+        for event, payload in lines:
+            journal.append(event, **payload)
+    entrypoint = MANIFESTS["RayJob", "fashion-geco"]["spec"]["entrypoint"].replace("/shared", str(tmp_path))
+    sent = subprocess.list2cmdline(shlex.split(entrypoint))  # as `ray job submit` does
+    subprocess.run(sent, shell=True, check=True, cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.defpath}"})
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [each.removesuffix(f" {tmp_path}/sweeps") for each in asked] == expected
 
 
 # --- the same project everywhere --------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ JOINING = """
 import sys
 import ray
 from trainables.errors import UserError
-from tuner.capacity import Node, capacity_of
+from tuner.capacity import Node, capacity_of, node_here
 from tuner.ray_address import connect, leave
 
 address = sys.argv[1]
@@ -120,6 +120,7 @@ assert not ray.is_initialized(), "another address is another cluster"
 connect(address)
 read = ray.remote(lambda: __import__("os").environ["MLFLOW_TRACKING_PASSWORD"])
 assert ray.get(read.remote()) == ""
+assert ray.get(ray.remote(num_gpus=1)(node_here).remote()) == Node(2, 2)
 connect(None)
 assert not ray.is_initialized(), "this machine is no part of it"
 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
