@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.journal import Sweep
 from tuner.pruning import Verdict, rung_reached, sign_of
+from tuner.sweep_state import Sweep
 
 __all__ = ["Asha", "grace_for", "rungs_for"]
 

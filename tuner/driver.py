@@ -18,7 +18,7 @@ from trainables.errors import StorageError
 from trainables.paths import unflatten
 from tuner.budget import is_spent
 from tuner.capacity import cluster_now, growing
-from tuner.journal import Journal, Sweep, close_session
+from tuner.journal import Journal, close_session
 from tuner.lease import FencedError
 from tuner.lost_workers import OUT_OF_MEMORY
 from tuner.planning import Plan
@@ -31,6 +31,7 @@ from tuner.spec import public, spec_yaml
 from tuner.sweep_folder import HeldSweep
 from tuner.sweep_objects import trials_of
 from tuner.sweep_result import SweepResult, result_of
+from tuner.sweep_state import Sweep
 from tuner.sweep_storage import open_storage
 from tuner.tracking import Tracker, resolve_uri
 from tuner.tracking_uri import without_secret

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, cycle
 
-from tuner.journal import Sweep, Trial
 from tuner.pruning import Verdict, rung_reached, sign_of
+from tuner.sweep_state import Sweep, Trial
 
 __all__ = ["Bracket", "HyperBand"]
 

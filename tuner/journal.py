@@ -1,4 +1,4 @@
-"""A sweep as one append-only file of events, and the state that is a fold of it.
+"""A sweep as one append-only file of events.
 
 Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t` (seconds since 1970), `event`, the
 event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}; what a user
@@ -29,33 +29,24 @@ import errno
 import json
 import math
 import os
-import re
 import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from trainables.errors import StorageError, UserError
+from trainables.errors import StorageError
 from tuner.lease import FencedError
+from tuner.sweep_state import Event, JournalError, Sweep, fold
 
 __all__ = [
     "FORMAT",
     "JOURNAL",
-    "NODES_IN_A_ROW",
     "Claim",
-    "Event",
     "Journal",
-    "JournalError",
-    "Prior",
-    "Report",
-    "Sweep",
-    "Trial",
     "check_begun",
     "close_session",
-    "fold",
     "lines_of",
     "parse_journal",
     "read_journal",
@@ -63,217 +54,7 @@ __all__ = [
 
 FORMAT = 1
 FLOAT = "$float"
-NODES_IN_A_ROW = 10
 JOURNAL = "journal.jsonl"
-
-Event = dict[str, Any]
-
-
-class JournalError(UserError):
-    """A journal that cannot be trusted."""
-
-
-# --- the fold ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Report:
-    """An epoch's metrics and what was decided on them. reason: why the trial stopped, None where it went on."""
-
-    epoch: int
-    metrics: dict[str, float]
-    decision: str
-    reason: str | None
-    rung: int | None
-
-
-@dataclass(frozen=True)
-class Prior:
-    """A completed trial of an earlier sweep, as an assignment of this one's space. values: by metric."""
-
-    source_sweep: str
-    source_trial: str
-    assignment: dict[str, Any]
-    values: dict[str, float]
-
-
-@dataclass
-class Trial:
-    """A configuration and what became of it. stop_reason: None while it runs.
-
-    pauses: how often it paused to wait for others; releases: how often it was decided on after that.
-    lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
-    alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
-    since its last epoch.
-    """
-
-    id: str
-    number: int
-    assignment: dict[str, Any]
-    config: dict[str, Any]
-    method: str
-    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
-    reports: list[Report] = field(default_factory=list)
-    stop_reason: str | None = None
-    outcome: str | None = None
-    error: str | None = None
-    pauses: int = 0
-    releases: int = 0
-    lost: int = 0
-    failures: int = 0
-    alone: bool = False
-    nodes_lost: int = 0
-
-    @property
-    def paused(self) -> bool:
-        """Whether it waits to be decided on."""
-        return self.unfinished and self.pauses > self.releases
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether it runs, or may go on in a later session."""
-        return self.stop_reason in (None, "interrupted")
-
-    def counts(self, kind: str) -> bool:
-        """Whether a failure of this kind is the trial's own: not that of memory that it shared, nor of a node, unless
-        NODES_IN_A_ROW were lost before with no epoch between; then it may be the trial that ends its nodes."""
-        return {"node": self.nodes_lost >= NODES_IN_A_ROW, "memory": self.alone}.get(kind, True)
-
-    @property
-    def epochs(self) -> int:
-        """The last epoch reported."""
-        return self.reports[-1].epoch if self.reports else 0
-
-    @property
-    def last(self) -> dict[str, float]:
-        """The metrics of the last epoch: a trial's metrics."""
-        return self.reports[-1].metrics if self.reports else {}
-
-
-@dataclass
-class Sweep:
-    """What the events so far amount to. rungs: by rung, the value each trial was filed with.
-
-    priors: what the sampler was told beforehand; they are no trials of this sweep. more: trials beyond those planned.
-    spent: whether the budget has stopped something. seconds: in all sessions, each from its first event to its last.
-    latest: session and time of the last event.
-    """
-
-    header: Event = field(default_factory=dict)
-    priors: list[Prior] = field(default_factory=list)
-    trials: dict[str, Trial] = field(default_factory=dict)
-    rungs: dict[int, dict[str, float]] = field(default_factory=dict)
-    finished: str | None = None
-    more: int = 0
-    spent: bool = False
-    seconds: float = 0.0
-    latest: tuple[str, float] = ("", 0.0)
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs all trials have reported."""
-        return sum(len(trial.reports) for trial in self.trials.values())
-
-    @property
-    def metrics(self) -> dict[str, str]:
-        """What is searched by: metric → direction, the first first."""
-        return dict(self.header.get("metrics") or {self.header["metric"]: self.header["direction"]})
-
-    def apply(self, event: Mapping[str, Any]) -> None:
-        """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
-        self.finished = None
-        self._clock(event["session"], event["t"])
-        match event["event"]:
-            case "header":
-                self.header = dict(event)
-            case "prior":
-                names = ("source_sweep", "source_trial", "assignment", "values")
-                self.priors.append(Prior(**{name: event[name] for name in names}))
-            case "ask":
-                _check_id(event["trial"])
-                fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
-                fields["memory"] = event.get("memory", {})
-                self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
-            case "report":
-                self._report(self.trials[event["trial"]], event)
-            case "decision":
-                self._release(self.trials[event["trial"]], event)
-            case "failure":
-                self._failure(self.trials[event["trial"]], event.get("kind", "raised"))
-            case "resume":
-                self._resume(event["more"])
-            case "end":
-                self._end(self.trials[event["trial"]], event)
-            case "budget":
-                self.spent = True
-            case "finish":
-                self.finished = event["reason"]
-
-    @property
-    def planned(self) -> int:
-        """How many trials there shall be."""
-        return int(self.header["spec"]["search"]["trials"]) + self.more
-
-    @property
-    def resumable(self) -> bool:
-        """Whether it was cut short, by a signal or with its process."""
-        return self.finished not in ("completed", "budget")
-
-    def _resume(self, more: int) -> None:
-        self.more += more
-        for trial in self.trials.values():
-            if trial.stop_reason == "interrupted":
-                trial.stop_reason = None
-
-    def _clock(self, session: str, time: float) -> None:
-        before, then = self.latest
-        self.seconds += max(0.0, time - then) if session == before else 0.0
-        self.latest = session, time
-
-    def _report(self, trial: Trial, event: Mapping[str, Any]) -> None:
-        if event["epoch"] <= trial.epochs:
-            return
-        fields = {name: event[name] for name in ("epoch", "metrics", "decision", "reason", "rung")}
-        trial.reports.append(Report(**fields))
-        trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
-        trial.pauses += event["decision"] == "pause"
-        trial.nodes_lost = 0
-        self.spent |= event["reason"] == "budget"
-        if event["rung"] is not None:
-            self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
-
-    @staticmethod
-    def _failure(trial: Trial, kind: str) -> None:
-        trial.lost += 1
-        trial.failures += trial.counts(kind)
-        trial.alone |= kind == "memory"
-        trial.nodes_lost += kind == "node"
-
-    @staticmethod
-    def _release(trial: Trial, event: Mapping[str, Any]) -> None:
-        if trial.paused:
-            trial.stop_reason = event["reason"]
-            trial.releases += 1
-
-    @staticmethod
-    def _end(trial: Trial, event: Mapping[str, Any]) -> None:
-        if trial.unfinished:
-            trial.stop_reason, trial.error = event["reason"], event["error"]
-
-
-def _check_id(trial: object) -> None:
-    """A trial's id names its folder."""
-    if not (isinstance(trial, str) and re.fullmatch(r"[0-9]{4,}", trial)):
-        raise JournalError(f"{trial!r} is no trial this project has asked for; restore the journal from a copy")
-
-
-def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:
-    """The state after these events."""
-    sweep = Sweep()
-    for event in events:
-        sweep.apply(event)
-    return sweep
-
 
 # --- lines ------------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.journal import Sweep, Trial
 from tuner.pruning import Verdict, sign_of
+from tuner.sweep_state import Sweep, Trial
 
 __all__ = ["MedianRule"]
 

@@ -28,7 +28,6 @@ from tuner.asha import Asha, grace_for, rungs_for
 from tuner.capacity import Capacity, capacity_of
 from tuner.data_notes import describe_data
 from tuner.hyperband import HyperBand
-from tuner.journal import Prior
 from tuner.median import MedianRule
 from tuner.memory_probe import largest, measured_share
 from tuner.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
@@ -45,6 +44,7 @@ from tuner.resources import (
 )
 from tuner.samplers import Sampling, sampler_notes, trials_to_run
 from tuner.spec import SweepSpec
+from tuner.sweep_state import Prior
 from tuner.warm_start import warm_starts
 
 __all__ = ["Plan", "make_plan"]

@@ -17,8 +17,8 @@ from tuner.tracking_uri import shown
 
 if TYPE_CHECKING:
     from trainables.trainer import Report
-    from tuner.journal import Sweep, Trial
     from tuner.planning import Plan
+    from tuner.sweep_state import Sweep, Trial
 
 __all__ = ["SweepProgress", "epoch_progress", "testing"]
 

@@ -9,10 +9,10 @@ from typing import Any
 from trainables.paths import flatten
 from trainables.results import RESULT_FILES
 from trainables.trial_files import TrialFiles, trial_files
-from tuner.journal import Sweep, Trial
 from tuner.metrics_info import is_usable
 from tuner.mlflow_store import Metric, MlflowClient, Tag, ensure_experiment, find_runs, has_tags, log_batches, status_of
 from tuner.params import to_params
+from tuner.sweep_state import Sweep, Trial
 from tuner.sweep_status import ranked_trials
 
 __all__ = ["Projection", "points_of", "upload"]

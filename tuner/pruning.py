@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from tuner.journal import Sweep
+from tuner.sweep_state import Sweep
 
 __all__ = ["Decision", "Rule", "Verdict", "rung_reached", "sign_of"]
 

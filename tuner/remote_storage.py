@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.remote import RemoteFolder
-from tuner.journal import JOURNAL, Event, Journal, parse_journal
+from tuner.journal import JOURNAL, Journal, parse_journal
 from tuner.segments import RemoteLease, SealedJournal, has_begun, is_kept, is_segment, read_lines
 from tuner.spec import NAME
 from tuner.sweep_folder import HeldSweep, first_free, named_after, taken, unknown
 from tuner.sweep_objects import remove_objects
+from tuner.sweep_state import Event
 
 if TYPE_CHECKING:
     from tuner.planning import Plan

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.journal import Sweep, check_begun, fold
+from tuner.journal import check_begun
+from tuner.sweep_state import Sweep, fold
 from tuner.sweep_status import ranked_trials
 from tuner.sweep_storage import open_storage
 from tuner.tracking_uri import store_of

@@ -9,10 +9,11 @@ from search_spaces.catalogue import parse_space
 from trainables.config import is_user_kind
 from trainables.errors import UserError
 from trainables.paths import flatten, parse_config
-from tuner.journal import Sweep, check_begun
+from tuner.journal import check_begun
 from tuner.planning import Plan, make_plan
 from tuner.samplers import Sampling
 from tuner.spec import SweepSpec, parse_spec
+from tuner.sweep_state import Sweep
 from tuner.tracking_uri import store_of
 
 __all__ = ["resumed_plan"]

@@ -12,9 +12,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from trainables.errors import StorageError
 from trainables.reporting import RESULT_KEY
-from tuner.journal import Event, Journal, Trial
+from tuner.journal import Journal
 from tuner.lost_workers import error_of, why
 from tuner.pruning import Rule, Verdict
+from tuner.sweep_state import Event, Trial
 
 __all__ = ["JournalScheduler"]
 

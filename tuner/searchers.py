@@ -14,9 +14,10 @@ from ray.tune.search import Searcher
 
 from search_spaces.compile import distributions, suggest_trial
 from search_spaces.space import Space
-from tuner.journal import Event, Journal, Prior, Sweep, Trial
+from tuner.journal import Journal
 from tuner.metrics_info import is_result
 from tuner.samplers import FIRST_GENERATION, Sampling, new_sampler, trials_to_run
+from tuner.sweep_state import Event, Prior, Sweep, Trial
 
 __all__ = ["Asked", "JournalSearcher", "ask", "study_of"]
 

@@ -30,8 +30,9 @@ from typing import Any, Self
 
 from trainables.errors import StorageError
 from trainables.remote import RemoteFolder
-from tuner.journal import Event, Journal
+from tuner.journal import Journal
 from tuner.lease import Owner, Seen, awaited, held, say, taken_over, this_process, wait_of
+from tuner.sweep_state import Event
 
 __all__ = ["RemoteLease", "SealedJournal", "chain", "has_begun", "is_kept", "is_segment", "read_lines", "writer"]
 

@@ -11,8 +11,8 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.journal import Sweep
     from tuner.planning import Plan
+    from tuner.sweep_state import Sweep
 
 __all__ = ["PREFIX", "STATUS_LINES", "StatusLines", "status_lines"]
 

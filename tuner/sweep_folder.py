@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from trainables.errors import StorageError, UserError
 from trainables.paths import suggest
-from tuner.journal import JOURNAL, Claim, Event, Journal, fold, read_journal
+from tuner.journal import JOURNAL, Claim, Journal, read_journal
 from tuner.lease import is_held, is_owner_file, leased
 from tuner.spec import NAME
+from tuner.sweep_state import Event, fold
 
 if TYPE_CHECKING:
     from tuner.planning import Plan

@@ -12,12 +12,13 @@ from trainables.config import TrialConfig
 from trainables.errors import StorageError
 from trainables.paths import parse_config, plain
 from tuner.budget import spent_part
-from tuner.journal import Journal, Trial
+from tuner.journal import Journal
 from tuner.pareto import pareto_front
 from tuner.planning import Plan
 from tuner.spec import Budget
 from tuner.sweep_folder import bytes_in
 from tuner.sweep_objects import objects_of
+from tuner.sweep_state import Trial
 from tuner.sweep_status import ranked_trials
 from tuner.tracking import Tracker
 

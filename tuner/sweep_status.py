@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.journal import JournalError, Sweep, Trial, check_begun, fold
+from tuner.journal import check_begun
 from tuner.metrics_info import is_result, rank_key
 from tuner.sweep_folder import Storage, unknown
+from tuner.sweep_state import JournalError, Sweep, Trial, fold
 from tuner.sweep_storage import open_storage
 
 __all__ = ["SweepStatus", "TrialStatus", "known_sweep", "ranked_trials", "standing", "sweep_statuses"]

@@ -12,9 +12,9 @@ from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, suggest
-from tuner.journal import Event, Prior, Trial, fold
 from tuner.metrics_info import is_result
 from tuner.spec import SweepSpec
+from tuner.sweep_state import Event, Prior, Trial, fold
 from tuner.sweep_storage import open_storage
 
 __all__ = ["WarmStart", "warm_starts"]

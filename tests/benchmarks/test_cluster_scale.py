@@ -19,7 +19,7 @@ from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
 from trainables.trainer import Trainer
 from tuner.driver import header_of, run_sweep
-from tuner.journal import Journal, fold, read_journal
+from tuner.journal import Journal, read_journal
 from tuner.planning import make_plan
 from tuner.projection import Projection, points_of
 from tuner.ray_session import quiet_ray
@@ -27,6 +27,7 @@ from tuner.samplers import Sampling
 from tuner.schedulers import JournalScheduler
 from tuner.searchers import JournalSearcher, ask
 from tuner.spec import parse_spec
+from tuner.sweep_state import fold
 
 pytestmark = pytest.mark.bench
 

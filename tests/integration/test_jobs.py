@@ -20,7 +20,8 @@ import pytest
 import yaml
 from drivers import Driver
 
-from tuner.journal import fold, read_journal
+from tuner.journal import read_journal
+from tuner.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 

@@ -8,7 +8,8 @@ from trainables.data import load
 from trainables.paths import parse_config
 from trainables.trainer import Trainer
 from tuner.driver import run_sweep
-from tuner.journal import fold, read_journal
+from tuner.journal import read_journal
+from tuner.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 

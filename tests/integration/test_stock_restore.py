@@ -9,8 +9,9 @@ import pytest
 
 import tuner
 from tuner.driver import run_sweep
-from tuner.journal import fold, read_journal
+from tuner.journal import read_journal
 from tuner.mlflow_store import MlflowClient, MlflowException, Tag, open_client
+from tuner.sweep_state import fold
 from tuner.tracking import Tracker
 
 pytestmark = pytest.mark.cluster

@@ -11,7 +11,8 @@ import torch
 import tuner
 from trainables.config import TrialConfig
 from trainables.paths import parse_config, plain
-from tuner.journal import fold, read_journal
+from tuner.journal import read_journal
+from tuner.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 

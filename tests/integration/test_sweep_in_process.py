@@ -7,7 +7,8 @@ import pytest
 
 import tuner
 from tuner.driver import run_sweep
-from tuner.journal import fold, read_journal
+from tuner.journal import read_journal
+from tuner.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 

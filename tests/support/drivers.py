@@ -10,7 +10,8 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from tuner.journal import fold, read_journal
+from tuner.journal import read_journal
+from tuner.sweep_state import fold
 
 PATIENCE = 180.0
 SWEEP = ("sweep", "--name", "s", "--trials", "8", "--epochs", "10", "--grace", "2", "--concurrency", "1")

@@ -30,11 +30,11 @@ from trainables.remote import RemoteFolder, is_remote
 from trainables.reporting import RESULT_KEY
 from trainables.trial_files import FilesInFolder
 from tuner import driver, lease
-from tuner.journal import fold
 from tuner.lease import FencedError
 from tuner.planning import make_plan
 from tuner.projection import Projection
 from tuner.spec import parse_spec
+from tuner.sweep_state import fold
 from tuner.sweep_storage import open_storage
 from tuner.syncing import sync_sweep
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tuner.asha import Asha, rungs_for
-from tuner.journal import Sweep
 from tuner.pruning import Verdict
+from tuner.sweep_state import Sweep
 
 
 def stock(direction="max", **options):

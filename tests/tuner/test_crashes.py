@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tuner.journal import JOURNAL, fold
+from tuner.journal import JOURNAL
 from tuner.mlflow_store import Tag, ensure_experiment, find_runs, open_client, status_of
 from tuner.params import to_params
+from tuner.sweep_state import fold
 from tuner.sweep_storage import open_storage
 
 pytestmark = pytest.mark.faults

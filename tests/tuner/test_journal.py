@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.errors import StorageError
-from tuner.journal import Journal, JournalError, Sweep, fold, read_journal
+from tuner.journal import Journal, read_journal
+from tuner.sweep_state import JournalError, Sweep, fold
 
 STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": "val/elbo", "direction": "max"}

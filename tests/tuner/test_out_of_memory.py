@@ -14,9 +14,10 @@ from trainables.reporting import RESULT_KEY
 from tuner import driver
 from tuner.capacity import Capacity, Node
 from tuner.driver import _charge_memory
-from tuner.journal import Journal, Sweep, Trial, fold
+from tuner.journal import Journal
 from tuner.schedulers import JournalScheduler
 from tuner.searchers import JournalSearcher
+from tuner.sweep_state import Sweep, Trial, fold
 
 KINDS = ("raised", "worker", "node", "memory", None)
 RETRIES = 2

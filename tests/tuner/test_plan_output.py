@@ -11,10 +11,10 @@ import tuner
 from tuner import display, progress
 from tuner.asha import Asha
 from tuner.hyperband import HyperBand
-from tuner.journal import fold
 from tuner.median import MedianRule
 from tuner.spec import Budget, parse_spec
 from tuner.sweep_result import SweepResult
+from tuner.sweep_state import fold
 
 
 @pytest.fixture

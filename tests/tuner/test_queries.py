@@ -12,11 +12,11 @@ from search_spaces.space import Space
 from trainables.errors import UserError
 from trainables.paths import parse_config
 from tuner import mlflow_store, queries
-from tuner.journal import fold
 from tuner.mlflow_store import MlflowClient, Tag, ensure_experiment, open_client
 from tuner.projection import Projection
 from tuner.queries import artifact, best, front, groups_by_method
 from tuner.searchers import study_of
+from tuner.sweep_state import fold
 from tuner.sweep_status import ranked_trials
 
 GECO = {"objective": {"kind": "geco", "kappa": 0.1 + 0.2}}

@@ -9,8 +9,9 @@ import pytest
 from search_spaces.domains import Float
 from trainables.errors import UserError
 from tuner.driver import header_of
-from tuner.journal import Journal, fold
+from tuner.journal import Journal
 from tuner.resuming import resumed_plan
+from tuner.sweep_state import fold
 
 
 def told(events):

@@ -14,10 +14,10 @@ from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space, assemble
 from trainables.paths import flatten, parse_config
-from tuner.journal import Sweep
 from tuner.samplers import Sampling, new_sampler, sampler_notes, trials_to_run
 from tuner.searchers import ask
 from tuner.spec import Search
+from tuner.sweep_state import Sweep
 
 STAMP = {"session": "a", "t": 0.0}
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)

@@ -13,8 +13,9 @@ from ray.tune.utils import flatten_dict
 
 from trainables.reporting import RESULT_KEY
 from tuner.asha import Asha, grace_for, rungs_for
-from tuner.journal import NODES_IN_A_ROW, Journal, read_journal
+from tuner.journal import Journal, read_journal
 from tuner.schedulers import JournalScheduler
+from tuner.sweep_state import NODES_IN_A_ROW
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 METRIC = "val/elbo"

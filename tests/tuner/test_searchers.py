@@ -26,11 +26,12 @@ from trainables.config import method_of
 from trainables.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
 from tuner.asha import Asha
-from tuner.journal import Journal, fold
+from tuner.journal import Journal
 from tuner.samplers import Sampling, new_sampler
 from tuner.schedulers import JournalScheduler
 from tuner.searchers import JournalSearcher, ask, study_of
 from tuner.spec import Search
+from tuner.sweep_state import fold
 
 METRIC = "val/elbo"
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)

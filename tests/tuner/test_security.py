@@ -10,11 +10,12 @@ from itertools import pairwise
 import pytest
 
 from trainables.errors import UserError
-from tuner.journal import JournalError, _line, read_journal
+from tuner.journal import _line, read_journal
 from tuner.queries import best
 from tuner.removal import remove_sweep
 from tuner.retraining import read_config
 from tuner.spec import read_yaml
+from tuner.sweep_state import JournalError
 from tuner.sweep_status import sweep_statuses
 from tuner.syncing import sync_sweep
 

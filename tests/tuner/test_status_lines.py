@@ -6,9 +6,9 @@ import pytest
 
 from tuner import driver, status_lines
 from tuner.jobs.job_log import latest_status, readable
-from tuner.journal import fold
 from tuner.progress import SweepProgress
 from tuner.status_lines import PREFIX, StatusLines
+from tuner.sweep_state import fold
 from tuner.sweep_status import standing, sweep_statuses
 
 SHARED = ("name", "planned", "n_trials", "stop_reasons", "epochs", "metric", "best_trial", "best_value")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.journal import fold
+from tuner.sweep_state import fold
 from tuner.sweep_status import standing
 
 

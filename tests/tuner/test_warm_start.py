@@ -7,10 +7,11 @@ import pytest
 from trainables.errors import ConfigError
 from trainables.paths import flatten, unflatten
 from tuner.driver import header_of
-from tuner.journal import JOURNAL, Journal, JournalError
+from tuner.journal import JOURNAL, Journal
 from tuner.planning import make_plan
 from tuner.projection import Projection
 from tuner.spec import parse_spec
+from tuner.sweep_state import JournalError
 from tuner.sweep_status import ranked_trials
 
 METRIC = "val/elbo_cal"
@@ -145,8 +146,8 @@ def test_a_damaged_journal_is_named(earlier, tmp_path, vae_data_root):
 
 
 def test_priors_are_neither_ranked_nor_sent_to_mlflow(written_journal, uri):
-    from tuner.journal import fold
     from tuner.mlflow_store import open_client
+    from tuner.sweep_state import fold
 
     journal = written_journal()
     prior = {"source_sweep": "old", "source_trial": "0009", "assignment": assignment(), "values": {METRIC: 99.0}}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tuner.comparison.answer import Comparison
-from tuner.journal import JOURNAL, fold, read_journal
+from tuner.journal import JOURNAL, read_journal
+from tuner.sweep_state import fold
 
 __all__ = ["record"]
 

@@ -16,6 +16,7 @@ from tuner.jobs.job_log import latest_status, readable, result_in
 __all__ = ["Job", "known_job", "resume_command"]
 
 POLL_SECONDS = 0.5
+UNENDED = ("starting", "running", "paused")
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _ended(counts: Mapping[str, int]) -> dict[str, int]:
     """Trials by state once their job has ended: what it left was cut short."""
     found = Counter[str]()
     for state, count in counts.items():
-        found["interrupted" if state in ("running", "paused") else state] += count
+        found["interrupted" if state in UNENDED else state] += count
     return dict(found)
 
 

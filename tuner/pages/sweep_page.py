@@ -15,10 +15,10 @@ from trainables.errors import UserError
 from trainables.paths import flatten
 from trainables.trial_files import TrialFiles
 from tuner.figures.search import FIGURES
-from tuner.journal import Sweep, Trial
 from tuner.pages.markup import inline_png, inline_svg, save_png
 from tuner.pages.page import Page, Picture, Table, rendered
 from tuner.sweep_objects import files_of
+from tuner.sweep_state import Sweep, Trial
 from tuner.sweep_status import known_sweep, ranked_trials
 from tuner.terminal import text_of
 

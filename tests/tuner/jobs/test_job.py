@@ -9,7 +9,7 @@ from tuner.jobs.backend import JobInfo
 from tuner.jobs.job import Job
 from tuner.status_lines import PREFIX
 
-COUNTS = {"completed": 2, "running": 1, "paused": 2, "interrupted": 1}
+COUNTS = {"completed": 2, "starting": 1, "running": 1, "paused": 2, "interrupted": 1}
 
 
 class Still:
@@ -33,7 +33,7 @@ class Still:
 @pytest.mark.parametrize("state", ["running", "failed", "stopped"])
 def test_what_an_ended_job_left_was_cut_short(state):
     job = Job("s", "s", "/shared", Still(state, f"{PREFIX}{json.dumps({'stop_reasons': COUNTS})}\n"))
-    ended = {"completed": 2, "interrupted": 4}
+    ended = {"completed": 2, "interrupted": 5}
     assert job.status()["progress"]["stop_reasons"] == (COUNTS if state == "running" else ended)
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from search_spaces.space import Space
 from tuner.figures.search.trials import ended
 from tuner.figures.style import BLUE, style_axes, wide_figure
-from tuner.journal import Sweep, Trial
+from tuner.sweep_state import Sweep, Trial
 
 __all__ = ["importance_figure", "importances"]
 

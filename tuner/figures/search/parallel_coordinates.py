@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from search_spaces.space import Space
 from tuner.figures.search.trials import axis_of, ended
 from tuner.figures.style import BLUE, DPI
-from tuner.journal import Sweep
 from tuner.metrics_info import rank_key
+from tuner.sweep_state import Sweep
 
 __all__ = ["parallel_coordinates_figure"]
 

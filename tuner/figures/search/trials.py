@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
 from tuner.figures.style import COLOURS, MARKERS
-from tuner.journal import Sweep, Trial
 from tuner.metrics_info import is_usable
+from tuner.sweep_state import Sweep, Trial
 
 __all__ = ["Axis", "axis_of", "colours_of", "ended", "markers_of", "middle_half"]
 
