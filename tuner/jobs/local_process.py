@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -93,7 +94,9 @@ class LocalProcesses:
                 shutil.rmtree(folder.path, ignore_errors=True)
             try:
                 (Path(part) / order.id).rename(folder.path)
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
                 raise TakenError(f"another job of this machine is called {order.id}; give it another --name") from None
         _start(folder, order)
 
