@@ -38,6 +38,7 @@ DIAGNOSTICS = (
     "epoch",
     "geco/constraint",
     "geco/lambda",
+    "geco/lambda_median",
     "geco/val_violation",
     "schedule/beta",
     "schedule/lr",
