@@ -41,10 +41,11 @@ def vae_data_root(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def environment(vae_data_root):
-    """The environment of a user whose data sets are prepared and whose tracker is the default."""
+def environment(vae_data_root, command):
+    """Of a user who has our environment activated, his data sets prepared, and the default tracker."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RAY_", "VAE_TUNER_"))}
-    return {**kept, "VAE_TUNER_DATA": str(vae_data_root)}
+    path = f"{Path(command).parent}{os.pathsep}{kept['PATH']}"
+    return {**kept, "PATH": path, "VAE_TUNER_DATA": str(vae_data_root)}
 
 
 @pytest.fixture(scope="session")
