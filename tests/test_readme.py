@@ -65,4 +65,4 @@ def test_every_command_line_in_the_texts_is_taken_as_it_stands(line):
 
 def test_command_lines_are_found_in_every_kind_of_text():
     assert len(CONSOLE) > 20
-    assert len(IN_SCRIPTS) == 2
+    assert len(IN_SCRIPTS) == 3

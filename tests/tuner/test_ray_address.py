@@ -63,7 +63,7 @@ class Refusing(grpc.GenericRpcHandler):
 def test_a_refused_token_is_told_from_a_cluster_that_is_not_there(head):
     address = head(grpc.StatusCode.UNAUTHENTICATED)
     with pytest.raises(UserError) as raised:
-        connect(address)
+        check_ray_answers(address)
     assert str(raised.value) == (
         f"resources.ray_address: the Ray cluster at {address} cannot be joined: the cluster's token is missing or "
         "another; set RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN"
