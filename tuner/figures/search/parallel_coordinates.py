@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from search_spaces.space import Space
-from tuner.figures.search.trials import axis_of, ended
+from tuner.figures.search.trials import Axis, ended
 from tuner.figures.style import BLUE, DPI
 from tuner.metrics_info import rank_key
 from tuner.sweep_state import Sweep
@@ -46,7 +46,7 @@ class _Scale:
     """From a dimension's values to 0 … 1."""
 
     def __init__(self, sweep: Sweep, space: Space, path: str) -> None:
-        self._axis = axis_of(space, path)
+        self._axis = Axis(space, path)
         drawn = [trial.assignment[path] for trial in sweep.trials.values() if path in trial.assignment]
         numbers = self._numbers(drawn) if drawn else np.zeros(1)
         self._low, self._high = float(numbers.min()), float(numbers.max())

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
-from tuner.figures.search.trials import axis_of, colours_of, ended, markers_of, middle_half
+from tuner.figures.search.trials import Axis, colours_of, ended, markers_of, middle_half
 from tuner.figures.style import DPI, log_scale, style_axes
 from tuner.sweep_state import Sweep, Trial
 
@@ -49,7 +49,7 @@ def _marks(sweep: Sweep) -> list[Line2D]:
 
 def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]) -> None:
     style_axes(axes, path, "")
-    axis, metric = axis_of(space, path), sweep.header["metric"]
+    axis, metric = Axis(space, path), sweep.header["metric"]
     colours, markers = colours_of(sweep), markers_of(sweep)
     for trial in trials:
         alpha = 0.9 if trial.stop_reason == "completed" else 0.3

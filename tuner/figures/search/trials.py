@@ -14,7 +14,7 @@ from tuner.figures.style import COLOURS, MARKERS
 from tuner.metrics_info import is_usable
 from tuner.sweep_state import Sweep, Trial
 
-__all__ = ["Axis", "axis_of", "colours_of", "ended", "markers_of", "middle_half"]
+__all__ = ["Axis", "colours_of", "ended", "markers_of", "middle_half"]
 
 MARGIN = 0.04
 
@@ -61,7 +61,3 @@ class Axis:
         if isinstance(self._domain, Choice):
             return np.array([self._domain.options.index(value) for value in values], dtype=np.float64)
         return np.array(values, dtype=np.float64)
-
-
-def axis_of(space: Space, path: str) -> Axis:
-    return Axis(space, path)
