@@ -16,8 +16,8 @@ import ray.autoscaler
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tuner.journal import Journal
 from tuner.spec import parse_spec, read_yaml
+from tuner.storage.journal import Journal
 
 ROOT = Path(__file__).parents[1]
 RAY_FILES = ("cluster.yaml", "examples/cluster-local.yaml")

@@ -15,26 +15,28 @@ from trainables.errors import ConfigError, UserError
 from trainables.paths import parse_config, plain
 from trainables.sources import absolute
 from trainables.vae import Vae
-from tuner import exporting, queries, registry
+from tuner import exporting
 from tuner.comparison.comparing import Compared, Settings, compare_methods, folder_of
 from tuner.comparison.methods import METHODS
 from tuner.comparison.request import Request, named_after
-from tuner.driver import resume_sweep, run_sweep
 from tuner.exporting import Exported
 from tuner.jobs.backend import backend_of
 from tuner.jobs.job import Job, known_job
 from tuner.jobs.submission import submit_resume, submit_sweep
-from tuner.planning import Plan, make_plan
-from tuner.queries import BestTrial
-from tuner.range_test import LrRange, run_lr_range
-from tuner.registry import ModelVersion
-from tuner.removal import Removed, remove_sweep
-from tuner.retraining import Retrained, read_config, retrain
+from tuner.planning.plans import Plan, make_plan
+from tuner.queries import from_mlflow
+from tuner.queries.from_mlflow import BestTrial
+from tuner.running.driver import resume_sweep, run_sweep
+from tuner.running.sweep_result import SweepResult
+from tuner.running.sweep_status import SweepStatus, sweep_statuses
+from tuner.single_runs.range_test import LrRange, run_lr_range
+from tuner.single_runs.retraining import Retrained, read_config, retrain
 from tuner.spec import SweepSpec, parse_spec, read_yaml
-from tuner.sweep_result import SweepResult
-from tuner.sweep_status import SweepStatus, sweep_statuses
-from tuner.syncing import sync_sweep
-from tuner.tracking_uri import resolve_uri
+from tuner.storage.removal import Removed, remove_sweep
+from tuner.tracking import registry
+from tuner.tracking.registry import ModelVersion
+from tuner.tracking.syncing import sync_sweep
+from tuner.tracking.tracking_uri import resolve_uri
 
 __all__ = [
     "best",
@@ -161,7 +163,7 @@ def best(
     Raises UserError for a store, sweep, method, data set or metric that is not there.
     """
     uri = resolve_uri(tracking_uri, Path.cwd())
-    filters = queries.Filters(
+    filters = from_mlflow.Filters(
         sweep=[sweep] if isinstance(sweep, str) else sweep,
         experiment=experiment,
         method=method,
@@ -172,10 +174,10 @@ def best(
     if not pareto:
         if plot:
             raise ConfigError("--plot shows a Pareto front; name its metrics, as in --pareto val/mse,val/kl")
-        return queries.best(uri, metric=metric, top=top, **filters)
+        return from_mlflow.best(uri, metric=metric, top=top, **filters)
     if metric:
         raise ConfigError(f"--metric {metric}: a Pareto front is ordered by the first metric of --pareto; leave it out")
-    front = queries.front(uri, pareto, **filters)
+    front = from_mlflow.front(uri, pareto, **filters)
     if plot and front.rows:
         from tuner.figures.pareto_front import draw
 
@@ -303,7 +305,7 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
             f"{source} does not exist; give a checkpoint file, the id of an MLflow run, or models:/NAME@champion"
         )
     with TemporaryDirectory() as folder:
-        file = queries.artifact(resolve_uri(tracking_uri, Path.cwd()), run_id, FILE_NAME, Path(folder))
+        file = from_mlflow.artifact(resolve_uri(tracking_uri, Path.cwd()), run_id, FILE_NAME, Path(folder))
         return Vae.from_file(file, device, model)
 
 

@@ -20,11 +20,11 @@ from trainables.results import RESULT_FILES
 from trainables.trial_files import FILE_NAME
 from tuner.comparison.request import FILE as REQUEST
 from tuner.comparison.running import STAGES
-from tuner.journal import JOURNAL, lines_of
-from tuner.sweep_objects import TRIALS, files_of
-from tuner.sweep_state import Trial
-from tuner.sweep_status import known_sweep, ranked_trials
-from tuner.sweep_storage import open_storage
+from tuner.running.sweep_status import known_sweep, ranked_trials
+from tuner.storage.journal import JOURNAL, lines_of
+from tuner.storage.sweep_objects import TRIALS, files_of
+from tuner.storage.sweep_state import Trial
+from tuner.storage.sweep_storage import open_storage
 
 __all__ = ["Exported", "export"]
 

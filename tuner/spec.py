@@ -15,7 +15,7 @@ from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
 from trainables.remote import checked_storage
-from tuner.tracking_uri import without_secret
+from tuner.tracking.tracking_uri import without_secret
 
 __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "public", "read_yaml", "spec_yaml"]
 

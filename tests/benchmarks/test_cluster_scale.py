@@ -18,16 +18,16 @@ from trainables.paths import parse_config
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
 from trainables.trainer import Trainer
-from tuner.driver import header_of, run_sweep
-from tuner.journal import Journal, read_journal
-from tuner.planning import make_plan
-from tuner.projection import Projection, points_of
-from tuner.ray_session import quiet_ray
-from tuner.samplers import Sampling
-from tuner.schedulers import JournalScheduler
-from tuner.searchers import JournalSearcher, ask
+from tuner.planning.plans import make_plan
+from tuner.pruning.schedulers import JournalScheduler
+from tuner.running.driver import header_of, run_sweep
+from tuner.running.ray_session import quiet_ray
+from tuner.search.samplers import Sampling
+from tuner.search.searchers import JournalSearcher, ask
 from tuner.spec import parse_spec
-from tuner.sweep_state import fold
+from tuner.storage.journal import Journal, read_journal
+from tuner.storage.sweep_state import fold
+from tuner.tracking.projection import Projection, points_of
 
 pytestmark = pytest.mark.bench
 
@@ -146,7 +146,7 @@ def drive(plan, journal, metrics):
 
 def project(journal, uri):
     """Seconds that MLflow takes for each window of trials, and points a second over all."""
-    from tuner.mlflow_store import open_client
+    from tuner.tracking.mlflow_store import open_client
 
     projection, seconds, window = Projection(open_client(uri), "bench"), [], []
     for event in [*journal.events, None]:

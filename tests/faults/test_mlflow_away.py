@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from drivers import runs_of
 
-from tuner.mlflow_store import Tag
+from tuner.tracking.mlflow_store import Tag
 
 pytestmark = pytest.mark.faults
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tuner.mlflow_store import open_client
+from tuner.tracking.mlflow_store import open_client
 
 pytestmark = pytest.mark.faults
 

@@ -9,23 +9,37 @@ from trainables.trainer import Trainer
 
 pytestmark = pytest.mark.faults
 
-KILLS, RETRIES, EPOCHS = 20, 4, 300
+KILLS, RETRIES, EPOCHS = 20, 4, 100
+PACED = """
+import time
+from pathlib import Path
+from {nets} import Net
+
+class Paced(Net):
+    def encode(self, x):
+        if not Path(__file__).with_name("go").exists():
+            time.sleep(0.05)
+        return super().encode(x)
+"""
 SPEC = f"""
 name: s
-config: {{data: {{n_train: 200}}, batch_size: 100, epochs: {EPOCHS}}}
+config: {{model: {{kind: "paced:Paced"}}, data: {{n_train: 200}}, batch_size: 100, epochs: {EPOCHS}}}
 search: {{sampler: random, trials: 6}}
 scheduler: {{kind: none}}
 resources: {{concurrency: 2, retries: {RETRIES}}}
 """
 
 
-def test_twenty_worker_kills(driver, uri, projected, vae_data_root, tally):
+def test_twenty_worker_kills(driver, uri, projected, vae_data_root, tally, nets):
+    """The trials are slow until the last kill, so that none ends between two of them on a machine of any speed."""
+    (driver.folder / "paced.py").write_text(PACED.format(nets=nets))
     (driver.folder / "sweep.yaml").write_text(SPEC)
     driver.start("sweep", "sweep.yaml").wait_for_lines(1)
     _others_are_refused(driver)
     _kill_workers(driver, 2)
-    driver.kill().start("resume", "s")
+    driver.kill().start("resume", "s", "--model", "paced:Paced")
     _kill_workers(driver, KILLS // 2 - 2)
+    (driver.folder / "go").touch()
     assert driver.end() == 0, driver.err
 
     tally.add("workers killed", KILLS, driver, uri)

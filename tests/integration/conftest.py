@@ -61,7 +61,7 @@ def shared_ray():
     """Ray, started once for the sweeps that run in this process."""
     import ray
 
-    from tuner.ray_session import quiet_ray
+    from tuner.running.ray_session import quiet_ray
 
     quiet_ray()
     ray.init(

@@ -11,7 +11,7 @@ from drivers import all_runs
 from html_pages import check_page
 
 import tuner
-from tuner.mlflow_store import open_client
+from tuner.tracking.mlflow_store import open_client
 
 SMALL = {"data.n_train": 100, "batch_size": 16, "model.hidden": [16], "model.latent_dim": 2}
 ASKED = ("--methods", "geco,beta", "--quick", "--seeds", "2", "--epochs", "2", "--concurrency", "2")

@@ -9,7 +9,7 @@ import torch
 from html_pages import check_page
 
 import tuner
-from tuner.sweep_status import known_sweep, ranked_trials
+from tuner.running.sweep_status import known_sweep, ranked_trials
 
 pytestmark = pytest.mark.cluster
 
@@ -51,7 +51,7 @@ def test_the_journal_and_the_spec_are_a_sweep_to_go_on_from(unpacked, result):
 
 
 def test_a_trials_configuration_is_one(unpacked, result):
-    from tuner.retraining import read_config
+    from tuner.single_runs.retraining import read_config
 
     for trial in known_sweep(unpacked[1].parent, result["name"]).trials.values():
         assert read_config(unpacked[1] / "trials" / trial.id / "config.yaml") == trial.config

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tuner.journal import read_journal
+from tuner.storage.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 

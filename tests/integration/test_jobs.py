@@ -20,8 +20,8 @@ import pytest
 import yaml
 from drivers import Driver
 
-from tuner.journal import read_journal
-from tuner.sweep_state import fold
+from tuner.storage.journal import read_journal
+from tuner.storage.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 
@@ -311,7 +311,7 @@ def test_a_token_that_is_refused_is_one_sentence(variables, remote):
 
 FOLLOW = """
 import sys
-from tuner.display_jobs import show_followed
+from tuner.terminal.jobs import show_followed
 from tuner.jobs.following import follow
 from tuner.jobs.job import known_job
 

@@ -9,7 +9,7 @@ from object_store import CREDENTIALS
 
 import tuner
 from trainables.remote import RemoteFolder
-from tuner.journal import JOURNAL
+from tuner.storage.journal import JOURNAL
 
 pytestmark = pytest.mark.cluster
 

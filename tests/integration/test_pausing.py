@@ -7,9 +7,9 @@ import tuner
 from trainables.data import load
 from trainables.paths import parse_config
 from trainables.trainer import Trainer
-from tuner.driver import run_sweep
-from tuner.journal import read_journal
-from tuner.sweep_state import fold
+from tuner.running.driver import run_sweep
+from tuner.storage.journal import read_journal
+from tuner.storage.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 

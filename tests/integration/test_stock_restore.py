@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 import tuner
-from tuner.driver import run_sweep
-from tuner.journal import read_journal
-from tuner.mlflow_store import MlflowClient, MlflowException, Tag, open_client
-from tuner.sweep_state import fold
-from tuner.tracking import Tracker
+from tuner.running.driver import run_sweep
+from tuner.storage.journal import read_journal
+from tuner.storage.sweep_state import fold
+from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Tag, open_client
+from tuner.tracking.tracker import Tracker
 
 pytestmark = pytest.mark.cluster
 
@@ -101,7 +101,7 @@ def ours(store, shared_ray, tmp_path_factory, patch, vae_data_root):
     """A sweep all of whose training falls into the outage; then its journal ends where the stock driver died."""
     folder = tmp_path_factory.mktemp("ours")
     patch.setenv("VAE_TUNER_DATA", str(vae_data_root))
-    patch.setattr("tuner.tracking._NOTE_SECONDS", 0.1)
+    patch.setattr("tuner.tracking.tracker._NOTE_SECONDS", 0.1)
     plan = tuner.plan({
         "name": "s", "storage": str(folder), "config": TINY, "tracking": {"uri": store, "experiment": "ours"},
         "space": {"lr.base": {"choice": [GOOD, POOR]}}, "search": {"trials": 2, "sampler": "grid"},

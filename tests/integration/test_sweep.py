@@ -11,8 +11,8 @@ import torch
 import tuner
 from trainables.config import TrialConfig
 from trainables.paths import parse_config, plain
-from tuner.journal import read_journal
-from tuner.sweep_state import fold
+from tuner.storage.journal import read_journal
+from tuner.storage.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 
@@ -98,7 +98,7 @@ def test_every_metric_of_the_contract_is_reported_each_epoch(swept, result):
 
 
 def test_mlflow_holds_one_parent_and_a_finished_run_a_trial(swept, result):
-    from tuner.mlflow_store import open_client
+    from tuner.tracking.mlflow_store import open_client
 
     client = open_client(f"sqlite:///{swept[0]}/mlflow.db")
     experiment = client.get_experiment_by_name("vae-tuner")

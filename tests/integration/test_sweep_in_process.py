@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import tuner
-from tuner.driver import run_sweep
-from tuner.journal import read_journal
-from tuner.sweep_state import fold
+from tuner.running.driver import run_sweep
+from tuner.storage.journal import read_journal
+from tuner.storage.sweep_state import fold
 
 pytestmark = pytest.mark.cluster
 

@@ -24,7 +24,7 @@ import pytest
 import yaml
 from drivers import check_projection
 
-from tuner.journal import read_journal
+from tuner.storage.journal import read_journal
 
 pytestmark = [
     pytest.mark.cluster,

@@ -10,8 +10,8 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from tuner.journal import read_journal
-from tuner.sweep_state import fold
+from tuner.storage.journal import read_journal
+from tuner.storage.sweep_state import fold
 
 PATIENCE = 180.0
 SWEEP = ("sweep", "--name", "s", "--trials", "8", "--epochs", "10", "--grace", "2", "--concurrency", "1")
@@ -101,9 +101,10 @@ class Driver:
             self.kill()
 
     def workers(self, n):
-        """The n processes that train, once there are so many; a process has no title while it gets another."""
+        """The n processes that train, once there are so many: Ray titles them `VaeTrainable`, in a call
+        `ResourceTrainable.train`, and not at all while it changes the title."""
         found = []
-        self.wait_for(lambda: found.append(self._titled(b"VaeTrainable")) or len(found[-1]) == n)
+        self.wait_for(lambda: found.append(self._titled(b"Trainable")) or len(found[-1]) == n)
         return found[-1]
 
     def _titled(self, part):
@@ -161,7 +162,7 @@ def record_of(events):
 
 
 def all_runs(uri):
-    from tuner.mlflow_store import open_client
+    from tuner.tracking.mlflow_store import open_client
 
     client = open_client(uri)
     experiment = client.get_experiment_by_name("vae-tuner")
@@ -181,8 +182,8 @@ def check_projection(events, uri, store=None):
 
     store: of a server its database, where points are read faster.
     """
-    from tuner.mlflow_store import open_client, status_of
-    from tuner.projection import points_of
+    from tuner.tracking.mlflow_store import open_client, status_of
+    from tuner.tracking.projection import points_of
 
     client, points, sweep = open_client(uri), open_client(store or uri), fold(events)
     runs = runs_of(uri, sweep.header["sweep_id"])

@@ -15,18 +15,18 @@ from search_spaces.catalogue import parse_space
 from trainables.config import method_of
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.reporting import RESULT_KEY
-from tuner import driver
-from tuner.budget import is_spent
-from tuner.journal import Journal, read_journal
-from tuner.planning import make_plan
-from tuner.schedulers import JournalScheduler
-from tuner.searchers import JournalSearcher
+from tuner.planning.plans import make_plan
+from tuner.pruning.schedulers import JournalScheduler
+from tuner.running import driver
+from tuner.running.budget import is_spent
+from tuner.search.searchers import JournalSearcher
 from tuner.spec import Budget, parse_spec
+from tuner.storage.journal import Journal, read_journal
 
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tuner.mlflow_store import open_client
+    from tuner.tracking.mlflow_store import open_client
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     open_client(f"sqlite:///{path}").search_experiments()

@@ -19,9 +19,9 @@ from types import SimpleNamespace
 import torch
 from conftest import PlannedLoop
 
-import tuner.mlflow_store
-import tuner.schedulers
-import tuner.searchers
+import tuner.pruning.schedulers
+import tuner.search.searchers
+import tuner.tracking.mlflow_store
 from trainables import generations
 from trainables.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.generations import Generations
@@ -29,14 +29,15 @@ from trainables.paths import parse_config
 from trainables.remote import RemoteFolder, is_remote
 from trainables.reporting import RESULT_KEY
 from trainables.trial_files import FilesInFolder
-from tuner import driver, lease
-from tuner.lease import FencedError
-from tuner.planning import make_plan
-from tuner.projection import Projection
+from tuner.planning.plans import make_plan
+from tuner.running import driver
 from tuner.spec import parse_spec
-from tuner.sweep_state import fold
-from tuner.sweep_storage import open_storage
-from tuner.syncing import sync_sweep
+from tuner.storage import lease
+from tuner.storage.lease import FencedError
+from tuner.storage.sweep_state import fold
+from tuner.storage.sweep_storage import open_storage
+from tuner.tracking.projection import Projection
+from tuner.tracking.syncing import sync_sweep
 
 EVENTS_PER_BATCH = 5
 
@@ -71,7 +72,7 @@ class Life(PlannedLoop):
         # Object storage outlives the machine and the driver's folder on it.
         lasting = Path(plan.spec.storage.removeprefix("file://")) / folder.name
         self.folder, self.seed = lasting if is_remote(plan.spec.storage) else folder, seed
-        client = tuner.mlflow_store.open_client(plan.spec.tracking.uri)
+        client = tuner.tracking.mlflow_store.open_client(plan.spec.tracking.uri)
         self.projection = Projection(client, plan.spec.tracking.experiment, self.folder / "trials")
         self.n_sent = self.projection.resume(journal.lasting)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tuner.journal import JOURNAL
-from tuner.mlflow_store import Tag, ensure_experiment, find_runs, open_client, status_of
-from tuner.params import to_params
-from tuner.sweep_state import fold
-from tuner.sweep_storage import open_storage
+from tuner.storage.journal import JOURNAL
+from tuner.storage.sweep_state import fold
+from tuner.storage.sweep_storage import open_storage
+from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client, status_of
+from tuner.tracking.params import to_params
 
 pytestmark = pytest.mark.faults
 

@@ -8,8 +8,8 @@ from comparisons import compared
 from trainables.errors import ConfigError, UserError
 from tuner.comparison.request import Request, remembered
 from tuner.exporting import export
-from tuner.journal import parse_journal
 from tuner.pages.comparison_page import write_comparison_page
+from tuner.storage.journal import parse_journal
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.planning import make_plan
+from tuner.planning.plans import make_plan
 from tuner.spec import parse_spec
 
 

@@ -11,13 +11,13 @@ from search_spaces.catalogue import parse_space
 from trainables.config import method_of
 from trainables.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
-from tuner import driver
-from tuner.capacity import Capacity, Node
-from tuner.driver import _charge_memory
-from tuner.journal import Journal
-from tuner.schedulers import JournalScheduler
-from tuner.searchers import JournalSearcher
-from tuner.sweep_state import Sweep, Trial, fold
+from tuner.planning.capacity import Capacity, Node
+from tuner.pruning.schedulers import JournalScheduler
+from tuner.running import driver
+from tuner.running.driver import _charge_memory
+from tuner.search.searchers import JournalSearcher
+from tuner.storage.journal import Journal
+from tuner.storage.sweep_state import Sweep, Trial, fold
 
 KINDS = ("raised", "worker", "node", "memory", None)
 RETRIES = 2

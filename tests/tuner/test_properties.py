@@ -13,8 +13,8 @@ from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import known_paths, parse_config, plain, unflatten
 from tuner.cli import app
-from tuner.conditions import parse_conditions
-from tuner.planning import make_plan
+from tuner.planning.plans import make_plan
+from tuner.queries.conditions import parse_conditions
 from tuner.spec import SweepSpec, parse_spec, read_yaml, spec_yaml
 
 KINDS = ["elbo", "geco", "free-bits", "iwae", "linear", "mlp", "conv", "clr", "one-cycle", "adam", "sgd", "m:f"]

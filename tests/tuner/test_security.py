@@ -10,14 +10,14 @@ from itertools import pairwise
 import pytest
 
 from trainables.errors import UserError
-from tuner.journal import _line, read_journal
-from tuner.queries import best
-from tuner.removal import remove_sweep
-from tuner.retraining import read_config
+from tuner.queries.from_mlflow import best
+from tuner.running.sweep_status import sweep_statuses
+from tuner.single_runs.retraining import read_config
 from tuner.spec import read_yaml
-from tuner.sweep_state import JournalError
-from tuner.sweep_status import sweep_statuses
-from tuner.syncing import sync_sweep
+from tuner.storage.journal import _line, read_journal
+from tuner.storage.removal import remove_sweep
+from tuner.storage.sweep_state import JournalError
+from tuner.tracking.syncing import sync_sweep
 
 
 @pytest.fixture

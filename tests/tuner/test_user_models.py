@@ -8,12 +8,12 @@ import pytest
 import tuner
 from trainables.errors import ConfigError, UserError
 from trainables.paths import parse_config
-from tuner.mlflow_store import open_client
-from tuner.params import to_params
-from tuner.projection import Projection
-from tuner.queries import best
-from tuner.retraining import retrain
+from tuner.queries.from_mlflow import best
+from tuner.single_runs.retraining import retrain
 from tuner.spec import parse_spec
+from tuner.tracking.mlflow_store import open_client
+from tuner.tracking.params import to_params
+from tuner.tracking.projection import Projection
 
 CONV = {"model": {"kind": "conv", "channels": [8, 8, 8, 8]}}
 TOO_MANY = (

@@ -77,7 +77,7 @@ def submit(
     from tuner.jobs.backend import backend_of
     from tuner.jobs.submission import submit_sweep
     from tuner.spec import overlaid, parse_spec, read_yaml
-    from tuner.terminal import working
+    from tuner.terminal.console import working
 
     options = {
         "name": name,
@@ -98,9 +98,9 @@ def submit(
 
 def _shown(job: Job, follow: bool, output: Format) -> None:
     """What was submitted, or its end."""
-    from tuner import display_jobs
     from tuner.jobs.following import follow as followed_to_its_end
-    from tuner.terminal import err, print_notes
+    from tuner.terminal import jobs as display_jobs
+    from tuner.terminal.console import err, print_notes
 
     print_notes(err(), job.notes)
     if not follow:
@@ -123,8 +123,8 @@ jobs = typer.Typer(
 @jobs.command("list", epilog="Example: vae-tuner jobs list --cluster http://127.0.0.1:8265")
 def list_jobs(cluster: ClusterOption = None, output: FormatOption = Format.TABLE) -> None:
     """List the jobs that a cluster knows, the latest last."""
-    from tuner import display_jobs
     from tuner.jobs.backend import backend_of
+    from tuner.terminal import jobs as display_jobs
 
     backend = backend_of(cluster)
     display_jobs.show_jobs(backend.jobs(), backend.cluster, output.value)
@@ -133,8 +133,8 @@ def list_jobs(cluster: ClusterOption = None, output: FormatOption = Format.TABLE
 @jobs.command(epilog="Example: vae-tuner jobs status geco-digits --cluster http://127.0.0.1:8265")
 def status(job: JobArgument, cluster: ClusterOption = None, output: FormatOption = Format.TABLE) -> None:
     """Show how a job stands: trials by state, the best so far, epochs a second, the estimated end."""
-    from tuner import display_jobs
     from tuner.jobs.job import known_job
+    from tuner.terminal import jobs as display_jobs
 
     display_jobs.show_job(known_job(job, cluster), output.value)
 
@@ -150,9 +150,9 @@ def logs(job: JobArgument, cluster: ClusterOption = None) -> None:
 @jobs.command(epilog="Example: vae-tuner jobs stop geco-digits --cluster http://127.0.0.1:8265")
 def stop(job: JobArgument, cluster: ClusterOption = None) -> None:
     """Stop a job in order: every finished epoch is kept, and `jobs resume` goes on from there."""
-    from tuner import display_jobs
     from tuner.jobs.job import known_job
-    from tuner.terminal import working
+    from tuner.terminal import jobs as display_jobs
+    from tuner.terminal.console import working
 
     found = known_job(job, cluster)
     with working("Stopping"):
@@ -179,7 +179,7 @@ def resume(
     """Go on with a sweep in a new job, from its storage: whatever became of the last one."""
     from tuner.jobs.backend import backend_of
     from tuner.jobs.submission import submit_resume
-    from tuner.terminal import working
+    from tuner.terminal.console import working
 
     more_trials = parsed_more_trials(trials)
     with working("Submitting"):

@@ -53,16 +53,16 @@ def best(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Ask MLflow for the best configuration; prints it and, with --export, writes it for `vae-tuner train`."""
-    from tuner import display, terminal
+    from tuner.terminal import console, tables
 
     for option, file, endings in (("export", export, (".yaml", ".yml")), ("plot", plot, (".png",))):
         if file and file.suffix not in endings:
             raise ConfigError(f"--{option} {file}: the file must end in {endings[0]}")
         if file and not os.access(file.parent, os.W_OK):
             raise UserError(f"{file} cannot be written; name a file in an existing folder")
-    with terminal.working("Asking MLflow"):
+    with console.working("Asking MLflow"):
         from tuner import api
-        from tuner.registry import check_model_name
+        from tuner.tracking.registry import check_model_name
 
         if register is not None:
             check_model_name(register)
@@ -81,11 +81,11 @@ def best(
             tracking_uri=tracking_uri,
         )[:top]
     if not rows:
-        raise typer.Exit(terminal.complain(_none_found(where, include_pruned)))
+        raise typer.Exit(console.complain(_none_found(where, include_pruned)))
     registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
     if export:
-        write_text(export, display.exported(rows[0]))
-    display.show_best(rows, output.value, metrics, export=export, plot=plot, registered=registered)
+        write_text(export, tables.exported(rows[0]))
+    tables.show_best(rows, output.value, metrics, export=export, plot=plot, registered=registered)
 
 
 def _none_found(where: str | None, include_pruned: bool) -> str:
@@ -107,19 +107,19 @@ def train(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
-    from tuner import display, progress, terminal
     from tuner.spec import overlaid
+    from tuner.terminal import console, progress, tables
 
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
-    with terminal.working("Loading PyTorch"):
+    with console.working("Loading PyTorch"):
         from trainables.paths import parse_config
-        from tuner.retraining import read_config, retrain
-        from tuner.tracking_uri import resolve_uri
+        from tuner.single_runs.retraining import read_config, retrain
+        from tuner.tracking.tracking_uri import resolve_uri
 
         parsed = parse_config(overlaid(read_config(config), {"seed": seed, "epochs": epochs, **changes}))
     with progress.epoch_progress(parsed.epochs) as (on_report, on_notes):
         result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report, on_notes)
-    display.show_retrained(result, output.value)
+    tables.show_retrained(result, output.value)
     raise typer.Exit(0 if result.stop_reason == "completed" else 1)
 
 
@@ -146,18 +146,18 @@ def lr_range(
 
     Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
     """
-    from tuner import display, terminal
     from tuner.spec import overlaid, read_yaml
+    from tuner.terminal import console, tables
 
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
     options = {"data.name": dataset, "model.kind": model, **changes}
     tree = overlaid(read_yaml(config) if config else {}, options)
     if out and out.exists():
         raise UserError(f"--out {out} exists; name another folder, or remove it first")
-    with terminal.working("Raising the learning rate"):
-        from tuner.range_test import free_folder, run_lr_range
+    with console.working("Raising the learning rate"):
+        from tuner.single_runs.range_test import free_folder, run_lr_range
 
         result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
         files = result.write(out or free_folder(result.config.data.name))
-    display.show_lr_range(result, files, output.value)
+    tables.show_lr_range(result, files, output.value)
     raise typer.Exit(0 if result.suggestion else 1)

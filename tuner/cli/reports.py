@@ -53,9 +53,10 @@ def compare(
 
     Repeating the command of a comparison that was cut short goes on with it.
     """
-    from tuner import display_comparison, progress, terminal
+    from tuner.terminal import comparison as display_comparison
+    from tuner.terminal import console, progress
 
-    with terminal.working("Reading the data"):
+    with console.working("Reading the data"):
         from tuner.comparison.comparing import Settings, compare_methods, folder_of
         from tuner.comparison.request import Request, named_after
         from tuner.comparison.running import StoppedError
@@ -91,7 +92,7 @@ def compare(
             ),
         )
     except StoppedError as stopped:
-        terminal.complain("Stopped; the same command goes on where it was.")
+        console.complain("Stopped; the same command goes on where it was.")
         raise typer.Exit(stopped.exit_code) from None
     display_comparison.show(found, output.value)
 
@@ -103,16 +104,16 @@ def report(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Write a sweep's page: the best configuration, how trials learned, and which of what varied mattered."""
-    from tuner import terminal
+    from tuner.terminal import console
 
-    with terminal.working("Drawing"):
+    with console.working("Drawing"):
         from tuner.pages.sweep_page import write_sweep_page
 
         page = write_sweep_page(storage, name, reports / name)
     if output == Format.JSON:
-        terminal.print_json({"name": name, "report": str(page)})
+        console.print_json({"name": name, "report": str(page)})
     else:
-        terminal.out().print(f"Report: {page}", soft_wrap=True)
+        console.out().print(f"Report: {page}", soft_wrap=True)
 
 
 def export(
@@ -126,15 +127,15 @@ def export(
 
     Of a comparison: its answer, its page and the journals of its runs. A sweep that runs may be packed as it stands.
     """
-    from tuner import terminal
+    from tuner.terminal import console
 
-    with terminal.working("Packing"):
+    with console.working("Packing"):
         from tuner.exporting import export as pack
 
         packed = pack(storage, name, file, reports)
     if output == Format.JSON:
-        terminal.print_json(packed.document())
+        console.print_json(packed.document())
     else:
-        terminal.out().print(
+        console.out().print(
             f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}", soft_wrap=True
         )

@@ -24,16 +24,16 @@ def spaces(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List the search spaces, or show what one of them varies, between which bounds and under which condition."""
-    from tuner import display
+    from tuner.terminal import tables
 
-    display.show_spaces(name, output.value)
+    tables.show_spaces(name, output.value)
 
 
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
 ) -> None:
     """Write a commented sweep file to start from."""
-    from tuner.starter import STARTER
+    from tuner.cli.starter import STARTER
 
     if path.exists():
         raise UserError(f"{path} exists; name another file, or remove it first")
@@ -55,8 +55,8 @@ def doctor(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Check what a sweep needs, with the fix beside each failure: packages, data, storage, tracking, disk, device."""
-    from tuner import display, terminal
     from tuner.spec import overlaid, parse_spec, read_yaml
+    from tuner.terminal import console, tables
 
     options = {
         "config.data.name": dataset,
@@ -67,9 +67,9 @@ def doctor(
         "storage": storage,
     }
     parsed = parse_spec(overlaid(read_yaml(spec) if spec else {}, options))
-    with terminal.working("Looking around"):
-        from tuner.preflight import examine
+    with console.working("Looking around"):
+        from tuner.preflight.checks import examine
 
         findings = examine(parsed, data_dir)
-    display.show_findings(findings, output.value)
+    tables.show_findings(findings, output.value)
     raise typer.Exit(any(finding.state == "failure" for finding in findings))

@@ -104,8 +104,8 @@ def sweep(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
-    from tuner import display, progress, terminal
     from tuner.spec import overlaid, parse_spec, read_yaml
+    from tuner.terminal import console, progress, tables
 
     options = {
         "name": name,
@@ -133,17 +133,17 @@ def sweep(
     }
     tree = overlaid(read_yaml(spec) if spec else {}, options)
     parsed = parse_spec(overlaid(tree, parsed_settings(settings or [])))
-    with terminal.working("Reading the data"):
-        from tuner.planning import make_plan
+    with console.working("Reading the data"):
+        from tuner.planning.plans import make_plan
 
         ready = make_plan(parsed, data_dir)
     if plan:
-        display.show_plan(ready, output.value)
+        tables.show_plan(ready, output.value)
         return
-    from tuner.driver import run_sweep
+    from tuner.running.driver import run_sweep
 
     result = run_sweep(ready, progress.SweepProgress)
-    display.show_result(result, output.value)
+    tables.show_result(result, output.value)
     raise typer.Exit(result.exit_code)
 
 
@@ -161,11 +161,11 @@ def resume(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
-    from tuner import display, progress, terminal
+    from tuner.terminal import console, progress, tables
 
     more_trials = parsed_more_trials(trials)
-    with terminal.working("Reading the journal"):
-        from tuner.driver import resume_sweep
+    with console.working("Reading the journal"):
+        from tuner.running.driver import resume_sweep
 
     result = resume_sweep(
         storage,
@@ -177,7 +177,7 @@ def resume(
         data_dir=data_dir,
         progress=progress.SweepProgress,
     )
-    display.show_result(result, output.value)
+    tables.show_result(result, output.value)
     raise typer.Exit(result.exit_code)
 
 
@@ -189,10 +189,10 @@ def status(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
-    from tuner import display
-    from tuner.sweep_status import sweep_statuses
+    from tuner.running.sweep_status import sweep_statuses
+    from tuner.terminal import tables
 
-    display.show_status(sweep_statuses(storage, name), name, output.value)
+    tables.show_status(sweep_statuses(storage, name), name, output.value)
 
 
 def sync(
@@ -201,10 +201,10 @@ def sync(
     storage: StorageOption = "./sweeps",
 ) -> None:
     """Send MLflow what it lacks of a sweep, artifacts included; what it has is not sent again."""
-    from tuner import terminal
-    from tuner.syncing import sync_sweep
+    from tuner.terminal import console
+    from tuner.tracking.syncing import sync_sweep
 
-    with terminal.working("Sending"):
+    with console.working("Sending"):
         sent = sync_sweep(storage, name, tracking_uri)
     typer.echo(f"Sent {sent} records of {name}." if sent else f"MLflow had all of {name}.")
 
@@ -219,7 +219,7 @@ def remove(
     storage: StorageOption = "./sweeps",
 ) -> None:
     """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
-    from tuner.removal import remove_sweep
+    from tuner.storage.removal import remove_sweep
 
     removed = remove_sweep(storage, name, keep_best=keep_best, with_runs=runs, uri=tracking_uri)
     kept = f", kept trial {removed.kept}" if removed.kept else ""

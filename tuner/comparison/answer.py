@@ -12,7 +12,7 @@ from tuner.comparison.path import PathAnswer, answer_path
 from tuner.comparison.quality import PoolAnswer, answer_quality
 from tuner.comparison.target import TargetAnswer, answer_target
 from tuner.comparison.verdicts import MARGIN, RivalResult
-from tuner.metrics_info import direction_of
+from tuner.queries.metrics_info import direction_of
 
 __all__ = ["Comparison", "concluded"]
 

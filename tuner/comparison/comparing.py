@@ -16,9 +16,9 @@ from tuner.comparison.answer import Comparison
 from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_gallery
 from tuner.comparison.request import Request
 from tuner.comparison.running import STAGES, Place, Testing, run_comparison
-from tuner.driver import ProgressFactory, silent
-from tuner.journal import JOURNAL
-from tuner.tracking_uri import resolve_uri
+from tuner.running.driver import ProgressFactory, silent
+from tuner.storage.journal import JOURNAL
+from tuner.tracking.tracking_uri import resolve_uri
 
 __all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tuner.comparison.design import Trained
 from tuner.comparison.expected_best import Expected, expected_best
-from tuner.metrics_info import direction_of
+from tuner.queries.metrics_info import direction_of
 
 __all__ = ["MOST_TRIALS", "PoolAnswer", "answer_quality"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tuner.comparison.answer import Comparison
-from tuner.journal import JOURNAL, read_journal
-from tuner.sweep_state import fold
+from tuner.storage.journal import JOURNAL, read_journal
+from tuner.storage.sweep_state import fold
 
 __all__ = ["record"]
 
@@ -18,7 +18,7 @@ VERDICT = "vae_tuner.verdict"
 
 def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str, experiment: str) -> str:
     """Log the page's folder as artifacts of a run of kind `comparison`, once for each of its sweeps; returns its id."""
-    from tuner.mlflow_store import Tag, ensure_experiment, find_runs, has_tags, open_client
+    from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, has_tags, open_client
 
     client = open_client(uri)
     experiment_id = ensure_experiment(client, experiment)

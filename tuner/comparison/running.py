@@ -14,12 +14,12 @@ from tuner.comparison.answer import Comparison, concluded
 from tuner.comparison.design import Design, Run, Trained
 from tuner.comparison.measuring import measured
 from tuner.comparison.request import Request, design_of, remembered
-from tuner.driver import ProgressFactory, resume_sweep, run_sweep
-from tuner.journal import JOURNAL, read_journal
-from tuner.planning import Plan, make_plan
-from tuner.ray_session import quiet_ray, start_ray, stdout_on_stderr
+from tuner.planning.plans import Plan, make_plan
+from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
+from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
 from tuner.spec import parse_spec
-from tuner.sweep_state import Trial, fold
+from tuner.storage.journal import JOURNAL, read_journal
+from tuner.storage.sweep_state import Trial, fold
 
 __all__ = ["STAGES", "Place", "StoppedError", "Testing", "run_comparison"]
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 
 from trainables.errors import UserError
 from tuner.figures.style import COLOURS, MARKERS, style_axes, wide_figure
-from tuner.metrics_info import direction_of
+from tuner.queries.metrics_info import direction_of
 
 if TYPE_CHECKING:
-    from tuner.queries import Front
+    from tuner.queries.from_mlflow import Front
 
 __all__ = ["draw", "label_of", "staircase"]
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from tuner.status_lines import PREFIX
+from tuner.terminal.status_lines import PREFIX
 
 __all__ = ["latest_status", "readable", "result_in"]
 

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from trainables.paths import suggest
 from tuner.jobs.backend import LOCAL, JobInfo, Order, TakenError, UnknownJobError
-from tuner.status_lines import STATUS_LINES
+from tuner.terminal.status_lines import STATUS_LINES
 
 __all__ = ["JobFolder", "LocalProcesses"]
 

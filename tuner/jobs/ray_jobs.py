@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from trainables.errors import UserError
 from trainables.paths import suggest
 from tuner.jobs.backend import STOP_SECONDS, JobInfo, Order, TakenError, UnknownJobError, UnreachableError
-from tuner.status_lines import STATUS_LINES
+from tuner.terminal.status_lines import STATUS_LINES
 
 __all__ = ["RayJobs", "entrypoint_of"]
 

@@ -20,9 +20,9 @@ from tuner.jobs.checks import check_fixed
 from tuner.jobs.job import Job
 from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
 from tuner.spec import NAME, SweepSpec
-from tuner.sweep_folder import taken, unknown
-from tuner.sweep_storage import open_storage
-from tuner.tracking_uri import resolve_uri, shown, sqlite_path, without_secret
+from tuner.storage.sweep_folder import taken, unknown
+from tuner.storage.sweep_storage import open_storage
+from tuner.tracking.tracking_uri import resolve_uri, shown, sqlite_path, without_secret
 
 __all__ = ["submit_resume", "submit_sweep"]
 

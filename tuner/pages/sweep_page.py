@@ -17,10 +17,10 @@ from trainables.trial_files import TrialFiles
 from tuner.figures.search import FIGURES
 from tuner.pages.markup import inline_png, inline_svg, save_png
 from tuner.pages.page import Page, Picture, Table, rendered
-from tuner.sweep_objects import files_of
-from tuner.sweep_state import Sweep, Trial
-from tuner.sweep_status import known_sweep, ranked_trials
-from tuner.terminal import text_of
+from tuner.running.sweep_status import known_sweep, ranked_trials
+from tuner.storage.sweep_objects import files_of
+from tuner.storage.sweep_state import Sweep, Trial
+from tuner.terminal.console import text_of
 
 __all__ = ["write_sweep_page"]
 

@@ -6,7 +6,7 @@ from tuner.figures.search import FIGURES
 from tuner.figures.search.importance import importances
 from tuner.figures.search.trials import middle_half
 from tuner.pages.markup import save_png
-from tuner.sweep_status import known_sweep
+from tuner.running.sweep_status import known_sweep
 
 MIXED = {
     "lr.base": {"float": [1e-4, 1e-2], "log": True},

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tuner.display_jobs import show_followed
 from tuner.jobs.backend import JobInfo, UnknownJobError, UnreachableError
 from tuner.jobs.following import follow
 from tuner.jobs.job import Job
-from tuner.status_lines import PREFIX
+from tuner.terminal.jobs import show_followed
+from tuner.terminal.status_lines import PREFIX
 
 RESULT = {"name": "s", "n_trials": 1, "stop_reasons": {"completed": 1}, "epochs": 2, "best": None}
 STATUSES = [

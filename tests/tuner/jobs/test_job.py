@@ -7,7 +7,7 @@ import pytest
 from trainables.errors import UserError
 from tuner.jobs.backend import JobInfo
 from tuner.jobs.job import Job
-from tuner.status_lines import PREFIX
+from tuner.terminal.status_lines import PREFIX
 
 COUNTS = {"completed": 2, "starting": 1, "running": 1, "paused": 2, "interrupted": 1}
 

@@ -3,7 +3,7 @@
 import json
 
 from tuner.jobs.job_log import latest_status, readable, result_in
-from tuner.status_lines import PREFIX
+from tuner.terminal.status_lines import PREFIX
 
 RESULT = {"name": "s", "best": {"config": {"model": {"kwargs": {}}}, "metrics": {}}, "n_trials": 2}
 LINES = [

@@ -8,8 +8,8 @@ from search_spaces.catalogue import space_names
 from trainables.errors import UserError
 from tuner.jobs.backend import JobInfo, backend_of, chosen
 from tuner.jobs.submission import submit_resume, submit_sweep
-from tuner.journal import JOURNAL, _line
 from tuner.spec import parse_spec, read_yaml
+from tuner.storage.journal import JOURNAL, _line
 
 URL = "http://127.0.0.1:8265"
 

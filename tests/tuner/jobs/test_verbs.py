@@ -7,13 +7,13 @@ from typer.testing import CliRunner
 
 from trainables.errors import UserError
 from tuner import cli
-from tuner.display_jobs import show_followed, show_stopped
 from tuner.jobs import backend
 from tuner.jobs.backend import JobInfo
 from tuner.jobs.following import Followed
 from tuner.jobs.job import Job
 from tuner.spec import read_yaml
-from tuner.status_lines import PREFIX
+from tuner.terminal.jobs import show_followed, show_stopped
+from tuner.terminal.status_lines import PREFIX
 
 STATUS = {"stop_reasons": {"completed": 1}, "metric": "val/elbo"}
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import colour_of, marker_of
 from tuner.figures.style import count_along_x, style_axes, wide_figure
-from tuner.metrics_info import direction_of
+from tuner.queries.metrics_info import direction_of
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison

@@ -11,7 +11,7 @@ from tuner.figures.search.importance import importance_figure
 from tuner.figures.search.learning_curves import learning_curves_figure
 from tuner.figures.search.parallel_coordinates import parallel_coordinates_figure
 from tuner.figures.search.slices import slices_figure
-from tuner.sweep_state import Sweep
+from tuner.storage.sweep_state import Sweep
 
 __all__ = ["FIGURES"]
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from search_spaces.space import Space
 from tuner.figures.search.trials import ended
 from tuner.figures.style import BLUE, style_axes, wide_figure
-from tuner.sweep_state import Sweep, Trial
+from tuner.storage.sweep_state import Sweep, Trial
 
 __all__ = ["importance_figure", "importances"]
 
@@ -18,7 +18,7 @@ FEWEST_TRIALS = 4
 def importances(sweep: Sweep, space: Space) -> dict[str, float]:
     """By dimension that every completed trial has, its share of what separates the better from the rest (PED-ANOVA,
     Watanabe et al. 2023, arXiv 2304.10255); empty where too few have completed."""
-    from tuner.searchers import study_of
+    from tuner.search.searchers import study_of
 
     common = [path for path in space.active({}) if len({str(t.assignment.get(path)) for t in _completed(sweep)}) > 1]
     if len(_completed(sweep)) < FEWEST_TRIALS or len(common) < 2:

@@ -8,7 +8,7 @@ from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
 from tuner.figures.search.trials import colours_of, ended, middle_half
 from tuner.figures.style import count_along_x, style_axes, wide_figure
-from tuner.sweep_state import Sweep
+from tuner.storage.sweep_state import Sweep
 
 __all__ = ["learning_curves_figure"]
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from search_spaces.space import Space
 from tuner.figures.search.trials import Axis, ended
 from tuner.figures.style import BLUE, DPI
-from tuner.metrics_info import rank_key
-from tuner.sweep_state import Sweep
+from tuner.queries.metrics_info import rank_key
+from tuner.storage.sweep_state import Sweep
 
 __all__ = ["parallel_coordinates_figure"]
 

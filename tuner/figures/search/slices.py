@@ -12,7 +12,7 @@ from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
 from tuner.figures.search.trials import Axis, colours_of, ended, markers_of, middle_half
 from tuner.figures.style import DPI, log_scale, style_axes
-from tuner.sweep_state import Sweep, Trial
+from tuner.storage.sweep_state import Sweep, Trial
 
 __all__ = ["slices_figure"]
 

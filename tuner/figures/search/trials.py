@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
 from tuner.figures.style import COLOURS, MARKERS
-from tuner.metrics_info import is_usable
-from tuner.sweep_state import Sweep, Trial
+from tuner.queries.metrics_info import is_usable
+from tuner.storage.sweep_state import Sweep, Trial
 
 __all__ = ["Axis", "colours_of", "ended", "markers_of", "middle_half"]
 

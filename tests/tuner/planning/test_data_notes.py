@@ -1,0 +1,99 @@
+"""What a plan says of its data."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainables.data import held_on_device
+from tuner.planning import resources
+from tuner.planning.capacity import Capacity, Node
+from tuner.planning.cost import seconds_per_epoch
+from tuner.planning.plans import make_plan
+from tuner.spec import parse_spec
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def make(data, device="cpu", **resources):
+        config = {"data": data, "device": device}
+        return make_plan(parse_spec({"config": config, "resources": resources}), tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def notes(plan):
+    return lambda *arguments, **resources: plan(*arguments, **resources).notes
+
+
+def write(name, x):
+    np.save(name, x)
+    return f"./{name}"
+
+
+GRAY, BITS = np.random.default_rng(0).random((400, 3, 4, 4)), np.random.default_rng(0).integers(0, 2, (400, 8))
+
+
+@pytest.mark.parametrize(
+    ("x", "data", "said"),
+    [
+        (GRAY, {}, "likelihood gaussian (the values are gray)"),
+        (BITS, {}, "likelihood bernoulli (the values are bits)"),
+        (BITS, {"likelihood": "gaussian"}, "likelihood gaussian (as configured, the values are bits)"),
+        (GRAY, {"binarize": "fixed"}, "likelihood bernoulli (gray values drawn as bits once)"),
+        (GRAY, {"binarize": "dynamic"}, "likelihood bernoulli (gray values drawn as bits at every step)"),
+        (GRAY, {"binarize": "soft"}, "likelihood bernoulli (gray values taken as they are)"),
+    ],
+)
+def test_the_likelihood_is_told_with_its_reason(x, data, said, notes):
+    shape = "×".join(map(str, x.shape[1:]))
+    assert notes({"name": write("x.npy", x), **data})[0].startswith(
+        f"x.npy: 268 training, 66 validation and 66 test examples of {shape}; {said}; κ_max re "
+    )
+
+
+def test_workers_find_files_and_folders_by_their_absolute_paths(plan, tmp_path):
+    (tmp_path / "faces").mkdir()
+    for i in range(300):
+        Image.fromarray(np.full((3, 3), i % 256, np.uint8)).save(tmp_path / "faces" / f"{i}.png")
+    assert plan({"name": "faces"}).default.data.name == str(tmp_path / "faces")
+    assert plan({"name": write("x.npy", GRAY)}).default.data.name == str(tmp_path / "x.npy")
+    assert plan({"name": "digits"}).default.data.name == "digits"
+
+
+def test_a_folder_named_like_a_built_in_set_is_pointed_out(notes, tmp_path):
+    (tmp_path / "digits").mkdir()
+    assert "data.name: digits is the built-in set; the folder here is ./digits" in notes({"name": "digits"})
+
+
+def test_data_that_stay_in_host_memory_are_told(notes, monkeypatch):
+    assert not [note for note in notes({"name": "digits"}) if "host memory" in note]
+    shares = []
+
+    def small(n_bytes, device, share):
+        shares.append((n_bytes, device.type, share))
+        return held_on_device(n_bytes + 2**60, device, share)
+
+    monkeypatch.setattr(resources, "held_on_device", small)
+    (note,) = [note for note in notes({"name": "digits"}, concurrency=4) if "host memory" in note]
+    assert shares == [(1199 * 64, "cpu", 1 / 4)]
+    assert note.endswith("they stay in host memory, and batches are fetched ahead of their steps")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "concurrency", "share"), [(0.0, 4, 0.25), (0.0, 1, 1.0), (0.25, 8, 0.25), (1.0, 2, 1.0), (2.0, 1, 1.0)]
+)
+def test_a_trials_share_of_its_device(gpus, concurrency, share):
+    assert resources.memory_share(gpus, concurrency) == share
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="where there is no GPU")
+def test_a_cluster_with_gpus_can_be_planned_for_from_a_machine_without(tmp_path):
+    spec = parse_spec({"resources": {"ray_address": "elsewhere:6379"}})
+    made = make_plan(spec, tmp_path, Capacity((Node(0), Node(8, 2)), "elsewhere:6379"))
+    assert made.default.device == "cuda"
+    assert not [note for note in made.notes if "host memory" in note]
+    assert seconds_per_epoch(made) is None, "what is not here cannot be timed"

@@ -1,0 +1,55 @@
+import pytest
+
+from trainables.paths import parse_config
+from tuner.queries.from_mlflow import BestTrial
+from tuner.terminal.tables import exported, show_best
+from tuner.tracking.registry import ModelVersion
+
+
+def row(sweep, trial, metrics, method="elbo"):
+    config = parse_config({})
+    return BestTrial(sweep, f"run-{trial}", trial, method, "completed", "ok", "digits", "val/mse", metrics, config)
+
+
+ROWS = [row("one", "0003", {"val/mse": 0.5, "val/kl": 2.0}), row("two", "0001", {"val/mse": 0.7, "val/kl": 1.0})]
+
+
+def test_rows_of_several_sweeps_name_theirs(capsys):
+    show_best(ROWS, "table")
+    shown = capsys.readouterr().out
+    assert shown.startswith("best by val/mse (2 sweeps)")
+    assert shown.splitlines()[1].split()[:2] == ["sweep", "trial"]
+    assert [line.split()[:2] for line in shown.splitlines()[2:4]] == [["one", "0003"], ["two", "0001"]]
+    assert "trial 0003 of one:\nconfiguration" in shown
+
+
+def test_rows_of_one_sweep_name_it_once(capsys):
+    show_best(ROWS[:1], "table")
+    shown = capsys.readouterr().out
+    assert shown.startswith("best by val/mse (sweep one)")
+    assert shown.splitlines()[1].split()[0] == "trial"
+
+
+def test_a_front_shows_its_metrics_first_and_what_each_rewards(capsys):
+    show_best(ROWS, "table", ["val/kl", "val/mse"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("Pareto set of val/kl, val/mse (2 sweeps)")
+    assert shown.splitlines()[1].split()[-2:] == ["val/kl", "val/mse"]
+    assert "val/kl rewards" in shown
+    assert "val/mse rewards" in shown
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_what_was_written_is_said_beside_the_answer(output, capsys, tmp_path):
+    version = ModelVersion("digits [red]", 3, "champion", is_new=False)
+    show_best(ROWS, output, export=tmp_path / "best.yaml", plot=tmp_path / "front.png", registered=version)
+    said = capsys.readouterr().err
+    assert f"Wrote the configuration of trial 0003, the first of 2, to {tmp_path}/best.yaml" in said
+    assert f"{tmp_path}/front.png" in said
+    assert "Already registered: trial 0003, the first of 2, as digits [red] version 3, alias champion" in said
+    assert 'tuner.load("models:/digits [red]@champion")' in said
+
+
+def test_an_exported_configuration_says_where_it_comes_from():
+    lines = exported(ROWS[0]).splitlines()
+    assert lines[:2] == ["# sweep one, trial 0003, MLflow run run-0003", "# val/mse: 0.5"]

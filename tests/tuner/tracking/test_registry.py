@@ -1,0 +1,195 @@
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import tuner
+from trainables.data import data_facts, load
+from trainables.errors import UserError
+from trainables.paths import parse_config, plain
+from trainables.resolve import resolve
+from trainables.results import write_results
+from trainables.trainer import Trainer
+from tuner.queries.from_mlflow import best
+from tuner.tracking.mlflow_store import Tag, open_client
+from tuner.tracking.projection import Projection
+from tuner.tracking.registry import register, run_of
+from tuner.tracking.tracker import check_reachable
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, vae_data_root):
+    """The files of two trials that completed."""
+    folder = tmp_path_factory.mktemp("trials")
+    for trial, seed in (("0000", 0), ("0001", 1)):
+        config = parse_config({"data": {"n_train": 64}, "model": {"latent_dim": 2, "hidden": [8]}, "seed": seed})
+        config = resolve(config, data_facts(config.data, vae_data_root))
+        trainer = Trainer(config, load(config.data, vae_data_root, torch.device("cpu")))
+        trainer.train_epoch()
+        write_results(folder / trial, trainer)
+    return folder
+
+
+def project(uri, journal, trained):
+    for trial, value in (("0000", -2.0), ("0001", -1.0)):
+        journal.trial(trial, [value], "completed")
+    journal.trial("0002", [-0.5], "pruned")
+    Projection(open_client(uri), "vae-tuner", trained).project(journal.events)
+    return best(uri, top=5, include_pruned=True)
+
+
+@pytest.fixture
+def rows(uri, written_journal, trained):
+    """The trials of a store: a pruned one, then the completed ones, best first."""
+    return project(uri, written_journal(), trained)
+
+
+def state_of(uri, name):
+    client = open_client(uri)
+    versions = {int(version.version): version for version in client.search_model_versions(f"name = '{name}'")}
+    return versions, client.get_registered_model(name).aliases
+
+
+def check_registered(uri, rows):
+    """The whole life of a registered model."""
+    _, first, second = rows
+    made = register(uri, second, "digits vae")
+    assert (made.name, made.version, made.alias, made.is_new) == ("digits vae", 1, "champion", True)
+    assert register(uri, first, "digits vae").version == 2
+    versions, aliases = state_of(uri, "digits vae")
+    assert aliases == {"champion": 2} or aliases == {"champion": "2"}
+    assert {number: version.run_id for number, version in versions.items()} == {1: second.run_id, 2: first.run_id}
+    assert versions[2].tags == {
+        Tag.SWEEP: "s",
+        Tag.TRIAL: "0001",
+        Tag.METHOD: "elbo",
+        Tag.METRIC: "val/elbo_cal",
+        Tag.VALUE: "-1.0",
+    }
+    again = register(uri, second, "digits vae")
+    assert (again.version, again.is_new) == (1, False)
+    assert len(state_of(uri, "digits vae")[0]) == 2
+    seeds = {
+        source: tuner.load(source, tracking_uri=uri).config.seed
+        for source in (made.uri, "models:/digits vae/1", "models:/digits vae/2", "models:/digits vae")
+    }
+    assert list(seeds.values()) == [0, 0, 1, 1]
+
+
+def test_a_run_is_one_version_and_the_alias_follows_the_last_asked_for(uri, rows):
+    check_registered(uri, rows)
+
+
+def test_a_registered_model_is_the_trials_model(uri, rows, trained):
+    register(uri, rows[1], "m")
+    model, same = (
+        tuner.load("models:/m@champion", tracking_uri=uri),
+        tuner.load(trained / "0001/checkpoint.safetensors"),
+    )
+    assert plain(model.config) == plain(same.config)
+    assert torch.equal(model.sample(3), same.sample(3))
+
+
+def test_one_run_may_have_several_names(uri, rows):
+    assert [register(uri, rows[1], name).version for name in ("one", "two", "one")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "a:b", "a@b", "a\nb", "x" * 257])
+def test_a_name_that_cannot_be_is_refused_before_anything_is_made(name, uri, rows):
+    with pytest.raises(
+        UserError, match=r"--register .*: a model's name has 1 to 256 characters, and no '/', ':' or '@'"
+    ):
+        register(uri, rows[1], name)
+    assert open_client(uri).search_registered_models() == []
+
+
+def test_a_trial_without_a_checkpoint_is_not_registered(uri, rows):
+    with pytest.raises(UserError, match=r"has no checkpoint\.safetensors; only trials that completed"):
+        register(uri, rows[0], "m")
+    assert open_client(uri).search_registered_models() == []
+
+
+def test_what_mlflow_refuses_is_one_sentence(uri, rows):
+    client = open_client(uri)
+    client.register_prompt("taken", "a prompt {{ x }}")
+    with pytest.raises(UserError, match=r"--register 'taken': MLflow refuses: .*") as refusal:
+        register(uri, rows[1], "taken")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("models:/digit@champion", r"model 'digit' is not registered in sqlite:.*; did you mean `digits`"),
+        ("models:/digits/7", "model 'digits' has no version 7; its latest is 1"),
+        ("models:/digits@best", "model 'digits' has no alias 'best'; known: champion"),
+        ("models:/digits/Production", "names no registered model; write models:/NAME@ALIAS"),
+        ("models:/", "names no registered model"),
+        ("models:/digits@", "names no registered model"),
+    ],
+)
+def test_what_is_not_registered_is_named_with_what_is(source, message, uri, rows):
+    register(uri, rows[1], "digits")
+    with pytest.raises(UserError, match=message):
+        tuner.load(source, tracking_uri=uri)
+
+
+def test_an_empty_registry_says_how_to_fill_it(uri):
+    with pytest.raises(
+        UserError, match=r"model 'm' is not registered in .*; `vae-tuner best --register m` registers one"
+    ):
+        run_of(uri, "models:/m")
+
+
+def test_a_version_that_others_made_without_a_run_is_named(uri, tmp_path):
+    client = open_client(uri)
+    client.create_registered_model("foreign")
+    with pytest.raises(UserError, match="model 'foreign' has no version 0"):
+        run_of(uri, "models:/foreign")
+    client.create_model_version("foreign", str(tmp_path))
+    with pytest.raises(UserError, match="version 1 of model 'foreign' was not made from a run"):
+        run_of(uri, "models:/foreign")
+
+
+@pytest.fixture
+def server(migrated_database, tmp_path):
+    """A real MLflow server on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "files"),
+    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while not is_up(uri):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def is_up(uri):
+    try:
+        check_reachable(uri)
+    except UserError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_a_server_keeps_registered_models_too(server, written_journal, trained):
+    check_registered(server, project(server, written_journal(), trained))

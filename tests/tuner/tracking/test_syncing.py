@@ -1,0 +1,136 @@
+"""What MLflow lacks of a sweep, sent after the fact: all of it, once."""
+
+import pytest
+import requests
+
+from trainables.errors import UserError
+from tuner.storage.sweep_folder import locked
+from tuner.tracking.mlflow_store import MlflowClient, Tag, ensure_experiment, find_runs, open_client
+from tuner.tracking.syncing import sync_sweep
+
+
+def stored(uri):
+    """Everything in the store, runs by trial."""
+    client = open_client(uri)
+    runs = list(find_runs(client, ensure_experiment(client, "vae-tuner"), ""))
+    names = [run.data.tags.get(Tag.TRIAL, "sweep") for run in runs]
+    assert len(set(names)) == len(names)
+    return {
+        name: (
+            run.info.status,
+            run.data.params,
+            [file.path for file in client.list_artifacts(run.info.run_id)],
+            sorted(
+                (key, point.step, point.timestamp, point.value)
+                for key in run.data.metrics
+                for point in client.get_metric_history(run.info.run_id, key)
+            ),
+        )
+        for name, run in zip(names, runs, strict=True)
+    }
+
+
+@pytest.fixture
+def killed(sweeps, uri):
+    """A sweep killed with its third trial under way, nothing sent."""
+    sweeps.run("s", **{"tracking.uri": uri, "scheduler.kind": "none"})
+    reports = [n for n, event in enumerate(sweeps.events("s")) if event["event"] == "report"]
+    sweeps.cut("s", reports[7] + 1)
+    return sweeps
+
+
+def test_after_a_kill_all_is_sent_and_nothing_runs(killed, uri):
+    n_events = len(killed.events("s"))
+    assert sync_sweep(killed.storage, "s") == n_events + 2
+    found = stored(uri)
+    assert {name: status for name, (status, *_) in found.items()} == {
+        "sweep": "KILLED",
+        "0000": "FINISHED",
+        "0001": "FINISHED",
+        "0002": "KILLED",
+    }
+    assert found["0000"][2] == ["config.yaml"]
+
+
+def test_a_second_sync_sends_nothing_and_changes_nothing(killed, uri):
+    sync_sweep(killed.storage, "s")
+    events, found = killed.events("s"), stored(uri)
+    told = []
+    assert sync_sweep(killed.storage, "s", on_sent=lambda *counts: told.append(counts)) == 0
+    assert (killed.events("s"), stored(uri), told) == (events, found, [])
+
+
+def test_another_store_gets_all(killed, uri, new_store):
+    sync_sweep(killed.storage, "s")
+    another = new_store("another")
+    assert sync_sweep(killed.storage, "s", another) == len(killed.events("s"))
+    assert stored(another) == stored(uri)
+
+
+def test_a_sweep_that_went_on_is_brought_up_to_date(killed, uri, new_store):
+    sent = sync_sweep(killed.storage, "s")
+    killed.resume("s")
+    assert sync_sweep(killed.storage, "s") == len(killed.events("s")) - sent
+    assert {status for status, *_ in stored(uri).values()} == {"FINISHED"}
+    another = new_store("another")
+    sync_sweep(killed.storage, "s", another)
+    without_counts = {name: found for name, found in stored(another).items() if name != "sweep"}
+    assert without_counts == {name: found for name, found in stored(uri).items() if name != "sweep"}
+
+
+def test_a_spent_budget_is_what_a_killed_sweep_ended_by(sweeps, uri):
+    sweeps.run("s", **{"tracking.uri": uri, "budget.epochs": 4})
+    assert sweeps.events("s")[-1]["reason"] == "budget"
+    sweeps.cut("s", -1)
+    sync_sweep(sweeps.storage, "s")
+    assert sweeps.events("s")[-1]["reason"] == "budget"
+
+
+def test_a_running_sweep_sends_by_itself(killed):
+    before = killed.events("s")
+    with locked(killed.storage / "s"), pytest.raises(UserError, match="sweep s is held by process"):
+        sync_sweep(killed.storage, "s")
+    assert killed.events("s") == before
+
+
+def test_a_store_that_is_away_or_refuses_is_named(killed, uri):
+    with pytest.raises(UserError, match=r"tracking server http://127\.0\.0\.1:9 cannot be reached"):
+        sync_sweep(killed.storage, "s", "http://127.0.0.1:9")
+    client = open_client(uri)
+    client.delete_experiment(ensure_experiment(client, "vae-tuner"))
+    with pytest.raises(UserError, match="experiment 'vae-tuner' was deleted"):
+        sync_sweep(killed.storage, "s")
+
+
+@pytest.mark.parametrize("kind", [requests.HTTPError, PermissionError, RuntimeError])
+def test_a_store_of_artifacts_that_refuses_is_named_without_the_password(kind, killed, monkeypatch):
+    """What it raises is of its own HTTP client, disk or cloud."""
+
+    def refuse(*_):
+        raise kind("403 Client Error: Forbidden for url: http://bob:SECRET@host/api/2.0/mlflow-artifacts/artifacts/1")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    with pytest.raises(UserError) as error:
+        sync_sweep(killed.storage, "s")
+    assert "refused the records: 403 Client Error: Forbidden for url: http://***@host/api" in str(error.value)
+    assert str(error.value).endswith("; `vae-tuner sync s` goes on")
+
+
+def test_only_what_a_trial_leaves_is_sent_and_no_link_is_followed(killed, uri, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "config.yaml").write_text("not ours")
+    trials = killed.storage / "s" / "trials"
+    (trials / "0000" / "notes.txt").write_text("not ours")
+    (trials / "0000" / "samples.png").symlink_to(tmp_path / "elsewhere" / "config.yaml")
+    (trials / "0001" / "config.yaml").unlink()
+    (trials / "0001").rmdir()
+    (trials / "0001").symlink_to(tmp_path / "elsewhere")
+    sync_sweep(killed.storage, "s")
+    artifacts = {name: files for name, (_, _, files, _) in stored(uri).items()}
+    assert (artifacts["0000"], artifacts["0001"]) == (["config.yaml"], [])
+
+
+@pytest.mark.parametrize("name", ["../s", "s/../s", "..", "t"])
+def test_no_name_leads_out_of_the_storage(name, killed):
+    with pytest.raises(UserError, match="name: no sweep"):
+        sync_sweep(killed.storage, name)

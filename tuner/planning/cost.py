@@ -1,0 +1,32 @@
+"""What an epoch costs on this machine, from a few steps of the default configuration."""
+
+from __future__ import annotations
+
+import torch
+
+from trainables.data import load
+from trainables.resolve import steps_per_epoch
+from trainables.trainer import Trainer
+from tuner.planning.plans import Plan
+
+__all__ = ["seconds_per_epoch"]
+
+PROBE_STEPS = 20
+
+
+def seconds_per_epoch(plan: Plan) -> float | None:
+    """Seconds for training and evaluating one epoch, alone on the machine; nothing is kept.
+
+    None where trials run on GPUs of a cluster and this machine has none.
+    """
+    config = plan.default
+    if config.device != "cpu" and not torch.cuda.is_available():
+        return None
+    n_probe = min(plan.facts.n_train, PROBE_STEPS * config.batch_size)
+    probe = config.model_copy(update={"data": config.data.model_copy(update={"n_train": n_probe})})
+    trainer = Trainer(probe, load(probe.data, plan.data_dir, torch.device(config.device)))
+    trainer.train_epoch()
+    metrics = trainer.train_epoch().metrics
+    n_trained = steps_per_epoch(n_probe, config.batch_size) * config.batch_size
+    evaluation = metrics["time/epoch_s"] - n_trained / metrics["time/samples_per_s"]
+    return plan.facts.n_train / metrics["time/samples_per_s"] + evaluation

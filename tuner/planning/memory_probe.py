@@ -1,0 +1,128 @@
+"""The share of a GPU that `gpus_per_trial: auto` means: the largest configuration tried out on one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search_spaces.space import Space, assemble
+from trainables.config import TrialConfig
+from trainables.errors import UserError
+from trainables.models import build_model
+from trainables.paths import plain
+from trainables.probe import measure
+from tuner.planning.capacity import Capacity, Node, node_here
+from tuner.planning.packing import gpu_share, trials_per_gpu
+
+__all__ = ["largest", "measured_share", "packed"]
+
+WAIT_SECONDS = 900.0
+
+Answer = Mapping[str, int | None]
+
+
+def largest(
+    space: Space, base: Mapping[str, Any], resolved: Callable[[Mapping[str, Any]], TrialConfig], shape: tuple[int, ...]
+) -> TrialConfig:
+    """The configuration of the most parameters × batch size × samples that the space can draw.
+
+    In each combination of the choices that decide kinds, every dimension in turn takes the level where that is most.
+    base: the fixed part, as a tree.
+    """
+
+    def grown(branch: dict[str, Any]) -> TrialConfig:
+        levels = {path: space.dimensions[path].levels() for path in space.active(branch) if path not in branch}
+        best = resolved(assemble(base, space, corner := branch | {path: first for path, (first, *_) in levels.items()}))
+        for path, values in levels.items():
+            for value in values[1:]:
+                other = resolved(assemble(base, space, corner | {path: value}))
+                if _size(other, shape) > _size(best, shape):
+                    best, corner = other, corner | {path: value}
+        return best
+
+    return max(map(grown, space.branches()), key=lambda config: _size(config, shape))
+
+
+def _size(config: TrialConfig, shape: tuple[int, ...]) -> int:
+    params = build_model(config.model, shape).init(0, torch.device("cpu"))
+    samples = getattr(config.objective, "samples", 1)
+    return sum(value.numel() for value in params.values()) * config.batch_size * samples
+
+
+def measured_share(
+    config: TrialConfig, data_dir: Path, capacity: Capacity, cpus_per_trial: float
+) -> tuple[float, list[str]]:
+    """The GPUs of a trial, and the note that says how it was found; raises UserError where nothing can be measured.
+
+    config: the largest. It is tried on one GPU of this machine or of the cluster, whichever is free first.
+    """
+    request = {"config": json.dumps(plain(config)), "data_dir": str(data_dir), "working_dir": str(Path.cwd())}
+    if capacity.address is None:
+        return packed(_here(request), capacity.biggest, cpus_per_trial)
+    if not capacity.gpus:
+        print(
+            "No node of the cluster has a GPU yet: it is asked for one, to measure what a trial takes", file=sys.stderr
+        )
+    answer, node, gpu = _on_cluster(request, cpus_per_trial)
+    share, notes = packed(answer, node, cpus_per_trial)
+    return share, [*notes, f"that was measured on {gpu}; on a smaller GPU trials may run out of memory, then run alone"]
+
+
+def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, list[str]]:
+    """The same from what the probe has answered on a node."""
+    memory, peak = answer["memory_bytes"], answer["peak_bytes"]
+    if memory is None:
+        raise _failure("there is no GPU where it ran")
+    if peak is None:
+        return 1.0, [
+            f"gpus_per_trial: auto is 1, as the largest configuration alone runs out of a GPU's {_gb(memory)}: such "
+            "trials will fail; search smaller models or batches"
+        ]
+    trials = trials_per_gpu(memory, peak, node.cpus / node.gpus, cpus_per_trial)
+    return gpu_share(trials), [
+        f"a trial of the largest configuration takes {_gb(peak)} of a GPU's {_gb(memory)}: {trials} at once on each GPU"
+    ]
+
+
+def _here(request: Mapping[str, str]) -> Answer:
+    command = [sys.executable, "-m", "trainables.probe"]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _failure(done.stderr)
+    answer: Answer = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _on_cluster(request: Mapping[str, str], cpus: float) -> tuple[Answer, Node, str]:
+    import ray
+
+    probe = ray.remote(num_gpus=1, num_cpus=cpus, max_retries=0, max_calls=1)(_there)
+    asked = probe.remote(request)
+    try:
+        found: tuple[Answer, Node, str] = ray.get(asked, timeout=WAIT_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        raise _failure(f"no GPU of the cluster was free within {WAIT_SECONDS / 60:g} minutes") from None
+    except ray.exceptions.RayError as error:
+        raise _failure(str(error)) from None
+    return found
+
+
+def _there(request: Mapping[str, str]) -> tuple[Answer, Node, str]:
+    """What a node of the cluster measures, the node, and its GPU's name."""
+    answer = measure(request)
+    return answer, node_here(), torch.cuda.get_device_name() if answer["memory_bytes"] else "no GPU"
+
+
+def _failure(cause: str) -> UserError:
+    last = (cause.strip() or "its process died").splitlines()[-1]
+    return UserError(f"resources.gpus_per_trial: auto could not be measured: {last}; give a number, such as 0.5")
+
+
+def _gb(n: int) -> str:
+    return f"{n / 1e9:.3g} GB"

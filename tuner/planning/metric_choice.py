@@ -1,0 +1,80 @@
+"""By which metrics a sweep searches, and what its trials must report for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces.space import Space
+from trainables.config import TrialConfig
+from trainables.errors import ConfigError
+from trainables.paths import suggest
+from tuner.queries.metrics_info import METRICS
+from tuner.spec import SweepSpec
+
+__all__ = ["chosen_metrics", "metric_notes", "scheduler_kind", "settings_for"]
+
+AGGREGATES = ("val/agg_kl_gauss", "val/mutual_info", "val/marginal_kl")
+NLL = "val/nll"
+SEARCH_NLL_SAMPLES = 100
+MOST_METRICS = 3
+
+
+def chosen_metrics(
+    chosen: str | tuple[str, ...], default: TrialConfig, base: Mapping[str, Any], space: Space
+) -> tuple[str, ...]:
+    if chosen == "auto":
+        return (_auto_metric(default, base, space),)
+    names = (chosen,) if isinstance(chosen, str) else chosen
+    if not 1 <= len(set(names)) == len(names) <= MOST_METRICS:
+        raise ConfigError(f"search.metric: [{', '.join(names)}]: give 1 to {MOST_METRICS} metrics, each once")
+    for name in names:
+        _check_metric(name, default)
+    return names
+
+
+def _auto_metric(default: TrialConfig, base: Mapping[str, Any], space: Space) -> str:
+    """IWAE loses on the ELBO what it wins on the likelihood, so that a space with it is ranked by that."""
+    if any({**base, **space.fixed, **branch}.get("objective.kind") == "iwae" for branch in space.branches()):
+        return NLL
+    return "val/elbo" if default.data.likelihood == "bernoulli" else "val/elbo_cal"
+
+
+def _check_metric(name: str, default: TrialConfig) -> None:
+    if name.startswith("test/"):
+        raise ConfigError(f"search.metric: {name}: nobody selects on test data; use a val/ metric such as val/elbo")
+    known = [metric for metric in METRICS if metric.startswith("val/")]
+    if name in METRICS and name not in known:
+        raise ConfigError(f"search.metric: {name} is not taken on validation data; allowed: {', '.join(known)}")
+    if name not in known:
+        raise ConfigError(f"search.metric: {name!r} cannot be searched by{suggest(name, known)}")
+    if name == "val/elbo_cal" and default.data.likelihood == "bernoulli":
+        raise ConfigError(
+            "search.metric: val/elbo_cal needs a Gaussian likelihood, this sweep's is Bernoulli; use val/elbo"
+        )
+
+
+def settings_for(metrics: tuple[str, ...], default: TrialConfig) -> dict[str, Any]:
+    """What makes a trial report its costlier metrics at every epoch, where it is compared by them."""
+    settings: dict[str, Any] = {}
+    if {NLL, *AGGREGATES} & set(metrics):
+        settings["metrics.every"] = 1
+    if NLL in metrics and default.metrics.nll_samples is None:
+        settings["metrics.nll_samples"] = SEARCH_NLL_SAMPLES
+    return settings
+
+
+def metric_notes(spec: SweepSpec, metrics: tuple[str, ...]) -> list[str]:
+    if len(metrics) == 1:
+        return []
+    kind = scheduler_kind(spec)
+    if kind == "none":
+        return [f"searched as a Pareto set by {', '.join(metrics)}: no trial is pruned"]
+    return [f"searched as a Pareto set by {', '.join(metrics)}: {kind} prunes by the first alone"]
+
+
+def scheduler_kind(spec: SweepSpec) -> str:
+    """`auto` prunes by one metric; of several none says alone what is hopeless."""
+    if spec.scheduler.kind != "auto":
+        return spec.scheduler.kind
+    return "asha" if isinstance(spec.search.metric, str) else "none"

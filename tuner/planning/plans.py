@@ -1,0 +1,325 @@
+"""What is decided before a sweep starts: the data's facts, the space in numbers, rungs, and what runs at once.
+
+Nothing is started and nothing written, but for a built-in data set that is prepared on first use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search_spaces.catalogue import parse_space
+from search_spaces.geco import within_reach
+from search_spaces.reach import check, longest_warmup
+from search_spaces.space import Space, assemble, defaults_of
+from trainables.config import TrialConfig, UserModel, method_of
+from trainables.data import DataFacts, data_facts
+from trainables.errors import ConfigError
+from trainables.models import build_model
+from trainables.models.inspection import check_user_model
+from trainables.paths import flatten, parse_config, plain, unflatten
+from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
+from trainables.sources import absolute, data_dir
+from tuner.planning.capacity import Capacity, capacity_of
+from tuner.planning.data_notes import describe_data
+from tuner.planning.memory_probe import largest, measured_share
+from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
+from tuner.planning.points import NO_SPACE, check_points
+from tuner.planning.resources import (
+    auto_device,
+    capacity_notes,
+    concurrency_of,
+    gpus_of,
+    memory_share,
+    placement_notes,
+)
+from tuner.planning.warm_start import warm_starts
+from tuner.pruning.asha import Asha, grace_for, rungs_for
+from tuner.pruning.hyperband import HyperBand
+from tuner.pruning.median import MedianRule
+from tuner.pruning.rules import Rule
+from tuner.queries.metrics_info import Direction, direction_of
+from tuner.search.samplers import Sampling, sampler_notes, trials_to_run
+from tuner.spec import SweepSpec
+from tuner.storage.sweep_state import Prior
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep ready to start.
+
+    spec: with no more trials than a grid has points. base: the fixed part of every trial by path. space: bounds in
+    absolute terms. metrics: what is searched by; rungs and ranking go by the first. rungs: the epochs at which trials
+    are compared, of the median rule the first; empty without a scheduler. priors: trials of earlier sweeps that the
+    sampler is told of. notes: what the user should know.
+    """
+
+    spec: SweepSpec
+    base: Mapping[str, Any]
+    space: Space
+    facts: DataFacts
+    data_dir: Path
+    default: TrialConfig
+    metrics: tuple[str, ...]
+    rungs: tuple[int, ...]
+    concurrency: int
+    gpus_per_trial: float
+    priors: tuple[Prior, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def epochs(self) -> int:
+        return self.default.epochs
+
+    @property
+    def metric(self) -> str:
+        return self.metrics[0]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The assignment of the default configuration."""
+        return _first(self.spec, self.space, self.base)
+
+    @cached_property
+    def direction(self) -> Direction:
+        return direction_of(self.metric)
+
+    @cached_property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way each metric is better."""
+        return tuple(map(direction_of, self.metrics))
+
+    @property
+    def scheduler_kind(self) -> str:
+        """The scheduler's kind with `auto` settled."""
+        return scheduler_kind(self.spec)
+
+    def resolved(self, assignment: Mapping[str, Any]) -> TrialConfig:
+        """The configuration a trial of this assignment runs with."""
+        tree = assemble(unflatten(self.base), self.space, assignment)
+        return _resolved(tree, self.facts, self.spec, self.default.device)
+
+    def trial(self, assignment: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """A trial's resolved configuration as plain data, and its method."""
+        config = self.resolved(assignment)
+        return plain(config), method_of(config)
+
+    @property
+    def follows_cluster(self) -> bool:
+        """Whether more trials run at once where the cluster gets more nodes."""
+        resources = self.spec.resources
+        return resources.ray_address is not None and resources.concurrency == "auto"
+
+    @property
+    def memory_share(self) -> float:
+        """The part of its device's memory that a trial may count on."""
+        return memory_share(self.gpus_per_trial, self.concurrency)
+
+    @cached_property
+    def rule(self) -> Rule | None:
+        """The pruning rule, None without rungs."""
+        if not self.rungs:
+            return None
+        factor = self.spec.scheduler.reduction_factor
+        match self.spec.scheduler.kind:
+            case "hyperband":
+                return HyperBand(self.rungs, factor, self.direction, self.epochs, self.spec.search.trials)
+            case "median":
+                return MedianRule(self.rungs[0], self.direction)
+            case _:
+                return Asha(self.rungs, factor, self.direction)
+
+    @property
+    def most_epochs(self) -> int:
+        """The epochs the sweep trains if nothing is pruned."""
+        most = self.spec.search.trials * self.epochs
+        return min(most, self.spec.budget.epochs or most)
+
+    @property
+    def expected_epochs(self) -> int:
+        """The epochs the sweep trains if the rule prunes as planned; a budget of time is not counted."""
+        expected = self.rule.expected_epochs(self.spec.search.trials, self.epochs) if self.rule else self.most_epochs
+        return min(expected, self.most_epochs)
+
+
+def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Capacity | None = None) -> Plan:
+    """Check a spec against its data and settle what `auto` means; raises UserError for what cannot run.
+
+    capacity: what it is planned for; by default this machine, or the cluster of the spec, which is joined.
+    """
+    root = data_dir(chosen_data_dir)
+    base = _base(spec)
+    data = parse_config({"data": unflatten(base).get("data", {})}).data
+    facts = data_facts(data, root)
+    points = spec.search.points
+    space, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
+    constraint = _constraint(base, space, facts)
+    space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
+    room = capacity or capacity_of(spec.resources.ray_address)
+    device, device_notes = auto_device(spec.resources, {**base, **space.fixed}.get("device", "auto"), room)
+
+    def resolved(tree: Mapping[str, Any]) -> TrialConfig:
+        return _resolved(tree, facts, spec, device)
+
+    def measured() -> tuple[float, list[str]]:
+        nonlocal room
+        biggest = largest(space, unflatten(base), resolved, facts.shape)
+        found = measured_share(biggest, root, room, spec.resources.cpus_per_trial)
+        if room.address is not None:  # which may have grown for it
+            room = capacity_of(room.address)
+        return found
+
+    if points:
+        check_points(points, unflatten(base), resolved)
+    else:
+        check(space, unflatten(base), resolved)
+        _check_used(base, space)
+    first = _first(spec, space, base)
+    default = resolved(assemble(unflatten(base), space, first))
+    model_notes = _model_notes(space, base, default, facts, resolved)
+    metrics = chosen_metrics(spec.search.metric, default, base, space)
+    base |= settings_for(metrics, default)
+    default = resolved(assemble(unflatten(base), space, first))
+    rungs, grace_notes = _rungs(spec, space, base, default, facts)
+    gpus, gpu_notes = gpus_of(spec.resources, default.device, room, measured)
+    concurrency = concurrency_of(spec.resources, gpus, room)
+    known = warm_starts(spec, space, metrics, lambda found: resolved(assemble(unflatten(base), space, found)))
+    n_trials = len(points) or spec.search.trials
+    sampling = Sampling("random" if points else spec.search.sampler, spec.search.seed, n_trials, concurrency > 1, first)
+    data_notes = describe_data(default, facts)
+    if spec.resources.ray_address is None:
+        data_notes += placement_notes(default, facts, memory_share(gpus, concurrency))
+    return Plan(
+        spec=_with_trials(spec, sampling, space),
+        base=base,
+        space=space,
+        facts=facts,
+        data_dir=root,
+        default=default,
+        metrics=metrics,
+        rungs=rungs,
+        concurrency=concurrency,
+        gpus_per_trial=gpus,
+        priors=tuple(prior for source in known for prior in source.priors),
+        notes=(
+            *data_notes,
+            *notes(default, facts),
+            *model_notes,
+            *grace_notes,
+            *_fixed_notes(spec),
+            *device_notes,
+            *gpu_notes,
+            *capacity_notes(spec.resources, concurrency, room),
+            *metric_notes(spec, metrics),
+            *sampler_notes(sampling, space, warm=bool(known)),
+            *map(str, known),
+        ),
+    )
+
+
+def _base(spec: SweepSpec) -> dict[str, Any]:
+    """The fixed part by path: a file or folder by its absolute path, which workers find too, and the sweep's seed."""
+    base = flatten(spec.config)
+    name = base.get("data.name")
+    if isinstance(name, str):
+        base["data.name"] = absolute(name)
+    return {"seed": spec.search.seed, **base}
+
+
+def _first(spec: SweepSpec, space: Space, base: Mapping[str, Any]) -> dict[str, Any]:
+    """The assignment that is tried first."""
+    return dict(spec.search.points[0]) if spec.search.points else space.default(unflatten(base))
+
+
+def _split_fixed(space: Space, base: dict[str, Any]) -> tuple[Space, dict[str, Any]]:
+    """What the user fixes leaves the space: a path that was searched or fixed by it takes the user's value there."""
+    own = {path: value for path, value in base.items() if path in space.fixed or path in space.dimensions}
+    if not own:
+        return space, base
+    fixed = space.extended("", own, {})
+    return fixed, {path: value for path, value in base.items() if path not in own}
+
+
+def _fixed_notes(spec: SweepSpec) -> list[str]:
+    """What the space would search and the user's own part holds fixed."""
+    searched = {} if spec.search.points else parse_space(spec.space).dimensions
+    fixed = [path for path in flatten(spec.config) if path in searched]
+    return [f"{path} is fixed by the configuration and not searched" for path in fixed]
+
+
+def _check_used(base: Mapping[str, Any], space: Space) -> None:
+    """Refuse what the user fixes and no trial can have, because the space decides otherwise."""
+    existing = set().union(*(defaults_of({**base, **space.fixed, **branch}) for branch in space.branches()))
+    for path, value in base.items():
+        if path not in existing and space.decides(path):
+            raise ConfigError(
+                f"config: {path} = {value} is never used: no trial of the space {space.name} has it; leave it out, or "
+                "choose another space"
+            )
+
+
+def _with_trials(spec: SweepSpec, sampling: Sampling, space: Space) -> SweepSpec:
+    update = {"trials": trials_to_run(sampling, space), "sampler": sampling.kind}
+    return spec.model_copy(update={"search": spec.search.model_copy(update=update)})
+
+
+def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec, device: str) -> TrialConfig:
+    config = resolve(parse_config(tree), facts, device=device, threads=max(1, int(spec.resources.cpus_per_trial)))
+    if not isinstance(config.model, UserModel):
+        build_model(config.model, facts.shape)  # refuses what it cannot take; a user's factory may be costly to call
+    return config
+
+
+def _model_notes(
+    space: Space,
+    base: Mapping[str, Any],
+    default: TrialConfig,
+    facts: DataFacts,
+    resolved: Callable[[Mapping[str, Any]], TrialConfig],
+) -> list[str]:
+    """On the user's own models that the sweep can draw; an error where one cannot be trained."""
+    domain = space.dimensions.get("model.kind")
+    found = []
+    for kind in domain.levels() if domain else (default.model.kind,):
+        tree = unflatten({**base, "model.kind": kind})
+        found += check_user_model(resolved(assemble(tree, space, space.default(tree))).model, facts.shape)
+    return found
+
+
+def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
+    """What κ is measured on: the squared error, or the nats where the likelihood is Bernoulli."""
+    data = parse_config({"data": unflatten(base).get("data", {})}).data
+    natural = "nll" if likelihood_of(data, facts) == "bernoulli" else "re"
+    chosen = {**base, **space.fixed}.get("objective.constraint", natural)
+    return chosen if chosen in facts.kappa_max else natural
+
+
+def _rungs(
+    spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
+) -> tuple[tuple[int, ...], list[str]]:
+    epochs, grace = default.epochs, spec.scheduler.grace
+    if grace != "auto" and grace > epochs:
+        raise ConfigError(f"scheduler.grace: {grace} is beyond the {epochs} epochs of a trial; allowed: 1 to {epochs}")
+    if scheduler_kind(spec) == "none":
+        return (), []
+    capped = False
+    if grace == "auto":
+        per_epoch = steps_per_epoch(facts.n_train, _largest_batch(space, default))
+        longest = longest_warmup(space, unflatten(base), epochs * per_epoch)
+        grace, capped = grace_for(epochs, math.ceil(longest / per_epoch))
+    found = [f"grace is capped at {grace} of {epochs} epochs: some warm-ups are longer than that"] if capped else []
+    rungs = rungs_for(epochs, grace, spec.scheduler.reduction_factor)
+    if not rungs:
+        found.append(f"a grace of {grace} leaves no comparison before the last of {epochs} epochs: nothing is pruned")
+    return rungs[:1] if spec.scheduler.kind == "median" else rungs, found
+
+
+def _largest_batch(space: Space, default: TrialConfig) -> int:
+    domain = space.dimensions.get("batch_size")
+    return int(max(domain.levels())) if domain else default.batch_size

@@ -1,0 +1,117 @@
+"""What a trial gets of the machine or the cluster, and how many run at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from trainables.config import TrialConfig
+from trainables.data import DataFacts, held_on_device
+from trainables.errors import ConfigError
+from tuner.planning.capacity import Capacity
+from tuner.spec import Resources
+
+__all__ = ["auto_device", "capacity_notes", "concurrency_of", "gpus_of", "memory_share", "placement_notes"]
+
+_SCALING = "where the cluster scales up, say how many trials shall run at once with --concurrency"
+
+
+def auto_device(resources: Resources, device: str, capacity: Capacity) -> tuple[str, list[str]]:
+    """The device of a trial, and what the user should know of it: `auto` is `cuda` where a trial gets a GPU.
+
+    The GPUs that a trial is given count, whatever the nodes have now. Raises ConfigError where neither tells.
+    """
+    chosen, cpus = resources.gpus_per_trial, resources.cpus_per_trial
+    if device != "auto":
+        return device, []
+    if isinstance(chosen, float):
+        return ("cuda" if chosen else "cpu"), []
+    if capacity.gpus:
+        return "cuda", []
+    if capacity.address is None:
+        return "cpu", []
+    if capacity.slots(cpus, 0):
+        return "cpu", [
+            "no node that the cluster has now has a GPU: trials run on CPUs; where nodes with GPUs come, say "
+            "--gpus-per-trial 1"
+        ]
+    if chosen == "auto":
+        return "cuda", []
+    raise ConfigError(
+        f"resources.gpus_per_trial: the cluster at {capacity.address} has no node for a trial of {cpus:g} CPU yet: say "
+        "--gpus-per-trial 1 (or 0 to train on CPUs) and --concurrency"
+    )
+
+
+def gpus_of(
+    resources: Resources, device: str, capacity: Capacity, measured: Callable[[], tuple[float, list[str]]]
+) -> tuple[float, list[str]]:
+    """The GPUs of a trial, and what the user should know of them. measured: what `auto` is where there is a GPU.
+
+    Refuses what this machine lacks: Tune would wait for it for ever.
+    """
+    chosen = resources.gpus_per_trial
+    if chosen == "auto" and device == "cpu":
+        return 0.0, ["gpus_per_trial: auto is 0, as trials run on the CPU"]
+    gpus = float(device != "cpu") if chosen in ("auto", None) else float(chosen)
+    if capacity.address is None and gpus > capacity.gpus:
+        field = f"device: {device}" if chosen in ("auto", None) else f"resources.gpus_per_trial: {chosen:g}"
+        raise ConfigError(
+            f"{field} needs {gpus:g} GPU and this machine has {capacity.gpus:g}; use --device cpu --gpus-per-trial 0"
+        )
+    return measured() if chosen == "auto" else (gpus, [])
+
+
+def concurrency_of(resources: Resources, gpus: float, capacity: Capacity) -> int:
+    """How many trials run at once; raises ConfigError where none can, now or ever."""
+    cpus = resources.cpus_per_trial
+    if capacity.address is None and cpus > capacity.most_cpus:
+        raise ConfigError(
+            f"resources.cpus_per_trial: {cpus:g} is not allowed; allowed: at most {capacity.most_cpus:g}, the cores of "
+            "this machine"
+        )
+    if resources.concurrency != "auto":
+        return resources.concurrency
+    slots = capacity.slots(cpus, gpus)
+    if slots:
+        return slots
+    if capacity.address is None:
+        return 1
+    raise ConfigError(f"resources.concurrency: auto: {_no_room(cpus, gpus, capacity)}; {_SCALING}")
+
+
+def _no_room(cpus: float, gpus: float, capacity: Capacity) -> str:
+    needed = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+    if not capacity.nodes:
+        return f"the cluster at {capacity.address} has no nodes now"
+    return (
+        f"a trial of {needed} fits on no node that the cluster at {capacity.address} has now, the biggest has "
+        f"{capacity.biggest}"
+    )
+
+
+def capacity_notes(resources: Resources, concurrency: int, capacity: Capacity) -> list[str]:
+    """Of a cluster, what was counted."""
+    if capacity.address is None or resources.concurrency != "auto":
+        return []
+    nodes = f"{len(capacity.nodes)} node{'s' if len(capacity.nodes) > 1 else ''}"
+    return [
+        f"{concurrency} trials at once fit on the {nodes} that the cluster has now, more where nodes are added; "
+        f"{_SCALING}"
+    ]
+
+
+def memory_share(gpus: float, concurrency: int) -> float:
+    """The part of its device's memory that a trial may count on."""
+    return min(1.0, gpus) if gpus else 1 / concurrency
+
+
+def placement_notes(config: TrialConfig, facts: DataFacts, memory_share: float) -> list[str]:
+    device = torch.device(config.device).type
+    if held_on_device(facts.train_bytes, torch.device(device), memory_share):
+        return []
+    return [
+        f"the training examples take {facts.train_bytes / 2**30:.1f} GiB, more than a quarter of a trial's share of "
+        f"the {device}'s memory: they stay in host memory, and batches are fetched ahead of their steps"
+    ]

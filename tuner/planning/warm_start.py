@@ -1,0 +1,113 @@
+"""What an earlier sweep can tell a new one: its completed trials that the new one could have run itself."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.space import Space
+from trainables.config import TrialConfig
+from trainables.errors import ConfigError
+from trainables.paths import flatten, parse_config, plain, suggest
+from tuner.queries.metrics_info import is_result
+from tuner.spec import SweepSpec
+from tuner.storage.sweep_state import Event, Prior, Trial, fold
+from tuner.storage.sweep_storage import open_storage
+
+__all__ = ["WarmStart", "warm_starts"]
+
+# What a trial's value does not depend on, or only as its noise does.
+FREE = ("seed", "device", "threads", "metrics.every")
+
+Resolved = Callable[[Mapping[str, Any]], TrialConfig]
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What is taken over from a sweep. skipped: how many of its trials are not, by reason."""
+
+    name: str
+    priors: tuple[Prior, ...]
+    skipped: Mapping[str, int]
+
+    def __str__(self) -> str:
+        total = len(self.priors) + sum(self.skipped.values())
+        counts = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
+        return f"warm start: {len(self.priors)} of {total} trials of {self.name} used" + (
+            f"; skipped: {counts}" if counts else ""
+        )
+
+
+def warm_starts(spec: SweepSpec, space: Space, metrics: tuple[str, ...], resolved: Resolved) -> list[WarmStart]:
+    """Read the sweeps that `search.warm_start` names; nothing of them is executed.
+
+    resolved: the configuration a trial of the new sweep runs with, by assignment. A trial is used if it has completed
+    with all metrics, lies inside the space, and would run with the same configuration here, but for what FREE names.
+    Raises ConfigError for names that are no sweeps of the storage, and JournalError for a journal that is damaged.
+    """
+    names = list(dict.fromkeys(spec.search.warm_start))
+    for name in names:
+        _check_name(name, spec)
+    storage = open_storage(spec.storage)
+    return [_warm_start(name, storage.events(name), space, metrics, resolved) for name in names]
+
+
+def _check_name(name: str, spec: SweepSpec) -> None:
+    storage = open_storage(spec.storage)
+    known = storage.names()
+    if name == spec.name:
+        raise ConfigError(f"search.warm_start: {name} is this sweep itself; name an earlier one")
+    if "/" in name:
+        raise ConfigError(
+            f"search.warm_start: {name} is a path; give the name of a sweep in {storage}, or that sweep's --storage"
+        )
+    if name not in known:
+        found = suggest(name, known) if known else "; there is none yet"
+        raise ConfigError(f"search.warm_start: no sweep {name!r} in {storage}{found}")
+
+
+def _warm_start(
+    name: str, events: list[Event], space: Space, metrics: tuple[str, ...], resolved: Resolved
+) -> WarmStart:
+    trials = fold(events).trials.values()
+    found = [_prior_or_reason(name, trial, space, metrics, resolved) for trial in trials]
+    reasons = Counter(reason for reason in found if isinstance(reason, str))
+    return WarmStart(name, tuple(prior for prior in found if isinstance(prior, Prior)), dict(reasons.most_common()))
+
+
+def _prior_or_reason(
+    name: str, trial: Trial, space: Space, metrics: tuple[str, ...], resolved: Resolved
+) -> Prior | str:
+    if trial.stop_reason != "completed":
+        return "not completed"
+    for metric in metrics:
+        if not is_result(trial.last, metric):
+            return f"without {metric}"
+    theirs = flatten(plain(parse_config(trial.config)))
+    known = {**theirs, **trial.assignment}
+    assignment = space.walk(lambda path, domain, chosen: known.get(path))
+    for path, value in assignment.items():
+        if not space.dimensions[path].contains(value):
+            return f"outside {path}"
+    different = _first_difference(theirs, flatten(plain(resolved(assignment))), metrics)
+    return (
+        f"differ in {different}"
+        if different
+        else Prior(name, trial.id, assignment, {metric: trial.last[metric] for metric in metrics})
+    )
+
+
+def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], metrics: tuple[str, ...]) -> str | None:
+    free = {*FREE, *(() if "val/nll" in metrics else ("metrics.nll_samples",))}
+    paths = [path for path in {**ours, **theirs} if path not in free]
+    return next((path for path in paths if not _same(theirs.get(path), ours.get(path))), None)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, but for the last digits of numbers that are measured on the data (κ_max, σ)."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6)
+    return bool(one == other)

@@ -1,0 +1,1 @@
+"""Which trials go on, as pure functions of the journal."""

@@ -1,0 +1,127 @@
+"""The Tune scheduler that decides on every report and writes it down."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from trainables.errors import StorageError
+from trainables.reporting import RESULT_KEY
+from tuner.pruning.rules import Rule, Verdict
+from tuner.running.lost_workers import error_of, why
+from tuner.storage.journal import Journal
+from tuner.storage.sweep_state import Event, Trial
+
+__all__ = ["JournalScheduler"]
+
+
+class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Decides on a report and writes both in one line; a report that is known gets the decision it got.
+
+    Its memory is the journal's fold, so that a replayed sweep decides as the first did. A diverged epoch ends its trial
+    whatever the rule says, and the last epoch is a completion whatever it says.
+
+    A paused trial leaves Tune: its checkpoint is in the sweep's folder, its actor serves the next trial, and the
+    searcher hands it out again when it may go on. So Tune saves nothing a second time, and what waits takes no place.
+
+    A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
+    `retries` times over all sessions; one that runs out of memory once more than that, alone. A node that is lost takes
+    none of them. A disk that is full stops the sweep.
+
+    rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
+    begin any more, given the number of those that are done and not written yet.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        metric: str,
+        epochs: int,
+        rule: Rule | None,
+        on_event: Callable[[Event], None],
+        is_spent: Callable[[int], bool] = lambda unwritten: False,
+        retries: int = 0,
+    ) -> None:
+        super().__init__()
+        self._retries = retries
+        self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
+        self._on_event, self._is_spent = on_event, is_spent
+        self.ips: dict[str, str] = {}
+        """Where each trial was heard of last."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
+        report = json.loads(result[RESULT_KEY])
+        own = self._journal.sweep.trials[report["trial"]]
+        if "node_ip" in result:
+            self.ips[own.id] = result["node_ip"]
+        for text in report.get("warnings", ()):
+            self._on_event(self._journal.append("warning", trial=own.id, text=text))
+        if "storage" in report:
+            raise StorageError(report["storage"])
+        if "error" in report:
+            self.fail(own, report["error"], report.get("kind", "raised"))
+            return str(TrialScheduler.STOP)
+        if own.unfinished and not own.paused and report["epoch"] > own.epochs:
+            self._decide(report)
+        # The journal's trials are new objects where a line was lost and read again.
+        own = self._journal.sweep.trials[report["trial"]]
+        return str(TrialScheduler.CONTINUE if own.unfinished and not own.paused else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """The worker is gone; what a model raised arrives as a result instead."""
+        own = self._journal.sweep.trials[trial.config["trial"]]
+        loss = why(error_of(trial))
+        self.fail(own, loss.says, loss.kind)
+
+    def settle(self) -> None:
+        """Decide on the paused trials that have waited for all they are compared with."""
+        for trial, verdict in self._rule.release(self._journal.sweep) if self._rule else ():
+            reason = "pruned" if verdict.decision == "stop" else None
+            self._on_event(self._journal.append("decision", trial=trial, reason=reason, **vars(verdict)))
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune pickles its scheduler for a restore that is never asked for."""
+        return object, ()
+
+    def fail(self, trial: Trial, error: str, kind: str) -> None:
+        """A trial was lost: it is handed out again, or ends where that was tried too often. kind: as in the journal."""
+        if not trial.unfinished or trial.paused:
+            return
+        if trial.failures < self._retries or not trial.counts(kind):
+            self._on_event(self._journal.append("failure", trial=trial.id, error=error, kind=kind))
+        else:
+            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error))
+
+    def _decide(self, report: Mapping[str, Any]) -> None:
+        reason, verdict = self._verdict(report)
+        self._on_event(
+            self._journal.append(
+                "report",
+                trial=report["trial"],
+                epoch=report["epoch"],
+                metrics=report["metrics"],
+                reason=reason,
+                **vars(verdict if reason is None else replace(verdict, decision="stop")),
+                outcome=report["outcome"],
+                checkpoint=report["checkpoint"],
+            )
+        )
+
+    def _verdict(self, report: Mapping[str, Any]) -> tuple[str | None, Verdict]:
+        """Why the trial ends with this report, None where it does not, and what the rule says."""
+        value = report["metrics"].get(self._name, math.nan)
+        if report["diverged"] or not math.isfinite(value):
+            return "diverged", Verdict("stop")
+        verdict = Verdict("continue")
+        if self._rule is not None:
+            verdict = self._rule.decide(self._journal.sweep, report["trial"], report["epoch"], value)
+        if report["epoch"] >= self._epochs:
+            return "completed", verdict
+        if verdict.decision == "stop":
+            return "pruned", verdict
+        return ("budget" if self._is_spent(1) else None), verdict

@@ -1,0 +1,1 @@
+"""From MLflow back to configurations."""

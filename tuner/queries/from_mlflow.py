@@ -1,0 +1,362 @@
+"""Which configuration is best? Answered from MLflow alone."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from trainables.config import TrialConfig
+from trainables.errors import ConfigError, UserError
+from trainables.paths import suggest
+from tuner.queries.conditions import Condition, is_metric, matches, number_of, parse_conditions
+from tuner.queries.metrics_info import direction_of, is_result, rank_key
+from tuner.queries.pareto import pareto_front
+from tuner.tracking.mlflow_store import (
+    MlflowClient,
+    MlflowException,
+    Run,
+    Tag,
+    find_runs,
+    has_tags,
+    number_in_filter,
+    open_existing,
+)
+from tuner.tracking.params import from_params
+from tuner.tracking.tracking_uri import shown
+
+__all__ = ["BestTrial", "Filters", "Front", "artifact", "best", "front", "groups_by_method", "require_artifact"]
+
+_PAGE = 200
+_NARROWING = 16  # each is a join, of which SQLite allows 64
+_WORDS = {"outcome": Tag.OUTCOME, "stop_reason": Tag.STOP_REASON, "trial": Tag.TRIAL, "method": Tag.METHOD}
+
+
+class Filters(TypedDict, total=False):
+    """Which trials are asked about.
+
+    sweep: names; all of the experiment if empty. where: an expression, as in `tuner.queries.conditions`.
+    include_pruned: rank pruned trials too, by their last epoch; diverged and failed ones never.
+    """
+
+    sweep: Sequence[str]
+    experiment: str
+    method: str | None
+    dataset: str | None
+    where: str | None
+    include_pruned: bool
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """A trial as MLflow knows it. metrics: those of its last epoch. metric: the one it was ranked by."""
+
+    sweep: str
+    run_id: str
+    trial: str
+    method: str
+    stop_reason: str
+    outcome: str | None
+    dataset: str
+    metric: str
+    metrics: dict[str, float]
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class Front:
+    """The trials that no other beats in all of `metrics`, best first by the first of them.
+
+    cloud: by method, the values [n, len(metrics)] of all trials asked about.
+    """
+
+    metrics: tuple[str, ...]
+    rows: list[BestTrial]
+    cloud: dict[str, list[tuple[float, ...]]]
+
+
+@dataclass(frozen=True)
+class _SweepRun:
+    """measured: how its trials were measured, by configuration path; empty for sweeps that did not record it."""
+
+    name: str
+    sweep_id: str
+    metric: str
+    dataset: str
+    methods: tuple[str, ...]
+    measured: Mapping[str, Any]
+
+
+def best(uri: str, *, metric: str | None = None, top: int | None = 1, **filters: Unpack[Filters]) -> list[BestTrial]:
+    """The best completed trials by `metric`, best first, ties by trial id; empty where none has completed.
+
+    uri: absolute, as from `resolve_uri`. metric: by default what the sweeps searched by, the first where they searched
+    by several. top: how many, None for the best of each method.
+    Raises UserError for a store, experiment, sweep, method, data set or metric that is not there, and where trials
+    would be ranked together that cannot be: over several data sets, validation splits, likelihoods, or several default
+    metrics. Creates nothing.
+    """
+    ranking = _ranking(uri, (metric,) if metric else (), **filters)
+    if top is not None:
+        return ranking.rows(ranking.method, top)
+    methods = {ranking.method} if ranking.method else {name for sweep in ranking.sweeps for name in sweep.methods}
+    return groups_by_method(row for name in methods for row in ranking.rows(name, 1))
+
+
+def front(uri: str, metrics: Sequence[str], **filters: Unpack[Filters]) -> Front:
+    """The completed trials that none dominates in these metrics, each by its own direction; errors as of `best`."""
+    if len(set(metrics)) < 2 or len(set(metrics)) < len(metrics):
+        raise ConfigError(
+            f"--pareto {','.join(metrics)}: give two or more different metrics, as in --pareto val/mse,val/kl; "
+            "one alone is --metric"
+        )
+    return _ranking(uri, tuple(metrics), **filters).front()
+
+
+def groups_by_method(rows: Iterable[BestTrial]) -> list[BestTrial]:
+    """The best row of each method, best first."""
+    groups: dict[str, BestTrial] = {}
+    for row in sorted(rows, key=_key_of):
+        groups.setdefault(row.method, row)
+    return list(groups.values())
+
+
+def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path:
+    """Download a run's file into `folder`; raises UserError for a run, or a file of it, that is not there."""
+    client = open_existing(uri)
+    require_artifact(client, run_id, name)
+    return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+def require_artifact(client: MlflowClient, run_id: str, name: str) -> None:
+    """Raises UserError for a run, or a file of it, that is not there."""
+    try:
+        names = [file.path for file in client.list_artifacts(run_id)]
+    except MlflowException:
+        raise UserError(
+            f"run {run_id!r} is not in {shown(client.tracking_uri)}; `vae-tuner best` prints the ids of runs"
+        ) from None
+    if name not in names:
+        raise UserError(f"run {run_id!r} has no {name}; only trials that completed keep theirs")
+
+
+def _key_of(row: BestTrial) -> tuple[float, str]:
+    return rank_key(row.metrics[row.metric], direction_of(row.metric), row.trial)
+
+
+def _ranking(
+    uri: str,
+    metrics: tuple[str, ...],
+    *,
+    sweep: Sequence[str] = (),
+    experiment: str = "vae-tuner",
+    method: str | None = None,
+    dataset: str | None = None,
+    where: str | None = None,
+    include_pruned: bool = False,
+) -> "_Ranking":
+    for metric in metrics:
+        direction_of(metric)
+    conditions = () if where is None else parse_conditions(where)
+    client = open_existing(uri)
+    experiment_id = _experiment_id(client, experiment, uri)
+    sweeps = _selected(_sweep_runs(client, experiment_id), experiment, sweep, method, dataset)
+    reasons = ("completed", "pruned") if include_pruned else ("completed",)
+    metrics = metrics or (_common_metric(sweeps),)
+    _require_comparable(sweeps, metrics)
+    return _Ranking(client, experiment_id, sweeps, metrics, reasons, method, conditions)
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        known = [experiment.name for experiment in client.search_experiments()]
+        raise UserError(f"experiment {name!r} is not in {shown(uri)}{suggest(name, known)}")
+    return str(found.experiment_id)
+
+
+def _sweep_runs(client: MlflowClient, experiment_id: str) -> list[_SweepRun]:
+    """The sweeps that have trials."""
+    found = [run.data.tags for run in find_runs(client, experiment_id, has_tags({Tag.KIND: "sweep"}))]
+    return [
+        _SweepRun(
+            tags[Tag.SWEEP],
+            tags[Tag.SWEEP_ID],
+            tags[Tag.METRIC],
+            tags[Tag.DATASET],
+            tuple(tags[Tag.METHODS].split(", ")),
+            json.loads(tags.get(Tag.MEASURED, "{}")),
+        )
+        for tags in found
+        if Tag.DATASET in tags
+    ]
+
+
+def _selected(
+    sweeps: list[_SweepRun], experiment: str, names: Sequence[str], method: str | None, dataset: str | None
+) -> list[_SweepRun]:
+    """The sweeps asked for; an error where a filter leaves none, or where those left cannot be ranked together."""
+    if not sweeps:
+        raise UserError(f"experiment {experiment!r} holds no sweep with trials; run `vae-tuner sweep` first")
+    for name in names:
+        _require("sweep", name, [sweep.name for sweep in sweeps])
+    sweeps = [sweep for sweep in sweeps if not names or sweep.name in names]
+    if dataset is not None:
+        _require("dataset", dataset, [sweep.dataset for sweep in sweeps])
+        sweeps = [sweep for sweep in sweeps if sweep.dataset == dataset]
+    if method is not None:
+        _require("method", method, [name for sweep in sweeps for name in sweep.methods])
+        sweeps = [sweep for sweep in sweeps if method in sweep.methods]
+    datasets = sorted({sweep.dataset for sweep in sweeps})
+    if len(datasets) > 1:
+        raise UserError(f"trials on {_listed(datasets)} cannot be ranked together; choose one with --dataset")
+    return sweeps
+
+
+def _require_comparable(sweeps: Sequence[_SweepRun], metrics: Sequence[str]) -> None:
+    """One validation set under one likelihood, and one bias of the NLL; the number of training examples is free."""
+    fields = ["data.split_seed", "data.image_size", "data.likelihood", "data.binarize"]
+    if "val/nll" in metrics:
+        fields.append("metrics.nll_samples")
+    for field in fields:
+        having = {_validation(sweep.measured[field]): sweep.name for sweep in sweeps if field in sweep.measured}
+        if len(having) > 1:
+            found = _listed(f"{value} in {name}" for value, name in sorted(having.items()))
+            raise UserError(
+                f"trials that differ in {field} ({found}) cannot be ranked together; choose a sweep with --sweep"
+            )
+
+
+def _validation(value: object) -> str:
+    """A value as far as validation goes, where dynamic binarisation has fixed bits too."""
+    return "dynamic or fixed" if value in ("dynamic", "fixed") else "none" if value is None else str(value)
+
+
+def _require(what: str, value: str, known: Iterable[str]) -> None:
+    known = sorted(set(known))
+    if value not in known:
+        raise UserError(f"{what} {value!r} has no trials here{suggest(value, known)}")
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+def _common_metric(sweeps: list[_SweepRun]) -> str:
+    metrics = sorted({sweep.metric for sweep in sweeps})
+    if len(metrics) > 1:
+        raise UserError(
+            f"these sweeps searched by {_listed(metrics)}; choose one with --metric, or a sweep with --sweep"
+        )
+    return metrics[0]
+
+
+# --- the ranking ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """The best trials of some sweeps by the first of some metrics, among those that have all of them.
+
+    The first page gives a bound, and then only what reaches it is read: letting MLflow sort 20,000 runs in SQLite takes
+    10 s a page, and puts diverged ones first.
+    """
+
+    client: MlflowClient
+    experiment_id: str
+    sweeps: Sequence[_SweepRun]
+    metrics: tuple[str, ...]
+    reasons: Sequence[str]
+    method: str | None
+    conditions: Sequence[Condition]
+
+    def rows(self, method: str | None, top: int) -> list[BestTrial]:
+        """The `top` best trials of a method, or of all."""
+        where = self._filter(method)
+        page = max(_PAGE, 2 * top)
+        runs = list(islice(find_runs(self.client, self.experiment_id, where, page), page))
+        best_so_far = self._ranked(runs)[:top]
+        if len(runs) == page:
+            if len(best_so_far) == top:
+                where += f" and {self._at_least(best_so_far[-1])}"
+            runs = list(find_runs(self.client, self.experiment_id, where))
+        return [_best_trial(run, self.metrics[0]) for run in self._ranked(runs)[:top]]
+
+    def front(self) -> Front:
+        """The trials that no other beats in all metrics."""
+        runs = self._ranked(find_runs(self.client, self.experiment_id, self._filter(self.method)))
+        values = [tuple(run.data.metrics[metric] for metric in self.metrics) for run in runs]
+        cloud: dict[str, list[tuple[float, ...]]] = {}
+        for run, point in zip(runs, values, strict=True):
+            cloud.setdefault(run.data.tags[Tag.METHOD], []).append(point)
+        chosen = pareto_front(values, [direction_of(metric) for metric in self.metrics])
+        return Front(self.metrics, [_best_trial(runs[i], self.metrics[0]) for i in chosen], cloud)
+
+    def _filter(self, method: str | None) -> str:
+        tags = {Tag.KIND: "trial"}
+        if method is not None:
+            tags[Tag.METHOD] = method
+        if len(self.reasons) == 1:
+            tags[Tag.STOP_REASON] = self.reasons[0]
+        if len(self.sweeps) == 1:
+            tags[Tag.SWEEP_ID] = self.sweeps[0].sweep_id
+        return " and ".join([has_tags(tags), *self._narrowing()])
+
+    def _narrowing(self) -> list[str]:
+        """The conditions that MLflow decides as we do: those on metrics, with numbers it stores exactly."""
+        found = []
+        for condition in self.conditions:
+            number = number_of(condition.value)
+            if is_metric(condition.name) and number is not None and float(number) == number:
+                found.append(f"metrics.`{condition.name}` {condition.operator} {number_in_filter(float(number))}")
+        return found[:_NARROWING]
+
+    def _at_least(self, run: Run) -> str:
+        metric = self.metrics[0]
+        comparison = ">=" if direction_of(metric) == "max" else "<="
+        return f"metrics.`{metric}` {comparison} {number_in_filter(run.data.metrics[metric])}"
+
+    def _ranked(self, runs: Iterable[Run]) -> list[Run]:
+        """Runs that may win, best first; an error where there are such and none has a metric."""
+        ids = {sweep.sweep_id for sweep in self.sweeps}
+        asked = [
+            run for run in runs if run.data.tags[Tag.SWEEP_ID] in ids and run.data.tags[Tag.STOP_REASON] in self.reasons
+        ]
+        recorded = {name for run in asked for name in run.data.metrics}
+        for metric in self.metrics:
+            if recorded and metric not in recorded:
+                raise UserError(
+                    f"metric {metric!r} was not recorded by these trials; recorded: {_listed(sorted(recorded))}"
+                )
+        return sorted((run for run in asked if self._is_result(run) and self._is_wanted(run)), key=self._key)
+
+    def _is_result(self, run: Run) -> bool:
+        return all(is_result(run.data.metrics, metric) for metric in self.metrics)
+
+    def _is_wanted(self, run: Run) -> bool:
+        words = {word: run.data.tags[tag] for word, tag in _WORDS.items() if tag in run.data.tags}
+        return matches(self.conditions, run.data.metrics, {**run.data.params, **words})
+
+    def _key(self, run: Run) -> tuple[float, str]:
+        metric = self.metrics[0]
+        return rank_key(run.data.metrics[metric], direction_of(metric), run.data.tags[Tag.TRIAL])
+
+
+def _best_trial(run: Run, metric: str) -> BestTrial:
+    tags = run.data.tags
+    return BestTrial(
+        sweep=tags[Tag.SWEEP],
+        run_id=run.info.run_id,
+        trial=tags[Tag.TRIAL],
+        method=tags[Tag.METHOD],
+        stop_reason=tags[Tag.STOP_REASON],
+        outcome=tags.get(Tag.OUTCOME),
+        dataset=tags[Tag.DATASET],
+        metric=metric,
+        metrics=dict(run.data.metrics),
+        config=from_params(run.data.params),
+    )

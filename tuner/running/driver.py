@@ -1,0 +1,361 @@
+"""A plan run to its end, or a sweep that was cut short: journal, Ray, Tune's loop, MLflow beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, TypeVar
+
+from trainables.errors import StorageError
+from trainables.paths import unflatten
+from tuner.planning.capacity import cluster_now, growing
+from tuner.planning.plans import Plan
+from tuner.preflight.checks import require_ready
+from tuner.running.budget import is_spent
+from tuner.running.lost_workers import OUT_OF_MEMORY
+from tuner.running.ray_address import connect, leave
+from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
+from tuner.running.resuming import resumed_plan
+from tuner.running.signals import Signals
+from tuner.running.sweep_result import SweepResult, result_of
+from tuner.spec import public, spec_yaml
+from tuner.storage.journal import Journal, close_session
+from tuner.storage.lease import FencedError
+from tuner.storage.sweep_folder import HeldSweep
+from tuner.storage.sweep_objects import trials_of
+from tuner.storage.sweep_state import Sweep
+from tuner.storage.sweep_storage import open_storage
+from tuner.tracking.tracker import Tracker, resolve_uri
+from tuner.tracking.tracking_uri import without_secret
+
+__all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
+
+SEND_SECONDS = 120.0
+SEND_SECONDS_AFTER_A_SIGNAL = 10.0
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+
+class Progress(Protocol):
+    """What is told of a running sweep."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """A line was written to the journal."""
+
+    def sending(self, unsent: int, error: str | None) -> None:
+        """Some seconds more have been spent on sending the rest to MLflow. error: why the last try failed."""
+
+    def stopped(self, cause: str) -> None:
+        """The sweep stops in order, because its state cannot be written."""
+
+
+ProgressFactory = Callable[[Plan, Sweep, str], AbstractContextManager[Progress]]
+
+
+class _Silent:
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Nothing is shown."""
+
+    def sending(self, unsent: int, error: str | None) -> None:
+        """Nothing is shown."""
+
+    def stopped(self, cause: str) -> None:
+        """Nothing is shown."""
+
+
+@contextmanager
+def silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
+    """Shows nothing."""
+    yield _Silent()
+
+
+def run_sweep(plan: Plan, progress: ProgressFactory = silent) -> SweepResult:
+    """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
+    uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
+    _check(plan)
+    with open_storage(plan.spec.storage).new(plan) as held:
+        journal = _begun(plan, held, uri)
+        return _session(plan, journal, held.folder, uri, progress)
+
+
+def _begun(plan: Plan, held: HeldSweep, uri: str) -> Journal:
+    """The journal of a new sweep; where it cannot be written, nothing is left of it."""
+    name = held.folder.name
+    try:
+        held.write("spec.yaml", spec_yaml(public(plan.spec.model_copy(update={"name": name}))))
+        journal = held.create_journal()
+        journal.append("header", **header_of(plan, name, uri))
+        _tell_priors(plan, journal)
+    except FencedError:
+        raise
+    except StorageError:
+        held.remove_all()
+        raise
+    return journal
+
+
+def resume_sweep(
+    storage: str | Path,
+    name: str,
+    *,
+    more_trials: int = 0,
+    model: str | None = None,
+    tracking_uri: str | None = None,
+    offline: bool = False,
+    data_dir: Path | None = None,
+    progress: ProgressFactory = silent,
+) -> SweepResult:
+    """Go on with a sweep that was cut short, or add trials to one: finished trials stay, running ones go on from their
+    last checkpoints, and searcher and pruning decide as they would have.
+
+    more_trials: beyond those planned. model: of a sweep over a user's own model, its `package.module:factory` again:
+    the journal says which code it needs, and the caller whether it may run. tracking_uri: by default the sweep's.
+    Raises UserError where there is nothing to go on with, or another process holds the sweep.
+    """
+    with open_storage(storage).hold(name) as held:
+        journal = held.open_journal()
+        plan, uri = resumed_plan(journal.sweep, storage, more_trials, model, tracking_uri, offline, data_dir)
+        _check(plan)
+        if not journal.sweep.trials:
+            _tell_priors(plan, journal)
+        journal.append("resume", more=more_trials)
+        return _session(plan, journal, held.folder, uri, progress)
+
+
+def _check(plan: Plan) -> None:
+    quiet_ray()
+    connect(plan.spec.resources.ray_address)
+    require_ready(plan)
+
+
+def _tell_priors(plan: Plan, journal: Journal) -> None:
+    """Write down what earlier sweeps know, but for what an earlier session has written."""
+    for prior in plan.priors[len(journal.sweep.priors) :]:
+        journal.append("prior", **vars(prior))
+
+
+def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
+    started, tracking = time.monotonic(), plan.spec.tracking
+    trials = trials_of(plan.spec.storage, folder)
+    tracker = Tracker(
+        uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check, sync=journal.sync
+    )
+    signals = Signals()
+    with progress(plan, journal.sweep, uri) as shown:
+        try:
+            exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, signals)
+        except FencedError:
+            tracker.finish(0.0)
+            raise
+        if not tracking.offline:
+            _send_rest(tracker, shown, signals)
+        unsent = tracker.unsent
+    journal.close()
+    exit_code = 128 + signals.received if signals.received else exit_code
+    return result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
+
+
+def _send_rest(tracker: Tracker, shown: Progress, signals: Signals) -> None:
+    """Wait for MLflow, who was told to stop only for seconds; a signal ends the wait, and `sync` sends what is left."""
+    with signals.cutting_short():
+        tracker.finish(SEND_SECONDS_AFTER_A_SIGNAL if signals.received else SEND_SECONDS, shown.sending)
+
+
+def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
+    """The first line of a sweep's journal."""
+    return {
+        "format": 1,
+        "name": name,
+        "sweep_id": str(uuid.uuid4()),
+        "tracking_uri": without_secret(uri),
+        "spec": public(plan.spec).model_dump(mode="json"),
+        "space": plan.space.to_mapping(),
+        "metric": plan.metric,
+        "direction": plan.direction,
+        "metrics": dict(zip(plan.metrics, plan.directions, strict=True)),
+        "epochs": plan.epochs,
+        "rungs": list(plan.rungs),
+        "scheduler": {**plan.spec.scheduler.model_dump(mode="json"), "kind": plan.scheduler_kind},
+        "kappa_max": plan.facts.kappa_max,
+        "versions": {package: version(package) for package in ("vae-tuner", "ray", "optuna", "mlflow", "torch")},
+    }
+
+
+# --- Tune -------------------------------------------------------------------------------------------------------------
+
+
+def _search(
+    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+) -> int:
+    """Run Tune's loop; returns the exit code."""
+    try:
+        with signals.caught(), stdout_on_stderr():
+            _run_tune(plan, journal, folder, shown, tracker, signals)
+    except FencedError:
+        raise
+    except StorageError as error:
+        shown.stopped(str(error))
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
+        return 1
+    except BaseException as error:
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
+        # While Ray starts, its own handler turns SIGTERM into an exit.
+        signals.received = signals.received or (signal.SIGTERM if isinstance(error, SystemExit) else None)
+        if signals.received is None:
+            raise
+        return 128 + signals.received
+    close_session(journal, "budget" if journal.sweep.spent else "completed", shown.event)
+    completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
+    return 0 if completed else 1
+
+
+def _run_tune(
+    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+) -> None:
+    import ray
+
+    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
+    # growing cluster takes: an autoscaler sees them all.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(journal.sweep.planned)
+    started_here = not ray.is_initialized()
+    if started_here:
+        start_ray(plan)
+    if tracker is not None:
+        tracker.start()  # not before: while Ray starts, the environment lacks the tracker's secrets
+    try:
+        # Ray has put its own signal handlers in place of ours.
+        with signals.caught():
+            while not _fitted(plan, journal, folder, shown):
+                pass
+    except StorageError:
+        raise
+    except BaseException:
+        # First of all: a signal to the whole process group has ended Ray too, and its client may abort this process.
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
+        raise
+    finally:
+        leave()
+        if started_here:
+            ray.shutdown()
+
+
+def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool:
+    """Run Tune to its end; False where Ray has killed a worker for lack of memory, which Tune does not survive."""
+    from ray import tune
+    from ray.exceptions import OutOfMemoryError
+    from ray.tune.execution import class_cache
+
+    from trainables.ray_tune import VaeTrainable
+
+    # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
+    class_cache.ENV_VARS_TO_PROPAGATE = set()
+
+    scheduler, searcher = _algorithms(plan, journal, shown)
+    given = {
+        "folder": trials_of(plan.spec.storage, folder),
+        "data_dir": str(plan.data_dir),
+        "memory_share": plan.memory_share,
+        "working_dir": str(Path.cwd()),
+        "session": journal.session,
+    }
+    try:
+        with TemporaryDirectory() as scratch:
+            tune.Tuner(
+                tune.with_resources(VaeTrainable, _places(plan)),
+                param_space=given,
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
+                ),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=scratch,
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
+            ).fit()
+    except Exception as error:
+        if killed := _inner(error, OutOfMemoryError):
+            _charge_memory(scheduler, searcher, str(killed))
+            return False
+        if full := _inner(error, StorageError):
+            raise full from None
+        raise
+    return True
+
+
+def _inner(error: BaseException | None, kind: type[ErrorT]) -> ErrorT | None:
+    """The error of this kind that another was raised from or over: Tune wraps what is raised in its loop."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any]:
+    """Scheduler and searcher, fresh: all they know is in the journal."""
+    from tuner.pruning.schedulers import JournalScheduler
+    from tuner.search.searchers import JournalSearcher
+
+    search = plan.spec.search
+    spent = partial(is_spent, plan.spec.budget, journal)
+    retries = plan.spec.resources.retries
+    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, shown.event, spent, retries)
+    searcher = JournalSearcher(
+        journal,
+        plan.space,
+        unflatten(plan.base),
+        plan.trial,
+        sampler=search.sampler,
+        seed=search.seed,
+        n_trials=search.trials,
+        more=journal.sweep.more,
+        points=search.points,
+        concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
+        on_event=shown.event,
+        settle=scheduler.settle,
+        is_spent=spent,
+    )
+    return scheduler, searcher
+
+
+def _slots(plan: Plan) -> int:
+    """How many trials fit on the cluster now."""
+    address = plan.spec.resources.ray_address
+    return cluster_now(address).slots(plan.spec.resources.cpus_per_trial, plan.gpus_per_trial)
+
+
+def _places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
+    """What a trial asks Ray for; one that runs alone a whole GPU, or all the cores of a node.
+
+    Tune asks as a trial is handed out: of the nodes there are then.
+    """
+    from ray.tune import PlacementGroupFactory
+
+    cpus, gpus = plan.spec.resources.cpus_per_trial, plan.gpus_per_trial
+    shared = {"CPU": cpus, "GPU": gpus}
+
+    def alone() -> dict[str, float]:
+        return {"CPU": cpus, "GPU": max(1.0, gpus)} if gpus else {"CPU": max(cpus, cluster_now().most_cpus)}
+
+    return lambda config: PlacementGroupFactory([alone() if config["alone"] else shared])
+
+
+def _charge_memory(scheduler: Any, searcher: Any, message: str) -> None:
+    """All that ran on a node shared its memory, which was too little: each goes on from its last checkpoint, alone.
+
+    message: Ray's, which names the node. A trial of which nothing was heard may have run there too.
+    """
+    for trial in searcher.running():
+        ip = scheduler.ips.get(trial.id)
+        if ip is None or "(IP: " not in message or f"(IP: {ip}," in message:
+            scheduler.fail(trial, OUT_OF_MEMORY, "memory")

@@ -1,0 +1,128 @@
+"""Ray as this project starts it: quiet, and no larger than the sweep needs."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
+
+from trainables.errors import StorageError
+from trainables.remote import is_remote
+from tuner.planning.plans import Plan
+from tuner.running.ray_address import connect, secrets
+
+__all__ = ["quiet_ray", "start_ray", "stdout_on_stderr", "without"]
+
+OBJECT_STORE_BYTES = 100 * 2**20
+NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+TOLD = (
+    "A worker died or was killed",
+    "killed due to the node running low on memory",
+    "has been marked dead",
+    "Raylet is terminated",
+)
+
+
+class _WithoutTold(io.TextIOBase):
+    """A stream that leaves out what Ray says of lost workers and nodes: the journal tells it in a sentence."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._mute = stream, False
+
+    def write(self, text: str) -> int:
+        if text != "\n":  # which `print` writes after each message
+            self._mute = any(told in text for told in TOLD)
+        return len(text) if self._mute else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+@contextmanager
+def stdout_on_stderr() -> Iterator[None]:
+    """Ray prints to file descriptor 1 whatever it is told; results alone belong there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(_WithoutTold(sys.stdout)):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def quiet_ray() -> None:
+    """Set before Ray is imported; what the user set stays. What goes wrong in a trial is told by the journal."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def start_ray(plan: Plan) -> None:
+    """Join the cluster of the plan, or start Ray on this machine, for this machine, its processes without secrets.
+
+    Raises StorageError where its processes do not come up.
+    """
+    import ray
+
+    resources = plan.spec.resources
+    if resources.ray_address is not None:
+        connect(resources.ray_address)
+        return
+    try:
+        with _listening_locally(), without(secrets(but_for_storage=is_remote(plan.spec.storage))):
+            ray.init(
+                address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
+                num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+    except (OSError, RuntimeError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise StorageError(f"Ray cannot be started: {first}; is its folder full (RAY_TMPDIR, else /tmp)?") from None
+
+
+@contextmanager
+def without(names: Sequence[str]) -> Iterator[None]:
+    """What is started meanwhile does not know these variables, nor does what that starts later."""
+    kept = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+@contextmanager
+def _listening_locally() -> Iterator[None]:
+    """Ray's servers listen on 127.0.0.1, as on macOS and Windows, unless the user's own setting says otherwise.
+
+    Given that address it would look for another. It reads the setting when it is imported, its processes read it anew.
+    """
+    from ray._private import ray_constants
+
+    if NETWORKED in os.environ:
+        yield
+        return
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[NETWORKED], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        del os.environ[NETWORKED]
+        ray_constants.ENABLE_RAY_CLUSTER = before

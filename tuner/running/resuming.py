@@ -1,0 +1,110 @@
+"""The plan of a sweep that was begun before, from its own journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from search_spaces.catalogue import parse_space
+from trainables.config import is_user_kind
+from trainables.errors import UserError
+from trainables.paths import flatten, parse_config
+from tuner.planning.plans import Plan, make_plan
+from tuner.search.samplers import Sampling
+from tuner.spec import SweepSpec, parse_spec
+from tuner.storage.journal import check_begun
+from tuner.storage.sweep_state import Sweep
+from tuner.tracking.tracking_uri import store_of
+
+__all__ = ["resumed_plan"]
+
+
+def resumed_plan(
+    sweep: Sweep,
+    storage: str | Path,
+    more_trials: int,
+    model: str | None,
+    tracking_uri: str | None,
+    offline: bool,
+    data_dir: Path | None,
+) -> tuple[Plan, str]:
+    """The plan a sweep goes on by, and its tracking URI; raises UserError where it cannot go on as it began."""
+    _check_state(sweep, more_trials)
+    spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
+    _check_code(spec, sweep, model)
+    uri = store_of(sweep.header, tracking_uri)
+    tracking = spec.tracking.model_copy(update={"uri": uri, "offline": offline})
+    # What earlier sweeps know stands in the journal, once a trial was asked for.
+    search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})
+    plan = make_plan(spec.model_copy(update={"tracking": tracking, "search": search}), data_dir)
+    _check_same(plan, sweep)
+    _check_points(plan, sweep, more_trials)
+    return plan, uri
+
+
+def _check_state(sweep: Sweep, more_trials: int) -> None:
+    check_begun(sweep)
+    name = sweep.header["name"]
+    if sweep.spent:
+        raise UserError(
+            f"the budget of sweep {name} is spent; start another sweep that knows what it found: "
+            f"vae-tuner sweep --warm-start {name}"
+        )
+    if not sweep.resumable and not more_trials:
+        raise UserError(
+            f"sweep {name} is finished; see it with `vae-tuner best --sweep {name}`, or add trials: "
+            f"vae-tuner resume {name} --trials +10"
+        )
+    if more_trials and sweep.header["spec"]["search"].get("points"):
+        raise UserError(
+            f"--trials: the {sweep.planned} trials of sweep {name} are given one by one, and there are no more; start "
+            "another sweep with other search.points"
+        )
+    if more_trials and sweep.header["scheduler"]["kind"] == "hyperband":
+        raise UserError(
+            f"--trials: the brackets of sweep {name} are made for {sweep.planned} trials; start another sweep that "
+            f"knows what it found: vae-tuner sweep --warm-start {name}"
+        )
+
+
+def _check_points(plan: Plan, sweep: Sweep, more_trials: int) -> None:
+    """A grid is made for the trials first planned."""
+    search = plan.spec.search
+    if not more_trials or search.sampler != "grid":
+        return
+    n_points = Sampling("grid", search.seed, search.trials, False, plan.first).grid(plan.space).n_points
+    if sweep.planned >= n_points:
+        raise UserError(
+            f"--trials: the grid of sweep {sweep.header['name']} has {n_points} points and no more; start another "
+            f"sweep with a finer one: vae-tuner sweep --sampler grid --trials {sweep.planned + more_trials}"
+        )
+
+
+def _check_code(spec: SweepSpec, sweep: Sweep, model: str | None) -> None:
+    """What a file names is imported only where the user names it too."""
+    needed = [kind for kind in _kinds(spec, sweep) if is_user_kind(kind) and kind != model]
+    if needed:
+        raise UserError(f"this sweep runs the code of {needed[0]}; if you trust it, name it: --model {needed[0]}")
+
+
+def _kinds(spec: SweepSpec, sweep: Sweep) -> list[Any]:
+    """Every model the sweep may draw or go on with, read as the planner and the workers read it."""
+    space = parse_space(spec.space)
+    searched = space.dimensions.get("model.kind")
+    return [
+        *(fixed.get("model.kind") for fixed in (flatten(spec.config), space.fixed)),
+        *(searched.levels() if searched else ()),
+        *(parse_config(trial.config).model.kind for trial in sweep.trials.values() if trial.unfinished),
+    ]
+
+
+def _check_same(plan: Plan, sweep: Sweep) -> None:
+    """The journal's decisions hold only for the space and the rungs they were made in."""
+    header = sweep.header
+    found = {"space": plan.space.to_mapping(), "rungs": list(plan.rungs), "epochs": plan.epochs}
+    changed = [name for name, value in found.items() if header[name] != value]
+    if changed:
+        raise UserError(
+            f"sweep {header['name']} cannot go on: its {' and '.join(changed)} would differ; are the data, or the "
+            f"version (then {header['versions']['vae-tuner']}), another than when it began?"
+        )

@@ -1,0 +1,154 @@
+"""What came of a sweep."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.config import TrialConfig
+from trainables.errors import StorageError
+from trainables.paths import parse_config, plain
+from tuner.planning.plans import Plan
+from tuner.queries.pareto import pareto_front
+from tuner.running.budget import spent_part
+from tuner.running.sweep_status import ranked_trials
+from tuner.spec import Budget
+from tuner.storage.journal import Journal
+from tuner.storage.sweep_folder import bytes_in
+from tuner.storage.sweep_objects import objects_of
+from tuner.storage.sweep_state import Trial
+from tuner.tracking.tracker import Tracker
+
+__all__ = ["RankedTrial", "SweepResult", "result_of"]
+
+
+@dataclass(frozen=True)
+class RankedTrial:
+    """A completed trial as the journal knows it. run_id: None until MLflow has it."""
+
+    run_id: str | None
+    trial: str
+    method: str
+    stop_reason: str
+    outcome: str | None
+    metrics: dict[str, float]
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What came of a sweep. ranked: completed trials, best by the first metric first. unsent: what MLflow lacks.
+
+    pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
+    storage: the root it is kept in; folder: its own on this machine. disk_bytes: what it takes there.
+    finished: `completed`, `budget`, or else it can be resumed.
+    planned: how many trials it was to have. spent: which part of the budget ended it, `time` or `epochs`.
+    """
+
+    name: str
+    experiment: str
+    sweep_id: str
+    parent_run_id: str | None
+    metrics: tuple[str, ...]
+    stop_reasons: dict[str, int]
+    epochs: int
+    wall_s: float
+    storage: str
+    folder: Path
+    disk_bytes: int
+    finished: str | None
+    ranked: list[RankedTrial]
+    pareto: list[RankedTrial]
+    searched: tuple[str, ...]
+    planned: int
+    budget: Budget
+    spent: str | None
+    unsent: int
+    tracker_error: str
+    exit_code: int
+
+    @property
+    def metric(self) -> str:
+        """What trials are ranked by."""
+        return self.metrics[0]
+
+    @property
+    def place(self) -> str:
+        """Where its state is: a path, or a URI."""
+        return str(objects_of(self.storage, self.name) or self.folder)
+
+    @property
+    def n_trials(self) -> int:
+        return sum(self.stop_reasons.values())
+
+    @property
+    def best(self) -> RankedTrial | None:
+        """The best completed trial, None where none has completed."""
+        return self.ranked[0] if self.ranked else None
+
+    def document(self) -> dict[str, Any]:
+        """The result as plain data; `pareto` where there are several metrics."""
+        names = ("name", "experiment", "sweep_id", "parent_run_id", "n_trials", "stop_reasons", "epochs", "wall_s")
+        front = {"pareto": list(map(_document, self.pareto))} if len(self.metrics) > 1 else {}
+        best = self.best and _document(self.best)
+        return {**{name: getattr(self, name) for name in names}, "best": best, **front}
+
+
+def _document(trial: RankedTrial) -> dict[str, Any]:
+    return {**vars(trial), "config": plain(trial.config)}
+
+
+def result_of(
+    plan: Plan, journal: Journal, tracker: Tracker, folder: Path, unsent: int, wall_s: float, exit_code: int
+) -> SweepResult:
+    """The result as the journal has it, with the ids that MLflow gave."""
+    sweep, run_ids = journal.sweep, tracker.run_ids()
+    ranked = [_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)]
+    return SweepResult(
+        name=sweep.header["name"],
+        experiment=plan.spec.tracking.experiment,
+        sweep_id=sweep.header["sweep_id"],
+        parent_run_id=tracker.parent_run_id,
+        metrics=plan.metrics,
+        stop_reasons=dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values())),
+        epochs=sum(trial.epochs for trial in sweep.trials.values()),
+        wall_s=wall_s,
+        storage=plan.spec.storage,
+        folder=folder,
+        disk_bytes=_bytes_taken(plan.spec.storage, folder),
+        finished=sweep.finished,
+        ranked=ranked,
+        pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
+        searched=tuple(plan.space.dimensions),
+        planned=sweep.planned,
+        budget=plan.spec.budget,
+        spent=spent_part(plan.spec.budget, journal) if sweep.spent else None,
+        unsent=unsent,
+        tracker_error=tracker.error or "",
+        exit_code=exit_code,
+    )
+
+
+def _bytes_taken(storage: str, folder: Path) -> int:
+    """Of a storage that cannot be reached any more 0 are known."""
+    objects = objects_of(storage, folder.name)
+    if objects is None:
+        return bytes_in(folder)
+    try:
+        return sum(objects.sizes().values())
+    except StorageError:
+        return 0
+
+
+def _pareto(ranked: list[RankedTrial], plan: Plan) -> list[RankedTrial]:
+    values = [[trial.metrics.get(metric, math.nan) for metric in plan.metrics] for trial in ranked]
+    return [ranked[row] for row in pareto_front(values, plan.directions)]
+
+
+def _ranked(trial: Trial, run_id: str | None) -> RankedTrial:
+    return RankedTrial(
+        run_id, trial.id, trial.method, "completed", trial.outcome, dict(trial.last), parse_config(trial.config)
+    )

@@ -1,0 +1,124 @@
+"""How sweeps stand, read from their journals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.queries.metrics_info import is_result, rank_key
+from tuner.storage.journal import check_begun
+from tuner.storage.sweep_folder import Storage, unknown
+from tuner.storage.sweep_state import JournalError, Sweep, Trial, fold
+from tuner.storage.sweep_storage import open_storage
+
+__all__ = ["SweepStatus", "TrialStatus", "known_sweep", "ranked_trials", "standing", "sweep_statuses"]
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """A trial's state and the sweep's metric at its last epoch.
+
+    state: its stop reason, else `starting` before its first report, `paused`, `running` or `interrupted`.
+    """
+
+    trial: str
+    method: str
+    state: str
+    epochs: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """A sweep, how its trials stand, and the best of the completed ones.
+
+    state: `running`, `completed`, `interrupted` or `budget`; `damaged` where its journal cannot be read.
+    """
+
+    name: str
+    state: str
+    planned: int
+    n_trials: int
+    stop_reasons: dict[str, int]
+    epochs: int
+    metric: str
+    best_trial: str | None
+    best_value: float | None
+    trials: list[TrialStatus]
+
+    def document(self) -> dict[str, Any]:
+        """The status as plain data."""
+        return asdict(self)
+
+
+def ranked_trials(sweep: Sweep) -> list[Trial]:
+    """Completed trials with a finite metric, best first, ties by id."""
+    metric, direction = sweep.header["metric"], sweep.header["direction"]
+    usable = [
+        trial for trial in sweep.trials.values() if trial.stop_reason == "completed" and is_result(trial.last, metric)
+    ]
+    return sorted(usable, key=lambda trial: rank_key(trial.last[metric], direction, trial.id))
+
+
+def known_sweep(storage: str | Path, name: str) -> Sweep:
+    """A sweep as its journal has it, which a driver may be writing; raises UserError for one that is not there."""
+    opened = open_storage(storage)
+    if name not in opened.names():
+        raise unknown(opened, name)
+    sweep = fold(opened.events(name))
+    check_begun(sweep)
+    return sweep
+
+
+def sweep_statuses(storage: str | Path, name: str | None = None) -> list[SweepStatus]:
+    """The sweeps in a storage by name, or the one of this name."""
+    opened = open_storage(storage)
+    names = opened.names()
+    if name is not None and name not in names:
+        raise unknown(opened, name)
+    return [_status(opened, name)] if name else [_status_or_damaged(opened, known) for known in names]
+
+
+def _status_or_damaged(storage: Storage, name: str) -> SweepStatus:
+    """One journal that cannot be read does not hide the others."""
+    try:
+        return _status(storage, name)
+    except JournalError:
+        return standing(Sweep(), name, "damaged")
+
+
+def _status(storage: Storage, name: str) -> SweepStatus:
+    unended = "running" if storage.is_held(name) else "interrupted"
+    return standing(fold(storage.events(name)), name, unended)
+
+
+def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:
+    """How a sweep stands; unended: the state of what has no end yet."""
+    trials = list(sweep.trials.values())
+    ranked = ranked_trials(sweep) if trials else []
+    metric = sweep.header.get("metric", "")
+    return SweepStatus(
+        name=name,
+        state=sweep.finished or unended,
+        planned=sweep.header["spec"]["search"]["trials"] if sweep.header else 0,
+        n_trials=len(trials),
+        stop_reasons=dict(Counter(_state(trial, unended) for trial in trials)),
+        epochs=sum(trial.epochs for trial in trials),
+        metric=metric,
+        best_trial=ranked[0].id if ranked else None,
+        best_value=ranked[0].last[metric] if ranked else None,
+        trials=[
+            TrialStatus(trial.id, trial.method, _state(trial, unended), trial.epochs, trial.last.get(metric))
+            for trial in trials
+        ],
+    )
+
+
+def _state(trial: Trial, unended: str) -> str:
+    if trial.stop_reason or unended != "running":
+        return trial.stop_reason or unended
+    if not trial.epochs:
+        return "starting"  # or waiting for a place: the journal knows no more than that it was asked for
+    return "paused" if trial.paused else "running"

@@ -1,0 +1,1 @@
+"""Optuna behind Tune's interface."""

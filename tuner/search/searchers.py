@@ -1,0 +1,231 @@
+"""Optuna behind Tune's searcher interface, fed from the journal alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.search import Searcher
+
+from search_spaces.compile import distributions, suggest_trial
+from search_spaces.space import Space
+from tuner.queries.metrics_info import is_result
+from tuner.search.samplers import FIRST_GENERATION, Sampling, new_sampler, trials_to_run
+from tuner.storage.journal import Journal
+from tuner.storage.sweep_state import Event, Prior, Sweep, Trial
+
+__all__ = ["Asked", "JournalSearcher", "ask", "study_of"]
+
+STATES = {
+    "completed": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "budget": TrialState.PRUNED,
+    "diverged": TrialState.FAIL,
+    "error": TrialState.FAIL,
+}
+
+DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+
+Assignment = dict[str, Any]
+
+
+class Asked(NamedTuple):
+    """An assignment, and the sampler's memory of it: attributes that go back into the study and its trial."""
+
+    assignment: Assignment
+    memory: dict[str, dict[str, Any]]
+
+
+Ended = dict[str, FrozenTrial]
+
+
+def ask(sweep: Sweep, space: Space, sampling: Sampling, ended: Ended | None = None) -> Asked:
+    """The next assignment: a function of what the sweep has seen, how it is sampled and the number of the ask.
+
+    Sampler and study are built anew, so that nothing is remembered but the journal. ended: trials that have ended as
+    Optuna knows them, by id, which are made once; filled here.
+    """
+    number = len(sweep.trials)
+    if sampling.kind == "grid":
+        return Asked(sampling.grid(space).assignments(sampling.n_trials, sampling.seed)[number], {})
+    storage = InMemoryStorage()
+    seen = Sweep(sweep.header) if sampling.kind == "random" else sweep
+    study = study_of(seen, space, new_sampler(sampling, space, number), storage, ended)
+    study_id = storage.get_study_id_from_name(study.study_name)
+    before = storage.get_study_system_attrs(study_id)
+    assignment = suggest_trial(study.ask(), space)
+    if not sampling.remembers:
+        return Asked(assignment, {})
+    after = storage.get_study_system_attrs(study_id)
+    news = {key: value for key, value in after.items() if before.get(key) != value}
+    return Asked(assignment, {"trial": study.get_trials(deepcopy=False)[-1].system_attrs, "study": news})
+
+
+def study_of(
+    sweep: Sweep,
+    space: Space,
+    sampler: optuna.samplers.BaseSampler,
+    storage: BaseStorage | None = None,
+    ended: Ended | None = None,
+) -> optuna.Study:
+    """What Optuna is told: trials of earlier sweeps as COMPLETE, pruned ones as PRUNED with their values by epoch,
+    diverged and failed ones as FAIL."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = storage or InMemoryStorage()
+    directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
+    study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
+    study.add_trials([_known(prior, space, list(sweep.metrics)) for prior in sweep.priors])
+    known = {} if ended is None else ended
+    study.add_trials([_seen(trial, space, list(sweep.metrics), known) for trial in sweep.trials.values()])
+    study_id = storage.get_study_id_from_name(study.study_name)
+    for trial in sweep.trials.values():
+        for key, value in trial.memory.get("study", {}).items():
+            storage.set_study_system_attr(study_id, key, value)
+    return study
+
+
+def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        params=prior.assignment,
+        distributions=distributions(space, prior.assignment),
+        values=[prior.values[metric] for metric in metrics],
+        system_attrs=dict(FIRST_GENERATION),
+    )
+
+
+def _seen(trial: Trial, space: Space, metrics: list[str], ended: Ended) -> FrozenTrial:
+    if trial.unfinished:
+        return _frozen(trial, space, metrics)
+    if trial.id not in ended:
+        ended[trial.id] = _frozen(trial, space, metrics)
+    return ended[trial.id]
+
+
+def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
+    state = STATES.get(trial.stop_reason or "", TrialState.RUNNING)
+    if state == TrialState.COMPLETE and not all(is_result(trial.last, metric) for metric in metrics):
+        state = TrialState.FAIL
+    return optuna.trial.create_trial(
+        state=state,
+        params=trial.assignment,
+        distributions=distributions(space, trial.assignment),
+        values=[trial.last[metric] for metric in metrics] if state == TrialState.COMPLETE else None,
+        intermediate_values=_by_epoch(trial, metrics) if state == TrialState.PRUNED else {},
+        system_attrs=dict(trial.memory.get("trial", FIRST_GENERATION)),
+    )
+
+
+def _by_epoch(trial: Trial, metrics: list[str]) -> dict[int, float]:
+    """A pruned trial's metric by epoch; Optuna has no such values for several metrics."""
+    if len(metrics) > 1:
+        return {}
+    (metric,) = metrics
+    return {report.epoch: report.metrics[metric] for report in trial.reports if metric in report.metrics}
+
+
+class JournalSearcher(Searcher):  # type: ignore[misc]
+    """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then those that ran out of
+    memory and shall run alone, for which others would never leave enough room before, then no more.
+
+    The first is the space's default configuration, unless an earlier sweep has told of exactly that. Results reach the
+    study through the journal, never through Tune.
+
+    n_trials, more: planned when the sweep began, which decides how is sampled, and added since. points: the trials,
+    where they are given and not drawn. concurrency: how many
+    run at once; a function where that changes.
+    resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
+    settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
+    done and not written yet.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        space: Space,
+        base: Mapping[str, Any],
+        resolved: Callable[[Assignment], tuple[dict[str, Any], str]],
+        *,
+        sampler: str,
+        seed: int,
+        n_trials: int,
+        more: int = 0,
+        points: Sequence[Assignment] = (),
+        concurrency: int | Callable[[], int],
+        on_event: Callable[[Event], None],
+        settle: Callable[[], None] = lambda: None,
+        is_spent: Callable[[int], bool] = lambda unwritten: False,
+    ) -> None:
+        super().__init__()
+        self._journal, self._space, self._resolved = journal, space, resolved
+        self._at_once = concurrency if callable(concurrency) else lambda: concurrency
+        concurrent = callable(concurrency) or concurrency > 1
+        self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
+        self._n_trials = trials_to_run(self._sampling, space)
+        self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
+        self._points = points
+        self._ended: Ended = {}
+        self._handed: set[tuple[str, int, int]] = set()
+
+    def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
+        if self._journal.sweep.spent:
+            return str(Searcher.FINISHED)
+        self._settle()
+        unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
+        waiting = [trial for trial in unfinished if not trial.paused and _turn(trial) not in self._handed]
+        first = [trial for trial in waiting if not trial.alone]
+        all_asked = len(self._journal.sweep.trials) >= self._n_trials
+        if all_asked and not unfinished:
+            return str(Searcher.FINISHED)
+        if len(self.running()) >= self._at_once() or (all_asked and not waiting):
+            return None
+        if self._is_spent(0):
+            self._on_event(self._journal.append("budget"))
+            return str(Searcher.FINISHED)
+        trial = (first or waiting)[0] if first or all_asked else self._new_trial()
+        self._handed.add(_turn(trial))
+        given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
+        return {**given, "alone": trial.alone}
+
+    def running(self) -> list[Trial]:
+        """The trials that were handed out and have neither ended, paused nor failed since."""
+        active = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished and not trial.paused]
+        return [trial for trial in active if _turn(trial) in self._handed]
+
+    def _new_trial(self) -> Trial:
+        sweep = self._journal.sweep
+        number = len(sweep.trials)
+        asked = self._given(number) or self._default() or ask(sweep, self._space, self._sampling, self._ended)
+        config, method = self._resolved(asked.assignment)
+        trial = f"{number:04}"
+        fields = {**asked._asdict(), "config": config, "method": method}
+        self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
+        return sweep.trials[trial]
+
+    def _given(self, number: int) -> Asked | None:
+        return Asked(dict(self._points[number]), {}) if self._points else None
+
+    def _default(self) -> Asked | None:
+        """The default configuration, while nothing is known of it."""
+        sweep, default = self._journal.sweep, dict(self._sampling.default)
+        known = sweep.trials or any(prior.assignment == default for prior in sweep.priors)
+        return None if known else Asked(default, {})
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """The journal has it already."""
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """The journal has it already."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune pickles its searcher for a restore that is never asked for."""
+        return object, ()
+
+
+def _turn(trial: Trial) -> tuple[str, int, int]:
+    """What one hand-out of a trial is known by: it is handed out anew after a pause and after a failure."""
+    return trial.id, trial.pauses, trial.lost

@@ -1,0 +1,55 @@
+"""What a sweep keeps on disk, taken away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.running.sweep_status import ranked_trials
+from tuner.storage.journal import check_begun
+from tuner.storage.sweep_state import Sweep, fold
+from tuner.storage.sweep_storage import open_storage
+from tuner.tracking.tracking_uri import store_of
+
+__all__ = ["Removed", "remove_sweep"]
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What is gone. kept: the trial whose folder was left; runs: how many MLflow runs were deleted."""
+
+    name: str
+    bytes_freed: int
+    kept: str | None
+    runs: int
+
+
+def remove_sweep(
+    storage: str | Path, name: str, *, keep_best: bool = False, with_runs: bool = False, uri: str | None = None
+) -> Removed:
+    """Delete a sweep's folder; with `keep_best` only the other trials' folders, so that journal and winner stay.
+
+    with_runs: delete its MLflow runs too, in the store `uri`, by default the sweep's own. Raises UserError while a
+    driver runs it.
+    """
+    opened = open_storage(storage)
+    with opened.hold(name) as held:
+        sweep = fold(opened.events(name)) if keep_best or with_runs else Sweep()
+        if keep_best or with_runs:
+            check_begun(sweep)
+        runs = _delete_runs(store_of(sweep.header, uri), sweep) if with_runs else 0
+        best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
+        freed = held.remove_trials(best) if keep_best else held.remove_all()
+    return Removed(name, freed, best, runs)
+
+
+def _delete_runs(uri: str, sweep: Sweep) -> int:
+    from tuner.tracking.mlflow_store import Tag, find_runs, has_tags, open_existing
+
+    client = open_existing(uri)
+    found = client.get_experiment_by_name(sweep.header["spec"]["tracking"]["experiment"])
+    identity = has_tags({Tag.SWEEP_ID: sweep.header["sweep_id"]})
+    runs = list(find_runs(client, found.experiment_id, identity)) if found else []
+    for run in runs:
+        client.delete_run(run.info.run_id)
+    return len(runs)

@@ -1,0 +1,76 @@
+"""How a running sweep stands, as lines of its log that a program reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.planning.plans import Plan
+    from tuner.storage.sweep_state import Sweep
+
+__all__ = ["PREFIX", "STATUS_LINES", "StatusLines", "status_lines"]
+
+STATUS_LINES = "VAE_TUNER_STATUS_LINES"
+PREFIX = "vae-tuner-status "
+LINE_SECONDS = 5.0
+
+
+def status_lines(plan: Plan, sweep: Sweep) -> StatusLines | None:
+    """What writes them, where the environment asks for it."""
+    return StatusLines(plan, sweep) if os.environ.get(STATUS_LINES) == "1" else None
+
+
+class StatusLines:
+    """A line on stderr every few seconds, `vae-tuner-status {JSON}`: what `vae-tuner status` tells, `t` (seconds since
+    1970), `epochs_per_second` of this session from its start, and `ends_at`, null while there is nothing to go by.
+    """
+
+    def __init__(self, plan: Plan, sweep: Sweep) -> None:
+        self._plan, self._sweep = plan, deepcopy(sweep)
+        self._reports, self._started = 0, time.time()
+        self.tell()
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Fold a journal event; tell, if the last line is some seconds old."""
+        self._reports += event["event"] == "report"
+        self._sweep.apply(event)
+        if time.time() - self._told >= LINE_SECONDS:
+            self.tell()
+
+    def tell(self) -> None:
+        """Write a line now."""
+        self._told = time.time()
+        print(f"{PREFIX}{json.dumps(self._document(self._told))}", file=sys.stderr, flush=True)
+
+    def _document(self, now: float) -> dict[str, Any]:
+        from tuner.running.sweep_status import standing
+
+        status = standing(self._sweep, self._sweep.header["name"]).document()
+        del status["trials"], status["state"]
+        rate = self._reports / max(now - self._started, 1e-3)
+        return {
+            **status,
+            "planned": self._sweep.planned,
+            "t": now,
+            "epochs_per_second": rate,
+            "ends_at": now + self._seconds_left(rate) if rate else None,
+        }
+
+    def _seconds_left(self, rate: float) -> float:
+        seconds = self._epochs_left() / rate
+        limit = self._plan.spec.budget.time
+        return seconds if limit is None else min(seconds, max(0.0, limit - self._sweep.seconds))
+
+    def _epochs_left(self) -> float:
+        """Of the trials without an end, each as long as those with one were, or else as the plan expects."""
+        trials = self._sweep.trials.values()
+        ended = [trial.epochs for trial in trials if not trial.unfinished]
+        mean = sum(ended) / len(ended) if ended else self._plan.expected_epochs / self._plan.spec.search.trials
+        open_epochs = sum(min(trial.epochs, mean) for trial in trials if trial.unfinished)
+        return max(0.0, (self._sweep.planned - len(ended)) * mean - open_epochs)

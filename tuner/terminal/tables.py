@@ -1,0 +1,376 @@
+"""What results look like: tables, or one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from tuner.terminal.console import command, err, new_table, out, print_json, print_notes, text_of, working
+
+if TYPE_CHECKING:
+    from trainables.config import TrialConfig
+    from tuner.planning.plans import Plan
+    from tuner.preflight.checks import Finding
+    from tuner.queries.from_mlflow import BestTrial
+    from tuner.running.sweep_result import SweepResult
+    from tuner.running.sweep_status import SweepStatus
+    from tuner.single_runs.range_test import LrRange
+    from tuner.single_runs.retraining import Retrained
+    from tuner.spec import Budget
+    from tuner.tracking.registry import ModelVersion
+
+__all__ = [
+    "best_document",
+    "exported",
+    "show_best",
+    "show_findings",
+    "show_lr_range",
+    "show_plan",
+    "show_result",
+    "show_retrained",
+    "show_spaces",
+    "show_status",
+]
+
+MAIN_METRICS = ("val/elbo_cal", "val/elbo", "val/mse", "val/kl", "val/active_units")
+
+
+# --- plan -------------------------------------------------------------------------------------------------------------
+
+
+def show_plan(plan: Plan, output: str) -> None:
+    """Trials, rungs, epochs and cost of a sweep that has not started."""
+    from tuner.planning.cost import seconds_per_epoch
+
+    with working("Timing a few steps"):
+        seconds = seconds_per_epoch(plan)
+    trials = plan.spec.search.trials
+    estimate = None if seconds is None else plan.expected_epochs * seconds / plan.concurrency
+    document = {
+        "space": [row._asdict() for row in plan.space.describe()],
+        "trials": trials,
+        "epochs_per_trial": plan.epochs,
+        "rungs": list(plan.rungs),
+        "pruning": plan.rule and plan.rule.summary,
+        "budget": plan.spec.budget.model_dump(),
+        "expected_epochs": plan.expected_epochs,
+        "most_epochs": plan.most_epochs,
+        "metric": plan.metric,
+        "direction": plan.direction,
+        "metrics": dict(zip(plan.metrics, plan.directions, strict=True)),
+        "sampler": plan.spec.search.sampler,
+        "priors": len(plan.priors),
+        "concurrency": plan.concurrency,
+        "seconds_per_epoch": seconds,
+        "estimated_seconds": estimate,
+        "notes": list(plan.notes),
+    }
+    if output == "json":
+        print_json(document)
+        return
+    console = out()
+    console.print(_space_table(plan.space))
+    console.print()
+    table = new_table("", "")
+    table.add_row("trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}")
+    table.add_row("epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {plan.most_epochs}")
+    table.add_row("pruning", plan.rule.summary if plan.rule else "none")
+    searched_by = [f"{name} ({direction})" for name, direction in zip(plan.metrics, plan.directions, strict=True)]
+    table.add_row("sampler", plan.spec.search.sampler)
+    table.add_row("metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by))
+    if estimate is not None:
+        table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
+    if limits := _limits(plan.spec.budget):
+        table.add_row("budget", f"the sweep stops in order after {' or '.join(limits)}")
+    console.print(table)
+    print_notes(console, plan.notes)
+    console.print("Nothing was started; leave out --plan to run it.")
+
+
+def _limits(budget: Budget) -> list[str]:
+    """What a budget allows, in words."""
+    time = [] if budget.time is None else [_duration(budget.time)]
+    return time if budget.epochs is None else [*time, f"{budget.epochs} epochs in all"]
+
+
+def _spent(budget: Budget, spent: str) -> str:
+    """The budget that ran out, with its size."""
+    return f"time budget of {_duration(budget.time or 0.0)}" if spent == "time" else f"epoch budget of {budget.epochs}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _space_table(space: Any) -> Table:
+    table = new_table("path", "varies", "where")
+    for row in space.describe():
+        table.add_row(*row)
+    return table
+
+
+def show_spaces(name: str | None, output: str) -> None:
+    """All spaces by what they vary, or one in full."""
+    from search_spaces.catalogue import parse_space, space_named, space_names
+
+    if name is not None:
+        space = parse_space(name)
+        print_json([row._asdict() for row in space.describe()]) if output == "json" else out().print(
+            _space_table(space)
+        )
+        return
+    spaces = {known: list(space_named(known).dimensions) for known in space_names()}
+    if output == "json":
+        print_json(spaces)
+        return
+    table = new_table("space", "varies")
+    for known, paths in spaces.items():
+        table.add_row(known, ", ".join(paths))
+    out().print(table)
+    out().print("\nJoin spaces with +, as in geco+clr; `vae-tuner spaces NAME` shows bounds and conditions.")
+
+
+# --- a sweep ----------------------------------------------------------------------------------------------------------
+
+
+def show_result(result: SweepResult, output: str) -> None:
+    """The end of a sweep: how trials ended, and the best configuration."""
+    where = "" if Path(result.storage) == Path("sweeps") else f" --storage {quote(result.storage)}"
+    if result.unsent:
+        cause = f" ({result.tracker_error})" if result.tracker_error else ""
+        send = f"{command()} sync {result.name}{where}"
+        err().print(f"MLflow lacks {result.unsent} records{cause}; send them with: {send}", soft_wrap=True)
+    if result.finished not in ("completed", "budget"):
+        err().print(f"Go on with: {command()} resume {result.name}{where}", soft_wrap=True)
+    if output == "json":
+        print_json(result.document())
+        return
+    console = out()
+    counts = ", ".join(f"{count} {reason}" for reason, count in result.stop_reasons.items())
+    console.print(
+        f"{result.name}: {result.n_trials} trials ({counts}), {result.epochs} epochs, {_duration(result.wall_s)}, "
+        f"{result.disk_bytes / 1e6:.1f} MB in {result.place}"
+    )
+    if result.spent:
+        n_done = result.n_trials - result.stop_reasons.get("budget", 0)
+        console.print(
+            f"Stopped by the {_spent(result.budget, result.spent)} after {n_done} of {result.planned} trials."
+        )
+    if result.best is None:
+        console.print("No trial completed, so there is no best configuration.")
+        return
+    console.print()
+    if result.pareto:
+        title = f"Pareto set of {', '.join(result.metrics)}: {len(result.pareto)} of {len(result.ranked)} completed"
+        console.print(_best_table(result.pareto, result.metrics, title))
+        console.print()
+    console.print(_best_table(result.ranked[:5], [result.metric], f"best by {result.metric}"))
+    console.print()
+    console.print(_config_table(result.best.config, result.searched))
+    verb = command()
+    console.print(
+        f"\nNext: {verb} best --sweep {result.name} --export best.yaml && {verb} train best.yaml", soft_wrap=True
+    )
+
+
+# --- best -------------------------------------------------------------------------------------------------------------
+
+
+def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str, sweeps: Sequence[str] = ()) -> Table:
+    """sweeps: of each row, where they differ."""
+    shown = list(
+        dict.fromkeys([*metrics, *(name for name in MAIN_METRICS if any(name in row.metrics for row in rows))])
+    )
+    table = new_table(*(["sweep"] if sweeps else []), "trial", "method", "outcome", *shown, title=title)
+    for i, row in enumerate(rows):
+        values = [text_of(row.metrics[name]) if name in row.metrics else "" for name in shown]
+        table.add_row(*sweeps[i : i + 1], row.trial, row.method, row.outcome or row.stop_reason, *values)
+    return table
+
+
+def _config_table(config: TrialConfig, paths: Sequence[str] | None = None) -> Table:
+    from trainables.paths import flatten, plain
+
+    table = new_table("configuration", "")
+    for path, value in flatten(plain(config)).items():
+        if paths is None or path in paths:
+            table.add_row(path, text_of(value))
+    return table
+
+
+def best_document(row: BestTrial) -> dict[str, Any]:
+    """A trial as JSON knows it."""
+    from trainables.paths import plain
+
+    return {
+        "sweep": row.sweep,
+        "run_id": row.run_id,
+        "trial": row.trial,
+        "method": row.method,
+        "stop_reason": row.stop_reason,
+        "outcome": row.outcome,
+        "metrics": row.metrics,
+        "config": plain(row.config),
+    }
+
+
+def show_best(
+    rows: Sequence[BestTrial],
+    output: str,
+    pareto: Sequence[str] = (),
+    *,
+    export: Path | None = None,
+    plot: Path | None = None,
+    registered: ModelVersion | None = None,
+) -> None:
+    """The best trials, what their metric rewards, and the winner's configuration."""
+    from tuner.queries.metrics_info import METRICS
+
+    _print_written(rows, export, plot, registered)
+    if output == "json":
+        print_json([best_document(row) for row in rows])
+        return
+    metrics = pareto or [rows[0].metric]
+    sweeps = [row.sweep for row in rows]
+    one_sweep = len(set(sweeps)) == 1
+    where = f"sweep {sweeps[0]}" if one_sweep else f"{len(set(sweeps))} sweeps"
+    console = out()
+    title = f"{_order_of(rows, pareto)} ({where})"
+    console.print(_best_table(rows, metrics, title, () if one_sweep else sweeps))
+    console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in metrics), end="\n\n")
+    if len(rows) > 1:
+        console.print(f"trial {rows[0].trial}{'' if one_sweep else f' of {sweeps[0]}'}:")
+    console.print(_config_table(rows[0].config))
+
+
+def _order_of(rows: Sequence[BestTrial], pareto: Sequence[str]) -> str:
+    if pareto:
+        return f"Pareto set of {', '.join(pareto)}"
+    grouped = len({row.method for row in rows}) == len(rows) > 1
+    return f"best by {rows[0].metric}{', one a method' if grouped else ''}"
+
+
+def _print_written(
+    rows: Sequence[BestTrial], export: Path | None, plot: Path | None, registered: ModelVersion | None
+) -> None:
+    """What was left behind beside the answer, on stderr."""
+    console = err()
+    trial = f"trial {rows[0].trial}" if len(rows) == 1 else f"trial {rows[0].trial}, the first of {len(rows)},"
+    if export:
+        console.print(
+            f"Wrote the configuration of {trial} to {export}; train it with: vae-tuner train {export}", soft_wrap=True
+        )
+    if plot:
+        console.print(f"Wrote the picture of the Pareto set to {plot}", soft_wrap=True)
+    if registered:
+        done = "Registered" if registered.is_new else "Already registered:"
+        console.print(
+            f"{done} {trial} as {registered.name} version {registered.version}, alias {registered.alias}; "
+            f'load it with: tuner.load("{registered.uri}")',
+            soft_wrap=True,
+        )
+
+
+def exported(row: BestTrial) -> str:
+    """A configuration as the YAML file that `vae-tuner train` takes, headed by where it comes from."""
+    from trainables.results import config_yaml
+
+    origin = f"# sweep {row.sweep}, trial {row.trial}, MLflow run {row.run_id}\n"
+    return f"{origin}# {row.metric}: {row.metrics[row.metric]!r}\n{config_yaml(row.config)}"
+
+
+# --- train ------------------------------------------------------------------------------------------------------------
+
+
+def show_retrained(result: Retrained, output: str) -> None:
+    """The last epoch's metrics, test included."""
+    from trainables.paths import plain
+
+    if output == "json":
+        print_json({"run_id": result.run_id, "metrics": result.metrics, "config": plain(result.config)})
+        return
+    console = out()
+    table = new_table("metric", "last epoch")
+    for name in sorted(result.metrics):
+        if name.startswith(("val/", "test/", "train_eval/")):
+            table.add_row(name, repr(result.metrics[name]))
+    console.print(table)
+    console.print(
+        f"\n{result.stop_reason}{f' ({result.outcome})' if result.outcome else ''}; MLflow run {result.run_id}"
+    )
+
+
+# --- lr-range ---------------------------------------------------------------------------------------------------------
+
+
+def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> None:
+    """The suggested bounds, and how to take them over."""
+    print_notes(err(), result.notes)
+    if output == "json":
+        print_json({**result.document(), "files": files})
+        return
+    console = out()
+    rates, losses = result.test.rates, result.test.smoothed
+    if len(rates):
+        console.print(
+            f"{len(rates)} steps from {rates[0]:.2g} to {rates[-1]:.2g}: loss {losses[0]:.4g}, "
+            f"at the lowest {losses.min():.4g} (at {rates[losses.argmin()]:.2g})"
+        )
+    console.print(f"Curve: {files['figure']}, {files['json']}", soft_wrap=True)
+    if not result.settings:
+        return
+    table = new_table(f"for lr.base_batch_size {result.config.lr.base_batch_size}", "suggested")
+    for path, value in result.settings.items():
+        table.add_row(path, text_of(value))
+    console.print()
+    console.print(table)
+    settings = " ".join(f"--set {path}={value}" for path, value in result.settings.items())
+    console.print(f"\nSearch between them: {command()} sweep {files['sweep']} --plan", soft_wrap=True)
+    console.print(f"Train with them:     {command()} train {files['config']}", soft_wrap=True)
+    console.print(f"Anywhere else add:   {settings}", soft_wrap=True)
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def show_findings(findings: Sequence[Finding], output: str) -> None:
+    """What doctor found, with the fix beside what is not as it should be."""
+    if output == "json":
+        print_json([vars(finding) for finding in findings])
+        return
+    table = new_table("check", "", "found", "fix")
+    for finding in findings:
+        table.add_row(finding.check, finding.state, finding.says, finding.fix)
+    out().print(table)
+
+
+def show_status(statuses: Sequence[SweepStatus], name: str | None, output: str) -> None:
+    """One line a sweep; for a named one its trials too."""
+    if output == "json":
+        print_json([status.document() for status in statuses])
+        return
+    console = out()
+    table = new_table("sweep", "state", "trials", "epochs", "metric", "best", "trial")
+    for status in statuses:
+        counts = ", ".join(f"{count} {reason}" for reason, count in status.stop_reasons.items())
+        best = (text_of(status.best_value), status.best_trial) if status.best_trial else ("", "")
+        trials = (
+            f"{status.n_trials} of {status.planned}: {counts}" if counts else f"{status.n_trials} of {status.planned}"
+        )
+        table.add_row(status.name, status.state, trials, str(status.epochs), status.metric, *map(str, best))
+    console.print(table if statuses else "No sweeps here yet; `vae-tuner sweep` starts one.")
+    if name is None:
+        return
+    for status in statuses:
+        listed = new_table("trial", "method", "state", "epochs", status.metric)
+        for row in status.trials:
+            value = "" if row.value is None else text_of(row.value)
+            listed.add_row(row.trial, row.method, row.state, str(row.epochs), value)
+        console.print()
+        console.print(listed)

@@ -1,0 +1,185 @@
+"""MLflow as this project uses it: imported quietly, opened by URI, with the names of its tags.
+
+MLflow is imported here and nowhere else, because it reads its settings as it is imported. That takes a second or two:
+modules that can do without it import this one inside functions.
+"""
+
+import os
+
+# What the user set stays.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout carries results only
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # its seven block for minutes; the tracker retries itself
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from trainables.errors import UserError
+from tuner.tracking.tracking_uri import check_reachable, sqlite_path
+
+__all__ = [
+    "Metric",
+    "MlflowClient",
+    "MlflowException",
+    "RegisteredModel",
+    "Run",
+    "Tag",
+    "ensure_experiment",
+    "find_experiment",
+    "find_runs",
+    "has_tags",
+    "log_batches",
+    "number_in_filter",
+    "open_client",
+    "open_existing",
+    "status_of",
+]
+
+_PAGE = 1000
+_METRICS_PER_CALL = 800  # with 100 params and 100 tags MLflow's limit of 1,000 entities a call
+
+
+class Tag:
+    """The names of our tags in MLflow."""
+
+    SWEEP = "vae_tuner.sweep"
+    SWEEP_ID = "vae_tuner.sweep_id"
+    KIND = "vae_tuner.kind"
+    TRIAL = "vae_tuner.trial"
+    METHOD = "vae_tuner.method"
+    DATASET = "vae_tuner.dataset"
+    STOP_REASON = "vae_tuner.stop_reason"
+    OUTCOME = "vae_tuner.outcome"
+    # on the parent run only
+    METRIC = "vae_tuner.metric"
+    DIRECTION = "vae_tuner.direction"
+    METRICS = "vae_tuner.metrics"
+    MEASURED = "vae_tuner.measured"
+    METHODS = "vae_tuner.methods"
+    STOP_REASONS = "vae_tuner.stop_reasons"
+    BEST_RUN_ID = "vae_tuner.best_run_id"
+    BEST_TRIAL = "vae_tuner.best_trial"
+    BEST_VALUE = "vae_tuner.best_value"
+    BEST_PARAMS = "vae_tuner.best_params"
+    SYNCED = "vae_tuner.synced"
+    # on a model version only
+    VALUE = "vae_tuner.value"
+    # MLflow's own
+    PARENT = "mlflow.parentRunId"
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client of the store at `uri`; creates a missing SQLite database (1.5–6 s)."""
+    return MlflowClient(tracking_uri=uri)
+
+
+def open_existing(uri: str) -> MlflowClient:
+    """A client of a store that is there, to read from; raises UserError for any other, and changes no file.
+
+    MLflow itself would create a missing database, and add its tables to a foreign one.
+    """
+    path = sqlite_path(uri)
+    if path is not None and not Path(path).is_file():
+        raise UserError(
+            f"no MLflow database at {path}; run this in the folder of the sweep, or pass its store as --tracking-uri"
+        )
+    check_reachable(uri)
+    if path is not None and not _is_mlflows(path):
+        raise UserError(f"{path} is no MLflow database; pass the store of the sweep as --tracking-uri")
+    return open_client(uri)
+
+
+def _is_mlflows(path: Path) -> bool:
+    """Whether a SQLite file has MLflow's tables; one that is locked just now is left to MLflow, which waits longer."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as database:
+            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError:
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    return {"alembic_version", "experiments"} <= names
+
+
+def find_experiment(client: MlflowClient, name: str) -> str | None:
+    """The id of an experiment, None where there is none; raises UserError where it was deleted."""
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise UserError(f"experiment {name!r} was deleted in MLflow; restore it there or choose another --experiment")
+    return None if found is None else str(found.experiment_id)
+
+
+def ensure_experiment(client: MlflowClient, name: str) -> str:
+    """The id of an experiment, created where missing; artifacts of a SQLite store lie in `mlruns` beside it."""
+    found = find_experiment(client, name)
+    if found is not None:
+        return found
+    database = sqlite_path(client.tracking_uri)
+    location = database and str(database.parent / "mlruns" / quote(name, safe=""))
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def has_tags(tags: Mapping[str, str]) -> str:
+    """The filter of runs with all these tags."""
+    return " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+
+
+def number_in_filter(value: float) -> str:
+    """A number as MLflow's filters take it: they do not know 1e+22."""
+    return f"{value:.0f}" if "e+" in repr(value) else repr(value)
+
+
+def find_runs(client: MlflowClient, experiment_id: str, filter_string: str, page: int = _PAGE) -> Iterator[Run]:
+    """Runs that pass a filter, one request a page, made when the page is reached."""
+    token = None
+    while True:
+        found = client.search_runs([experiment_id], filter_string, max_results=page, page_token=token)
+        yield from found
+        token = found.token
+        if not token:
+            return
+
+
+def log_batches(
+    client: MlflowClient,
+    run_id: str,
+    metrics: Sequence[Metric] = (),
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Log in as few calls as MLflow's limits allow; tags go last, so a run that says `completed` has its metrics."""
+    chunks = [metrics[start : start + _METRICS_PER_CALL] for start in range(0, len(metrics), _METRICS_PER_CALL)] or [[]]
+    for chunk in chunks[:-1]:
+        client.log_batch(run_id, metrics=chunk)
+    client.log_batch(
+        run_id,
+        metrics=chunks[-1],
+        params=[Param(key, value) for key, value in (params or {}).items()],
+        tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+    )
+
+
+def status_of(stop_reason: str | None) -> str:
+    """MLflow's status of a run that ended so; `None` has not ended."""
+    return _STATUS[stop_reason]
+
+
+_STATUS = {
+    None: "RUNNING",
+    "completed": "FINISHED",
+    "pruned": "KILLED",
+    "interrupted": "KILLED",
+    "budget": "KILLED",
+    "diverged": "FAILED",
+    "error": "FAILED",
+}

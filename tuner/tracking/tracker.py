@@ -1,0 +1,182 @@
+"""Off the driver's path: a thread that keeps MLflow up to the journal, and the run of a retrained configuration."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainables.config import TrialConfig, method_of
+from trainables.errors import UserError
+from trainables.trial_files import FilesInFolder
+from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri
+
+if TYPE_CHECKING:
+    from tuner.tracking.projection import Projection
+
+__all__ = ["Tracker", "check_reachable", "log_retrain", "resolve_uri"]
+
+_BATCH = 2000
+_LONGEST_DELAY = 60.0
+_NOTE_SECONDS = 5.0
+
+
+class Tracker(threading.Thread):
+    """Sends a growing list of journal events to MLflow.
+
+    The journal is the truth: an outage makes the tracker fall behind and nothing else, and it takes up where MLflow
+    stands, whether after an outage, a crash or in another process. A missing database is created as soon as it starts.
+
+    events: the journal's list, only ever appended to.
+    trials: the path or the URI below which the trials' files lie.
+    interval: seconds between two looks at the list; doubled after each failure, up to a minute.
+    check: called before anything is sent; raises where nothing may be.
+    sync: puts all events on disk; called before any are sent, so that MLflow never knows more than the journal.
+    error: why the last try failed, None where it did not.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        events: Sequence[Mapping[str, Any]],
+        trials: Path | str | None = None,
+        tags: Mapping[str, str] | None = None,
+        interval: float = 1.0,
+        check: Callable[[], None] = lambda: None,
+        sync: Callable[[], None] = lambda: None,
+    ):
+        super().__init__(name="mlflow-tracker", daemon=True)
+        self.error: str | None = None
+        self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
+        self._events = events
+        self._interval, self._check, self._sync = interval, check, sync
+        self._projection: Projection | None = None
+        self._run_ids: dict[str, str] = {}
+        self._parent_run_id: str | None = None
+        self._position = 0
+        self._finishing = threading.Event()
+        self._abandoned = threading.Event()
+
+    @property
+    def unsent(self) -> int:
+        """The number of events that MLflow lacks."""
+        return len(self._events) - self._position
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """The sweep's run, None until it was sent."""
+        return self._parent_run_id
+
+    def run_ids(self) -> dict[str, str]:
+        """Trial → run, of what was sent."""
+        return self._run_ids
+
+    def finish(self, timeout: float, waiting: Callable[[int, str | None], None] = lambda unsent, error: None) -> int:
+        """Wait up to `timeout` seconds for the rest; returns the number of events not sent. No event may follow.
+
+        It starts now where it has not. A failure that no waiting heals, as of a deleted experiment, ends the wait at
+        once. waiting: called every few seconds with the number of events not yet sent and the last failure.
+        """
+        self._finishing.set()
+        if self.ident is None:
+            self.start()
+        deadline = time.monotonic() + timeout
+        try:
+            while self.is_alive() and time.monotonic() < deadline:
+                self.join(max(0.0, min(_NOTE_SECONDS, deadline - time.monotonic())))
+                if self.is_alive():
+                    waiting(self.unsent, self.error)
+        finally:
+            self._abandoned.set()
+        return self.unsent
+
+    def run(self) -> None:
+        delay = self._interval
+        while not self._abandoned.is_set():
+            afresh, hopeless = self._projection is None, False
+            try:
+                self._send()
+                self.error, delay = None, self._interval
+            except Exception as error:  # whatever goes wrong in a server or on the way is an outage
+                self._projection, self.error, delay = None, cause_of(error), min(2 * delay, _LONGEST_DELAY)
+                hopeless = afresh and _is_permanent(error)
+            if self._finishing.is_set() and (hopeless or not self.unsent):
+                return
+            self._wait(delay)
+
+    def _wait(self, delay: float) -> None:
+        """Until it is time for the next try; a finish brings it forward, but never to a busy loop."""
+        if not self._finishing.wait(delay):
+            return
+        if self.error:
+            self._abandoned.wait(min(delay, self._interval))
+
+    def _send(self) -> None:
+        self._check()
+        if self._projection is None:
+            self._projection = self._opened()
+        while self.unsent and not self._abandoned.is_set():
+            self._check()
+            batch = self._events[self._position : self._position + _BATCH]
+            self._sync()
+            self._projection.project(batch)
+            self._advance(self._projection, self._position + len(batch))
+
+    def _opened(self) -> "Projection":
+        from tuner.tracking.mlflow_store import open_client
+        from tuner.tracking.projection import Projection
+
+        projection = Projection(open_client(self._uri), self._experiment, self._trials, self._tags)
+        self._advance(projection, projection.resume(self._events))
+        return projection
+
+    def _advance(self, projection: "Projection", position: int) -> None:
+        self._run_ids, self._parent_run_id = projection.run_ids(), projection.parent_run_id
+        self._position = position
+
+
+def _is_permanent(error: Exception) -> bool:
+    """Whether the server understood and refused: what is not there, not allowed or not valid stays so."""
+    from tuner.tracking.mlflow_store import MlflowException
+
+    if isinstance(error, MlflowException):
+        return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (408, 429)
+    return isinstance(error, UserError)
+
+
+def log_retrain(
+    uri: str,
+    experiment: str,
+    config: TrialConfig,
+    reports: Iterable[tuple[int, Mapping[str, float]]],
+    final: Mapping[str, float],
+    artifact_dir: Path,
+    stop_reason: str = "completed",
+    outcome: str | None = None,
+) -> str:
+    """Log one training of a configuration as a run of kind `retrain`; returns its id.
+
+    reports: epoch and metrics of each epoch. final: further metrics of the last one, as `test/elbo`.
+    """
+    from tuner.tracking.mlflow_store import Tag, ensure_experiment, log_batches, open_client, status_of
+    from tuner.tracking.params import to_params
+    from tuner.tracking.projection import points_of, upload
+
+    client = open_client(uri)
+    now = time.time()
+    epochs = [{"t": now, "epoch": epoch, "metrics": metrics} for epoch, metrics in reports]
+    epochs.append({"t": now, "epoch": epochs[-1]["epoch"] if epochs else 0, "metrics": final})
+    own = {
+        Tag.KIND: "retrain",
+        Tag.METHOD: method_of(config),
+        Tag.DATASET: config.data.name,
+        Tag.STOP_REASON: stop_reason,
+        **({Tag.OUTCOME: outcome} if outcome else {}),
+    }
+    run_id = str(client.create_run(ensure_experiment(client, experiment), tags=own).info.run_id)
+    points = [point for event in epochs for point in points_of(event)]
+    log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
+    upload(client, run_id, FilesInFolder(artifact_dir))
+    client.set_terminated(run_id, status_of(stop_reason))
+    return run_id
