@@ -72,7 +72,7 @@ def compared(*methods, exploratory=False, seed=0, dataset="mnist", pool=24, sigm
     levels, pilots, path = follow(of, ends)
     by_stage = {stage: [each for each in pilots if each.run.stage == stage] for stage in ("pilot", "rivals")}
     trained = {**by_stage, "path": path, "pool": ends.train(of.pools())}
-    trained["target"] = ends.train(of.targets())
+    trained |= {"target": ends.train(of.targets()), "plain": ends.train(of.plain())}
     metric = "val/elbo" if sigma is None else "val/elbo_cal"
     found = concluded("c", dataset, "mlp", metric, exploratory, of, levels, trained)
     return replace(found, **(_of_models(methods) if path else {}))

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuner.comparison.design import Design, Level, Trained
 from tuner.comparison.path import PathAnswer, answer_path
+from tuner.comparison.placing import Placed, place_beside_curve
 from tuner.comparison.quality import PoolAnswer, answer_quality
 from tuner.comparison.target import TargetAnswer, answer_target
 from tuner.comparison.verdicts import MARGIN, RivalResult
@@ -37,6 +38,7 @@ class Comparison:
     path: PathAnswer
     quality: list[PoolAnswer]
     target: TargetAnswer
+    placed: list[Placed]
     trajectory: Mapping[str, list[float]] | None = None
     kl_by_latent: Mapping[str, list[float]] = field(default_factory=dict)
 
@@ -92,6 +94,7 @@ class Comparison:
                 "hits": {method: {"hits": hits, "n": n} for method, (hits, n) in self.target.hits.items()},
                 "chance": self.target.chance,
             },
+            "beside_beta_curve": [{**vars(each), "above": each.above and list(each.above)} for each in self.placed],
             "verdict": self.verdict,
         }
 
@@ -132,4 +135,5 @@ def concluded(
         answer_path(design, levels, pilots, trained["path"]),
         answer_quality(trained["pool"], metric),
         answer_target(design, trained["target"], trained["pool"]),
+        place_beside_curve(design, levels, trained),
     )

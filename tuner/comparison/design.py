@@ -5,6 +5,7 @@ rivals   each rival ending at λ̂, each learning rate, two seeds   → the riva
 path     all of them at their learning rates, S fresh seeds      → Q1
 pool     N random trials of each method over its own space       → Q2
 target   GECO at κ*, random learning rates and seeds             → Q3, with the pools
+plain    the ELBO itself, each learning rate, two seeds          → a point beside the others, no test
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from search_spaces.geco import within_reach
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
 from tuner.comparison.selection import Cell, best_rate, selection_sd
 
-__all__ = ["LEVELS", "Design", "Level", "Run", "Trained"]
+__all__ = ["LEVELS", "PLAIN", "Design", "Level", "Run", "Trained"]
 
 LEVELS = (0.45, 0.53, 0.61, 0.7, 0.8)
 RATE_FACTORS = (0.5, 1.0, 2.0)
 PILOT_SEEDS = 2
+PLAIN = "elbo"
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,11 @@ class Design:
             self._geco("target", self.target, self.rates[k % len(self.rates)], self.seed + k) for k in range(self.pool)
         ]
 
+    def plain(self) -> list[Run]:
+        """The ELBO, which nobody has weighed: β = 1 and all else as by default."""
+        assignment = {"objective.kind": "elbo", "beta.kind": "constant", "beta.end": 1.0}
+        return [Run("plain", PLAIN, None, rate, seed, assignment) for rate in self.rates for seed in self._pilots]
+
     # --- runs ---------------------------------------------------------------------------------------------------------
 
     @property
@@ -226,11 +233,20 @@ class Design:
             cell.setdefault(each.run.rate, []).append(value)
         return cell
 
+    def best_plain(self, plain: Sequence[Trained]) -> list[Trained]:
+        """The ELBO's runs at the learning rate that suits it; a diverged one is none."""
+        cell = self._cell(plain, self.scale.weight_of_one)
+        return [each for each in plain if each.whole and each.run.rate == best_rate(cell)]
+
     def lagrangian(self, metrics: Mapping[str, float], weight: float, part: str = "val") -> float:
-        """J = KL + λ·distortion, in nats per example; the distortion is the SSE, or under bits the nats."""
+        """J = KL + λ·distortion, in nats per example."""
+        return metrics[f"{part}/kl"] + weight * self.distortion(metrics, part)
+
+    def distortion(self, metrics: Mapping[str, float], part: str = "test") -> float:
+        """The SSE of an example, or under bits its nats."""
         if self.scale.sigma is None:
-            return metrics[f"{part}/kl"] + weight * metrics[f"{part}/recon_nll"]
-        return metrics[f"{part}/kl"] + weight * self.scale.n_elements * metrics[f"{part}/mse"]
+            return metrics[f"{part}/recon_nll"]
+        return self.scale.n_elements * metrics[f"{part}/mse"]
 
 
 def _kept(levels: Sequence[Level]) -> list[Level]:

@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
-__all__ = ["kl_curve"]
+from tuner.comparison.design import Design, Level, Trained
+
+__all__ = ["Point", "curve_through", "kl_curve", "kl_curve_of_nats", "path_points", "place"]
 
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, order=True)
+class Point:
+    """A place in the information plane. across: ln of the squared error per element, or under bits the nats.
+    weight: the λ it was trained at; None where it was at none."""
+
+    across: float
+    kl: float
+    weight: float | None = None
+
+
+def place(design: Design, test: Mapping[str, float], weight: float | None = None) -> Point:
+    """Of a run, by what the test set says of it."""
+    distortion = design.distortion(test)
+    across = distortion if design.scale.sigma is None else math.log(distortion / design.scale.n_elements)
+    return Point(across, test["test/kl"], weight)
+
+
+def path_points(design: Design, levels: Sequence[Level], path: Sequence[Trained], method: str) -> list[Point]:
+    """Of a method's runs at each level the mean over seeds, in the order of their distortion."""
+    found = []
+    for level in levels:
+        own = [each.test for each in path if each.whole and (each.run.method, each.run.kappa) == (method, level.kappa)]
+        if own:
+            names = ("test/kl", "test/mse", "test/recon_nll")
+            found.append(place(design, {name: fmean(test[name] for test in own) for name in names}, level.weight))
+    return sorted(found)
+
+
+def curve_through(design: Design, points: Sequence[Point]) -> Callable[[Values], Values]:
+    """KL over `across` through points that were trained each at its λ, for what lies between them."""
+    across = np.array([point.across for point in points])
+    kl, weight = [point.kl for point in points], [point.weight or 0.0 for point in points]
+    if design.scale.sigma is None:
+        return partial(_at, kl_curve_of_nats(across.tolist(), kl, weight))
+    shift = math.log(design.scale.n_elements)
+    return partial(_at, kl_curve(np.exp(across + shift).tolist(), kl, weight), shift=shift)
+
+
+def _at(curve: CubicHermiteSpline, across: Values, shift: float = 0.0) -> Values:
+    return np.asarray(curve(across + shift))
 
 
 def kl_curve(sse: Sequence[float], kl: Sequence[float], weight: Sequence[float]) -> CubicHermiteSpline:
@@ -19,6 +67,16 @@ def kl_curve(sse: Sequence[float], kl: Sequence[float], weight: Sequence[float])
     There dKL/dSSE = −λ, so that dKL/d ln SSE = −λ·SSE (Alemi et al. 2018, 1711.00464): cubic Hermite pieces with that
     slope. sse: per example, distinct. weight: λ of each point.
     """
-    order = np.argsort(np.asarray(sse, dtype=np.float64))
-    x, y, w = (np.asarray(values, dtype=np.float64)[order] for values in (sse, kl, weight))
+    x, y, w = _in_order(sse, kl, weight)
     return CubicHermiteSpline(np.log(x), y, -w * x)
+
+
+def kl_curve_of_nats(nats: Sequence[float], kl: Sequence[float], weight: Sequence[float]) -> CubicHermiteSpline:
+    """The same under bits, as a function of the reconstruction's nats, over which the slope is −λ itself."""
+    x, y, w = _in_order(nats, kl, weight)
+    return CubicHermiteSpline(x, y, -w)
+
+
+def _in_order(*columns: Sequence[float]) -> Values:
+    found = np.asarray(columns, dtype=np.float64)
+    return found[:, np.argsort(found[0])]

@@ -31,6 +31,11 @@ class Scale:
     def constraint(self) -> str:
         return "nll" if self.sigma is None else "re"
 
+    @property
+    def weight_of_one(self) -> float:
+        """The λ that β = 1 amounts to."""
+        return 1.0 if self.sigma is None else 1 / (2 * self.sigma**2)
+
 
 # As the named spaces have them; what a named space varies beyond the method's own dials is held at its default.
 _SPACES: Mapping[str, Mapping[str, Any]] = {

@@ -23,7 +23,7 @@ from tuner.storage.sweep_state import Trial, fold
 
 __all__ = ["STAGES", "Place", "StoppedError", "Testing", "run_comparison"]
 
-STAGES = ("pilot", "rivals", "path", "pool", "target")
+STAGES = ("pilot", "rivals", "path", "pool", "target", "plain")
 PATH_DRAWS, POOL_DRAWS = 16, 1
 SETTLED_PART = 0.1
 
@@ -61,7 +61,8 @@ def run_comparison(request: Request, place: Place) -> Comparison:
         path = stage.trained("path", design.path(levels, design.rival_rates(levels, rivals)), PATH_DRAWS)
         pool = stage.trained("pool", design.pools(), POOL_DRAWS)
         target = stage.trained("target", design.targets(), POOL_DRAWS)
-    trained = {"pilot": pilot, "rivals": rivals, "path": path, "pool": pool, "target": target}
+        plain = stage.trained("plain", design.plain(), PATH_DRAWS)
+    trained = {"pilot": pilot, "rivals": rivals, "path": path, "pool": pool, "target": target, "plain": plain}
     metric = "val/elbo" if config.data.likelihood == "bernoulli" else "val/elbo_cal"
     return concluded(request.name, request.dataset, request.model, metric, request.quick, design, levels, trained)
 

@@ -16,6 +16,7 @@ from tuner.comparison.methods import free_paths
 from tuner.comparison.path import SHUFFLES
 from tuner.figures.comparison import FIGURES
 from tuner.figures.comparison.series import by_method
+from tuner.pages.comparison_tables import further_tables
 from tuner.pages.markup import inline_png, inline_svg, save_png
 from tuner.pages.page import Page, Picture, Table, rendered
 
@@ -71,7 +72,7 @@ def _page(comparison: Comparison, pictures: Sequence[Picture], command: str) -> 
         pictures,
         _how(comparison),
         command,
-        (_levels(comparison), _ends(comparison), *_secondary(comparison)),
+        (_levels(comparison), _ends(comparison), *_secondary(comparison), *further_tables(comparison)),
     )
 
 

@@ -73,7 +73,7 @@ def test_what_is_counted_has_whole_numbers_for_ticks(name, gaussian):
 
 def test_gecos_curve_passes_its_levels_with_the_slope_of_its_multiplier(gaussian):
     axes = information_plane_figure(gaussian).axes[0]
-    (curve,) = [line for line in axes.get_lines() if len(line.get_xdata()) > 100]
+    curve = next(line for line in axes.get_lines() if len(line.get_xdata()) > 100)
     (points,) = [line for line in axes.get_lines() if line.get_label() == "geco"]
     x, y = curve.get_data()
     levels = sorted(zip(*points.get_data(), strict=True))
@@ -84,6 +84,15 @@ def test_gecos_curve_passes_its_levels_with_the_slope_of_its_multiplier(gaussian
     for (a, b), (from_slope, to_slope) in zip(pairwise(levels), pairwise(slopes), strict=True):
         inside = (a[0] <= x) & (x <= b[0])
         assert y[inside] == pytest.approx(hermite(x[inside], a, b, from_slope, to_slope), abs=1e-9)
+
+
+def test_the_plain_elbo_stands_in_the_plane_at_its_best_learning_rate(gaussian):
+    axes = information_plane_figure(gaussian).axes[0]
+    (points,) = [line for line in axes.get_lines() if line.get_label() == "elbo (β = 1)"]
+    best = gaussian.design.best_plain(gaussian.trained["plain"])
+    assert len(best) == 2
+    assert list(points.get_xdata()) == [np.log(each.test["test/mse"]) for each in best]
+    assert list(points.get_ydata()) == [each.test["test/kl"] for each in best]
 
 
 def hermite(x, a, b, from_slope, to_slope):

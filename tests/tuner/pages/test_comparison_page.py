@@ -58,7 +58,7 @@ def test_all_evidence_is_there(page):
     for start in ("Q1's levels", "Q2's pools", "Secondary, over the path's levels"):
         assert any(caption.startswith(start) for caption in captions), start
     said = {term.text: text.text for term, text in zip(page.all("dt"), page.all("dd"), strict=True)}
-    assert said["Runs"] == "pilot 30, rivals 60, path 150, pool 96, target 24"
+    assert said["Runs"] == "pilot 30, rivals 60, path 150, pool 96, target 24, plain 6"
     assert "of 1000 shufflings of the labels were told apart" in said["Null check"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tuner.figures.style import COLOURS, MARKERS
@@ -11,9 +10,9 @@ from tuner.figures.style import COLOURS, MARKERS
 if TYPE_CHECKING:
     from tuner.comparison.design import Trained
 
-__all__ = ["by_method", "colour_of", "marker_of", "mean_of", "middle_level"]
+__all__ = ["by_method", "colour_of", "marker_of", "middle_level"]
 
-METHODS = ("geco", "beta", "linear", "cyclical", "free-bits", "gqn")
+METHODS = ("geco", "beta", "linear", "cyclical", "free-bits", "gqn", "elbo")
 
 
 def colour_of(method: str) -> str:
@@ -32,11 +31,6 @@ def by_method(trained: Iterable[Trained]) -> dict[str, list[Trained]]:
         if each.whole:
             found.setdefault(each.run.method, []).append(each)
     return found
-
-
-def mean_of(trained: Sequence[Trained], metric: str) -> float:
-    """Over runs, on the test set."""
-    return fmean(each.test[metric] for each in trained)
 
 
 def middle_level(trained: Sequence[Trained]) -> list[Trained]:
