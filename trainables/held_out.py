@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from statistics import fmean
 
 import torch
@@ -12,7 +13,7 @@ from trainables import metrics
 from trainables.random_streams import generator
 from trainables.trainer import Trainer
 
-__all__ = ["held_out_metrics"]
+__all__ = ["held_out_metrics", "held_out_nll"]
 
 EXAMPLES = slice(metrics.AGGREGATE_EXAMPLES)
 
@@ -24,6 +25,21 @@ def held_out_metrics(trainer: Trainer, draws: int) -> dict[str, float]:
     passes = [_numbers(trainer.fit_metrics(each, "test")) for each in _passes(trainer, first, draws)]
     averaged = {name: fmean(found[name] for found in passes) for name in passes[0]}
     return {**trainer.test_metrics(), **averaged, **_aggregate(trainer, first)}
+
+
+def held_out_nll(trainer: Trainer, samples: int, sigma: float | None = None) -> dict[str, float]:
+    """`test/nll` of the first 1,000 test examples by K importance samples, `test/nll_bias`, and how it was taken.
+
+    Compare at one K. sigma: the pixel σ of the likelihood; none for the model's own, and under bits.
+    """
+    x = trainer.dataset.floats(trainer.dataset.test[: metrics.NLL_EXAMPLES])
+    where = len(x), trainer.program.model.latent_dim, trainer.config.data.split_seed, "nll/test", trainer.device
+    pixel = trainer.sigma if sigma is None else torch.tensor(sigma, device=trainer.device)
+    noise = partial(metrics.evaluation_noise, *where)
+    found = metrics.importance_nll(trainer.program, trainer.params, x, pixel, samples, noise)
+    values = _numbers({"test/nll": found.nll.mean(), "test/nll_bias": found.bias.mean()})
+    taken = {"test/nll_samples": float(samples), "test/nll_examples": float(len(x))}
+    return values | taken | ({} if sigma is None else {"test/nll_sigma": sigma})
 
 
 def _passes(trainer: Trainer, first: metrics.Evaluation, draws: int) -> list[metrics.Evaluation]:

@@ -195,6 +195,7 @@ def compare(
     quick: bool = False,
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    transfer: str | None = None,
     concurrency: int | None = None,
     storage: str | Path = "./sweeps",
     reports: str | Path = "./reports",
@@ -205,8 +206,9 @@ def compare(
 ) -> Compared:
     """Compare GECO with hand-annealing: train what is left of it, test, write its page and its run in MLflow.
 
-    settings: fixed in every run, by configuration path. Raises UserError for what cannot be compared, and StoppedError
-    where a signal ended it; the same call goes on.
+    settings: fixed in every run, by configuration path. transfer: a finished comparison on other data, with which the
+    best dials are exchanged. Raises UserError for what cannot be compared, and StoppedError where a signal ended it;
+    the same call goes on.
     """
     request = Request(
         name=name or named_after(dataset, model),
@@ -217,6 +219,7 @@ def compare(
         seeds=seeds,
         quick=quick,
         settings=settings or {},
+        transfer=transfer,
     )
     place = Settings(
         storage=folder_of(storage),

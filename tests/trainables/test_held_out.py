@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainables import metrics
-from trainables.held_out import held_out_metrics
+from trainables.held_out import held_out_metrics, held_out_nll
 
 
 @pytest.fixture
@@ -34,6 +34,23 @@ def test_all_models_of_a_split_get_the_same_noise(trained, in_memory, trial, gau
         one, two = (each.evaluation("test", sample) for each in (trained, other))
         noise = [(e.z - e.mean) / (0.5 * e.log_variance).exp() for e in (one, two)]
         assert torch.allclose(*noise, atol=1e-4)
+
+
+def test_the_nll_is_that_of_a_trial_and_says_how_it_was_taken(trained):
+    found, estimate = held_out_nll(trained, samples=20), trained.importance_nll("test", 20)
+    assert found["test/nll"] == pytest.approx(estimate.nll.mean().item(), rel=1e-9)
+    assert found["test/nll_bias"] == pytest.approx(estimate.bias.mean().item(), rel=1e-6)
+    assert (found["test/nll_samples"], found["test/nll_examples"]) == (20, len(trained.dataset.test))
+
+
+def test_another_sigma_is_that_of_a_model_that_has_it(trained, in_memory, trial, gaussian):
+    model = {"kind": "linear-vae", "latent_dim": 2, "sigma": 0.7}
+    other = trial(in_memory(gaussian([4, 2, 0.5], 600)), model=model, epochs=3)
+    other.params = trained.params
+    at_sigma = held_out_nll(trained, samples=20, sigma=0.7)
+    assert at_sigma.pop("test/nll_sigma") == 0.7
+    assert at_sigma == pytest.approx(held_out_nll(other, samples=20))
+    assert at_sigma["test/nll"] != pytest.approx(held_out_nll(trained, samples=20)["test/nll"], rel=0.01)
 
 
 def test_t5_the_sum_of_the_dimensions_vanishes_where_the_aggregate_is_the_prior():

@@ -32,6 +32,9 @@ def compare(
         int | None, typer.Option(help="Of the paths' test. Default 10, quick 5.", show_default=False)
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="5 seeds and pools of 24: an exploratory answer.")] = False,
+    transfer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Exchange the best dials with this finished one on other data.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Default DATASET-MODEL. Of one that was begun: goes on with it.")
     ] = None,
@@ -70,6 +73,7 @@ def compare(
             seeds=seeds,
             quick=quick,
             settings={path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()},
+            transfer=transfer,
         )
     resources = {
         "resources.concurrency": concurrency,

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tuner.comparison.design import Design, Level, Trained
+from tuner.comparison.likelihood import NllAnswer, answer_nll
 from tuner.comparison.path import PathAnswer, answer_path
 from tuner.comparison.placing import Placed, place_beside_curve
 from tuner.comparison.quality import PoolAnswer, answer_quality
 from tuner.comparison.target import TargetAnswer, answer_target
+from tuner.comparison.transfer import Transferred
 from tuner.comparison.verdicts import MARGIN, RivalResult
 from tuner.queries.metrics_info import direction_of
 
@@ -24,7 +26,7 @@ TRIALS_SPOKEN_OF = 8
 class Comparison:
     """A finished comparison. metric: what pools are selected by. exploratory: of `--quick`. trained: by stage.
 
-    trajectory: one GECO run over its steps. kl_by_latent: of one run of each method.
+    trajectory: one GECO run over its steps. kl_by_latent: of one run of each method. transfer: none unless asked for.
     """
 
     name: str
@@ -39,8 +41,10 @@ class Comparison:
     quality: list[PoolAnswer]
     target: TargetAnswer
     placed: list[Placed]
+    nll: NllAnswer | None
     trajectory: Mapping[str, list[float]] | None = None
     kl_by_latent: Mapping[str, list[float]] = field(default_factory=dict)
+    transfer: Sequence[Transferred] = ()
 
     @property
     def verdict(self) -> str:
@@ -95,6 +99,8 @@ class Comparison:
                 "chance": self.target.chance,
             },
             "beside_beta_curve": [{**vars(each), "above": each.above and list(each.above)} for each in self.placed],
+            "nll": self.nll and self.nll.document(),
+            "transfer": [each.document() for each in self.transfer],
             "verdict": self.verdict,
         }
 
@@ -136,4 +142,5 @@ def concluded(
         answer_quality(trained["pool"], metric),
         answer_target(design, trained["target"], trained["pool"]),
         place_beside_curve(design, levels, trained),
+        answer_nll(levels, trained["path"]),
     )

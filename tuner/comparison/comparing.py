@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from trainables.remote import is_remote
 from trainables.sources import data_dir
 from tuner.comparison.answer import Comparison
 from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_gallery
-from tuner.comparison.request import Request
+from tuner.comparison.request import Request, command_of
 from tuner.comparison.running import STAGES, Place, Testing, run_comparison
 from tuner.running.driver import ProgressFactory, silent
 from tuner.storage.journal import JOURNAL
@@ -91,15 +90,3 @@ def compare_methods(request: Request, settings: Settings) -> Compared:
     uri = resolve_uri(settings.tracking_uri, Path.cwd())
     run_id = record(found, page, [part for part in parts if (part / JOURNAL).exists()], uri, settings.experiment)
     return Compared(found, page, run_id)
-
-
-def command_of(request: Request) -> str:
-    """The command that repeats it."""
-    words = ["vae-tuner", "compare", "--dataset", request.dataset, "--model", request.model, "--name", request.name]
-    words += ["--methods", ",".join(request.methods)]
-    words += ["--epochs", str(request.epochs)] if request.epochs else []
-    words += ["--seeds", str(request.seeds)] if request.seeds else []
-    words += ["--quick"] if request.quick else []
-    for path, value in request.settings.items():
-        words += ["--set", f"{path}={value}"]
-    return shlex.join(words)

@@ -6,6 +6,7 @@ path     all of them at their learning rates, S fresh seeds      → Q1
 pool     N random trials of each method over its own space       → Q2
 target   GECO at κ*, random learning rates and seeds             → Q3, with the pools
 plain    the ELBO itself, each learning rate, two seeds          → a point beside the others, no test
+transfer the best of another data set's pools, unchanged, and of its own, S fresh seeds; transfer-back the other way
 """
 
 from __future__ import annotations
@@ -133,11 +134,10 @@ class Design:
 
     def path(self, levels: Sequence[Level], rates: Mapping[tuple[str, float], float]) -> list[Run]:
         """All of them on seeds that no pilot has seen. rates: by rival and κ."""
-        fresh = range(self.seed + PILOT_SEEDS, self.seed + PILOT_SEEDS + self.seeds)
         found = []
         for level in _kept(levels):
             assert level.rate is not None
-            for seed in fresh:
+            for seed in self.fresh:
                 found.append(self._geco("path", level.kappa, level.rate, seed))
                 found += [
                     self._rival("path", method, level, rates[method, level.kappa], seed) for method in self.rivals
@@ -160,6 +160,11 @@ class Design:
         return [Run("plain", PLAIN, None, rate, seed, assignment) for rate in self.rates for seed in self._pilots]
 
     # --- runs ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def fresh(self) -> range:
+        """The S seeds by which nothing was chosen."""
+        return range(self.seed + PILOT_SEEDS, self.seed + PILOT_SEEDS + self.seeds)
 
     @property
     def _pilots(self) -> range:

@@ -12,49 +12,40 @@ import torch
 from trainables.checkpoint import FILE_NAME, read
 from trainables.config import DataConfig
 from trainables.data import Dataset, load
-from trainables.held_out import held_out_metrics
 from trainables.trainer import Trainer
 
-__all__ = ["measured"]
+__all__ = ["Measure", "measured"]
 
-FILE = "test.json"
+Measure = Callable[[Trainer], dict[str, float]]
 
 
 def measured(
-    folders: Sequence[Path], data_dir: Path, draws: int, cpus: float, on_done: Callable[[], None]
+    measure: Measure, file: str, folders: Sequence[Path], data_dir: Path, cpus: float, on_done: Callable[[], None]
 ) -> dict[Path, dict[str, float]]:
-    """`test/*` of the checkpoints in these folders, by Ray tasks; those that are known already are read.
+    """What a measure says of the checkpoints in these folders, by Ray tasks; what is known already is read.
 
-    draws: of z, averaged over. on_done: called for each.
+    file: the name under which it is kept in each. on_done: called for each.
     """
     import ray
 
     task = ray.remote(num_cpus=cpus, max_retries=3)(_measure)
-    waiting = {task.remote(folder, data_dir, draws): folder for folder in folders if not _known(folder)}
+    unknown = [folder for folder in folders if not (folder / file).exists()]
+    waiting = {task.remote(measure, folder / file, data_dir): folder for folder in unknown}
     while waiting:
         [done], _ = ray.wait(list(waiting))
         ray.get(done)
         del waiting[done]
         on_done()
-    return {folder: _read(folder) for folder in folders}
+    return {folder: json.loads((folder / file).read_text(encoding="utf-8")) for folder in folders}
 
 
-def _known(folder: Path) -> bool:
-    return (folder / FILE).exists()
-
-
-def _read(folder: Path) -> dict[str, float]:
-    found: dict[str, float] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    return found
-
-
-def _measure(folder: Path, data_dir: Path, draws: int) -> None:
-    checkpoint = read(folder / FILE_NAME)
+def _measure(measure: Measure, file: Path, data_dir: Path) -> None:
+    checkpoint = read(file.parent / FILE_NAME)
     trainer = Trainer(checkpoint.config, _dataset(checkpoint.config.data, data_dir, checkpoint.config.device))
     trainer.restore(checkpoint)
-    partial = folder / f"{FILE}.partial"
-    partial.write_text(json.dumps(held_out_metrics(trainer, draws)), encoding="utf-8")
-    partial.replace(folder / FILE)
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text(json.dumps(measure(trainer)), encoding="utf-8")
+    partial.replace(file)
 
 
 @lru_cache(maxsize=1)

@@ -36,6 +36,10 @@ class Scale:
         """The λ that β = 1 amounts to."""
         return 1.0 if self.sigma is None else 1 / (2 * self.sigma**2)
 
+    def sigma_at(self, weight: float) -> float | None:
+        """The pixel σ that weighs as λ does at β = 1, √(1/2λ); None under bits."""
+        return None if self.sigma is None else math.sqrt(1 / (2 * weight))
+
 
 # As the named spaces have them; what a named space varies beyond the method's own dials is held at its default.
 _SPACES: Mapping[str, Mapping[str, Any]] = {
@@ -89,7 +93,7 @@ def ending_at(method: str, weight: float, scale: Scale) -> dict[str, Any]:
     GQN ends at the pixel σ that weighs the same, √(1/2λ). All else is as by default.
     """
     if method == "gqn":
-        return {"objective.kind": "elbo", "beta.kind": "gqn", "model.sigma": math.sqrt(1 / (2 * weight))}
+        return {"objective.kind": "elbo", "beta.kind": "gqn", "model.sigma": scale.sigma_at(weight)}
     end = 1 / weight if scale.sigma is None else 1 / (2 * weight * scale.sigma**2)
     kind = "constant" if method == "beta" else method
     return {"objective.kind": "elbo", "beta.kind": kind, "beta.end": end}

@@ -13,7 +13,7 @@ from tuner.comparison.design import Trained
 from tuner.comparison.expected_best import Expected, expected_best
 from tuner.queries.metrics_info import direction_of
 
-__all__ = ["MOST_TRIALS", "PoolAnswer", "answer_quality"]
+__all__ = ["MOST_TRIALS", "PoolAnswer", "answer_quality", "shares_of_ends"]
 
 MOST_TRIALS = 20
 QUARTILES = (25, 50, 75)
@@ -47,7 +47,7 @@ def answer_quality(trained: Sequence[Trained], metric: str) -> list[PoolAnswer]:
         value = [sign * each.test[on_test] if each.whole else worst for each in own]
         expected = [_signed(found, sign) for found in expected_best(score, value, MOST_TRIALS)]
         low, middle, high = (float(q) for q in np.percentile(sign * np.asarray(value), QUARTILES))
-        answers.append(PoolAnswer(method, len(own), expected, (low, middle, high), _shares(own)))
+        answers.append(PoolAnswer(method, len(own), expected, (low, middle, high), shares_of_ends(own)))
     return answers
 
 
@@ -56,6 +56,7 @@ def _signed(found: Expected, sign: float) -> Expected:
     return Expected(found.n, sign * found.mean, lo, hi)
 
 
-def _shares(own: Sequence[Trained]) -> dict[str, float]:
+def shares_of_ends(own: Sequence[Trained]) -> dict[str, float]:
+    """Of the outcomes, or of the stop reasons of those that did not train to their end; the largest first."""
     counts = Counter(each.outcome or each.stop_reason if each.whole else each.stop_reason for each in own)
     return {name: count / len(own) for name, count in counts.most_common()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +21,16 @@ from tuner.comparison.methods import METHODS, Scale, free_paths
 from tuner.comparison.sign_flip import MOST_SEEDS
 from tuner.spec import NAME
 
-__all__ = ["FILE", "Request", "design_of", "named_after", "remembered"]
+__all__ = [
+    "FILE",
+    "Request",
+    "command_of",
+    "design_of",
+    "differing_paths",
+    "named_after",
+    "read_request",
+    "remembered",
+]
 
 FEWEST_SEEDS = 2
 QUICK_SEEDS, QUICK_POOL = 5, 24
@@ -33,7 +43,8 @@ LONGEST_NAME = 48
 class Request:
     """Two requests of one name must be equal: the second goes on with the first.
 
-    settings: further fixed values by configuration path. seeds: none for 10, or 5 when quick.
+    settings: further fixed values by configuration path. seeds: none for 10, or 5 when quick. transfer: the finished
+    comparison on other data with which dials are exchanged; it may be named later, once.
     """
 
     name: str
@@ -44,6 +55,7 @@ class Request:
     seeds: int | None = None
     quick: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    transfer: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name) or len(self.name) > LONGEST_NAME:
@@ -54,6 +66,8 @@ class Request:
             raise ConfigError(f"methods: {','.join(self.methods)} is not allowed; name geco and its rivals, each once")
         if self.seeds is not None and not FEWEST_SEEDS <= self.seeds <= MOST_SEEDS:
             raise ConfigError(f"seeds: {self.seeds} is not allowed; allowed: {FEWEST_SEEDS} to {MOST_SEEDS}")
+        if self.transfer is not None and (self.transfer == self.name or not NAME.fullmatch(self.transfer)):
+            raise ConfigError(f"transfer: {self.transfer!r} is not allowed; name another comparison that is finished")
 
     @property
     def base(self) -> dict[str, Any]:
@@ -105,10 +119,41 @@ def remembered(request: Request, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asked, indent=1), encoding="utf-8")
         return
-    before = json.loads(file.read_text(encoding="utf-8"))
-    differing = [path for path, value in flatten(asked).items() if flatten(before).get(path) != value]
+    begun = json.loads(file.read_text(encoding="utf-8"))
+    newly_named = not begun.get("transfer")
+    before = {**begun, "transfer": asked["transfer"] if newly_named else begun["transfer"]}
+    differing = next(iter(differing_paths(before, asked)), None)
     if differing:
         raise UserError(
-            f"name: comparison {request.name} was begun with another {differing[0]} "
-            f"({flatten(before).get(differing[0])}); repeat its command to go on with it, or choose another name"
+            f"name: comparison {request.name} was begun with another {differing} "
+            f"({flatten(before).get(differing)}); repeat its command to go on with it, or choose another name"
         )
+    if newly_named and request.transfer:
+        file.write_text(json.dumps(before, indent=1), encoding="utf-8")
+
+
+def differing_paths(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The paths at which two trees of plain data differ."""
+    flat, other_flat = flatten(one), flatten(other)
+    return [path for path in dict.fromkeys([*other_flat, *flat]) if flat.get(path) != other_flat.get(path)]
+
+
+def read_request(folder: Path) -> Request | None:
+    """What a comparison was asked for; None where there is none."""
+    if not (folder / FILE).is_file():
+        return None
+    kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return Request(**{**kept, "methods": tuple(kept["methods"])})
+
+
+def command_of(request: Request) -> str:
+    """The command that repeats it."""
+    words = ["vae-tuner", "compare", "--dataset", request.dataset, "--model", request.model, "--name", request.name]
+    words += ["--methods", ",".join(request.methods)]
+    words += ["--epochs", str(request.epochs)] if request.epochs else []
+    words += ["--seeds", str(request.seeds)] if request.seeds else []
+    words += ["--quick"] if request.quick else []
+    words += ["--transfer", request.transfer] if request.transfer else []
+    for path, value in request.settings.items():
+        words += ["--set", f"{path}={value}"]
+    return shlex.join(words)

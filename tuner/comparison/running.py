@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from trainables.config import TrialConfig
+from trainables.held_out import held_out_metrics, held_out_nll
 from trainables.paths import unflatten
 from tuner.comparison.answer import Comparison, concluded
-from tuner.comparison.design import Design, Run, Trained
-from tuner.comparison.measuring import measured
+from tuner.comparison.design import Design, Level, Run, Trained
+from tuner.comparison.likelihood import NLL_SAMPLES, measured_level
+from tuner.comparison.measuring import Measure, measured
+from tuner.comparison.other import other_comparison
 from tuner.comparison.request import Request, design_of, remembered
+from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_trials, candidates, runs_of
 from tuner.planning.plans import Plan, make_plan
 from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
 from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
@@ -21,11 +27,12 @@ from tuner.spec import parse_spec
 from tuner.storage.journal import JOURNAL, read_journal
 from tuner.storage.sweep_state import Trial, fold
 
-__all__ = ["STAGES", "Place", "StoppedError", "Testing", "run_comparison"]
+__all__ = ["STAGES", "Place", "StoppedError", "Testing", "run_comparison", "settled_weight"]
 
-STAGES = ("pilot", "rivals", "path", "pool", "target", "plain")
+STAGES = ("pilot", "rivals", "path", "pool", "target", "plain", "transfer", "transfer-back")
 PATH_DRAWS, POOL_DRAWS = 16, 1
 SETTLED_PART = 0.1
+TEST_FILE, NLL_FILE = "test.json", "nll.json"
 
 Testing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
@@ -52,6 +59,8 @@ class Place:
 def run_comparison(request: Request, place: Place) -> Comparison:
     """Train all stages, or what is left of them, and answer the three questions."""
     design, config = design_of(request, place.data_dir)
+    metric = _metric(config)
+    other = other_comparison(request, design, place.storage, place.data_dir) if request.transfer else None
     remembered(request, place.storage / request.name)
     stage = _Stages(request, design, place)
     with _one_ray(stage.plan("pilot", design.pilot())):
@@ -62,9 +71,18 @@ def run_comparison(request: Request, place: Place) -> Comparison:
         pool = stage.trained("pool", design.pools(), POOL_DRAWS)
         target = stage.trained("target", design.targets(), POOL_DRAWS)
         plain = stage.trained("plain", design.plain(), PATH_DRAWS)
+        path = stage.with_nll(path, measured_level(levels))
+        carried, transfer = stage.exchanged(pool, metric, *other) if other else ({}, [])
     trained = {"pilot": pilot, "rivals": rivals, "path": path, "pool": pool, "target": target, "plain": plain}
-    metric = "val/elbo" if config.data.likelihood == "bernoulli" else "val/elbo_cal"
-    return concluded(request.name, request.dataset, request.model, metric, request.quick, design, levels, trained)
+    found = concluded(
+        request.name, request.dataset, request.model, metric, request.quick, design, levels, {**trained, **carried}
+    )
+    return replace(found, transfer=transfer)
+
+
+def _metric(config: TrialConfig) -> str:
+    """What pools are selected by."""
+    return "val/elbo" if config.data.likelihood == "bernoulli" else "val/elbo_cal"
 
 
 @contextmanager
@@ -94,13 +112,34 @@ class _Stages:
         """The ends of a stage's runs, in their order. draws: of z on the test set, none for a stage that selects."""
         if not runs:
             return []
-        folder = self._swept(stage, runs)
-        sweep = fold(read_journal(folder / JOURNAL))
-        found = [
-            _trained(run, trial, folder / "trials" / trial.id)
-            for run, trial in zip(runs, sweep.trials.values(), strict=True)
-        ]
-        return self._with_tests(stage, found, draws) if draws else found
+        found = _ends_of(self._swept(stage, runs), runs)
+        return self._measured(stage, found, TEST_FILE, partial(held_out_metrics, draws=draws)) if draws else found
+
+    def with_nll(self, path: Sequence[Trained], level: Level | None) -> list[Trained]:
+        """The path's runs, those of one level with their NLL under the likelihood that all of them end at."""
+        if level is None or level.weight is None:
+            return list(path)
+        at_level = [each for each in path if each.run.kappa == level.kappa]
+        measure = partial(held_out_nll, samples=NLL_SAMPLES, sigma=self.design.scale.sigma_at(level.weight))
+        known = {each.folder: each for each in self._measured("nll", at_level, NLL_FILE, measure)}
+        return [known.get(each.folder, each) for each in path]
+
+    def exchanged(
+        self, pool: Sequence[Trained], metric: str, request: Request, design: Design
+    ) -> tuple[dict[str, list[Trained]], list[Transferred]]:
+        """The best of the pools trained on each other's data, by stage, and what that lost. request, design: of the
+        other comparison."""
+        others = _ends_of(self.place.storage / f"{request.name}.pool", design.pools())
+        here = Side(self.request.dataset, self.design, metric, best_trials(pool, metric))
+        there = Side(request.dataset, design, metric, best_trials(others, metric))
+        trained: dict[str, list[Trained]] = {}
+        answers = []
+        for stage, origin, target in (("transfer", there, here), ("transfer-back", here, there)):
+            found = candidates(origin, target)
+            on_target = replace(self, design=target.design)
+            trained[stage] = on_target.trained(stage, runs_of(stage, found, self.design.fresh), PATH_DRAWS)
+            answers += answer_transfer(origin, target, found, trained[stage])
+        return trained, answers
 
     def _swept(self, stage: str, runs: Sequence[Run]) -> Path:
         """The folder of the stage's sweep, run to its end."""
@@ -139,12 +178,20 @@ class _Stages:
         }
         return {**unflatten(own), "config": unflatten(self.design.base)}
 
-    def _with_tests(self, stage: str, found: list[Trained], draws: int) -> list[Trained]:
+    def _measured(self, what: str, found: list[Trained], file: str, measure: Measure) -> list[Trained]:
         whole = [each.folder for each in found if each.whole and each.folder]
-        with self.place.testing(stage, len(whole)) as on_done:
+        with self.place.testing(what, len(whole)) as on_done:
             cpus = float(self.place.options.get("resources.cpus_per_trial") or 1)
-            values = measured(whole, self.place.data_dir, draws, cpus, on_done)
-        return [replace(each, test=values[each.folder]) if each.folder in values else each for each in found]
+            values = measured(measure, file, whole, self.place.data_dir, cpus, on_done)
+        return [
+            replace(each, test={**each.test, **values.get(each.folder, {})}) if each.folder else each for each in found
+        ]
+
+
+def _ends_of(folder: Path, runs: Sequence[Run]) -> list[Trained]:
+    """What the journal of a stage says of its runs. folder: of its sweep."""
+    trials = fold(read_journal(folder / JOURNAL)).trials.values()
+    return [_trained(run, trial, folder / "trials" / trial.id) for run, trial in zip(runs, trials, strict=True)]
 
 
 def _trained(run: Run, trial: Trial, folder: Path) -> Trained:
@@ -154,13 +201,13 @@ def _trained(run: Run, trial: Trial, folder: Path) -> Trained:
         trial.stop_reason or "interrupted",
         trial.outcome,
         trial.last,
-        _settled_weight(history),
+        settled_weight(history),
         history=history,
         folder=folder,
     )
 
 
-def _settled_weight(history: Sequence[Any]) -> float | None:
+def settled_weight(history: Sequence[Any]) -> float | None:
     """λ̂: the median λ of the last 10 % of steps, of several epochs their geometric mean."""
     last = history[-max(1, round(SETTLED_PART * len(history))) :]
     medians = [metrics["geco/lambda_median"] for metrics in last if "geco/lambda_median" in metrics]

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tuner.comparison.answer import Comparison
+from tuner.comparison.transfer import Transferred
 from tuner.pages.page import Table
+from tuner.terminal.console import text_of
 
 __all__ = ["further_tables"]
 
 
 def further_tables(comparison: Comparison) -> list[Table]:
     """Those of which something was trained."""
-    return [*_placed(comparison)]
+    return [*_nll(comparison), *_placed(comparison), *_transfer(comparison)]
+
+
+def _nll(comparison: Comparison) -> list[Table]:
+    found = comparison.nll
+    if found is None:
+        return []
+    rows = [
+        (method, f"{value.mean:.2f} ({value.lo:.2f} to {value.hi:.2f})", f"{found.bias[method]:.2g}")
+        for method, value in found.values.items()
+    ]
+    under = "" if found.sigma is None else f" under σ = {found.sigma:.3g}, at which λ̂ is β = 1"
+    caption = (
+        f"Secondary, NLL at κ = {found.kappa:.4g}{under}: {found.samples:,} importance samples on {found.examples:,} "
+        "test examples, mean over seeds and 95 % interval, no tests"
+    )
+    return [Table(caption, ("method", "test/nll  [nats]", "its bias, about"), rows)]
 
 
 def _placed(comparison: Comparison) -> list[Table]:
@@ -27,3 +47,34 @@ def _placed(comparison: Comparison) -> list[Table]:
     ]
     caption = "What ends at no λ̂, beside the curve of constant β at the same error: no tests"
     return [Table(caption, ("method", "runs", "between its ends", "quartiles of their KL − the curve's"), rows)]
+
+
+def _transfer(comparison: Comparison) -> list[Table]:
+    if not comparison.transfer:
+        return []
+    rows = [
+        (
+            each.method if each.how == "unchanged" else f"{each.method}, κ {each.how}",
+            f"{each.origin} → {each.target}",
+            _dials(each.dials),
+            _dials(each.own_dials),
+            _loss(each),
+            ", ".join(f"{name} {share:.0%}" for name, share in each.ends.items()),
+        )
+        for each in comparison.transfer
+    ]
+    metric = comparison.metric.replace("val/", "test/", 1)
+    caption = (
+        f"Transfer: the best trial of one data set's pool taken to the other; what that loses in {metric} against the "
+        "best of its own pool, by seed: mean and 95 % interval, no tests"
+    )
+    return [Table(caption, ("method", "from → to", "taken over", "its own best", "lost", "how it ended"), rows)]
+
+
+def _dials(found: Mapping[str, object]) -> str:
+    return ", ".join(f"{path} {text_of(value)}" for path, value in found.items())
+
+
+def _loss(each: Transferred) -> str:
+    found = each.loss
+    return f"{found.mean:+.2f} ({found.lo:+.2f} to {found.hi:+.2f})" if found else "–"

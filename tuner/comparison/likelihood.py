@@ -1,0 +1,63 @@
+"""The NLL of the path's models at one level: a secondary result, an interval without a test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from tuner.comparison.design import Level, Trained
+from tuner.comparison.intervals import Interval, mean_interval
+
+__all__ = ["NLL_SAMPLES", "NllAnswer", "answer_nll", "measured_level"]
+
+NLL_SAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class NllAnswer:
+    """By method the mean over seeds with its 95 % interval, and the mean bias of the estimates, in nats.
+
+    All models are weighed by one likelihood, the one that the level's λ̂ amounts to at β = 1. sigma: its pixel σ, None
+    under bits. samples: K. examples: of the test set.
+    """
+
+    kappa: float
+    sigma: float | None
+    samples: int
+    examples: int
+    values: dict[str, Interval]
+    bias: dict[str, float]
+
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**vars(self), "values": {method: vars(found) for method, found in self.values.items()}}
+
+
+def measured_level(levels: Sequence[Level]) -> Level | None:
+    """The middle one of those that are kept: an NLL takes some 10 s a model."""
+    kept = [level for level in levels if level.kept]
+    return kept[len(kept) // 2] if kept else None
+
+
+def answer_nll(levels: Sequence[Level], path: Sequence[Trained]) -> NllAnswer | None:
+    """None where no run of that level trained to its end."""
+    level = measured_level(levels)
+    runs = [each for each in path if "test/nll" in each.test]
+    if level is None or not runs:
+        return None
+    own = {method: [each.test for each in runs if each.run.method == method] for method in _methods(runs)}
+    first = runs[0].test
+    return NllAnswer(
+        level.kappa,
+        first.get("test/nll_sigma"),
+        int(first["test/nll_samples"]),
+        int(first["test/nll_examples"]),
+        {method: mean_interval([test["test/nll"] for test in tests]) for method, tests in own.items()},
+        {method: fmean(test["test/nll_bias"] for test in tests) for method, tests in own.items()},
+    )
+
+
+def _methods(runs: Sequence[Trained]) -> list[str]:
+    return list(dict.fromkeys(each.run.method for each in runs))

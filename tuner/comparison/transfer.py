@@ -1,0 +1,130 @@
+"""Transfer: what is lost by taking the best trial's dial and learning rate of one data set unchanged to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tuner.comparison.design import Design, Run, Trained
+from tuner.comparison.intervals import Interval, mean_interval
+from tuner.comparison.methods import LR, free_paths
+from tuner.comparison.quality import shares_of_ends
+from tuner.queries.metrics_info import direction_of
+
+__all__ = ["Candidate", "Side", "Transferred", "answer_transfer", "best_trials", "candidates", "runs_of"]
+
+KAPPA = "objective.kappa"
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two data sets. best: by method, what its pool is best by validation, in `metric`."""
+
+    dataset: str
+    design: Design
+    metric: str
+    best: Mapping[str, Trained]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is trained anew on a data set. how: `own`, of its pool; else of the other's: `unchanged`, or with GECO's κ
+    `absolute` or `relative` to κ_max."""
+
+    how: str
+    run: Run
+
+    @property
+    def dials(self) -> dict[str, Any]:
+        """What a search would have to find."""
+        return {path: self.run.full[path] for path in (*free_paths(self.run.method), LR)}
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """A method's best trial of the data set `origin` on `target`, beside target's own best on the same fresh seeds.
+
+    loss: of the test metric by taking it over, the mean over seeds with its 95 % interval, positive where the own best
+    is better; None where fewer than two seeds have trained to their end with both. ends: shares of how its runs ended.
+    """
+
+    origin: str
+    target: str
+    method: str
+    how: str
+    dials: Mapping[str, Any]
+    own_dials: Mapping[str, Any]
+    loss: Interval | None
+    ends: Mapping[str, float]
+
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**vars(self), "loss": self.loss and vars(self.loss)}
+
+
+def best_trials(pool: Sequence[Trained], metric: str) -> dict[str, Trained]:
+    """By method, the best trial by validation; a method of which all trials diverged has none."""
+    sign = 1.0 if direction_of(metric) == "max" else -1.0
+    found: dict[str, Trained] = {}
+    for each in sorted((each for each in pool if each.whole), key=lambda each: -sign * each.val[metric]):
+        found.setdefault(each.run.method, each)
+    return {method: found[method] for method in dict.fromkeys(each.run.method for each in pool) if method in found}
+
+
+def candidates(origin: Side, target: Side) -> list[Candidate]:
+    """What is trained on the target's data, method by method, its own best first."""
+    ratio = target.design.scale.kappa_max / origin.design.scale.kappa_max
+    found = []
+    for method, own in target.best.items():
+        if method in origin.best:
+            carried = origin.best[method].run
+            found += [Candidate(OWN, own.run), *_carried(carried, ratio)]
+    return found
+
+
+def _carried(run: Run, ratio: float) -> list[Candidate]:
+    if KAPPA not in run.assignment:
+        return [Candidate("unchanged", run)]
+    relative = {**run.assignment, KAPPA: ratio * run.assignment[KAPPA]}
+    return [Candidate("absolute", run), Candidate("relative", replace(run, assignment=relative))]
+
+
+def runs_of(stage: str, found: Sequence[Candidate], seeds: Sequence[int]) -> list[Run]:
+    """Every candidate on every seed, candidate by candidate."""
+    return [replace(each.run, stage=stage, seed=seed) for each in found for seed in seeds]
+
+
+def answer_transfer(
+    origin: Side, target: Side, found: Sequence[Candidate], trained: Sequence[Trained]
+) -> list[Transferred]:
+    """trained: the ends of the candidates' runs, in their order."""
+    n_seeds = len(trained) // max(1, len(found))
+    answers = []
+    for i, candidate in enumerate(found):
+        ends = trained[i * n_seeds : (i + 1) * n_seeds]
+        if candidate.how == OWN:
+            own, own_ends = candidate, ends
+            continue
+        answers.append(
+            Transferred(
+                origin.dataset,
+                target.dataset,
+                candidate.run.method,
+                candidate.how,
+                candidate.dials,
+                own.dials,
+                _loss(own_ends, ends, target.metric),
+                shares_of_ends(ends),
+            )
+        )
+    return answers
+
+
+def _loss(own: Sequence[Trained], carried: Sequence[Trained], metric: str) -> Interval | None:
+    """Paired by seed."""
+    sign = 1.0 if direction_of(metric) == "max" else -1.0
+    name = metric.replace("val/", "test/", 1)
+    pairs = [(a.test[name], b.test[name]) for a, b in zip(own, carried, strict=True) if a.whole and b.whole]
+    return mean_interval([sign * (a - b) for a, b in pairs]) if len(pairs) > 1 else None
