@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -19,7 +19,7 @@ from tuner.search.samplers import FIRST_GENERATION, Sampling, new_sampler, trial
 from tuner.storage.journal import Journal
 from tuner.storage.sweep_state import Event, Prior, Sweep, Trial
 
-__all__ = ["Asked", "JournalSearcher", "ask", "study_of"]
+__all__ = ["Asked", "JournalSearcher", "Told", "ask", "study_of"]
 
 STATES = {
     "completed": TrialState.COMPLETE,
@@ -41,21 +41,52 @@ class Asked(NamedTuple):
     memory: dict[str, dict[str, Any]]
 
 
-Ended = dict[str, FrozenTrial]
+class Told:
+    """What Optuna is told of trials, which each ask of a sweep finds as the one before has left it.
+
+    A trial is made when it is first told of, and once more when it has ended; nothing else about it changes.
+    """
+
+    def __init__(self) -> None:
+        self._priors: list[FrozenTrial] = []
+        self._trials: dict[str, FrozenTrial] = {}
+
+    def trials(self, sweep: Sweep, space: Space) -> list[FrozenTrial]:
+        """Those of earlier sweeps, then the sweep's own in the order they were asked for."""
+        metrics = list(sweep.metrics)
+        self._priors += [_Fixed(_known(prior, space, metrics)) for prior in sweep.priors[len(self._priors) :]]
+        for trial in sweep.trials.values():
+            if not self._holds(trial):
+                self._trials[trial.id] = _Fixed(_frozen(trial, space, metrics))
+        return [*self._priors, *self._trials.values()]
+
+    def _holds(self, trial: Trial) -> bool:
+        told = self._trials.get(trial.id)
+        return told is not None and told.state.is_finished() is not trial.unfinished
 
 
-def ask(sweep: Sweep, space: Space, sampling: Sampling, ended: Ended | None = None) -> Asked:
+class _Fixed(FrozenTrial):
+    """A trial that studies take as it is and share: Optuna copies what it is given, and changes only copies."""
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        vars(self).update(vars(trial))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+def ask(sweep: Sweep, space: Space, sampling: Sampling, told: Told | None = None) -> Asked:
     """The next assignment: a function of what the sweep has seen, how it is sampled and the number of the ask.
 
-    Sampler and study are built anew, so that nothing is remembered but the journal. ended: trials that have ended as
-    Optuna knows them, by id, which are made once; filled here.
+    Sampler and study are built anew, so that nothing is remembered but the journal. told: of this sweep's earlier asks,
+    from which the study takes its trials.
     """
     number = len(sweep.trials)
     if sampling.kind == "grid":
         return Asked(sampling.grid(space).assignments(sampling.n_trials, sampling.seed)[number], {})
     storage = InMemoryStorage()
     seen = Sweep(sweep.header) if sampling.kind == "random" else sweep
-    study = study_of(seen, space, new_sampler(sampling, space, number), storage, ended)
+    study = study_of(seen, space, new_sampler(sampling, space, number), storage, told)
     study_id = storage.get_study_id_from_name(study.study_name)
     before = storage.get_study_system_attrs(study_id)
     assignment = suggest_trial(study.ask(), space)
@@ -71,7 +102,7 @@ def study_of(
     space: Space,
     sampler: optuna.samplers.BaseSampler,
     storage: BaseStorage | None = None,
-    ended: Ended | None = None,
+    told: Told | None = None,
 ) -> optuna.Study:
     """What Optuna is told: trials of earlier sweeps as COMPLETE, pruned ones as PRUNED with their values by epoch,
     diverged and failed ones as FAIL."""
@@ -79,13 +110,12 @@ def study_of(
     storage = storage or InMemoryStorage()
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
     study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
-    study.add_trials([_known(prior, space, list(sweep.metrics)) for prior in sweep.priors])
-    known = {} if ended is None else ended
-    study.add_trials([_seen(trial, space, list(sweep.metrics), known) for trial in sweep.trials.values()])
     study_id = storage.get_study_id_from_name(study.study_name)
-    for trial in sweep.trials.values():
-        for key, value in trial.memory.get("study", {}).items():
-            storage.set_study_system_attr(study_id, key, value)
+    for trial in (told or Told()).trials(sweep, space):
+        storage.create_new_trial(study_id, template_trial=trial)
+    memories = [trial.memory.get("study", {}) for trial in sweep.trials.values()]
+    for key, value in {key: value for memory in memories for key, value in memory.items()}.items():
+        storage.set_study_system_attr(study_id, key, value)
     return study
 
 
@@ -96,14 +126,6 @@ def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
         values=[prior.values[metric] for metric in metrics],
         system_attrs=dict(FIRST_GENERATION),
     )
-
-
-def _seen(trial: Trial, space: Space, metrics: list[str], ended: Ended) -> FrozenTrial:
-    if trial.unfinished:
-        return _frozen(trial, space, metrics)
-    if trial.id not in ended:
-        ended[trial.id] = _frozen(trial, space, metrics)
-    return ended[trial.id]
 
 
 def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
@@ -168,7 +190,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
         self._points = points
-        self._ended: Ended = {}
+        self._told = Told()
         self._handed: set[tuple[str, int, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
@@ -199,7 +221,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def _new_trial(self) -> Trial:
         sweep = self._journal.sweep
         number = len(sweep.trials)
-        asked = self._given(number) or self._default() or ask(sweep, self._space, self._sampling, self._ended)
+        asked = self._given(number) or self._default() or ask(sweep, self._space, self._sampling, self._told)
         config, method = self._resolved(asked.assignment)
         trial = f"{number:04}"
         fields = {**asked._asdict(), "config": config, "method": method}

@@ -27,6 +27,7 @@ from trainables.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
 from tuner.pruning.asha import Asha
 from tuner.pruning.schedulers import JournalScheduler
+from tuner.search import searchers
 from tuner.search.samplers import Sampling, new_sampler
 from tuner.search.searchers import JournalSearcher, ask, study_of
 from tuner.spec import Search
@@ -246,6 +247,27 @@ def test_tpe_learns_from_results_and_random_does_not(tmp_path):
     assert drawn["random", 1] == drawn["random", -1]
     assert drawn["tpe", 1][:10] == drawn["tpe", -1][:10]
     assert drawn["tpe", 1][11:] != drawn["tpe", -1][11:]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc", "nsga2"])
+def test_optuna_is_told_of_a_trial_once_while_it_runs_and_once_when_it_has_ended(tmp_path, monkeypatch, sampler):
+    """However often it is asked: what a trial costs does not grow with those before it."""
+    made, studied = [], {}
+
+    def create_trial(**facts):
+        made.append(facts)
+        return optuna.create_trial(**facts)
+
+    def study(*arguments):
+        study = study_of(*arguments)
+        studied.update((id(trial), trial) for trial in study.get_trials(deepcopy=False))
+        return study
+
+    monkeypatch.setattr(optuna.trial, "create_trial", create_trial)
+    monkeypatch.setattr(searchers, "study_of", study)
+    sweep = drive(Sweeper(tmp_path / "j", n_trials=30, concurrency=4, sampler=sampler, priors=told(3))).journal.sweep
+    assert len(made) == len(studied)
+    assert len(studied) <= len(sweep.priors) + 2 * len(sweep.trials)
 
 
 # --- resumed ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,113 @@
+"""What Optuna is told from ask to ask: kept, and yet all that a sweep told anew would tell."""
+
+import json
+from typing import get_args
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search_spaces.catalogue import parse_space
+from tuner.search.samplers import Sampling
+from tuner.search.searchers import Told, ask, study_of
+from tuner.spec import Search
+from tuner.storage.sweep_state import Sweep, fold
+
+SAMPLERS = [kind for kind in get_args(Search.model_fields["sampler"].annotation) if kind != "grid"]  # it has no study
+SPACE = parse_space("geco-vs-annealing+lr").scaled(kappa_max=0.27)
+METRICS = ({"val/elbo": "max"}, {"val/mse": "min", "val/kl": "min"})
+STAMP = {"session": "a", "t": 0.0}
+RANDOM = Sampling("random", 1, 100, False, SPACE.default({}))
+
+
+class History:
+    """A sweep's events as they come, whatever may happen to whichever of its trials."""
+
+    def __init__(self, metrics, n_priors):
+        first = next(iter(metrics.items()))
+        header = {"metric": first[0], "direction": first[1], "metrics": metrics}
+        self.sweep, self._events = Sweep(), []
+        self.add("header", **header)
+        self._value = lambda value: {metric: value + n for n, metric in enumerate(metrics)}
+        for number in range(n_priors):
+            assignment = ask(self.sweep, SPACE, RANDOM).assignment if number else SPACE.default({})
+            source = {"source_sweep": "earlier", "source_trial": f"{number:04}"}
+            self.add("prior", **source, assignment=assignment, values=self._value(float(number % 5)))
+
+    def add(self, event, **fields):
+        self._events.append({**STAMP, "event": event, **json.loads(json.dumps(fields))})
+        self.sweep.apply(self._events[-1])
+
+    def asked(self, asked):
+        number = len(self.sweep.trials)
+        self.add("ask", trial=f"{number:04}", number=number, config={}, method="elbo", **asked._asdict())
+
+    def read_again(self):
+        self.sweep = fold(self._events)
+
+    def happens(self, what, which, value):
+        """One event of one trial that runs, or waits to be decided on, if there is such a one."""
+        waits = what == "decision"
+        trials = [trial for trial in self.sweep.trials.values() if trial.unfinished and trial.paused == waits]
+        if not trials:
+            return
+        trial = trials[which % len(trials)]
+        match what:
+            case "decision":
+                self.add("decision", trial=trial.id, reason=("pruned", None)[which % 2])
+            case "failure":
+                self.add("failure", trial=trial.id, error="", kind=("raised", "node", "memory")[which % 3])
+            case "error" | "interrupted":
+                self.add("end", trial=trial.id, reason=what, error="")
+            case _:
+                ends = what in ("completed", "pruned", "budget", "diverged")
+                report = {"epoch": trial.epochs + 1, "metrics": {} if what == "diverged" else self._value(value)}
+                decided = {"decision": "stop" if ends else what, "reason": what if ends else None}
+                self.add("report", trial=trial.id, **report, **decided, rung=None, outcome=None)
+
+
+def facts(sweep, told):
+    """What a study holds, but for when each trial was made."""
+    study = study_of(sweep, SPACE, optuna.samplers.RandomSampler(), told=told)
+    study_id = study._storage.get_study_id_from_name(study.study_name)
+    trials = [
+        {name: value for name, value in vars(trial).items() if "datetime" not in name}
+        for trial in study.get_trials(deepcopy=False)
+    ]
+    return trials, study._storage.get_study_system_attrs(study_id)
+
+
+ENDS = ("completed", "completed", "pruned", "budget", "diverged", "error")
+EVENTS = (*ENDS, "continue", "pause", "decision", "interrupted", "failure")
+steps = st.tuples(
+    st.sampled_from(("ask",) * 8 + EVENTS + ("resume", "read again")), st.integers(0, 9), st.floats(-1, 1)
+)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+@settings(max_examples=12)
+@given(
+    history=st.lists(steps, min_size=20, max_size=60),
+    n_priors=st.sampled_from((0, 3, 12)),
+    metrics=st.sampled_from(METRICS),
+    concurrent=st.booleans(),
+)
+def test_a_search_that_keeps_its_trials_asks_as_one_that_is_told_of_all_anew(
+    kind, history, n_priors, metrics, concurrent
+):
+    happening, told = History(metrics, n_priors), Told()
+    sampling = Sampling(kind, 0, 20, concurrent, SPACE.default({}))
+    for what, which, value in history:
+        match what:
+            case "ask":
+                kept, anew = (ask(happening.sweep, SPACE, sampling, each) for each in (told, None))
+                assert kept == anew
+                assert facts(happening.sweep, told) == facts(happening.sweep, None)
+                happening.asked(kept)
+            case "resume":
+                happening.add("resume", more=0)
+            case "read again":
+                happening.read_again()
+            case _:
+                happening.happens(what, which, value)
