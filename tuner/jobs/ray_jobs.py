@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from trainables.errors import UserError
 from trainables.paths import suggest
+from trainables.remote import is_remote
 from tuner.jobs.backend import STOP_SECONDS, JobInfo, Order, TakenError, UnknownJobError, UnreachableError
 from tuner.terminal.status_lines import STATUS_LINES
 
@@ -52,6 +53,8 @@ def _store(order: Order) -> list[str]:
 
 def _kept(there: str, here: str) -> str:
     """Put what was shipped where it stays, whole or not at all, unless it is there."""
+    if is_remote(there):
+        return f"vae-tuner jobs keep {shlex.quote(here)} {shlex.quote(there)}"
     target, part, source = shlex.quote(there), shlex.quote(f"{there}.part"), shlex.quote(here)
     parent = shlex.quote(there.rpartition("/")[0])
     return f"[ -e {target} ] || {{ mkdir -p {parent}; cp -R {source} {part}.$$; mv {part}.$$ {target}; }}"

@@ -15,6 +15,7 @@ from trainables.config import DataConfig, is_user_kind
 from trainables.errors import ConfigError, UserError
 from trainables.paths import flatten
 from trainables.remote import checked_storage, is_remote
+from trainables.sources.fetched import file_name
 from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order, TakenError
 from tuner.jobs.checks import check_fixed
 from tuner.jobs.job import Job
@@ -133,7 +134,7 @@ def _free_id(sweep: str, known: Set[str]) -> str:
 def _new_name(spec: SweepSpec) -> str:
     """SPACE-DATASET-RANDOM: which numbers are free is known only where the storage is."""
     space = parse_space(spec.space).name.replace("+", "-") or "custom"
-    dataset = Path(str(flatten(spec.config).get("data.name", DataConfig().name))).stem
+    dataset = Path(file_name(str(flatten(spec.config).get("data.name", DataConfig().name)))).stem
     stem = re.sub(r"[^A-Za-z0-9._-]", "-", f"{space}-{dataset}")
     return f"{stem[:58].strip('.-')}-{secrets.token_hex(2)}"
 

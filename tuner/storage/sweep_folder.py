@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trainables.errors import StorageError, UserError
 from trainables.paths import suggest
+from trainables.sources.fetched import file_name
 from tuner.spec import NAME
 from tuner.storage.journal import JOURNAL, Claim, Journal, read_journal
 from tuner.storage.lease import is_held, is_owner_file, leased
@@ -204,7 +205,7 @@ def _holds_nothing(folder: Path) -> bool:
 def named_after(plan: Plan) -> str:
     """What a sweep without a name is called, but for its number."""
     space = plan.space.name.replace("+", "-") or "custom"
-    dataset = re.sub(r"[^A-Za-z0-9._-]", "-", Path(plan.default.data.name).stem)
+    dataset = re.sub(r"[^A-Za-z0-9._-]", "-", Path(file_name(plan.default.data.name)).stem)
     return f"{space}-{dataset}"[:58].strip(".-")
 
 
