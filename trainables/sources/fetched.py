@@ -16,7 +16,7 @@ from trainables.errors import DataError, StorageError
 from trainables.remote import PATIENCE, RemoteFolder
 from trainables.sources.prepared import in_parallel, locked_on_node
 
-__all__ = ["DATA", "digest_of", "fetched", "file_name", "put"]
+__all__ = ["DATA", "digest_of", "digests_in", "fetched", "file_name", "put"]
 
 DATA = ".data"
 """Where a storage keeps the data of its sweeps, each below its digest."""
@@ -30,6 +30,11 @@ def digest_of(files: Mapping[str, Path]) -> str:
         with files[name].open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def digests_in(text: str) -> set[str]:
+    """Of all data below some storage that a text names."""
+    return set(re.findall(rf"/{re.escape(DATA)}/([0-9a-f]{{16}})\b", text))
 
 
 def file_name(name: str) -> str:
