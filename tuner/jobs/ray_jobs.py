@@ -178,7 +178,8 @@ class RayJobs:
             if "No available agent" in str(error):
                 raise _StartingError(
                     f"the head at {self.cluster} takes no jobs yet, as Ray's agent there has not started within "
-                    f"{START_SECONDS:g} seconds; try again, or read its /tmp/ray/session_latest/logs/dashboard_agent.log"
+                    f"{START_SECONDS:g} seconds; try again, or read dashboard_agent.log there, in "
+                    "/tmp/ray/session_latest/logs"
                 ) from None
             if re.search(r"WebSocket|status code 5\d\d", str(error)):
                 raise self._away(error) from None
