@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import tuner
+from tuner.planning.capacity import Capacity, Node
+from tuner.running import alone, driver
 from tuner.running.driver import run_sweep
 from tuner.storage.journal import read_journal
 from tuner.storage.sweep_state import fold
@@ -109,6 +111,38 @@ def test_a_sweep_runs_in_a_thread(folder):
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(tuner.sweep, spec("threaded", space="lr", search={"trials": 1})).result()
     assert result.best is not None
+
+
+ONCE = """
+from pathlib import Path
+
+import ray
+import torch
+from NETS import Net
+
+def make(shape, latent_dim):
+    mark = Path(__file__).with_name("mark")
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id() and not mark.exists():
+        mark.touch()
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return Net(shape, latent_dim)
+"""
+
+
+def test_what_waits_for_a_node_that_is_gone_runs_on_another(folder, nets, monkeypatch):
+    (folder / "once.py").write_text(ONCE.replace("NETS", nets))
+    seen = [64.0]  # of the node that is there as the trial is handed out
+    monkeypatch.setattr(driver, "cluster_now", lambda: Capacity((Node(seen.pop() if seen else 2.0),)))
+    monkeypatch.setattr(alone, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(alone, "WAIT_SECONDS", 1.0)
+    config = {"model": {"kind": "once:make"}, "epochs": 2}
+    result = tuner.sweep(spec("waits", space="lr", config=config, search={"trials": 1}))
+    assert (result.stop_reasons, seen) == ({"completed": 1}, [])
+    events = read_journal(folder / "sweeps" / "waits" / "journal.jsonl")
+    assert [event["event"] for event in events] == [
+        "header", "ask", "failure", "warning", "report", "report", "finish",
+    ]  # fmt: skip
+    assert "no node of 64 CPU, on which it was to run alone, came within" in events[3]["text"]
 
 
 def test_several_metrics_end_in_their_pareto_set(folder):

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from trainables.errors import ConfigError, DataError
 from trainables.paths import suggest
+from trainables.remote import checked_storage, is_remote
 from trainables.sources import arrays
 from trainables.sources.base import Source
 from trainables.sources.built_in import DATASETS, read_built_in
+from trainables.sources.fetched import fetched
 from trainables.sources.image_folder import read_image_folder
 
 __all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "mapped", "on_this_node", "read"]
@@ -41,6 +43,8 @@ def _is_folder(name: str) -> bool:
 
 def absolute(name: str) -> str:
     """A data set's name as it means the same in every working directory."""
+    if is_remote(name):
+        return checked_storage(name)
     try:
         if not is_path(name):
             return name
@@ -79,6 +83,8 @@ def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Pa
             f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
             "folder of images"
         )
+    if is_remote(name):
+        name = str(fetched(name, root))
     folder = is_path(name) and Path(name).expanduser().is_dir()
     if image_size is not None and not (folder or name == "celeba"):
         raise ConfigError(

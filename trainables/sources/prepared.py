@@ -21,7 +21,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -34,7 +34,15 @@ from trainables.errors import DataError
 from trainables.prefetch import map_ahead
 from trainables.sources.base import Array, Source
 
-__all__ = ["Images", "Streamed", "in_parallel", "key_of", "prepared", "prepared_or_in_memory"]
+__all__ = [
+    "Images",
+    "Streamed",
+    "in_parallel",
+    "key_of",
+    "locked_on_node",
+    "prepared",
+    "prepared_or_in_memory",
+]
 
 PARTS = (
     "val",
@@ -152,12 +160,19 @@ def _mapped(path: Path) -> Array:
 
 def _prepare(folder: Path, name: str, scale: float, make: Callable[[], Parts], bounded: bool) -> Source:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        with suppress(OSError):  # some shared file systems have no locks
-            held.enter_context(FileLock(_lock_of(folder), fallback_to_soft=False))
+    with locked_on_node(folder):
         if not _is_there(folder):
             _save(folder, name, make, bounded)
         return _opened(folder, scale)
+
+
+@contextmanager
+def locked_on_node(folder: Path) -> Iterator[None]:
+    """One process of this node after the other makes a folder; where its file system has no locks, all at once."""
+    with ExitStack() as held:
+        with suppress(OSError):  # some shared file systems have none
+            held.enter_context(FileLock(_lock_of(folder), fallback_to_soft=False))
+        yield
 
 
 def _lock_of(folder: Path) -> Path:

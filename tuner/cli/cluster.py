@@ -193,3 +193,15 @@ def resume(
             tracking_uri=tracking_uri,
         )
     _shown(job, follow, output)
+
+
+@jobs.command(hidden=True, epilog="Example: vae-tuner jobs keep shipped/0123456789abcdef s3://BUCKET/PREFIX")
+def keep(
+    folder: Annotated[Path, typer.Argument(help="What was sent along with a job.")],
+    place: Annotated[str, typer.Argument(help="Where it stays.")],
+) -> None:
+    """Put what was sent along with a job into object storage; a job on a cluster begins with it."""
+    from trainables.remote import PATIENCE, RemoteFolder
+    from trainables.sources.fetched import put
+
+    put(folder, RemoteFolder(place, PATIENCE))

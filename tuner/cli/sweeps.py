@@ -223,4 +223,5 @@ def remove(
 
     removed = remove_sweep(storage, name, keep_best=keep_best, with_runs=runs, uri=tracking_uri)
     kept = f", kept trial {removed.kept}" if removed.kept else ""
-    typer.echo(f"Freed {removed.bytes_freed / 1e6:.1f} MB, deleted {removed.runs} MLflow runs{kept}.")
+    data = ", and the data that were sent along with it" if removed.data else ""
+    typer.echo(f"Freed {removed.bytes_freed / 1e6:.1f} MB, deleted {removed.runs} MLflow runs{kept}{data}.")

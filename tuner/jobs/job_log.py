@@ -8,7 +8,9 @@ from typing import Any
 
 from tuner.terminal.status_lines import PREFIX
 
-__all__ = ["latest_status", "readable", "result_in"]
+__all__ = ["latest_status", "readable", "refusal_in", "result_in"]
+
+REFUSAL = "Error: "
 
 
 def readable(log: str) -> str:
@@ -28,6 +30,12 @@ def result_in(log: str) -> dict[str, Any] | None:
     """The document that `vae-tuner sweep --format json` ends with, None where the sweep has not come to that."""
     found = re.findall(r"^\{\n.*?^\}$", readable(log), re.MULTILINE | re.DOTALL)
     return _parsed(found[-1]) if found else None
+
+
+def refusal_in(log: str) -> str | None:
+    """What `vae-tuner` says at the end of a job that it refuses to run, None where it says nothing of the kind."""
+    last = log.rstrip().rpartition("\n")[2]
+    return last if last.startswith(REFUSAL) else None
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

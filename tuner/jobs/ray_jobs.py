@@ -8,6 +8,8 @@ import os
 import re
 import shlex
 import socket
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 
 from trainables.errors import UserError
 from trainables.paths import suggest
+from trainables.remote import is_remote
 from tuner.jobs.backend import STOP_SECONDS, JobInfo, Order, TakenError, UnknownJobError, UnreachableError
 from tuner.terminal.status_lines import STATUS_LINES
 
@@ -29,6 +32,9 @@ ANSWER_SECONDS = 30.0
 UPLOAD_SECONDS = 600.0
 QUIET_SECONDS = 20.0
 """A log that tells nothing for so long: is the head still there?"""
+START_SECONDS = 30.0
+"""What a head that has just started is given until it takes jobs."""
+START_PAUSE_SECONDS = 2.0
 _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env")
 
 
@@ -52,9 +58,15 @@ def _store(order: Order) -> list[str]:
 
 def _kept(there: str, here: str) -> str:
     """Put what was shipped where it stays, whole or not at all, unless it is there."""
+    if is_remote(there):
+        return f"vae-tuner jobs keep {shlex.quote(here)} {shlex.quote(there)}"
     target, part, source = shlex.quote(there), shlex.quote(f"{there}.part"), shlex.quote(here)
     parent = shlex.quote(there.rpartition("/")[0])
     return f"[ -e {target} ] || {{ mkdir -p {parent}; cp -R {source} {part}.$$; mv {part}.$$ {target}; }}"
+
+
+class _StartingError(UnreachableError):
+    """A head that is there, and takes no jobs yet."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,19 @@ class RayJobs:
     cluster: str
 
     def submit(self, order: Order) -> None:
+        end, told = time.monotonic() + START_SECONDS, False
+        while True:
+            try:
+                return self._submit(order)
+            except _StartingError:
+                if time.monotonic() > end:
+                    raise
+            if not told:
+                print(f"The head at {self.cluster} has just started and takes no jobs yet: waiting …", file=sys.stderr)
+                told = True
+            time.sleep(START_PAUSE_SECONDS)
+
+    def _submit(self, order: Order) -> None:
         with self._answering(), _free(order.id):
             self._client.submit_job(
                 entrypoint=entrypoint_of(order),
@@ -150,6 +175,12 @@ class RayJobs:
         except (OSError, aiohttp.ClientError, requests.RequestException) as error:
             raise self._away(error) from None
         except RuntimeError as error:
+            if "No available agent" in str(error):
+                raise _StartingError(
+                    f"the head at {self.cluster} takes no jobs yet, as Ray's agent there has not started within "
+                    f"{START_SECONDS:g} seconds; try again, or read dashboard_agent.log there, in "
+                    "/tmp/ray/session_latest/logs"
+                ) from None
             if re.search(r"WebSocket|status code 5\d\d", str(error)):
                 raise self._away(error) from None
             raise UserError(f"{self.cluster}: {str(error).strip().splitlines()[-1]}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import os
 import re
 import shutil
@@ -15,8 +14,9 @@ from search_spaces.catalogue import parse_space
 from trainables.config import is_user_kind
 from trainables.errors import ConfigError, DataError, UserError
 from trainables.paths import flatten, unflatten
-from trainables.remote import is_remote
+from trainables.remote import RemoteFolder, is_remote
 from trainables.sources import absolute, is_path
+from trainables.sources.fetched import DATA, digest_of
 from tuner.spec import SweepSpec, public, spec_yaml
 
 __all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment_of"]
@@ -56,13 +56,13 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     """What the job of a sweep needs of this machine.
 
     with_data: whether it runs elsewhere, and takes a user's arrays or images along, unless they lie in `storage`;
-    otherwise they are found where they are. A path that is not here is taken to be there. Data stay in a storage that
-    is a folder, under their digest, for a resume and for the winner to find them again; objects cannot keep them, and
-    an absolute path is then taken to be there too.
+    otherwise they are found where they are. A path that is not here is taken to be there. Data stay in the storage,
+    under their digest, for a resume and for the winner to find them again; nodes that share no disk, but objects, are
+    taken to have what has an absolute path.
     """
     code = code_of(factories_of(spec), here)
     name = flatten(spec.config).get("data.name")
-    if not (isinstance(name, str) and is_path(name)):
+    if not (isinstance(name, str) and is_path(name)) or is_remote(name):
         return Shipment(code, spec)
     source = Path(absolute(name))
     if not with_data or source.is_relative_to(storage):
@@ -70,15 +70,19 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     if not source.exists():
         _check_absolute(name)
         return Shipment(code, spec)
-    if is_remote(storage):
-        _check_shared(name, storage)
-        return Shipment(code, spec, notes=[f"{name} is not sent: every node has to see it there"])
+    if is_remote(storage) and Path(name).is_absolute():
+        note = f"{name} is not sent: every node has to see it there; a path from this folder on would be"
+        return Shipment(code, spec, notes=[note])
     found = dict(_files_below(source, source.parent))
     _check_size(found)
-    digest = _digest(found)
-    folder, stays = f"{SHIPPED}/{digest}", f"{storage}/.data/{digest}"
+    digest = digest_of(found)
+    folder, stays = f"{SHIPPED}/{digest}", _below(storage, f"{DATA}/{digest}")
     files = {**code, **{f"{folder}/{below}": path for below, path in found.items()}}
-    return Shipment(files, _with_data(spec, f"{stays}/{source.name}"), {stays: folder})
+    return Shipment(files, _with_data(spec, _below(stays, source.name)), {stays: folder})
+
+
+def _below(storage: str, name: str) -> str:
+    return str(RemoteFolder(storage) / name) if is_remote(storage) else f"{storage}/{name}"
 
 
 def _check_size(files: Mapping[str, Path]) -> None:
@@ -99,15 +103,6 @@ def _check_absolute(name: str) -> None:
         raise DataError(
             f"data.name: {name} does not exist here; give the path of a file or folder of this machine, or an absolute "
             "path that all nodes of the cluster see"
-        )
-
-
-def _check_shared(name: str, storage: str) -> None:
-    """Objects are no files that a resume, or another node, could read a user's array from."""
-    if not Path(name).is_absolute():
-        raise DataError(
-            f"data.name: {name} is of this machine, and {storage} cannot keep it for the nodes; put it on a disk that "
-            "every node sees and name its absolute path there, or name a folder that they share with --storage"
         )
 
 
@@ -204,13 +199,3 @@ def _is_passed_over(folder: Path) -> bool:
     if folder.name.startswith(".") or folder.name == "__pycache__":
         return True
     return folder.is_symlink() and folder.resolve() in [above.resolve() for above in folder.parents]
-
-
-def _digest(files: Mapping[str, Path]) -> str:
-    """Of names and contents: the same data are kept once."""
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(f"{name}\0{files[name].stat().st_size}\0".encode())
-        with files[name].open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]

@@ -15,12 +15,15 @@ from trainables.config import DataConfig, is_user_kind
 from trainables.errors import ConfigError, UserError
 from trainables.paths import flatten
 from trainables.remote import checked_storage, is_remote
+from trainables.sources.fetched import file_name
 from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order, TakenError
 from tuner.jobs.checks import check_fixed
 from tuner.jobs.job import Job
 from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
+from tuner.running.resumable import check_resumable
 from tuner.spec import NAME, SweepSpec
 from tuner.storage.sweep_folder import taken, unknown
+from tuner.storage.sweep_state import fold
 from tuner.storage.sweep_storage import open_storage
 from tuner.tracking.tracking_uri import resolve_uri, shown, sqlite_path, without_secret
 
@@ -77,6 +80,7 @@ def submit_resume(
     _check_idle(sweep, storage, jobs)
     if is_local and sweep not in (sweeps := open_storage(storage)).names():
         raise unknown(sweeps, sweep)
+    _check_resumable(sweep, storage, more_trials)
     options = {"--model": model, "--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
     chosen = [word for option, value in options.items() if value for word in (option, value)]
     factories = [model] if model else []
@@ -122,6 +126,16 @@ def _check_idle(sweep: str, storage: str, jobs: Sequence[JobInfo]) -> None:
             raise UserError(f"sweep {sweep} runs in job {job.id}; stop that first, or wait for its end")
 
 
+def _check_resumable(sweep: str, storage: str, more_trials: int) -> None:
+    """Refuse what the job would, where the storage can be read from here."""
+    try:
+        found = fold(open_storage(storage).events(sweep))
+    except UserError:
+        return
+    if found.header:
+        check_resumable(found, more_trials)
+
+
 def _free_id(sweep: str, known: Set[str]) -> str:
     n, found = 1, sweep
     while found in known:
@@ -133,7 +147,7 @@ def _free_id(sweep: str, known: Set[str]) -> str:
 def _new_name(spec: SweepSpec) -> str:
     """SPACE-DATASET-RANDOM: which numbers are free is known only where the storage is."""
     space = parse_space(spec.space).name.replace("+", "-") or "custom"
-    dataset = Path(str(flatten(spec.config).get("data.name", DataConfig().name))).stem
+    dataset = Path(file_name(str(flatten(spec.config).get("data.name", DataConfig().name)))).stem
     stem = re.sub(r"[^A-Za-z0-9._-]", "-", f"{space}-{dataset}")
     return f"{stem[:58].strip('.-')}-{secrets.token_hex(2)}"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from trainables.config import DataConfig, TrialConfig
 from trainables.data import DataFacts
 from trainables.sources import DATASETS
+from trainables.sources.fetched import file_name
 
 __all__ = ["describe_data"]
 
@@ -15,7 +16,7 @@ def describe_data(config: TrialConfig, facts: DataFacts) -> list[str]:
     limits = ", ".join(f"{name} {value:.4g}" for name, value in facts.kappa_max.items())
     shape = "×".join(map(str, facts.shape))
     found = [
-        f"{Path(config.data.name).name}: {facts.n_train} training, {facts.n_val} validation and {facts.n_test} test "
+        f"{file_name(config.data.name)}: {facts.n_train} training, {facts.n_val} validation and {facts.n_test} test "
         f"examples of {shape}; likelihood {config.data.likelihood} ({_reason(config.data, facts)}); κ_max {limits}"
     ]
     if config.data.name in DATASETS and Path(config.data.name).is_dir():

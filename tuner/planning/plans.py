@@ -169,6 +169,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
 
     def measured() -> tuple[float, list[str]]:
         nonlocal room
+        concurrency_of(spec.resources, 1.0, room)  # refused before a GPU is asked for
         biggest = largest(space, unflatten(base), resolved, facts.shape)
         found = measured_share(biggest, root, room, spec.resources.cpus_per_trial)
         if room.address is not None:  # which may have grown for it

@@ -276,7 +276,7 @@ def _nodes(plan: Plan) -> Iterator[Finding]:
     with asking(
         storage if is_remote(storage) else str(_existing(Path(storage))),
         plan.data_dir,
-        data if is_path(data) else None,
+        data if is_path(data) and not is_remote(data) else None,
         tuple(kind for kind in map(str, kinds) if is_user_kind(kind)),
     ) as question:
         looks = ask_nodes(question)

@@ -251,12 +251,14 @@ def _run_tune(
 
 
 def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool:
-    """Run Tune to its end; False where Ray has killed a worker for lack of memory, which Tune does not survive."""
+    """Run Tune to its end; False where it has to begin anew from the journal: Ray has killed a worker for lack of
+    memory, which Tune does not survive, or a trial waits for a node that is gone."""
     from ray import tune
     from ray.exceptions import OutOfMemoryError
     from ray.tune.execution import class_cache
 
     from trainables.ray_tune import VaeTrainable
+    from tuner.running.alone import AloneWatch, NodeGoneError
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()
@@ -281,12 +283,16 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
                     name="tune",
                     storage_path=scratch,
                     verbose=0,
+                    callbacks=[AloneWatch(plan.spec.resources.cpus_per_trial, lambda: cluster_now().most_cpus)],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()
     except Exception as error:
         if killed := _inner(error, OutOfMemoryError):
             _charge_memory(scheduler, searcher, str(killed))
+            return False
+        if gone := _inner(error, NodeGoneError):
+            shown.event(journal.append("warning", trial=gone.trial, text=str(gone)))
             return False
         if full := _inner(error, StorageError):
             raise full from None

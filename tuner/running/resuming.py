@@ -10,9 +10,9 @@ from trainables.config import is_user_kind
 from trainables.errors import UserError
 from trainables.paths import flatten, parse_config
 from tuner.planning.plans import Plan, make_plan
+from tuner.running.resumable import check_resumable
 from tuner.search.samplers import Sampling
 from tuner.spec import SweepSpec, parse_spec
-from tuner.storage.journal import check_begun
 from tuner.storage.sweep_state import Sweep
 from tuner.tracking.tracking_uri import store_of
 
@@ -29,7 +29,7 @@ def resumed_plan(
     data_dir: Path | None,
 ) -> tuple[Plan, str]:
     """The plan a sweep goes on by, and its tracking URI; raises UserError where it cannot go on as it began."""
-    _check_state(sweep, more_trials)
+    check_resumable(sweep, more_trials)
     spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
     _check_code(spec, sweep, model)
     uri = store_of(sweep.header, tracking_uri)
@@ -40,31 +40,6 @@ def resumed_plan(
     _check_same(plan, sweep)
     _check_points(plan, sweep, more_trials)
     return plan, uri
-
-
-def _check_state(sweep: Sweep, more_trials: int) -> None:
-    check_begun(sweep)
-    name = sweep.header["name"]
-    if sweep.spent:
-        raise UserError(
-            f"the budget of sweep {name} is spent; start another sweep that knows what it found: "
-            f"vae-tuner sweep --warm-start {name}"
-        )
-    if not sweep.resumable and not more_trials:
-        raise UserError(
-            f"sweep {name} is finished; see it with `vae-tuner best --sweep {name}`, or add trials: "
-            f"vae-tuner resume {name} --trials +10"
-        )
-    if more_trials and sweep.header["spec"]["search"].get("points"):
-        raise UserError(
-            f"--trials: the {sweep.planned} trials of sweep {name} are given one by one, and there are no more; start "
-            "another sweep with other search.points"
-        )
-    if more_trials and sweep.header["scheduler"]["kind"] == "hyperband":
-        raise UserError(
-            f"--trials: the brackets of sweep {name} are made for {sweep.planned} trials; start another sweep that "
-            f"knows what it found: vae-tuner sweep --warm-start {name}"
-        )
 
 
 def _check_points(plan: Plan, sweep: Sweep, more_trials: int) -> None:

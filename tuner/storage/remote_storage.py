@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.remote import RemoteFolder
+from trainables.sources.fetched import DATA
 from tuner.spec import NAME
 from tuner.storage.journal import JOURNAL, Journal, parse_journal
 from tuner.storage.segments import RemoteLease, SealedJournal, has_begun, is_kept, is_segment, read_lines
@@ -99,6 +100,13 @@ class RemoteStorage:
             if has_begun(self._journal(name)):
                 raise taken(self, name)
             yield held
+
+    def remove_data(self, digest: str) -> int:
+        """Delete data that a job was given along."""
+        folder = RemoteFolder(self.uri) / DATA / digest
+        freed = sum(folder.sizes().values())
+        folder.clear()
+        return freed
 
     @contextmanager
     def _held(self, name: str) -> Iterator[HeldSweep]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables.errors import UserError
+from trainables.sources.fetched import digests_in
 from tuner.running.sweep_status import ranked_trials
 from tuner.storage.journal import check_begun
+from tuner.storage.sweep_folder import Storage
 from tuner.storage.sweep_state import Sweep, fold
 from tuner.storage.sweep_storage import open_storage
 from tuner.tracking.tracking_uri import store_of
@@ -16,18 +20,21 @@ __all__ = ["Removed", "remove_sweep"]
 
 @dataclass(frozen=True)
 class Removed:
-    """What is gone. kept: the trial whose folder was left; runs: how many MLflow runs were deleted."""
+    """What is gone. kept: the trial whose folder was left; runs: how many MLflow runs were deleted; data: how many of
+    the data sets that were sent along with it."""
 
     name: str
     bytes_freed: int
     kept: str | None
     runs: int
+    data: int = 0
 
 
 def remove_sweep(
     storage: str | Path, name: str, *, keep_best: bool = False, with_runs: bool = False, uri: str | None = None
 ) -> Removed:
-    """Delete a sweep's folder; with `keep_best` only the other trials' folders, so that journal and winner stay.
+    """Delete a sweep's folder, and the data sent along with its job, which lie beside it, unless another sweep there
+    names them; with `keep_best` only the other trials' folders, so that journal and winner stay.
 
     with_runs: delete its MLflow runs too, in the store `uri`, by default the sweep's own. Raises UserError while a
     driver runs it.
@@ -39,8 +46,27 @@ def remove_sweep(
             check_begun(sweep)
         runs = _delete_runs(store_of(sweep.header, uri), sweep) if with_runs else 0
         best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
-        freed = held.remove_trials(best) if keep_best else held.remove_all()
-    return Removed(name, freed, best, runs)
+        if keep_best:
+            return Removed(name, held.remove_trials(best), best, runs)
+        data = _unshared_data(opened, name)
+        freed = held.remove_all() + sum(map(opened.remove_data, data))
+    return Removed(name, freed, None, runs, len(data))
+
+
+def _unshared_data(storage: Storage, name: str) -> set[str]:
+    """By their digests, the data that a sweep names and no other in its storage: a journal that cannot be read may name
+    any."""
+    try:
+        named = _data_named(storage, name)
+        return named.difference(*(_data_named(storage, other) for other in storage.names() if named and other != name))
+    except UserError:
+        return set()
+
+
+def _data_named(storage: Storage, name: str) -> set[str]:
+    events = storage.events(name)
+    check_begun(fold(events))
+    return digests_in(json.dumps(events[0]))
 
 
 def _delete_runs(uri: str, sweep: Sweep) -> int:

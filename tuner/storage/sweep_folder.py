@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trainables.errors import StorageError, UserError
 from trainables.paths import suggest
+from trainables.sources.fetched import DATA, file_name
 from tuner.spec import NAME
 from tuner.storage.journal import JOURNAL, Claim, Journal, read_journal
 from tuner.storage.lease import is_held, is_owner_file, leased
@@ -53,6 +54,9 @@ class Storage(Protocol):
 
     def new(self, plan: Plan) -> AbstractContextManager[HeldSweep]:
         """Hold the folder of a new sweep; raises UserError where its name is taken."""
+
+    def remove_data(self, digest: str) -> int:
+        """Delete data that a job was given along; returns the bytes freed."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,18 @@ class LocalStorage:
         """Whether a name is in use, by a sweep or anything else."""
         return (self.root / name).exists()
 
+    def remove_data(self, digest: str) -> int:
+        """Delete data that a job was given along; what a link points to lies elsewhere."""
+        kept = self.root / DATA
+        if kept.is_symlink() or not (kept / digest).exists():
+            return 0
+        with _explained(kept):
+            freed = bytes_in(kept / digest)
+            _remove(kept / digest)
+            if not any(kept.iterdir()):
+                kept.rmdir()
+        return freed
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[HeldSweep]:
@@ -204,7 +220,7 @@ def _holds_nothing(folder: Path) -> bool:
 def named_after(plan: Plan) -> str:
     """What a sweep without a name is called, but for its number."""
     space = plan.space.name.replace("+", "-") or "custom"
-    dataset = re.sub(r"[^A-Za-z0-9._-]", "-", Path(plan.default.data.name).stem)
+    dataset = re.sub(r"[^A-Za-z0-9._-]", "-", Path(file_name(plan.default.data.name)).stem)
     return f"{space}-{dataset}"[:58].strip(".-")
 
 

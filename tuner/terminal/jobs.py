@@ -12,6 +12,7 @@ from rich.status import Status
 
 from trainables.remote import is_remote
 from tuner.jobs.backend import LOCAL
+from tuner.jobs.job_log import refusal_in
 from tuner.terminal.console import command, err, new_table, out, print_json, text_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def show_job(job: Job, output: str) -> None:
     table.add_row("storage", status["storage"])
     out().print(table)
     if status["state"] == "failed":
-        err().print(f"It failed; read why with: {_verb(job, 'logs')}", soft_wrap=True)
+        says = refusal_in(job.logs()) or f"It failed; read why with: {_verb(job, 'logs')}"
+        err().print(says, soft_wrap=True)
     if status["state"] in ("failed", "stopped") and status["progress"]:
         err().print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
@@ -162,8 +164,8 @@ def _explain(job: Job, followed: Followed) -> None:
     console, info = err(), followed.info
     console.print(f"Job {job.id}: {info.state}" if info else f"Lost job {job.id}: {followed.lost}", soft_wrap=True)
     if info and info.state == "failed" and not followed.result:
-        lines = [*followed.log.splitlines(), *info.message.splitlines()]
-        console.print("\n".join(lines[-TAIL_LINES:]), soft_wrap=True)
+        lines = [*followed.log.splitlines(), *info.message.splitlines()][-TAIL_LINES:]
+        console.print(refusal_in(followed.log) or "\n".join(lines), soft_wrap=True)
     if info is None or followed.status:
         console.print(f"Go on with: {_resume(job)}", soft_wrap=True)
 

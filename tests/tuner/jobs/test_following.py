@@ -84,10 +84,16 @@ def test_the_exit_code_is_the_jobs_and_the_result_is_shown_as_far_as_there_is_on
     assert ("Go on with: " in printed.err) == (state != "succeeded")
 
 
-def test_a_failure_before_the_sweep_shows_its_log_and_no_way_on(capsys):
-    log = "Error: data.name: nothing there\n"
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        ("Starting\nError: data.name: nothing there\n", "Error: data.name: nothing there\n"),
+        ("Starting\nRuntimeError: oh\n", "Starting\nRuntimeError: oh\nexit code 1\n"),
+    ],
+)
+def test_a_failure_before_the_sweep_shows_the_refusal_or_its_log_and_no_way_on(log, shown, capsys):
     ended, _, job = followed(Wire((len(log), None), state="failed", log=log))
     assert show_followed(job, ended, "table") == 1
     printed = capsys.readouterr()
-    assert printed.err == "Job s-2: failed\nError: data.name: nothing there\nexit code 1\n"
+    assert printed.err == f"Job s-2: failed\n{shown}"
     assert printed.out == ""

@@ -2,7 +2,7 @@
 
 import json
 
-from tuner.jobs.job_log import latest_status, readable, result_in
+from tuner.jobs.job_log import latest_status, readable, refusal_in, result_in
 from tuner.terminal.status_lines import PREFIX
 
 RESULT = {"name": "s", "best": {"config": {"model": {"kwargs": {}}}, "metrics": {}}, "n_trials": 2}
@@ -36,3 +36,10 @@ def test_a_log_that_breaks_off_gives_what_is_whole():
 
 def test_two_sessions_of_one_log_give_the_later_result():
     assert result_in(LOG + json.dumps({**RESULT, "n_trials": 3}, indent=2))["n_trials"] == 3
+
+
+def test_only_the_last_line_refuses():
+    sentence = "Error: sweep s is finished; see it with `vae-tuner best --sweep s`"
+    assert refusal_in(f"{LINES[0]}{sentence}\n\n") == sentence
+    for log in ("", LOG, f"{sentence}\n{LOG}", "Traceback …\nRuntimeError: Error: x\n"):
+        assert refusal_in(log) is None

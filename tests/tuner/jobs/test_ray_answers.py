@@ -30,7 +30,10 @@ class Head(BaseHTTPRequestHandler):
 
     def do_POST(self):
         given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if given["submission_id"] in [job["submission_id"] for job in self.server.jobs]:
+        if self.server.starting:
+            self.server.starting -= 1
+            self.answer("No available agent to submit job, please try again later.", 500)
+        elif given["submission_id"] in [job["submission_id"] for job in self.server.jobs]:
             self.answer(f"Traceback …\nValueError: Job with submission_id {given['submission_id']} already exists. "
                         "Please use a different submission_id.", 500)  # fmt: skip
         else:
@@ -56,6 +59,7 @@ def job(name, metadata, status="SUCCEEDED"):
 def head():
     with ThreadingHTTPServer(("127.0.0.1", 0), Head) as server:
         server.jobs, server.is_stopped, server.is_over = [], threading.Event(), threading.Event()
+        server.starting = 0
         server.daemon_threads = True
         server.url = f"http://127.0.0.1:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -79,6 +83,20 @@ def test_an_id_of_a_foreign_job_is_passed_over(head, tmp_path):
     assert submit_resume("s", RayJobs(head.url), tmp_path).id == "s-4"
     with pytest.raises(TakenError, match=r"^another job of this cluster is called s-4; give it another --name$"):
         RayJobs(head.url).submit(Order("s-4", "s", "/shared", tmp_path, ("resume", "s")))
+
+
+def test_a_head_that_has_just_started_is_waited_for(head, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ray_jobs, "START_PAUSE_SECONDS", 0.01)
+    head.starting = 3
+    order = Order("s", "s", "/shared", tmp_path, ("resume", "s"))
+    RayJobs(head.url).submit(order)
+    assert ([job["submission_id"] for job in head.jobs], head.starting) == (["s"], 0)
+    told = f"The head at {head.url} has just started and takes no jobs yet: waiting …\n"
+    assert capsys.readouterr().err == told
+    monkeypatch.setattr(ray_jobs, "START_SECONDS", 0.0)
+    head.starting = 10**9
+    with pytest.raises(UserError, match=rf"^the head at {head.url} takes no jobs yet, as Ray's agent there has not"):
+        RayJobs(head.url).submit(order)
 
 
 def test_a_token_that_cannot_be_sent_is_not_shown(head, monkeypatch):

@@ -5,7 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from object_store import CREDENTIALS
 
+from trainables.remote import RemoteFolder
 from tuner.jobs.backend import Order
 from tuner.jobs.ray_jobs import entrypoint_of
 
@@ -14,7 +16,7 @@ NASTY = 'it\'s $(touch owned) "a" `b`; c'
 
 
 @pytest.fixture
-def head(tmp_path):
+def head(tmp_path, environment):
     """Runs an entrypoint in a job's folder, with a `vae-tuner` that prints its store and its arguments."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "vae-tuner").write_text(SHOW)
@@ -22,10 +24,10 @@ def head(tmp_path):
     (tmp_path / "job").mkdir()
 
     def run(order, **variables):
-        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        given = {**environment, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{environment['PATH']}", **variables}
         done = subprocess.run(
             ["sh", "-c", entrypoint_of(order)],
-            cwd=tmp_path / "job", env={"PATH": path, **variables}, capture_output=True, text=True, check=False,
+            cwd=tmp_path / "job", env=given, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert not list(tmp_path.rglob("owned"))
         return done
@@ -60,6 +62,21 @@ def test_what_is_shipped_to_stay_is_put_into_the_storage_once(name, head, tmp_pa
         assert [path.name for path in Path(storage, ".data").iterdir()] == ["1f"]
         (kept,) = Path(storage, ".data", "1f").iterdir()
         assert (kept.name, kept.read_text()) == ("own data.npy", "first")
+
+
+@pytest.mark.parametrize("name", ["own.npy", "it's own/of $(touch owned)"])
+def test_object_storage_keeps_what_is_shipped_from_where_every_node_reads_it(
+    name, head, tmp_path, remote_root, command
+):
+    (tmp_path / "bin" / "vae-tuner").write_text(f'#!/bin/sh\n[ "$1" = sweep ] || exec {command} "$@"\n')
+    file = tmp_path / "job" / "shipped" / "1f" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("all of it")
+    stays = RemoteFolder(remote_root) / ".data" / "1f"
+    done = head(order(remote_root, tmp_path, kept={str(stays): "shipped/1f"}), **CREDENTIALS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stays.read(name) == b"all of it"
+    assert RemoteFolder(remote_root).names() == [f".data/1f/{name}"]
 
 
 def test_a_step_that_fails_starts_no_sweep(head, tmp_path):

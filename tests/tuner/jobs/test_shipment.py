@@ -134,18 +134,23 @@ def test_arrays_of_this_machine_stay_in_the_storage_under_their_content(here):
     assert shipped(of_data("own.npy"), here).kept != first.kept
 
 
-def test_object_storage_cannot_keep_data_so_that_every_node_has_to_see_them(here):
+def test_object_storage_keeps_what_a_folder_would(here):
     np.save(here / "own.npy", np.zeros((3, 4)))
-    with pytest.raises(UserError) as error:
-        shipped(of_data("own.npy"), here, "s3://bucket/sweeps")
-    assert str(error.value) == (
-        "data.name: own.npy is of this machine, and s3://bucket/sweeps cannot keep it for the nodes; put it on a disk "
-        "that every node sees and name its absolute path there, or name a folder that they share with --storage"
-    )
+    found, in_folder = (shipped(of_data("own.npy"), here, storage) for storage in ("s3://b/x?region=eu", STORAGE))
+    ((there, name),) = found.kept.items()
+    assert (found.files, [name]) == (in_folder.files, [*in_folder.kept.values()])
+    assert there == f"s3://b/x/.data/{name.split('/')[1]}?region=eu"
+    assert found.spec.config["data"]["name"] == there.replace("?", "/own.npy?")
+    again = shipped(found.spec.model_dump(mode="json"), here, "s3://b/x?region=eu")
+    assert (again.files, again.kept, again.spec.config) == ({}, {}, found.spec.config)
+
+
+def test_with_object_storage_an_absolute_path_is_one_of_every_node(here):
+    np.save(here / "own.npy", np.zeros((3, 4)))
     whole = str(here / "own.npy")
     found = shipped(of_data(whole), here, "s3://bucket/sweeps")
     assert (found.files, found.kept, found.spec.config["data"]["name"]) == ({}, {}, whole)
-    assert found.notes == [f"{whole} is not sent: every node has to see it there"]
+    assert found.notes == [f"{whole} is not sent: every node has to see it there; a path from this folder on would be"]
 
 
 def test_a_folder_of_images_keeps_its_shape(here):
@@ -195,7 +200,7 @@ def test_a_shipment_that_is_too_large_names_the_largest_files(here, tmp_path, mo
 
 def test_data_are_measured_before_they_are_read(here, monkeypatch):
     monkeypatch.setattr(shipment, "MAX_BYTES", 10)
-    monkeypatch.setattr(shipment, "_digest", lambda files: pytest.fail("read"))
+    monkeypatch.setattr(shipment, "digest_of", lambda files: pytest.fail("read"))
     write(here, "own.npy", size=11)
     with pytest.raises(UserError, match="the job would take"):
         shipped(of_data("own.npy"), here)

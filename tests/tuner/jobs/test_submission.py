@@ -6,10 +6,11 @@ import pytest
 
 from search_spaces.catalogue import space_names
 from trainables.errors import UserError
+from trainables.remote import RemoteFolder
 from tuner.jobs.backend import JobInfo, backend_of, chosen
 from tuner.jobs.submission import submit_resume, submit_sweep
 from tuner.spec import parse_spec, read_yaml
-from tuner.storage.journal import JOURNAL, _line
+from tuner.storage.journal import JOURNAL, lines_of
 
 URL = "http://127.0.0.1:8265"
 
@@ -38,6 +39,26 @@ def submitted(tree, tmp_path, cluster=URL, jobs=()):
     backend = Kept(cluster, jobs)
     job = submit_sweep(parse_spec({"name": "s", "storage": "/shared/sweeps", **tree}), backend, tmp_path)
     return job, backend
+
+
+@pytest.fixture
+def finished(tmp_path, written_journal):
+    """finished("folder" | "objects") → a storage with a sweep `s` that has nothing left to do."""
+    journal = written_journal()
+    journal.events[0] |= {"spec": {"search": {}}, "scheduler": {"kind": "none"}}
+    journal.trial("0000", [1.0], "completed")
+    journal.add("finish", reason="completed")
+
+    def write(kind):
+        if kind == "objects":
+            place = RemoteFolder(tmp_path.as_uri()) / "bucket"
+            (place / "s" / "journal").write(f"000001-a-{0:09}-{len(journal.events):09}.jsonl", lines_of(journal.events))
+            return str(place)
+        (tmp_path / "sweeps" / "s").mkdir(parents=True)
+        (tmp_path / "sweeps" / "s" / JOURNAL).write_bytes(lines_of(journal.events))
+        return str(tmp_path / "sweeps")
+
+    return write
 
 
 def test_a_cluster_gets_a_whole_spec_and_one_command(tmp_path, monkeypatch):
@@ -195,17 +216,34 @@ def test_every_space_passes_with_what_it_searches_fixed_or_not(space, tmp_path):
         submitted({"space": space, "config": config}, tmp_path)
 
 
-def test_here_a_name_that_is_taken_and_one_that_no_sweep_has_are_refused_at_once(tmp_path, written_journal):
-    journal = written_journal()
-    journal.trial("0000", [1.0], "completed")
-    journal.add("finish", reason="completed")
-    (tmp_path / "sweeps" / "s").mkdir(parents=True)
-    (tmp_path / "sweeps" / "s" / JOURNAL).write_bytes(b"".join(map(_line, journal.events)))
+def test_here_a_name_that_is_taken_and_one_that_no_sweep_has_are_refused_at_once(tmp_path, finished):
+    finished("folder")
     message = refused({"storage": "sweeps"}, tmp_path, "local")
     assert message.startswith(f"name: sweep 's' exists in {tmp_path}/sweeps; see it with `vae-tuner best --sweep s`")
     with pytest.raises(UserError, match=rf"^name: no sweep 'nosuch' in {tmp_path}/sweeps"):
         submit_resume("nosuch", Kept("local"), tmp_path, storage="sweeps")
-    assert submit_resume("s", Kept("local"), tmp_path, storage="sweeps").id == "s"
+    assert submit_resume("s", Kept("local"), tmp_path, storage="sweeps", more_trials=1).id == "s"
+
+
+@pytest.mark.parametrize("cluster", [URL, "local"])
+@pytest.mark.parametrize("kind", ["folder", "objects"])
+def test_what_cannot_go_on_is_refused_where_its_journal_can_be_read(cluster, kind, tmp_path, finished):
+    storage = finished(kind)
+    backend = Kept(cluster)
+    with pytest.raises(UserError) as error:
+        submit_resume("s", backend, tmp_path, storage=storage)
+    assert str(error.value) == (
+        "sweep s is finished; see it with `vae-tuner best --sweep s`, or add trials: vae-tuner resume s --trials +10"
+    )
+    assert backend.orders == []
+    assert submit_resume("s", backend, tmp_path, storage=storage, more_trials=1).id == "s"
+
+
+def test_what_is_not_seen_from_here_is_left_to_the_job(tmp_path, finished):
+    storage = Path(finished("folder"))
+    (storage / "s" / JOURNAL).unlink()
+    for place in (str(storage), str(tmp_path / "none"), tmp_path.as_uri(), "nosuch://bucket/sweeps"):
+        assert submit_resume("s", Kept(), tmp_path, storage=place).id == "s"
 
 
 # --- which cluster ----------------------------------------------------------------------------------------------------

@@ -125,22 +125,43 @@ def test_auto_without_a_gpu_is_none_and_measures_nothing(capacity, paths, monkey
     assert "gpus_per_trial: auto is 0, as trials run on the CPU" in plan.notes
 
 
-@pytest.mark.parametrize("concurrency", ["auto", 6])
-def test_a_cluster_without_nodes_grows_for_the_probe_and_is_counted_after_it(
-    concurrency, monkeypatch, vae_data_root, capsys
-):
+@pytest.fixture
+def growing(monkeypatch, vae_data_root):
+    """growing(nodes, concurrency) → the plan on a cluster that gets a node with a GPU for the probe."""
     answer, probed = {"memory_bytes": 24 * GB, "peak_bytes": 6 * GB}, Node(2, 1)
-    monkeypatch.setattr(memory_probe, "_on_cluster", lambda *arguments: (answer, probed, "NVIDIA L4"))
-    monkeypatch.setattr(plans, "capacity_of", lambda address: Capacity((Node(0), probed), address))
-    resources = {"gpus_per_trial": "auto", "ray_address": "head:6379", "concurrency": concurrency}
-    spec = parse_spec({"space": SIZES, "resources": resources})
-    plan = make_plan(spec, vae_data_root, Capacity((Node(0),), "head:6379"))
-    at_once = 2 if concurrency == "auto" else concurrency
-    assert (plan.default.device, plan.gpus_per_trial, plan.concurrency) == ("cuda", 0.5, at_once)
+
+    def make(nodes, concurrency):
+        monkeypatch.setattr(memory_probe, "_on_cluster", lambda *arguments: (answer, probed, "NVIDIA L4"))
+        monkeypatch.setattr(plans, "capacity_of", lambda address: Capacity((*nodes, probed), address))
+        resources = {"gpus_per_trial": "auto", "ray_address": "head:6379", "concurrency": concurrency}
+        spec = parse_spec({"space": SIZES, "resources": resources})
+        return make_plan(spec, vae_data_root, Capacity(tuple(nodes), "head:6379"))
+
+    return make
+
+
+def test_a_cluster_without_nodes_grows_for_the_probe(growing, capsys):
+    plan = growing([Node(0)], 6)
+    assert (plan.default.device, plan.gpus_per_trial, plan.concurrency) == ("cuda", 0.5, 6)
     assert (
         "that was measured on NVIDIA L4; on a smaller GPU trials may run out of memory, then run alone"
     ) in plan.notes
     assert "is asked for one, to measure what a trial takes" in capsys.readouterr().err
+
+
+def test_a_cluster_that_grows_for_the_probe_is_counted_after_it(growing):
+    assert growing([Node(0), Node(2, 1)], "auto").concurrency == 4
+
+
+def test_the_node_of_the_probe_alone_is_not_what_fills_a_cluster_that_scales_up(growing, capsys):
+    with pytest.raises(UserError) as refusal:
+        growing([Node(0)], "auto")
+    assert str(refusal.value) == (
+        "resources.concurrency: auto: a trial of 1 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
+        "now, the biggest has 0 CPU and 0 GPU; where the cluster scales up, say how many trials shall run at once with "
+        "--concurrency"
+    )
+    assert "is asked for one" not in capsys.readouterr().err, "no machine is started for it"
 
 
 @pytest.mark.gpu

@@ -1,8 +1,14 @@
 """What a sweep keeps on disk goes when it is asked to, and nothing else."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from trainables.errors import UserError
+from trainables.sources.fetched import DATA, digest_of
+from tuner.running import driver
 from tuner.running.sweep_status import sweep_statuses
 from tuner.storage.removal import remove_sweep
 from tuner.storage.sweep_folder import bytes_in, locked
@@ -131,3 +137,78 @@ def test_a_sweep_whose_journal_is_damaged_can_be_removed_and_hides_no_other(swee
     with pytest.raises(UserError, match="is damaged at byte"):
         remove_sweep(sweeps.storage, "s", keep_best=True)
     assert remove_sweep(sweeps.storage, "s").bytes_freed > 0
+
+
+# --- data that were sent along with a job -----------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["folder", "file"])
+def place(request, sweeps, tmp_path, monkeypatch):
+    """A storage, and what a sweep in it is given along: place(content) → the name of data that lie there."""
+    monkeypatch.setenv("VAE_TUNER_CACHE", str(tmp_path / "cache"))
+    storage = sweeps.storage if request.param == "folder" else tmp_path / "bucket"
+    return Place(str(storage) if request.param == "folder" else storage.as_uri(), storage)
+
+
+@dataclass(frozen=True)
+class Place:
+    storage: str
+    folder: Path
+
+    def given(self, value):
+        """Data that were sent with a job: their name."""
+        file = self.folder / "own.npy"
+        self.folder.mkdir(exist_ok=True)
+        np.save(file, np.random.default_rng(value).integers(0, 256, (300, 4, 4), np.uint8))
+        digest = digest_of({"own.npy": file})
+        (self.folder / DATA / digest).mkdir(parents=True, exist_ok=True)
+        file.rename(self.folder / DATA / digest / "own.npy")
+        return f"{self.storage}/{DATA}/{digest}/own.npy"
+
+    def run(self, sweeps, name, data):
+        driver.run_sweep(sweeps.plan(name, storage=self.storage, **{"config.data.name": data}))
+
+    @property
+    def data(self):
+        return {path.name for path in self.folder.glob(f"{DATA}/*") if any(path.iterdir())}
+
+
+def test_data_that_were_sent_go_with_the_last_sweep_that_names_them(sweeps, place):
+    one, other = place.given(1), place.given(2)
+    for name, data in (("a", one), ("b", one), ("c", other)):
+        place.run(sweeps, name, data)
+    digests = [Path(name).parent.name for name in (one, other)]
+    assert remove_sweep(place.storage, "a").data == 0
+    remove_sweep(place.storage, "b", keep_best=True)
+    assert place.data == {*digests}
+    assert remove_sweep(place.storage, "b").data == 1
+    assert place.data == {digests[1]}
+    before = bytes_in(place.folder)
+    removed = remove_sweep(place.storage, "c")
+    assert (removed.data, place.data) == (1, set())
+    assert removed.bytes_freed > before - bytes_in(place.folder) - 1000 > 0
+
+
+def test_data_stay_where_a_journal_cannot_be_read(sweeps):
+    place = Place(str(sweeps.storage), sweeps.storage)
+    own = place.given(1)
+    for name in ("a", "damaged", "unbegun"):
+        place.run(sweeps, name, own)
+    whole = {name: sweeps.journal(name).read_bytes() for name in ("damaged", "unbegun")}
+    sweeps.journal("damaged").write_bytes(whole["damaged"].replace(b'"ask"', b'"axe"', 1))
+    assert remove_sweep(place.storage, "a").data == 0
+    assert remove_sweep(place.storage, "damaged").data == 0
+    place.run(sweeps, "a", own)
+    sweeps.cut("unbegun", 0)
+    assert remove_sweep(place.storage, "a").data == 0
+    assert place.data == {Path(own).parent.name}
+
+
+def test_data_below_a_link_are_left(sweeps, tmp_path):
+    place = Place(str(sweeps.storage), sweeps.storage)
+    own = place.given(1)
+    (sweeps.storage / DATA).rename(tmp_path / "elsewhere")
+    (sweeps.storage / DATA).symlink_to(tmp_path / "elsewhere")
+    place.run(sweeps, "a", own)
+    remove_sweep(place.storage, "a")
+    assert place.data == {Path(own).parent.name}

@@ -1,0 +1,35 @@
+"""Whether anything is left to do of a sweep, as its journal has it."""
+
+from __future__ import annotations
+
+from trainables.errors import UserError
+from tuner.storage.journal import check_begun
+from tuner.storage.sweep_state import Sweep
+
+__all__ = ["check_resumable"]
+
+
+def check_resumable(sweep: Sweep, more_trials: int) -> None:
+    """Raises UserError for a sweep that cannot go on, or cannot have more trials, whatever its data are."""
+    check_begun(sweep)
+    name = sweep.header["name"]
+    if sweep.spent:
+        raise UserError(
+            f"the budget of sweep {name} is spent; start another sweep that knows what it found: "
+            f"vae-tuner sweep --warm-start {name}"
+        )
+    if not sweep.resumable and not more_trials:
+        raise UserError(
+            f"sweep {name} is finished; see it with `vae-tuner best --sweep {name}`, or add trials: "
+            f"vae-tuner resume {name} --trials +10"
+        )
+    if more_trials and sweep.header["spec"]["search"].get("points"):
+        raise UserError(
+            f"--trials: the {sweep.planned} trials of sweep {name} are given one by one, and there are no more; start "
+            "another sweep with other search.points"
+        )
+    if more_trials and sweep.header["scheduler"]["kind"] == "hyperband":
+        raise UserError(
+            f"--trials: the brackets of sweep {name} are made for {sweep.planned} trials; start another sweep that "
+            f"knows what it found: vae-tuner sweep --warm-start {name}"
+        )
