@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +19,15 @@ settings.register_profile(
 settings.load_profile("fixed")
 
 GIVEN = Path(__file__).parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture(scope="session")
@@ -55,12 +65,48 @@ def command():
 
 
 @pytest.fixture
-def new_driver(tmp_path, command, environment):
-    """new_driver(further variables of its environment, name of a folder) → a Driver, which is ended with the test."""
+def cli(monkeypatch, capfd, vae_data_root):
+    """`vae-tuner` in this process: cli(folder, *arguments) → Finished."""
+    from tuner.cli import main
+
+    def run(folder, *arguments):
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        monkeypatch.setattr(sys, "argv", ["vae-tuner", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        printed = capfd.readouterr()
+        return Finished(code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory):
+    """An empty database of MLflow, to copy: making one takes seconds. `swept` makes its own, as a user's sweep does."""
+    from tuner.tracking.mlflow_store import open_client
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_client(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def new_driver(tmp_path, command, environment, migrated_database):
+    """new_driver(further variables of its environment, name of a folder) → a Driver, which is ended with the test.
+
+    Its folder has a store as an earlier sweep there would have left it.
+    """
     made = []
 
     def make(variables, name=""):
         (tmp_path / name).mkdir(exist_ok=True)
+        shutil.copy(migrated_database, tmp_path / name / "mlflow.db")
         made.append(Driver(tmp_path / name, command, {**environment, **variables}))
         return made[-1]
 

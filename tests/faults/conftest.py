@@ -75,11 +75,6 @@ def record():
 
 
 @pytest.fixture(scope="session")
-def blocked():
-    return longest_block
-
-
-@pytest.fixture(scope="session")
 def runs():
     return runs_of
 

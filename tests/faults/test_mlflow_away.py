@@ -2,65 +2,19 @@
 
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from drivers import runs_of
+from tracking_server import TrackingServer
 
 from tuner.tracking.mlflow_store import Tag
 
 pytestmark = pytest.mark.faults
-
-MOST_BLOCKED = 1.0  # seconds, where a slow answer takes as long as the phase
-PHASE_SECONDS = 4.0
-
-
-class Server:
-    """A real `mlflow server` that can be stopped and started again."""
-
-    def __init__(self, folder, environment):
-        self.folder, self._environment, self.port = folder, environment, _free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.store = f"sqlite:///{folder}/store.db"
-        self._process = None
-
-    def start(self):
-        arguments = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        arguments += ["--backend-store-uri", self.store]
-        arguments += ["--artifacts-destination", str(self.folder / "artifacts")]
-        with (self.folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [Path(sys.executable).parent / "mlflow", *arguments],
-                cwd=self.folder, env=self._environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        return self
-
-    def wait(self):
-        end = time.monotonic() + 90
-        while not self._answers():
-            assert time.monotonic() < end, (self.folder / "server.log").read_text()
-            time.sleep(0.2)
-        return self
-
-    def _answers(self):
-        try:
-            return urllib.request.urlopen(f"{self.uri}/health", timeout=2).status == 200
-        except OSError:
-            return False
-
-    def stop(self):
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(30)
 
 
 class Proxy(ThreadingHTTPServer):
@@ -119,17 +73,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is printed."""
 
 
-def _free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, environment):
-    made = Server(tmp_path_factory.mktemp("server"), environment).start()
-    yield made
-    made.stop()
+def server(tmp_path_factory, environment, migrated_database):
+    with TrackingServer(tmp_path_factory.mktemp("server"), environment, migrated_database) as started:
+        yield started
 
 
 @pytest.fixture
@@ -146,7 +93,8 @@ def synced(store):
     return int(mark.split()[0]) + 1
 
 
-def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, server, proxy, projected, blocked, tally):
+def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, server, proxy, projected, tally):
+    """A slow server answers nothing until its phase is over: an epoch that waited for it would never end."""
     endless = ("--trials", "50", "--epochs", "400", "--scheduler", "none", "--concurrency", "1")
     driver.start("sweep", "--name", "s", *endless, "--tracking-uri", proxy.uri).wait_for_lines(20)
     for mode in ("slow", "broken", "stopped"):
@@ -154,9 +102,8 @@ def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, ser
             server.stop()
         proxy.turn(mode)
         driver.wait_for(lambda mode=mode: proxy.seen[mode])
-        began, lines = time.monotonic(), driver.n_lines
-        driver.wait_for(lambda began=began: time.monotonic() > began + PHASE_SECONDS)
-        driver.wait_for(lambda lines=lines: driver.n_lines > lines + 20)
+        lines = driver.n_lines
+        driver.wait_for(lambda lines=lines: driver.n_lines > lines + 40)
     server.start().wait()
     proxy.turn("pass")
     lines = driver.n_lines
@@ -164,28 +111,27 @@ def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, ser
     assert driver.send(signal.SIGINT).end() == 130, driver.err
     driver.run("sync", "s", "--tracking-uri", server.uri)
     tally.add("MLflow slow, answering 500, stopped", 3, driver, server.uri)
-    assert blocked(driver.events) < MOST_BLOCKED
     projected(driver.events, server.uri, server.store)
 
 
 def test_a_server_that_is_down_at_the_start_is_named_and_sent_everything_later(
-    driver, undisturbed, start, server, proxy, projected
+    cli, tmp_path, undisturbed, start, server, proxy, projected
 ):
     nowhere = "http://127.0.0.1:9"
-    refused = driver.run(*start, "--tracking-uri", nowhere)
-    assert refused.returncode == 2
-    assert nowhere in refused.stderr
-    assert "--offline" in refused.stderr
-    assert not (driver.folder / "sweeps").exists()
+    refused = cli(tmp_path, *start, "--tracking-uri", nowhere)
+    assert refused.code == 2
+    assert nowhere in refused.err
+    assert "--offline" in refused.err
+    assert not (tmp_path / "sweeps").exists()
 
-    shutil.copytree(undisturbed.folder / "sweeps", driver.folder / "sweeps")
+    shutil.copytree(undisturbed.folder / "sweeps", tmp_path / "sweeps")
     assert "vae-tuner sync s" in undisturbed.err
     proxy.turn("broken")
-    failed = driver.run("sync", "s", "--tracking-uri", proxy.uri)
-    assert failed.returncode == 2
-    assert proxy.uri in failed.stderr
-    assert "Traceback" not in failed.stderr
+    failed = cli(tmp_path, "sync", "s", "--tracking-uri", proxy.uri)
+    assert failed.code == 2
+    assert proxy.uri in failed.err
+    assert "Traceback" not in failed.err
     proxy.turn("pass")
-    assert driver.run("sync", "s", "--tracking-uri", proxy.uri).stdout == f"Sent {driver.n_lines} records of s.\n"
-    assert driver.run("sync", "s", "--tracking-uri", proxy.uri).stdout == "MLflow had all of s.\n"
-    projected(driver.events, server.uri, server.store)
+    assert cli(tmp_path, "sync", "s", "--tracking-uri", proxy.uri).out == f"Sent {undisturbed.n_lines} records of s.\n"
+    assert cli(tmp_path, "sync", "s", "--tracking-uri", proxy.uri).out == "MLflow had all of s.\n"
+    projected(undisturbed.events, server.uri, server.store)

@@ -4,15 +4,12 @@ import signal
 
 import pytest
 
-from tuner.tracking.mlflow_store import open_client
-
 pytestmark = pytest.mark.faults
 
 
 def test_signals_close_every_run_and_the_printed_command_goes_on(
     driver, start, undisturbed, record, runs, projected, uri, tally
 ):
-    open_client(uri).search_experiments()  # makes the database, for which a driver that is told to stop does not wait
     driver.start(*start)
     for sent, code, lines in ((signal.SIGINT, 130, 8), (signal.SIGTERM, 143, 30)):
         assert driver.wait_for_lines(lines).send(sent).end() == code, driver.err

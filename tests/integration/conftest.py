@@ -2,19 +2,8 @@
 
 import json
 import subprocess
-import sys
-from dataclasses import dataclass
 
 import pytest
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="session")
@@ -32,28 +21,6 @@ def swept(tmp_path_factory, command, environment):
 @pytest.fixture(scope="session")
 def result(swept):
     return json.loads(swept[1])
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd, vae_data_root):
-    """`vae-tuner` in this process: cli(folder, *arguments) → Finished."""
-    from tuner.cli import main
-
-    def run(folder, *arguments):
-        monkeypatch.chdir(folder)
-        monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        monkeypatch.setattr(sys, "argv", ["vae-tuner", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        printed = capfd.readouterr()
-        return Finished(code, printed.out, printed.err)
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,13 @@
 """One sweep on several machines, as far as one machine goes: nodes that come, go, and are not what they should be."""
 
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 pytestmark = pytest.mark.cluster
 
@@ -101,8 +101,7 @@ class Nodes:
     def __init__(self, folder, command, environment):
         self.folder, self.elsewhere = folder, folder / "elsewhere"
         self._ray, self._environment = str(Path(command).parent / "ray"), {**environment, **TOKEN, **HASTE}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.elsewhere.mkdir()
         self._head = self._start("--head", f"--port={self.address[10:]}", f"--temp-dir={folder}/ray")
         self._worker = None

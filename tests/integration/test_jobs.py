@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import yaml
 from drivers import Driver
+from ports import free_port
 
 from tuner.storage.journal import read_journal
 from tuner.storage.sweep_state import fold
@@ -73,11 +74,6 @@ class Site:
 
     def state(self, job):
         return json.loads(self.run("jobs", "status", job, "--format", "json")[0])["state"]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def answers(port):

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 import pytest
 import yaml
 from drivers import check_projection
+from ports import free_port
 
 from tuner.storage.journal import read_journal
 
@@ -43,7 +43,7 @@ class Head:
     """A folder that stands for a head's disk: home, /etc, /var/lib/mlflow and /shared. `sudo` does as it is told."""
 
     def __init__(self, root, environment):
-        self.root, self.port = root, _free_port()
+        self.root, self.port = root, free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         for name in ("bin", "etc/systemd/system", "state", "shared"):
             (root / name).mkdir(parents=True)
@@ -124,12 +124,6 @@ class Head:
             cwd=folder, env={**self.environment, "MLFLOW_TRACKING_URI": self.uri, **variables},
             capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A migrated MLflow database, made once and copied for each test, and journals written by hand."""
+"""Stores of MLflow, journals written by hand, and sweeps without Ray."""
 
 import json
 import math
@@ -22,15 +22,6 @@ from tuner.running.budget import is_spent
 from tuner.search.searchers import JournalSearcher
 from tuner.spec import Budget, parse_spec
 from tuner.storage.journal import Journal, read_journal
-
-
-@pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tuner.tracking.mlflow_store import open_client
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture

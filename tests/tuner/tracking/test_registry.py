@@ -1,10 +1,6 @@
-import socket
-import subprocess
-import sys
-import time
-
 import pytest
 import torch
+from tracking_server import TrackingServer
 
 import tuner
 from trainables.data import data_facts, load
@@ -17,7 +13,6 @@ from tuner.queries.from_mlflow import best
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.projection import Projection
 from tuner.tracking.registry import register, run_of
-from tuner.tracking.tracker import check_reachable
 
 
 @pytest.fixture(scope="module")
@@ -155,39 +150,9 @@ def test_a_version_that_others_made_without_a_run_is_named(uri, tmp_path):
 
 
 @pytest.fixture
-def server(migrated_database, tmp_path):
-    """A real MLflow server on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "files"),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 90
-        while not is_up(uri):
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        yield uri
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def is_up(uri):
-    try:
-        check_reachable(uri)
-    except UserError:
-        return False
-    return True
+def server(migrated_database, tmp_path, environment):
+    with TrackingServer(tmp_path, environment, migrated_database) as started:
+        yield started.wait().uri
 
 
 @pytest.mark.slow
