@@ -37,6 +37,7 @@ class Drawn:
         noise = self.draw.normal(0, SPREAD, size=2)
         geco = run.method == "geco"
         end = {"val/kl": kl + noise[0], "val/mse": level**2, "val/elbo_cal": -kl + noise[0]}
+        end |= {"train_eval/mse": level**2, "train/recon_nll": N_PIXELS * level}
         test = {"kl": kl + noise[1], "mse": level**2, "elbo_cal": -kl + noise[1]}
         bits = {"recon_nll": N_PIXELS * level, "elbo": -kl + noise[1], "mi_saturated": 0.0}
         return Trained(

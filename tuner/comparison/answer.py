@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tuner.comparison.design import Design, Level, Trained
+from tuner.comparison.expected_best import most_trusted
 from tuner.comparison.likelihood import NllAnswer, answer_nll
 from tuner.comparison.path import PathAnswer, answer_path
 from tuner.comparison.placing import Placed, place_beside_curve
@@ -56,16 +58,30 @@ class Comparison:
         if not any(level.kept for level in self.levels):
             outcomes = ", ".join(f"{level.kappa:.3g} {level.outcome}" for level in self.levels)
             return f"GECO settled on no level of κ ({outcomes}), so that the paths cannot be compared"
-        if not self.path.rivals:
+        if not self.design.rivals:
             return "no rival was there whose path could be compared with GECO's"
+        if not self.path.rivals:
+            return f"no path can be compared: {self._losses()}"
         by_word: dict[str, list[RivalResult]] = {}
         for result in self.path.rivals:
             by_word.setdefault(result.verdict, []).append(result)
         parts = [_WORDS[word].format(_listed(found)) for word, found in by_word.items()]
-        return f"KL + λ̂·distortion where GECO led is {'; '.join(parts)}"
+        diverged = f" ({losses})" if (losses := self._losses()) else ""
+        return f"KL + λ̂·distortion where GECO led is {'; '.join(parts)}{diverged}"
+
+    def _losses(self) -> str:
+        """What part of whose runs of the path diverged."""
+        return ", ".join(f"{lost:.0%} of {method}'s runs diverged" for method, lost in self.path.lost.items() if lost)
+
+    @property
+    def trials_spoken_of(self) -> int:
+        """The number of trials that the answer speaks of: as many as the pools can be trusted with."""
+        return min(TRIALS_SPOKEN_OF, *(most_trusted(answer.n) for answer in self.quality))
 
     def _quality_sentence(self) -> str:
-        n = min(TRIALS_SPOKEN_OF, *(len(answer.expected) for answer in self.quality))
+        if not self.quality:
+            return "No random trial of any method trained to its end."
+        n = self.trials_spoken_of
         at = {answer.method: answer.expected[n - 1] for answer in self.quality}
         largest = direction_of(self.metric) == "max"
         best = (max if largest else min)(at, key=lambda method: at[method].mean)
@@ -76,8 +92,8 @@ class Comparison:
         return f"The best of {n} random trials is expected to reach a {name} of {band} with {best}{beside}."
 
     def document(self, report: Path) -> dict[str, Any]:
-        """The answer as plain data. report: where its page is."""
-        return {
+        """The answer as plain data, with null for a bound that is not known. report: where its page is."""
+        found = {
             "name": self.name,
             "report": str(report),
             "dataset": self.dataset,
@@ -88,6 +104,7 @@ class Comparison:
             ],
             "path": [vars(result) for result in self.path.rivals],
             "path_left_out": self.path.left_out,
+            "path_lost": self.path.lost,
             "null_rejections": self.path.null,
             "quality": {answer.method: [vars(found) for found in answer.expected] for answer in self.quality},
             "shares": {answer.method: answer.shares for answer in self.quality},
@@ -103,6 +120,7 @@ class Comparison:
             "transfer": [each.document() for each in self.transfer],
             "verdict": self.verdict,
         }
+        return {name: _known(value) for name, value in found.items()}
 
 
 _WORDS = {
@@ -114,7 +132,22 @@ _WORDS = {
 
 
 def _listed(results: Sequence[RivalResult]) -> str:
-    return ", ".join(f"{each.rival} ({each.mean:+.2f} nat, {each.lo:+.2f} to {each.hi:+.2f})" for each in results)
+    return ", ".join(f"{each.rival} ({_spoken(each)})" for each in results)
+
+
+def _spoken(result: RivalResult) -> str:
+    if not math.isfinite(result.lo):
+        return f"{result.mean:+.2f} nat with the one seed that is left"
+    return f"{result.mean:+.2f} nat, {result.lo:+.2f} to {result.hi:+.2f}"
+
+
+def _known(value: Any) -> Any:
+    """Plain data with None for each infinite number."""
+    if isinstance(value, Mapping):
+        return {name: _known(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_known(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def concluded(

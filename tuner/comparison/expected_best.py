@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Expected", "best_of_n_weights", "expected_best"]
+__all__ = ["Expected", "best_of_n_weights", "expected_best", "most_trusted"]
 
 Values = NDArray[np.float64]
 
@@ -17,7 +17,7 @@ BOOTSTRAPS = 2_000
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected test value of the best of n trials, with its 95 % band."""
+    """The expected test value of the best of n trials, with its bootstrap band."""
 
     n: int
     mean: float
@@ -36,6 +36,15 @@ def best_of_n_weights(pool: int, n: int) -> Values:
     for k in range(1, n):
         weights *= np.clip(ranks - k, 0, None) / (pool - k)
     return weights
+
+
+def most_trusted(pool: int) -> int:
+    """The largest n whose band can be trusted: an eighth of the pool.
+
+    No bootstrapped pool holds a better trial than the pool itself, so that bands of larger n are too narrow. Simulated
+    95 % bands held the truth in 85 to 94 % of cases up to an eighth (N = 24, 64), in 55 to 88 % at n = 20.
+    """
+    return max(1, pool // 8)
 
 
 def expected_best(selected_by: Sequence[float], test: Sequence[float], n_most: int, seed: int = 0) -> list[Expected]:

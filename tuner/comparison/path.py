@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -14,6 +14,8 @@ from tuner.comparison.verdicts import ALPHA, RivalResult, judge
 __all__ = ["PathAnswer", "answer_path", "differences", "rejected_under_shuffling"]
 
 SHUFFLES = 1_000
+FEWEST_LEVELS = 3
+FEWEST_RUNS = 0.8
 
 Cell = tuple[float, int]  # κ and seed
 Table = Mapping[Cell, Mapping[str, float]]  # J by method
@@ -21,13 +23,15 @@ Table = Mapping[Cell, Mapping[str, float]]  # J by method
 
 @dataclass(frozen=True)
 class PathAnswer:
-    """rivals: in the order of the methods. table: J by κ and seed, then by method. left_out: cells in which a run
-    diverged. null: how often shuffled labels reject, which should be at most 5 %; None where there is nothing to test.
+    """rivals: in the order of the methods, those with a run beside one of GECO's. table: J by κ and seed, then by
+    method. left_out: runs that diverged. lost: by method, their share. null: how often shuffled labels reject, which
+    should be at most 5 %; None where there is nothing to test.
     """
 
     rivals: list[RivalResult]
     table: dict[Cell, dict[str, float]]
     left_out: list[str]
+    lost: dict[str, float]
     null: float | None
 
 
@@ -51,7 +55,27 @@ def answer_path(
             left_out.append(f"{each.run.method} at κ = {kappa:.4g}, seed {each.run.seed}: {each.stop_reason}")
     found = differences(table, design.rivals)
     judged = judge(found, design.selection_sds(levels, pilots)) if found else []
-    return PathAnswer(judged, table, left_out, rejected_under_shuffling(table, design.rivals))
+    lost = _lost(trained)
+    return PathAnswer(
+        [result if _can_be_told(result, weights, lost) else replace(result, verdict="undecided") for result in judged],
+        table,
+        left_out,
+        lost,
+        rejected_under_shuffling(table, design.rivals),
+    )
+
+
+def _can_be_told(result: RivalResult, levels: Sized, lost: Mapping[str, float]) -> bool:
+    """Whether enough is left to judge by. On fewer than three levels one choice of a learning rate weighs too much:
+    one method under two names was told apart in up to a tenth of simulated comparisons."""
+    return len(levels) >= FEWEST_LEVELS and max(lost["geco"], lost[result.rival]) <= 1 - FEWEST_RUNS
+
+
+def _lost(trained: Sequence[Trained]) -> dict[str, float]:
+    by_method: dict[str, list[bool]] = {}
+    for each in trained:
+        by_method.setdefault(each.run.method, []).append(not each.whole)
+    return {method: fmean(diverged) for method, diverged in by_method.items()}
 
 
 def differences(table: Table, rivals: Sequence[str]) -> dict[str, list[float]]:

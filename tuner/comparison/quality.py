@@ -35,11 +35,14 @@ def answer_quality(trained: Sequence[Trained], metric: str) -> list[PoolAnswer]:
     """By method, selected by `val/…` and reported as `test/…` of the same metric.
 
     A diverged trial is never selected beside another; where all that were drawn diverged, it counts as the worst value
-    that any trial of all pools has reached.
+    that any trial of all pools has reached. Empty where no trial at all trained to its end.
     """
     sign = 1.0 if direction_of(metric) == "max" else -1.0
     on_test = metric.replace("val/", "test/", 1)
-    worst = min(sign * each.test[on_test] for each in trained if each.whole)
+    reached = [sign * each.test[on_test] for each in trained if each.whole]
+    if not reached:
+        return []
+    worst = min(reached)
     answers = []
     for method in dict.fromkeys(each.run.method for each in trained):
         own = [each for each in trained if each.run.method == method]

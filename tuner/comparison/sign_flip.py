@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from trainables.errors import ConfigError
 
-__all__ = ["MOST_SEEDS", "sign_flip_p"]
+__all__ = ["MOST_SEEDS", "fewest_seeds", "sign_flip_p"]
 
 MOST_SEEDS = 20
+
+
+def fewest_seeds(alpha: float, tests: int) -> int:
+    """The seeds below which no difference can be found at α among so many tests: 2^(1−S)·m ≤ α."""
+    return math.ceil(1 + math.log2(tests / alpha))
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
     """The share of all 2^S ways to flip signs whose |mean| is at least the one observed (Fisher 1935).
 
     Exact where each difference is as likely to be d as −d, so where neither of two methods is better; two-sided. With S
-    seeds it is never below 2^(1−S): 5 give .0625 at best, 6 are needed for .05. Raises ConfigError for more than 20.
+    seeds it is never below 2^(1−S). Raises ConfigError for more than 20.
     """
     values = np.asarray(differences, dtype=np.float64)
     if not 1 <= len(values) <= MOST_SEEDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from tuner.comparison.chance import chance_of_a_hit
 from tuner.comparison.design import Design, Trained
@@ -12,14 +13,14 @@ from tuner.comparison.quality import MOST_TRIALS
 
 __all__ = ["TargetAnswer", "answer_target"]
 
-DISTORTION_TOLERANCE = 0.02
+KAPPA_TOLERANCE = 0.02
 KL_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
 class TargetAnswer:
-    """kappa: κ*. best_kl: of all runs within 2 % of it, None where there is none. hits: by method, of its pool.
-    chance: by method, that one of n = 1 … 20 hits."""
+    """kappa: κ*. best_kl: at κ*, of all these runs within 2 % of it, None where there is none. hits: by method, of its
+    pool. chance: by method, that one of n = 1 … 20 hits."""
 
     kappa: float
     best_kl: float | None
@@ -28,12 +29,18 @@ class TargetAnswer:
 
 
 def answer_target(design: Design, targets: Sequence[Trained], pools: Sequence[Trained]) -> TargetAnswer:
-    """GECO's pool is the one at κ*, where its dial needs no search; a rival's dials are random."""
+    """GECO's pool is the one at κ*, where its dial needs no search: the learning rates of the grid in turn, each with
+    seeds of its own. A rival's dials and learning rates are random, its seed one.
+
+    A run hits where its error on training data, which is what κ constrains, is within 2 % of κ*, and its KL on test
+    data, carried to κ* along the frontier, within half a nat of the lowest.
+    """
     own = {"geco": list(targets)}
     for each in pools:
         if each.run.method != "geco":
             own.setdefault(each.run.method, []).append(each)
-    near = {method: [_kl_if_near(design, each) for each in found] for method, found in own.items()}
+    weight = _weight(targets)
+    near = {method: [_kl_at_target(design, each, weight) for each in found] for method, found in own.items()}
     known = [kl for found in near.values() for kl in found if math.isfinite(kl)]
     best = min(known, default=None)
     hits = {method: _n_hits(found, best) for method, found in near.items()}
@@ -53,15 +60,31 @@ def _n_hits(kls: Sequence[float], best: float | None) -> int:
     return 0 if best is None else sum(1 for kl in kls if kl <= best + KL_TOLERANCE)
 
 
-def _kl_if_near(design: Design, each: Trained) -> float:
-    """A run's KL where its distortion is within 2 % of κ*, else infinity."""
-    if not each.whole or abs(_kappa_of(design, each.test) / design.target - 1) > DISTORTION_TOLERANCE:
+def _weight(targets: Sequence[Trained]) -> float:
+    """λ̂ at κ*; 0 where no run knows it, so that no KL is carried."""
+    found = [each.weight for each in targets if each.whole and each.weight]
+    settled = [each.weight for each in targets if each.whole and each.weight and each.outcome == "ok"]
+    return geometric_mean(settled or found) if found else 0.0
+
+
+def _kl_at_target(design: Design, each: Trained, weight: float) -> float:
+    """KL + λ̂·(distortion − the one at κ*) of a run within 2 % of κ*, else infinity.
+
+    Along the frontier KL falls by λ for each unit of distortion: 2 % of κ* are often worth more than half a nat.
+    """
+    if not each.whole or abs(_kappa_of(design, each.val) / design.target - 1) > KAPPA_TOLERANCE:
         return math.inf
-    return each.test["test/kl"]
+    beyond = _distortion(design, _kappa_of(design, each.val)) - _distortion(design, design.target)
+    return each.test["test/kl"] + weight * beyond
 
 
-def _kappa_of(design: Design, test: Mapping[str, float]) -> float:
-    """What κ would call this distortion: the RMS error per element, or the nats."""
+def _kappa_of(design: Design, metrics: Mapping[str, float]) -> float:
+    """What κ calls the error on training data: its RMS per element, or its nats per element."""
     if design.scale.sigma is None:
-        return test["test/recon_nll"] / design.scale.n_elements
-    return math.sqrt(test["test/mse"])
+        return metrics["train/recon_nll"] / design.scale.n_elements
+    return math.sqrt(metrics["train_eval/mse"])
+
+
+def _distortion(design: Design, kappa: float) -> float:
+    """The SSE, or the nats, at which the constraint κ is met exactly."""
+    return design.scale.n_elements * (kappa if design.scale.sigma is None else kappa**2)

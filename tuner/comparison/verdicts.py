@@ -20,7 +20,7 @@ Verdict = Literal["lower", "equivalent", "higher", "undecided"]
 
 @dataclass(frozen=True)
 class RivalResult:
-    """GECO's J minus a rival's, mean over seeds with its 95 % interval, in nats.
+    """GECO's J minus a rival's, mean over seeds, in nats; lo, hi: what holds it, with 95 % for all rivals together.
 
     p: of the sign-flip test, adjusted for all rivals. verdict: `equivalent` where the difference is surely within half
     a nat, however significant; else `lower` or `higher` where it is significant and the interval, which holds the
@@ -42,11 +42,14 @@ def judge(
     deviation that the choice of both learning rates adds; none where nothing was chosen."""
     adjusted = holm({rival: sign_flip_p(values) for rival, values in differences.items()})
     common = selection or {}
-    return [_result(rival, values, adjusted[rival], common.get(rival, 0.0)) for rival, values in differences.items()]
+    level = 1 - ALPHA / max(1, len(differences))
+    return [
+        _result(rival, values, adjusted[rival], common.get(rival, 0.0), level) for rival, values in differences.items()
+    ]
 
 
-def _result(rival: str, values: Sequence[float], p: float, common_sd: float) -> RivalResult:
-    found = mean_interval(values, common_sd=common_sd)
+def _result(rival: str, values: Sequence[float], p: float, common_sd: float, level: float) -> RivalResult:
+    found = mean_interval(values, level, common_sd)
     equivalent = is_equivalent(values, MARGIN, common_sd)
     return RivalResult(rival, found.mean, found.lo, found.hi, p, "equivalent" if equivalent else _verdict(found, p))
 

@@ -4,7 +4,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from tuner.comparison.expected_best import best_of_n_weights, expected_best
+from tuner.comparison.expected_best import best_of_n_weights, expected_best, most_trusted
 
 
 @pytest.mark.parametrize(("pool", "n"), [(1, 1), (7, 1), (7, 3), (7, 7), (64, 20), (2000, 1500)])
@@ -50,12 +50,16 @@ def test_more_trials_never_hurt_where_selection_is_right():
     assert all(each.lo <= each.mean <= each.hi for each in found)
 
 
-def test_the_bands_are_those_of_new_pools():
+@pytest.mark.parametrize("size", [24, 64])
+def test_bands_hold_the_truth_of_new_pools_as_far_as_they_are_trusted(size):
     draw = np.random.default_rng(3)
-    truth = draw.normal(size=(200_000, 4)).max(axis=1).mean()
-    covered = []
-    for _ in range(200):
-        pool = draw.normal(size=40)
-        found = expected_best(pool, pool, 4)[3]
-        covered.append(found.lo <= truth <= found.hi)
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.06)
+    n = most_trusted(size)
+    covered = {n: [], 20: []}
+    truth = {n: draw.normal(size=(200_000, n)).max(axis=1).mean() for n in covered}
+    for _ in range(300):
+        pool = draw.normal(size=size)
+        found = expected_best(pool, pool, 20)
+        for each in covered:
+            covered[each].append(found[each - 1].lo <= truth[each] <= found[each - 1].hi)
+    assert 0.82 <= np.mean(covered[n]) <= 0.98
+    assert np.mean(covered[20]) < 0.82

@@ -1,11 +1,9 @@
-import math
-
 import pytest
 
 from search_spaces.space import Space, assemble
 from trainables.config import method_of
 from trainables.paths import parse_config, unflatten
-from tuner.comparison.design import LEVELS, Design
+from tuner.comparison.design import LEVELS, Design, Trained
 from tuner.comparison.methods import METHODS, Scale, free_paths
 from tuner.comparison.quality import answer_quality
 from tuner.comparison.target import answer_target
@@ -55,14 +53,41 @@ def test_what_diverged_counts_as_the_worst_and_is_told(design, drawn):
     assert partly.expected[0].mean <= whole.expected[0].mean
 
 
-def test_target_counts_runs_that_keep_to_it_at_the_best_kl(design, drawn):
-    of = design("geco", "linear", pool=30)
-    ends = drawn()
-    answer = answer_target(of, ends.train(of.targets()), ends.train(of.pools()))
+def test_pools_in_which_nothing_trained_to_its_end_have_no_answer(design, drawn):
+    trained = drawn().train(design("geco", "linear", pool=10).pools())
+    assert answer_quality([type(each)(each.run, "diverged", None, {}) for each in trained], "val/elbo_cal") == []
+
+
+LAMBDA, KL = 1.5, 10.0
+
+
+def on_the_frontier(runs, share, above=0.0):
+    """Runs that end at this share of κ*, on one frontier of slope −λ, or some nats above it."""
+    kappa = LEVELS[2] * 0.25
+    kl = KL - LAMBDA * 784 * ((share * kappa) ** 2 - kappa**2) + above
+    return [
+        Trained(run, "completed", "ok", {"train_eval/mse": (share * kappa) ** 2}, LAMBDA, {"test/kl": kl})
+        for run in runs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("share", "above", "hit"),
+    [
+        (1.0, 0.0, True),
+        (1.018, 0.0, True),
+        (0.982, 0.0, True),
+        (1.022, 0.0, False),
+        (1.0, 0.4, True),
+        (1.01, 0.6, False),
+    ],
+)
+def test_a_target_is_hit_within_two_percent_of_it_and_half_a_nat_of_the_frontier(design, share, above, hit):
+    """Wherever within the two percent: where KL is dear, they are worth more than half a nat."""
+    of = design("geco", "linear", pool=5)
+    rivals = [run for run in of.pools() if run.method == "linear"]
+    answer = answer_target(of, on_the_frontier(of.targets(), 1.0), on_the_frontier(rivals, share, above))
     assert answer.kappa == pytest.approx(LEVELS[2] * 0.25)
-    assert set(answer.chance) == {"geco", "linear"}
-    hits, n = answer.hits["geco"]
-    assert n == 30
-    assert answer.chance["geco"][0] == pytest.approx(hits / n)
-    assert answer.hits["linear"][0] == 0  # drawn at κ .15, not at κ*
-    assert math.isfinite(answer.best_kl)
+    assert answer.best_kl == pytest.approx(KL)
+    assert answer.hits == {"geco": (5, 5), "linear": (5 * hit, 5)}
+    assert answer.chance["linear"] == [float(hit)] * 5

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.errors import ConfigError
-from tuner.comparison.sign_flip import MOST_SEEDS, sign_flip_p
+from tuner.comparison.sign_flip import MOST_SEEDS, fewest_seeds, sign_flip_p
 
 differences = st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=1, max_size=8)
 
@@ -28,6 +28,12 @@ def test_which_method_comes_first_does_not_matter(values):
 @pytest.mark.parametrize("n", [1, 5, 6, 10])
 def test_no_p_is_below_what_the_seeds_allow(n):
     assert sign_flip_p([1.0] * n) == 2.0 ** (1 - n)
+
+
+@pytest.mark.parametrize("tests", [1, 2, 4, 5])
+def test_fewer_seeds_than_needed_find_nothing(tests):
+    n = fewest_seeds(0.05, tests)
+    assert tests * sign_flip_p([1.0] * n) <= 0.05 < tests * sign_flip_p([1.0] * (n - 1))
 
 
 def test_under_the_null_it_rejects_as_often_as_it_says():
