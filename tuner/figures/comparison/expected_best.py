@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import colour_of, marker_of
-from tuner.figures.style import count_along_x, style_axes, wide_figure
+from tuner.figures.style import count_along_x, legend_above, style_axes, wide_figure
 from tuner.queries.metrics_info import direction_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def expected_best_figure(comparison: Comparison) -> Figure:
     figure, [axes] = wide_figure()
     metric = comparison.metric
     better = "higher" if direction_of(metric) == "max" else "lower"
-    style_axes(axes, "random trials n", f"expected best {metric.replace('val/', 'test/')}  ({better} is better)")
+    style_axes(axes, "random trials n", f"{metric.replace('val/', 'test/')} of the best\n[nats, {better} is better]")
     count_along_x(axes)
     for answer in comparison.quality:
         ns = [found.n for found in answer.expected]
@@ -36,5 +36,5 @@ def expected_best_figure(comparison: Comparison) -> Figure:
     ]
     low, high = min(found.lo for found in best), max(found.hi for found in best)
     axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    axes.legend(frameon=False, fontsize="small")
+    legend_above(axes)
     return figure
