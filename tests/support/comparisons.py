@@ -48,7 +48,14 @@ class Drawn:
             1 / (2 * level**2) if geco else None,
             {f"test/{name}": value for name, value in {**dict.fromkeys(SECONDARY, 0.5), **bits, **test}.items()},
             [
-                {**end, "epoch": epoch, "val/recon_nll": 1.0, "schedule/beta": 0.5, "schedule/lr": run.rate}
+                {
+                    **end,
+                    "epoch": epoch,
+                    "val/recon_nll": 1.0,
+                    "schedule/beta": 0.5,
+                    "schedule/lr": run.rate,
+                    "geco/constraint": 0.1,
+                }
                 for epoch in range(1, EPOCHS + 1)
             ],
         )
@@ -100,6 +107,6 @@ def _with_nll(levels, path):
 def _of_models(methods):
     """What a comparison finds by looking at its models: a run over its steps, and the KL of each latent."""
     steps = np.arange(0.0, 200.0, 10)
-    moved = {"recon_nll": 900 - steps, "kl": 1 + steps / 10, "lambda": 1 + steps, "moving": -steps}
+    moved = {"recon_nll": 900 - steps, "kl": 1 + steps / 10, "lambda": 1 + steps, "moving": 0.2 - steps / 1_000}
     trajectory = {name: values.tolist() for name, values in {"step": steps, **moved}.items()}
     return {"trajectory": trajectory, "kl_by_latent": {method: [3.0, 1.5, 0.1] for method in methods}}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, ParamSpec
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 __all__ = [
@@ -15,28 +17,56 @@ __all__ = [
     "COLOURS",
     "DPI",
     "GRID",
+    "LINES",
     "MARKERS",
+    "ON_DARK",
     "ORANGE",
+    "WIDTH",
+    "Drawing",
     "count_along_x",
     "legend_above",
     "log_scale",
+    "round_ticks",
+    "stacked_figure",
     "style_axes",
     "wide_figure",
 ]
 
-# Okabe & Ito (2008): told apart by colour-blind readers; markers tell them apart in gray.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe & Ito (2008): told apart by colour-blind readers; markers and dashes tell them apart in gray. Their yellows are
+# too pale on white: brown there, amber on a dark ground.
+BLUE, ORANGE, GREEN, BROWN = "#0072B2", "#D55E00", "#009E73", "#5C3A00"
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", BROWN, "#000000", "#7F7F86")
+ON_DARK = {BROWN: "#E69F00"}
 MARKERS = "os^Dv<>Pp"
+LINES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), ":", (0, (1, 3)))
+WIDTH, HEIGHT = 5.3, 3.7  # inches: text of a figure stays readable where a phone shows it whole
+LEGEND_COLUMNS = 4
 DPI = 150
 DECADE = 10.0
 GRID = "0.9"
 
+Given = ParamSpec("Given")
+
+
+@dataclass(frozen=True)
+class Drawing(Generic[Given]):
+    """A figure of a page. title: what it shows. caption: how to read it. draw: None where there is nothing to show."""
+
+    title: str
+    caption: str
+    draw: Callable[Given, Figure | None]
+
 
 def wide_figure(n_panels: int = 1) -> tuple[Figure, list[Axes]]:
     """Panels side by side."""
-    figure = Figure(figsize=(1.0 + 5.4 * n_panels, 4.0), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH * n_panels, HEIGHT), dpi=DPI, layout="constrained")
     return figure, list(figure.subplots(1, n_panels, squeeze=False)[0])
+
+
+def stacked_figure(n_panels: int, height: float = 2.5) -> tuple[Figure, list[Axes]]:
+    """Panels one above the other, each of a height in inches: no wider than one."""
+    figure = Figure(figsize=(WIDTH, 0.4 + height * n_panels), dpi=DPI, layout="constrained")
+    return figure, list(figure.subplots(n_panels, 1, squeeze=False)[:, 0])
 
 
 def style_axes(axes: Axes, x: str, y: str) -> None:
@@ -52,11 +82,18 @@ def count_along_x(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
-def legend_above(axes: Axes, lines: Sequence[Line2D] | None = None) -> None:
-    """A legend in one row above the axes, where it hides nothing. lines: by default those of the axes."""
+def legend_above(axes: Axes, lines: Sequence[Artist] | None = None, title: str | None = None) -> None:
+    """A legend above the axes, where it hides nothing, of four entries a row. lines: by default those of the axes."""
     handles = axes.get_legend_handles_labels()[0] if lines is None else list(lines)
     axes.legend(
-        handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(handles), frameon=False, fontsize="small"
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=min(len(handles), LEGEND_COLUMNS),
+        frameon=False,
+        fontsize="small",
+        title=title,
+        title_fontsize="small",
     )
 
 
@@ -64,7 +101,12 @@ def log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
     """Make an axis of which all is drawn logarithmic; one of less than a decade has round numbers as ticks."""
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = sorted(axis.get_view_interval())
+    round_ticks(axis, *axis.get_view_interval())
+
+
+def round_ticks(axis: Axis, one_end: float, other_end: float) -> None:
+    """Round numbers as ticks of a logarithmic axis that shows less than a decade."""
+    low, high = sorted((one_end, other_end))
     if high < DECADE * low:
         axis.set_major_locator(MaxNLocator(4))
         axis.set_major_formatter("{x:g}")

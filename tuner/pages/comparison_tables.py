@@ -9,15 +9,11 @@ from tuner.comparison.transfer import Transferred
 from tuner.pages.page import Table
 from tuner.terminal.console import text_of
 
-__all__ = ["further_tables"]
+__all__ = ["nll_table", "placed_table", "transfer_table"]
 
 
-def further_tables(comparison: Comparison) -> list[Table]:
-    """Those of which something was trained."""
-    return [*_nll(comparison), *_placed(comparison), *_transfer(comparison)]
-
-
-def _nll(comparison: Comparison) -> list[Table]:
+def nll_table(comparison: Comparison) -> list[Table]:
+    """Test NLL by method, at one level; none where no run was there."""
     found = comparison.nll
     if found is None:
         return []
@@ -33,7 +29,8 @@ def _nll(comparison: Comparison) -> list[Table]:
     return [Table(caption, ("method", "test/nll  [nats]", "its bias, about"), rows)]
 
 
-def _placed(comparison: Comparison) -> list[Table]:
+def placed_table(comparison: Comparison) -> list[Table]:
+    """What has no λ̂, beside the curve of constant β; none where there is no such method."""
     if not comparison.placed:
         return []
     rows = [
@@ -49,7 +46,8 @@ def _placed(comparison: Comparison) -> list[Table]:
     return [Table(caption, ("method", "runs", "between its ends", "quartiles of their KL − the curve's"), rows)]
 
 
-def _transfer(comparison: Comparison) -> list[Table]:
+def transfer_table(comparison: Comparison) -> list[Table]:
+    """What the best dials lose on the other data set; none unless asked for."""
     if not comparison.transfer:
         return []
     rows = [

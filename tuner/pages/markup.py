@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from html import escape
 from io import BytesIO, StringIO
@@ -13,17 +12,16 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from trainables.errors import UserError
-from tuner.figures.style import GRID
+from tuner.figures.style import GRID, ON_DARK
 
-__all__ = ["inline_png", "inline_svg", "save_png"]
+__all__ = ["inline_svg", "save_png"]
 
 BLACK = re.compile(r"(?<=[ \"])(fill|stroke): #(?:000000|333333|666666)")
-WIDE = 8.0  # inches, two panels
 
 
 def inline_svg(figure: Figure, name: str, title: str) -> str:
-    """A figure whose text stays text, in the colour of the page's, with ids that are its own; a wide one is of class
-    `wide`, so that a narrow page may scroll it."""
+    """A figure whose text stays text, in the colour of the page's, with ids that are its own; described by the element
+    `NAME-caption`. Colours that a dark ground needs otherwise are the page's variables."""
     buffer = StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -31,21 +29,16 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = BLACK.sub(r"\1: currentColor", svg).replace(to_hex(GRID), "#88888840")
+    for colour in ON_DARK:
+        svg = svg.replace(colour.lower(), f"var(--{colour.lower()[1:]})")
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'url\(#([^)]+)\)|href="#([^"]+)"', lambda found: _own_reference(found, name), svg)
-    label = f'role="img" aria-label="{escape(title, quote=True)}" fill="currentColor"'
-    label += ' class="wide"' if figure.get_figwidth() > WIDE else ""
+    label = f'role="img" aria-label="{escape(title, quote=True)}" aria-describedby="{name}-caption" fill="currentColor"'
     return svg.replace("<svg ", f"<svg {label} ", 1)
 
 
 def _own_reference(found: re.Match[str], name: str) -> str:
     return f"url(#{name}-{found[1]})" if found[1] else f'href="#{name}-{found[2]}"'
-
-
-def inline_png(path: Path, description: str) -> str:
-    """A picture's file as an <img> that holds its data."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(description, quote=True)}">'
 
 
 def save_png(figure: Figure, path: Path) -> None:

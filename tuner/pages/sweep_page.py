@@ -14,9 +14,14 @@ from search_spaces.space import Space
 from trainables.errors import UserError
 from trainables.paths import flatten
 from trainables.trial_files import TrialFiles
+from tuner.figures.picture_rows import picture_rows_figure
 from tuner.figures.search import FIGURES
-from tuner.pages.markup import inline_png, inline_svg, save_png
-from tuner.pages.page import Page, Picture, Table, rendered
+from tuner.figures.search.importance import importances
+from tuner.pages.markup import inline_svg, save_png
+from tuner.pages.page import Page, Picture, Section, Table, rendered
+from tuner.pages.provenance import versions_line
+from tuner.pages.wording import duration, minus, percent
+from tuner.queries.metrics_info import METRICS
 from tuner.running.sweep_status import known_sweep, ranked_trials
 from tuner.storage.sweep_objects import files_of
 from tuner.storage.sweep_state import Sweep, Trial
@@ -26,14 +31,24 @@ __all__ = ["write_sweep_page"]
 
 SHOWN_METRICS = ("val/elbo_cal", "val/elbo", "val/nll", "val/mse", "val/kl", "val/active_units")
 PICTURES = {
-    "reconstructions.png": "Validation images above their reconstructions, of the best trial",
-    "samples.png": "Samples from the prior, of the best trial",
+    "reconstructions": (
+        "Validation images and their reconstructions",
+        "By the best trial: what it blurs or gets wrong, its code has not kept.",
+        ("data", "model"),
+    ),
+    "samples": (
+        "Samples from the prior",
+        "By the best trial: decoded draws of p(z). Where its codes leave holes in the prior, they look like nothing in "
+        "the data.",
+        (),
+    ),
 }
+BESIDE = "beside this page: each figure as PNG; trials.csv, a row for each trial; curves.csv, a row for each epoch"
 SHOWN_TRIALS = 10
 
 
 def write_sweep_page(storage: str | Path, name: str, folder: Path) -> Path:
-    """index.html, figures as PNG, trials.csv and answer.json in a folder; returns the page's path.
+    """index.html, figures as PNG, trials.csv, curves.csv and answer.json in a folder; returns the page's path.
 
     Raises UserError for a sweep that is not there, or of which no trial has a value yet.
     """
@@ -43,44 +58,82 @@ def write_sweep_page(storage: str | Path, name: str, folder: Path) -> Path:
         raise UserError(f"name: no trial of sweep {name} has completed yet; see it with `vae-tuner status {name}`")
     folder.mkdir(parents=True, exist_ok=True)
     space = Space.parse(sweep.header["space"])
-    pictures = _figures(sweep, space, folder) + _pictures(files_of(storage, name, ranked[0].id))
+    figures, pictures = _figures(sweep, space, folder), _pictures(files_of(storage, name, ranked[0].id), folder)
     _write_trials(sweep, folder / "trials.csv")
+    _write_curves(sweep, folder / "curves.csv")
     (folder / "answer.json").write_text(json.dumps(_document(sweep, ranked), indent=1), encoding="utf-8")
     page = folder / "index.html"
-    page.write_text(rendered(_page(sweep, space, ranked, pictures)), encoding="utf-8")
+    page.write_text(rendered(_page(sweep, space, ranked, figures, pictures)), encoding="utf-8")
     return page
 
 
-def _figures(sweep: Sweep, space: Space, folder: Path) -> list[Picture]:
-    found = []
-    for name, (title, draw) in FIGURES.items():
-        figure = draw(sweep, space)
+def _figures(sweep: Sweep, space: Space, folder: Path) -> dict[str, Picture]:
+    found = {}
+    for name, drawing in FIGURES.items():
+        figure = drawing.draw(sweep, space)
         if figure is not None:
             save_png(figure, folder / f"{name}.png")
-            found.append(Picture(name, title, inline_svg(figure, name, title)))
+            markup = inline_svg(figure, name, drawing.title)
+            found[name] = Picture(name, drawing.title, drawing.caption, markup, _behind(sweep, space, name))
     return found
 
 
-def _pictures(files: TrialFiles) -> list[Picture]:
+def _behind(sweep: Sweep, space: Space, name: str) -> Table | None:
+    if name != "importance":
+        return None
+    rows = [(path, percent(share)) for path, share in importances(sweep, space).items()]
+    return Table("Shares of what separates the best trials from the rest", ("dimension", "share"), rows)
+
+
+def _pictures(files: TrialFiles, folder: Path) -> list[Picture]:
     found, known = [], files.names()
-    for file, title in PICTURES.items():
-        if file in known:
-            with files.reading(file) as path:
-                found.append(Picture(path.stem, title, inline_png(path, title)))
+    for name, (title, caption, rows) in PICTURES.items():
+        if f"{name}.png" in known:
+            with files.reading(f"{name}.png") as path:
+                figure = picture_rows_figure(path, rows)
+            save_png(figure, folder / f"{name}.png")
+            found.append(Picture(name, title, caption, inline_svg(figure, name, title)))
     return found
 
 
-def _page(sweep: Sweep, space: Space, ranked: Sequence[Trial], pictures: Sequence[Picture]) -> Page:
+def _page(
+    sweep: Sweep, space: Space, ranked: Sequence[Trial], figures: dict[str, Picture], pictures: Sequence[Picture]
+) -> Page:
     header, again = sweep.header, f"{sweep.header['name'][:58]}-again"
     return Page(
         f"{header['name']}: {len(sweep.trials)} trials",
-        _lead(sweep, ranked),
+        minus(_lead(sweep, ranked)),
         _headline(sweep, ranked),
-        pictures,
+        _sections(sweep, space, ranked, figures, pictures),
         _how(sweep),
         shlex.join(["vae-tuner", "sweep", f"{header['spec']['storage']}/{header['name']}/spec.yaml", "--name", again]),
-        (_searched(space, ranked[0]),),
     )
+
+
+def _sections(
+    sweep: Sweep, space: Space, ranked: Sequence[Trial], figures: dict[str, Picture], pictures: Sequence[Picture]
+) -> list[Section]:
+    def shown(*names: str) -> list[Picture]:
+        return [figures[name] for name in names if name in figures]
+
+    metric = sweep.header["metric"]
+    found = [
+        Section(
+            "How the trials went", f"{_rewarded(metric)} By method where several were tried.", shown("curves", "plane")
+        ),
+        Section(
+            "What mattered",
+            "What the search varied, where the best trial lies, and how the others did around it.",
+            shown("importance", "parallel", "slices"),
+            [_searched(space, ranked[0])],
+        ),
+        Section("The best model", f"Trial {ranked[0].id}, after its last epoch.", pictures),
+    ]
+    return [section for section in found if section.pictures or section.tables]
+
+
+def _rewarded(metric: str) -> str:
+    return f"Trials were ranked by {metric}, which {METRICS[metric].rewards}."
 
 
 def _lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
@@ -97,33 +150,40 @@ def _lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
 def _headline(sweep: Sweep, ranked: Sequence[Trial]) -> Table:
     metrics = [name for name in SHOWN_METRICS if name in ranked[0].last]
     rows = [
-        (trial.id, trial.method, trial.outcome or "–", *(text_of(trial.last.get(name, "–")) for name in metrics))
+        (trial.id, trial.method, trial.outcome or "–", *(minus(text_of(trial.last.get(name, "–"))) for name in metrics))
         for trial in ranked[:SHOWN_TRIALS]
     ]
-    return Table(f"The best trials by {sweep.header['metric']}", ("trial", "method", "outcome", *metrics), rows)
+    head = ("trial", "method", "outcome", *(f"{name} {_unit(name)}".strip() for name in metrics))
+    return Table(f"The best of the completed trials by {sweep.header['metric']}, after their last epoch", head, rows)
+
+
+def _unit(metric: str) -> str:
+    return {"val/mse": "", "val/active_units": ""}.get(metric, "[nats]")
 
 
 def _searched(space: Space, best: Trial) -> Table:
     rows = [
         (row.path, row.varies, row.condition, text_of(best.assignment.get(row.path, "–"))) for row in space.describe()
     ]
-    return Table("What was searched, and what the best trial has", ("path", "varies", "where", "best"), rows)
+    return Table("What was searched, and what the best trial has", ("dimension", "drawn from", "where", "best"), rows)
 
 
 def _how(sweep: Sweep) -> list[tuple[str, str]]:
     header, spec = sweep.header, sweep.header["spec"]
-    rungs = ", ".join(map(str, header["rungs"])) or "–"
+    rungs = ", ".join(map(str, header["rungs"]))
     fixed = ", ".join(f"{path} = {text_of(value)}" for path, value in flatten(spec["config"]).items())
     return [
         ("Fixed", f"{fixed}; all else at its default" if fixed else "the defaults"),
         ("Search", f"{spec['search']['sampler']}, seed {spec['search']['seed']}, {sweep.planned} trials"),
         (
             "Pruning",
-            f"{header['scheduler']['kind']}, compared after epochs {rungs}",
+            f"{header['scheduler']['kind']}, rungs after epochs {rungs}" if header["rungs"] else "none",
         ),
         ("Epochs", f"{header['epochs']} of a trial that is not pruned"),
         ("Sweep", header["sweep_id"]),
-        ("Versions", ", ".join(f"{package} {found}" for package, found in header["versions"].items())),
+        ("Spent", f"{sweep.epochs} epochs in {duration(sweep.seconds)} of wall-clock time"),
+        ("Trained with", versions_line(header["versions"])),
+        ("Files", BESIDE),
     ]
 
 
@@ -152,3 +212,14 @@ def _write_trials(sweep: Sweep, path: Path) -> None:
                 [trial.last.get(name, "") for name in metrics],
             )
             out.writerow([*ends, *values[0], *values[1]])
+
+
+def _write_curves(sweep: Sweep, path: Path) -> None:
+    """Every metric of every trial after each epoch."""
+    reports = [(trial, report) for trial in sweep.trials.values() for report in trial.reports]
+    metrics = sorted({name for _, report in reports for name in report.metrics} - {"epoch"})
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["trial", "method", "epoch", *metrics])
+        for trial, report in reports:
+            out.writerow([trial.id, trial.method, report.epoch, *(report.metrics.get(name, "") for name in metrics)])

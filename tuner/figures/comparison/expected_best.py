@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from tuner.comparison.expected_best import most_trusted
 from tuner.figures.comparison.series import colour_of, marker_of
-from tuner.figures.style import count_along_x, style_axes, wide_figure
+from tuner.figures.style import count_along_x, legend_above, style_axes, wide_figure
 from tuner.queries.metrics_info import direction_of
 
 if TYPE_CHECKING:
@@ -17,24 +18,32 @@ __all__ = ["expected_best_figure"]
 
 
 def expected_best_figure(comparison: Comparison) -> Figure:
-    """A line for each method with its 95 % band."""
+    """A line for each method, with its band as far as that can be trusted."""
     figure, [axes] = wide_figure()
     metric = comparison.metric
     better = "higher" if direction_of(metric) == "max" else "lower"
-    style_axes(axes, "random trials n", f"expected best {metric.replace('val/', 'test/')}  ({better} is better)")
+    style_axes(axes, "random trials n", f"{metric.replace('val/', 'test/')} of the best\n[nats, {better} is better]")
     count_along_x(axes)
     for answer in comparison.quality:
         ns = [found.n for found in answer.expected]
         colour = colour_of(answer.method)
-        axes.fill_between(
-            ns, [e.lo for e in answer.expected], [e.hi for e in answer.expected], color=colour, alpha=0.12, linewidth=0
-        )
+        trusted = answer.expected[: most_trusted(answer.n)]
+        lo, hi = [found.lo for found in trusted], [found.hi for found in trusted]
+        axes.fill_between(ns[: len(trusted)], lo, hi, color=colour, alpha=0.12, linewidth=0)
         means = [found.mean for found in answer.expected]
         axes.plot(ns, means, color=colour, marker=marker_of(answer.method), markersize=4, label=answer.method)
-    best = [found for answer in comparison.quality for found in answer.expected[1:]] or [
-        found for answer in comparison.quality for found in answer.expected
-    ]
-    low, high = min(found.lo for found in best), max(found.hi for found in best)
-    axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    axes.legend(frameon=False, fontsize="small")
+    axes.set_ylim(*_heights(comparison))
+    legend_above(axes)
     return figure
+
+
+def _heights(comparison: Comparison) -> tuple[float, float]:
+    """What holds the lines and their bands, but for a single trial's, which dwarfs the rest."""
+    low, high = [], []
+    for answer in comparison.quality:
+        trusted = most_trusted(answer.n)
+        for found in answer.expected[min(1, len(answer.expected) - 1) :]:
+            low.append(found.lo if found.n <= trusted else found.mean)
+            high.append(found.hi if found.n <= trusted else found.mean)
+    room = 0.05 * (max(high) - min(low))
+    return min(low) - room, max(high) + room

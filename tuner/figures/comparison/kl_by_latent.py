@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import colour_of, marker_of
-from tuner.figures.style import count_along_x, style_axes, wide_figure
+from tuner.figures.style import count_along_x, legend_above, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -20,11 +20,11 @@ def kl_by_latent_figure(comparison: Comparison) -> Figure | None:
     if not comparison.kl_by_latent:
         return None
     figure, [axes] = wide_figure()
-    style_axes(axes, "latent, by its KL", "KL  [nats per example]")
+    style_axes(axes, "latent, the largest KL first", "KL  [nats per example]")
     count_along_x(axes)
     for method, values in comparison.kl_by_latent.items():
         colour, marker = colour_of(method), marker_of(method)
         axes.plot(range(1, len(values) + 1), values, color=colour, marker=marker, markersize=4, label=method)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize="small")
+    legend_above(axes)
     return figure

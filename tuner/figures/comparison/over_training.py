@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from tuner.figures.comparison.series import by_method, colour_of, middle_level
-from tuner.figures.style import count_along_x, log_scale, style_axes, wide_figure
+from tuner.figures.comparison.series import by_method, look_of, middle_level
+from tuner.figures.style import count_along_x, legend_above, log_scale, stacked_figure, style_axes
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -20,21 +20,21 @@ def over_training_figure(comparison: Comparison) -> Figure | None:
     runs = by_method(middle_level(comparison.trained["path"]))
     if not runs:
         return None
-    figure, [left, right] = wide_figure(2)
+    figure, [above, below] = stacked_figure(2)
     gaussian = comparison.design.scale.sigma is not None
     error = "val/mse" if gaussian else "val/recon_nll"
-    style_axes(left, "epoch", "KL  [nats per example]")
-    style_axes(right, "epoch", "squared error per element" if gaussian else "reconstruction  [nats per example]")
-    for axes in (left, right):
+    style_axes(above, "epoch", "KL  [nats per example]")
+    style_axes(below, "epoch", "squared error\nper element" if gaussian else "reconstruction\n[nats per example]")
+    for axes in (above, below):
         count_along_x(axes)
     for method, trained in runs.items():
         history = trained[0].history
         epochs = [metrics["epoch"] for metrics in history]
-        for axes, name in ((left, "val/kl"), (right, error)):
-            axes.plot(epochs, [metrics[name] for metrics in history], color=colour_of(method), label=method)
+        for axes, name in ((above, "val/kl"), (below, error)):
+            axes.plot(epochs, [metrics[name] for metrics in history], label=method, **look_of(method))
     kappa = next(iter(runs.values()))[0].run.kappa
     if gaussian and kappa:
-        right.axhline(kappa**2, color="0.4", linewidth=0.8, linestyle="--", label="κ²")
-    log_scale(right, "y")
-    right.legend(frameon=False, fontsize="small")
+        below.axhline(kappa**2, color="0.4", linewidth=0.9, linestyle=":", label="κ², GECO's bound")
+    log_scale(below, "y")
+    legend_above(above, below.get_lines())
     return figure

@@ -25,17 +25,21 @@ def path_differences_figure(comparison: Comparison) -> Figure | None:
 
     seeds = differences(comparison.path.table, [result.rival for result in results])
     figure, [axes] = wide_figure()
-    figure.set_figheight(1.6 + 0.6 * len(results))
-    style_axes(axes, "J of GECO − J of the rival  [nats per example]   ← GECO lower", "")
+    figure.set_figheight(1.5 + 0.7 * len(results))
+    style_axes(axes, "J of GECO − J of the rival  [nats per example]\n← GECO lower · GECO higher →", "")
     axes.axvspan(-MARGIN, MARGIN, color="0.5", alpha=0.12, linewidth=0, label=f"equivalent: ±{MARGIN:g} nat")
     axes.axvline(0, color="0.4", linewidth=0.8)
     for row, result in enumerate(reversed(results)):
         colour = colour_of(result.rival)
         values = seeds[result.rival]
-        axes.plot(values, [row] * len(values), "|", color=colour, alpha=0.5, markersize=9)
-        axes.plot([result.lo, result.hi], [row, row], color=colour, linewidth=2)
+        axes.plot(values, [row - 0.22] * len(values), "|", color=colour, markersize=8, label=_once("one seed", row))
+        axes.plot([result.lo, result.hi], [row, row], color=colour, linewidth=2, label=_once("95 % interval", row))
         axes.plot([result.mean], [row], "o", color=colour, markersize=7)
     axes.set_yticks(range(len(results)), [f"{each.rival}\n{each.verdict}" for each in reversed(results)])
     axes.set_ylim(-0.6, len(results) - 0.4)
     legend_above(axes)
     return figure
+
+
+def _once(label: str, row: int) -> str | None:
+    return None if row else label

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from tuner.figures.comparison.series import colour_of, marker_of
-from tuner.figures.style import count_along_x, style_axes, wide_figure
+from tuner.figures.style import count_along_x, legend_above, style_axes, wide_figure
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -22,9 +22,9 @@ def target_chance_figure(comparison: Comparison) -> Figure:
     count_along_x(axes)
     for method, chances in comparison.target.chance.items():
         hits, n = comparison.target.hits[method]
-        label = f"{method} ({hits} of {n})"
+        label = f"{method} {hits}/{n}"
         ns = range(1, len(chances) + 1)
         axes.plot(ns, chances, color=colour_of(method), marker=marker_of(method), markersize=4, label=label)
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(frameon=False, fontsize="small", title="hits in the pool", title_fontsize="small")
+    legend_above(axes, title="hits among all trials")
     return figure

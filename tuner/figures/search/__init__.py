@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from matplotlib.figure import Figure
-
 from search_spaces.space import Space
 from tuner.figures.search.importance import importance_figure
 from tuner.figures.search.learning_curves import learning_curves_figure
 from tuner.figures.search.parallel_coordinates import parallel_coordinates_figure
 from tuner.figures.search.slices import slices_figure
+from tuner.figures.search.trials_plane import trials_plane_figure
+from tuner.figures.style import Drawing
 from tuner.storage.sweep_state import Sweep
 
 __all__ = ["FIGURES"]
 
-FIGURES: dict[str, tuple[str, Callable[[Sweep, Space], Figure | None]]] = {
-    "curves": ("What trials were compared by, over their epochs", learning_curves_figure),
-    "importance": ("How much of the differences between completed trials each dimension explains", importance_figure),
-    "slices": ("What trials ended with, over each dimension", slices_figure),
-    "parallel": ("Every trial as a line through its choices; the darker the better", parallel_coordinates_figure),
+FIGURES: dict[str, Drawing[[Sweep, Space]]] = {
+    "curves": Drawing(
+        "How trials learned",
+        "What trials were compared by, after each epoch; pruned trials are pale, and dotted lines are the rungs at "
+        "which they were compared. Trials that fell far behind leave the picture.",
+        learning_curves_figure,
+    ),
+    "importance": Drawing(
+        "What mattered",
+        "How much of what separates the best trials from the rest each dimension explains. Shares of few trials are "
+        "uncertain.",
+        importance_figure,
+    ),
+    "slices": Drawing(
+        "What trials ended with, over each dimension",
+        "Look for where the best marks lie: at the edge of a range, the range was too narrow; spread evenly, the "
+        "dimension hardly matters. Pruned trials are pale, at the value they were stopped with.",
+        slices_figure,
+    ),
+    "parallel": Drawing(
+        "Every trial as a line through its choices",
+        "Dark lines are the best trials: where they run together, the search has made up its mind.",
+        parallel_coordinates_figure,
+    ),
+    "plane": Drawing(
+        "Error and KL of each trial",
+        "Further left reconstructs better, further down costs less KL: what no mark is left of and below is the front.",
+        trials_plane_figure,
+    ),
 }
-"""By file name: a caption, and the figure; None where there is too little to show."""
+"""By file name; a figure with too little to show is None."""

@@ -35,6 +35,7 @@ def importance_figure(sweep: Sweep, space: Space) -> Figure | None:
         return None
     figure, [axes] = wide_figure()
     style_axes(axes, "share", "")
+    figure.set_figheight(0.9 + 0.4 * len(found))
     paths = list(found)[::-1]
     axes.barh(paths, [found[path] for path in paths], color=BLUE, height=0.6)
     axes.set_xlim(0, 1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
 from tuner.figures.search.trials import colours_of, ended, middle_half
-from tuner.figures.style import count_along_x, style_axes, wide_figure
+from tuner.figures.style import count_along_x, legend_above, style_axes, wide_figure
 from tuner.storage.sweep_state import Sweep
 
 __all__ = ["learning_curves_figure"]
@@ -26,14 +27,11 @@ def learning_curves_figure(sweep: Sweep, space: Space) -> Figure | None:
     for trial in trials:
         points = [(report.epoch, report.metrics[metric]) for report in trial.reports if metric in report.metrics]
         alpha = 0.85 if trial.stop_reason == "completed" else 0.3
-        label = None if trial.method in named else trial.method
-        axes.plot(*zip(*points, strict=True), color=colours[trial.method], alpha=alpha, linewidth=1.1, label=label)
+        axes.plot(*zip(*points, strict=True), color=colours[trial.method], alpha=alpha, linewidth=1.1)
         named.add(trial.method)
     for rung in sweep.header.get("rungs", ()):
         axes.axvline(rung, color="0.5", linewidth=0.8, linestyle=":")
     values = [report.metrics[metric] for trial in trials for report in trial.reports if metric in report.metrics]
     axes.set_ylim(*middle_half(values))
-    for handle in axes.legend(frameon=False, fontsize="small").legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
+    legend_above(axes, [Line2D([], [], color=colours[method], label=method) for method in sorted(named)])
     return figure

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from search_spaces.space import Space
 from tuner.figures.search.trials import Axis, ended
-from tuner.figures.style import BLUE, DPI
+from tuner.figures.style import BLUE, DPI, WIDTH
 from tuner.queries.metrics_info import rank_key
 from tuner.storage.sweep_state import Sweep
 
@@ -16,28 +16,30 @@ __all__ = ["parallel_coordinates_figure"]
 
 
 def parallel_coordinates_figure(sweep: Sweep, space: Space) -> Figure | None:
-    """One axis for each dimension, each over the range that was drawn; a trial skips what it does not have."""
+    """One axis below the other for each dimension, each over the range that was drawn; a trial skips what it does not
+    have."""
     trials, paths = ended(sweep), list(space.dimensions)
     if len(trials) < 2 or len(paths) < 2:
         return None
     metric, direction = sweep.header["metric"], sweep.header["direction"]
     order = sorted(trials, key=lambda trial: rank_key(trial.last[metric], direction, trial.id), reverse=True)
-    figure = Figure(figsize=(max(7.0, 1.5 * len(paths)), 4.3), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.4 + 0.8 * len(paths)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     scales = {path: _Scale(sweep, space, path) for path in paths}
     for rank, trial in enumerate(order):
-        points = [(i, scales[p].place(trial.assignment[p])) for i, p in enumerate(paths) if p in trial.assignment]
+        points = [(scales[p].place(trial.assignment[p]), i) for i, p in enumerate(paths) if p in trial.assignment]
         if points:
             shade = rank / max(1, len(order) - 1)
             axes.plot(*zip(*points, strict=True), color=BLUE, alpha=0.08 + 0.8 * shade**3, linewidth=0.8 + shade)
     for i, path in enumerate(paths):
-        axes.axvline(i, color="0.5", linewidth=0.8)
-        axes.text(i, -0.04, scales[path].low, ha="center", va="top", fontsize="small")
-        axes.text(i, 1.04, scales[path].high, ha="center", va="bottom", fontsize="small")
-    axes.set_xticks(range(len(paths)), paths, rotation=20, ha="right")
-    axes.tick_params(axis="x", pad=14, length=0)
-    axes.set_yticks([])
-    axes.set_ylim(-0.12, 1.12)
+        axes.axhline(i, color="0.5", linewidth=0.8)
+        for x, text in ((0.0, scales[path].low), (1.0, scales[path].high)):
+            axes.text(x, i + 0.1, text, ha="right" if x else "left", va="top", fontsize="small")
+    axes.set_yticks(range(len(paths)), paths)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
+    axes.set_xlim(-0.04, 1.04)
+    axes.set_ylim(len(paths) - 0.5, -0.3)
     axes.spines[:].set_visible(False)
     return figure
 

@@ -6,17 +6,16 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from search_spaces.space import Space
 from tuner.figures.pareto_front import label_of
-from tuner.figures.search.trials import Axis, colours_of, ended, markers_of, middle_half
-from tuner.figures.style import DPI, log_scale, style_axes
+from tuner.figures.search.trials import Axis, colours_of, ended, markers_of, marks, middle_half
+from tuner.figures.style import DPI, WIDTH, log_scale, style_axes
 from tuner.storage.sweep_state import Sweep, Trial
 
 __all__ = ["slices_figure"]
 
-COLUMNS = 3
+COLUMNS = 2
 
 
 def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
@@ -25,26 +24,18 @@ def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
     if not trials or not paths:
         return None
     rows = math.ceil(len(paths) / COLUMNS)
-    figure = Figure(figsize=(11, 0.6 + 3.1 * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + 2.2 * rows), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).ravel()
     metric = sweep.header["metric"]
     for axes, path in zip(panels, paths, strict=False):
         _draw(axes, sweep, space, path, [trial for trial in trials if path in trial.assignment])
     figure.supylabel(label_of(metric), fontsize="medium")
     panels[0].set_ylim(*middle_half([trial.last[metric] for trial in trials]))
-    figure.legend(handles=_marks(sweep), loc="outside upper right", ncols=6, frameon=False, fontsize="small")
+    legend = marks(colours_of(sweep), colours_of(sweep), markers_of(sweep))
+    figure.legend(handles=legend, loc="outside upper right", ncols=4, frameon=False, fontsize="small")
     for axes in panels[len(paths) :]:
         axes.set_visible(False)
     return figure
-
-
-def _marks(sweep: Sweep) -> list[Line2D]:
-    """What the marks of each method look like."""
-    colours, markers = colours_of(sweep), markers_of(sweep)
-    return [
-        Line2D([], [], linestyle="", marker=markers[method], color=colour, label=method)
-        for method, colour in colours.items()
-    ]
 
 
 def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from search_spaces.domains import Choice, Float
@@ -14,7 +15,7 @@ from tuner.figures.style import COLOURS, MARKERS
 from tuner.queries.metrics_info import is_usable
 from tuner.storage.sweep_state import Sweep, Trial
 
-__all__ = ["Axis", "colours_of", "ended", "markers_of", "middle_half"]
+__all__ = ["Axis", "colours_of", "ended", "error_of", "markers_of", "marks", "middle_half"]
 
 MARGIN = 0.04
 
@@ -36,6 +37,22 @@ def markers_of(sweep: Sweep) -> dict[str, str]:
     """By method."""
     methods = sorted({trial.method for trial in sweep.trials.values()})
     return {method: MARKERS[i % len(MARKERS)] for i, method in enumerate(methods)}
+
+
+def marks(methods: Iterable[str], colours: Mapping[str, str], markers: Mapping[str, str]) -> list[Line2D]:
+    """What the marks of each look like, for a legend."""
+    return [
+        Line2D([], [], linestyle="", marker=markers[method], color=colours[method], label=method)
+        for method in sorted(methods)
+    ]
+
+
+def error_of(sweeps: Sequence[Sweep]) -> tuple[str, str]:
+    """How reconstruction is measured in all of these sweeps' trials, and what an axis calls it."""
+    lasts = [trial.last for sweep in sweeps for trial in ended(sweep)]
+    if all("val/mse" in last for last in lasts):
+        return "val/mse", "squared error per element"
+    return "val/recon_nll", "reconstruction  [nats per example]"
 
 
 def middle_half(values: Sequence[float]) -> tuple[float, float]:
