@@ -19,6 +19,11 @@ COMMAND = ("compare", *ASKED, *(f"--set={path}={value}" for path, value in SMALL
 CONTRACT = {"name", "report", "levels", "path", "quality", "target", "verdict"}
 
 
+def compared(**further):
+    asked = {"methods": ["geco", "beta"], "quick": True, "seeds": 2, "epochs": 2, "settings": SMALL}
+    return tuner.compare(**asked, **further, concurrency=2, offline=True)
+
+
 def timeless(document):
     return {name: value for name, value in document.items() if name not in ("report", "run_id")}
 
@@ -33,8 +38,7 @@ def undisturbed(tmp_path, monkeypatch, shared_ray, vae_data_root):
 
     def run(folder):
         shutil.copytree(folder / pilot, pilot)
-        asked = {"methods": ["geco", "beta"], "quick": True, "seeds": 2, "epochs": 2, "settings": SMALL}
-        return tuner.compare(**asked, concurrency=2, offline=True)
+        return compared()
 
     return run
 
@@ -62,6 +66,7 @@ def test_a_comparison_that_is_cut_short_ends_as_one_that_is_not(new_driver, undi
     check_record(f"sqlite:///{driver.folder}/mlflow.db", document)
     check_refusal(driver)
     assert found.run_id is None
+    check_transfer()
     assert found.page.read_text().count("<svg") > 0
 
 
@@ -100,6 +105,25 @@ def check_refusal(driver):
     assert "name: comparison digits-mlp was begun with another seeds (2); repeat its command to go on" in other.stderr
 
 
+def check_transfer():
+    """With the same pools under another name, said to be of other data; what is finished is not trained again."""
+    np.save("noise.npy", np.random.default_rng(0).random((200, 64)))
+    for stage in ("", ".pool", ".target"):
+        shutil.copytree(f"sweeps/digits-mlp{stage}", f"sweeps/noise{stage}")
+    asked = Path("sweeps/noise/comparison.json")
+    asked.write_text(json.dumps({**json.loads(asked.read_text()), "name": "noise", "dataset": "noise.npy"}))
+    before = {path: path.read_bytes() for path in Path("sweeps").glob("digits-mlp*/journal.jsonl")}
+    found = compared(transfer="noise").comparison
+    assert {path: path.read_bytes() for path in before} == before
+    assert [len(found.trained[stage]) for stage in ("transfer", "transfer-back")] == [10, 10]
+    assert [(each.origin, each.target, each.method, each.how) for each in found.transfer] == [
+        ("noise.npy", "digits", "geco", "absolute"), ("noise.npy", "digits", "geco", "relative"),
+        ("noise.npy", "digits", "beta", "unchanged"), ("digits", "noise.npy", "geco", "absolute"),
+        ("digits", "noise.npy", "geco", "relative"), ("digits", "noise.npy", "beta", "unchanged"),
+    ]  # fmt: skip
+    assert all(each.loss and each.loss.lo < each.loss.mean < each.loss.hi for each in found.transfer)
+
+
 MISTAKES = {
     "--methods geco,cyclic": "methods: 'cyclic' cannot be compared; did you mean `cyclical`?",
     "--methods beta,linear": "methods: beta,linear is not allowed; name geco and its rivals, each once",
@@ -111,6 +135,7 @@ MISTAKES = {
     "--set lr.kind=clr": "lr.kind: clr cannot be compared; methods share a grid of constant rates",
     "--storage s3://bucket/sweeps": "storage: s3://bucket/sweeps: a comparison reads its models' files; name a folder "
     "that every node sees",
+    "--transfer nope": "transfer: there is no comparison nope in sweeps; run it first with --name nope",
     "--name a/b": "name: 'a/b' is not allowed; allowed: 1 to 48 letters, digits, '.', '_' or '-'",
     "--set epochs=0": "epochs: 0 is not allowed; allowed: greater than or equal to 1",
     "--dataset nope.npy": "data.name: {folder}/nope.npy does not exist; give the path of a .npy or .npz file, or "

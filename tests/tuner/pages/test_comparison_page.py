@@ -103,16 +103,6 @@ def test_without_a_rival_on_the_path_nothing_is_claimed(methods, tmp_path):
     assert "no rival was there whose path could be compared" in root.one("main").text
 
 
-def test_secondary_results_without_tests_have_tables_of_their_own(page, full):
-    tables = {table.one("caption").text: table.rows() for table in page.all("table")}
-    (nll,) = [caption for caption in tables if caption.startswith("Secondary, NLL at κ = 0.1525 under σ = 0.3")]
-    assert "1,000 importance samples on 900 test examples" in nll
-    assert [row[0] for row in tables[nll]] == ["geco", "beta", "linear"]
-    assert tables[nll][0][1] == "{0.mean:.2f} ({0.lo:.2f} to {0.hi:.2f})".format(full.nll.values["geco"])
-    (placed,) = [rows for caption, rows in tables.items() if "beside the curve of constant β" in caption]
-    assert [row[:2] for row in placed] == [["elbo", "2"], ["free-bits", "24"]]
-
-
 def test_a_marginal_kl_that_is_saturated_is_no_result(tmp_path):
     found = compared("geco", "beta")
     for each in found.trained["path"]:

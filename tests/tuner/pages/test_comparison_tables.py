@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import pytest
+from comparisons import compared, without_levels
+
+from tuner.comparison.intervals import Interval
+from tuner.comparison.transfer import Transferred
+from tuner.pages.comparison_tables import further_tables
+
+
+@pytest.fixture(scope="module")
+def full():
+    return compared("geco", "beta", "linear", "free-bits", effects={"linear": 1.0})
+
+
+def starting(comparison, start):
+    (table,) = [table for table in further_tables(comparison) if table.caption.startswith(start)]
+    return table
+
+
+def test_the_nll_says_at_which_level_and_how_it_was_taken(full):
+    table = starting(full, "Secondary, NLL")
+    assert table.caption == (
+        "Secondary, NLL at κ = 0.1525 under σ = 0.3, at which λ̂ is β = 1: 1,000 importance samples on 900 test "
+        "examples, mean over seeds and 95 % interval, no tests"
+    )
+    assert [row[0] for row in table.rows] == ["geco", "beta", "linear"]
+    own = full.nll.values["geco"]
+    assert table.rows[0][1:] == (f"{own.mean:.2f} ({own.lo:.2f} to {own.hi:.2f})", "0.2")
+
+
+def test_bits_have_no_sigma_to_tell(full):
+    assert "σ" not in starting(replace(full, nll=replace(full.nll, sigma=None)), "Secondary, NLL").caption
+
+
+def test_what_has_no_weight_is_placed_beside_the_curve(full):
+    rows = starting(full, "What ends at no λ̂").rows
+    assert [row[:2] for row in rows] == [("elbo", "2"), ("free-bits", "24")]
+    past = [replace(each, beside=0, above=None) for each in full.placed]
+    assert [row[2:] for row in starting(replace(full, placed=past), "What ends at no λ̂").rows] == [("0", "–")] * 2
+
+
+def test_what_is_lost_by_a_transfer_stands_beside_both_dials(full):
+    common = ("a", "b", "geco", "relative", {"objective.kappa": 0.2, "lr.base": 1e-3}, {"objective.kappa": 0.15})
+    lost = Transferred(*common, Interval(1.0, 0.5, 1.5), {"ok": 0.75, "diverged": 0.25})
+    never = Transferred("b", "a", "beta", "unchanged", {"beta.end": 1.0}, {"beta.end": 2.0}, None, {"diverged": 1.0})
+    assert starting(replace(full, transfer=[lost, never]), "Transfer: ").rows == [
+        (
+            "geco, κ relative",
+            "a → b",
+            "objective.kappa 0.2, lr.base 0.001",
+            "objective.kappa 0.15",
+            "+1.00 (+0.50 to +1.50)",
+            "ok 75%, diverged 25%",
+        ),
+        ("beta", "b → a", "beta.end 1", "beta.end 2", "–", "diverged 100%"),
+    ]
+
+
+def test_what_was_not_trained_has_no_table():
+    assert further_tables(without_levels("geco", "beta")) == []
