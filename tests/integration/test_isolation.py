@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import tiny_net
 
 from tuner.storage.journal import read_journal
 
@@ -13,24 +14,13 @@ pytestmark = pytest.mark.cluster
 
 LISTENING = "0A"
 SECRET = "a-secret-of-the-trackers"
-SPY = """
-import math, os, torch
+SPY = f"""
+import os
 
-with open(os.path.join(os.path.dirname(__file__), f"environment.{os.getpid()}"), "w") as file:
+with open(os.path.join(os.path.dirname(__file__), f"environment.{{os.getpid()}}"), "w") as file:
     file.write(str(dict(os.environ)))
 
-
-class Net(torch.nn.Module):
-    def __init__(self, shape, latent_dim):
-        super().__init__()
-        self.encoder = torch.nn.Linear(math.prod(shape), 2 * latent_dim)
-        self.decoder = torch.nn.Linear(latent_dim, math.prod(shape))
-
-    def encode(self, x):
-        return self.encoder(x.flatten(1)).chunk(2, dim=-1)
-
-    def decode(self, z):
-        return self.decoder(z)
+{Path(tiny_net.__file__).read_text()}
 """
 
 

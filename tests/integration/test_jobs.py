@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+import tiny_net
 import yaml
 from drivers import Driver
 from ports import free_port
@@ -143,24 +144,7 @@ def make(shape, latent_dim, folder):
     net.encode = slow
     return net
 """
-BLOCKS = """
-import math
-
-import torch
-
-
-class Net(torch.nn.Module):
-    def __init__(self, shape, latent_dim):
-        super().__init__()
-        self.encoder = torch.nn.Linear(math.prod(shape), 2 * latent_dim)
-        self.decoder = torch.nn.Linear(latent_dim, math.prod(shape))
-
-    def encode(self, x):
-        return self.encoder(x.flatten(1)).chunk(2, 1)
-
-    def decode(self, z):
-        return self.decoder(z)
-"""
+BLOCKS = Path(tiny_net.__file__).read_text()
 EPOCHS = 25
 
 

@@ -1,22 +1,15 @@
 """Which failures count, and a trial that ran out of memory: handed out once more with nothing beside it."""
 
-import json
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tune_loop import TuneLoop
 
-from search_spaces.catalogue import parse_space
-from trainables.config import method_of
-from trainables.paths import parse_config, plain
-from trainables.reporting import RESULT_KEY
 from tuner.planning.capacity import Capacity, Node
-from tuner.pruning.schedulers import JournalScheduler
 from tuner.running import driver
 from tuner.running.driver import _charge_memory
-from tuner.search.searchers import JournalSearcher
-from tuner.storage.journal import Journal
 from tuner.storage.sweep_state import Sweep, Trial, fold
 
 KINDS = ("raised", "worker", "node", "memory", None)
@@ -40,46 +33,24 @@ def test_all_failures_count_but_those_of_a_node_and_the_first_of_memory(kinds):
     assert trial.failures == len(kinds) - kinds.count("node") - ("memory" in kinds)
 
 
-class Bench:
-    """Searcher and scheduler on one journal, live or opened again."""
+class Bench(TuneLoop):
+    """The loop by hand: trials of two epochs, live or opened again."""
 
     def __init__(self, path, n_trials=3, concurrency=2, retries=RETRIES):
-        if path.exists():
-            self.journal = Journal.open(path)
-        else:
-            self.journal = Journal.create(path)
-            self.journal.append("header", format=1, metric="val/elbo", direction="max", epochs=2, rungs=[])
-        self.scheduler = JournalScheduler(self.journal, "val/elbo", 2, None, lambda event: None, retries=retries)
-        config = parse_config({})
-        self.searcher = JournalSearcher(
-            self.journal,
-            parse_space("lr"),
-            {},
-            lambda assignment: (plain(config), method_of(config)),
-            sampler="random",
-            seed=0,
-            n_trials=n_trials,
-            concurrency=concurrency,
-            on_event=lambda event: None,
-        )
+        options = {"n_trials": n_trials, "concurrency": concurrency, "retries": retries}
+        super().__init__(path, None, lambda number, epoch: 1.0, epochs=2, **options)
 
     def next(self):
         """What the searcher hands out: (trial, whether alone), or what it says."""
         given = self.searcher.suggest("")
         return (given["trial"], given["alone"]) if isinstance(given, dict) else given
 
-    def tell(self, trial, ip="10.0.0.1", **report):
-        told = {"metrics": {"val/elbo": 1.0}, "diverged": False, "outcome": None, "checkpoint": None, **report}
-        return self.scheduler.on_trial_result(
-            None, None, {RESULT_KEY: json.dumps({"trial": trial, **told}), "node_ip": ip}
-        )
-
     def runs_out(self, trial):
-        return self.tell(trial, error="CUDA out of memory", kind="memory")
+        return self.hear(trial, "10.0.0.1", error="CUDA out of memory", kind="memory")
 
     def finish(self, trial):
-        self.tell(trial, epoch=1)
-        self.tell(trial, epoch=2)
+        self.tell(trial, 1)
+        self.tell(trial, 2)
 
 
 @pytest.fixture
@@ -91,7 +62,7 @@ def test_it_runs_alone_after_all_that_others_would_take_its_place_for(bench):
     assert [bench.next(), bench.next(), bench.next()] == [("0000", False), ("0001", False), None]
     assert bench.runs_out("0000") == "STOP"
     assert bench.next() == ("0002", False)
-    bench.tell("0001", error="raised", kind="raised")
+    bench.hear("0001", error="raised", kind="raised")
     assert bench.next() == ("0001", False), "what failed for another cause goes on at once"
     assert bench.next() is None
     bench.finish("0001")
@@ -174,7 +145,7 @@ def test_where_a_node_ran_out_of_memory_all_that_may_have_run_there_share_it(tmp
     for ip in ("10.0.0.1", "10.0.0.11", None):
         trial, _ = bench.next()
         if ip:
-            bench.tell(trial, epoch=1, ip=ip)
+            bench.hear(trial, ip, epoch=1, metrics={"val/elbo": 1.0})
     _charge_memory(bench.scheduler, bench.searcher, message)
     trials = bench.journal.sweep.trials
     assert {trial.id for trial in trials.values() if trial.alone} == charged

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli.options import Format, FormatOption, parsed_more_trials, parsed_settings
+from tuner.cli.options import Format, FormatOption, overlaid_spec, parsed_more_trials
 
 if TYPE_CHECKING:
     from tuner.jobs.job import Job
@@ -76,21 +76,21 @@ def submit(
     """Hand a sweep to a Ray cluster, with your model's code and your arrays, and return at once."""
     from tuner.jobs.backend import backend_of
     from tuner.jobs.submission import submit_sweep
-    from tuner.spec import overlaid, parse_spec, read_yaml
     from tuner.terminal.console import working
 
-    options = {
-        "name": name,
-        "storage": storage,
-        "tracking.uri": tracking_uri,
-        "search.trials": trials,
-        "config.model.kind": model,
-        "config.epochs": epochs,
-        "resources.concurrency": concurrency,
-        "resources.cpus_per_trial": cpus_per_trial,
-        "resources.gpus_per_trial": gpus_per_trial,
-    }
-    parsed = parse_spec(overlaid(overlaid(read_yaml(spec), options), parsed_settings(settings or [])))
+    parsed = overlaid_spec(
+        spec,
+        settings,
+        name=name,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        trials=trials,
+        model=model,
+        epochs=epochs,
+        concurrency=concurrency,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
     with working("Submitting"):
         job = submit_sweep(parsed, backend_of(cluster), Path.cwd())
     _shown(job, follow, output)

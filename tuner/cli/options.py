@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainables.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from tuner.spec import SweepSpec
 
 __all__ = [
     "DataDirOption",
@@ -20,6 +23,7 @@ __all__ = [
     "OwnUriOption",
     "StorageOption",
     "UriOption",
+    "overlaid_spec",
     "parsed_more_trials",
     "parsed_settings",
     "write_text",
@@ -50,6 +54,41 @@ OfflineOption = Annotated[bool, typer.Option("--offline", help="Send MLflow noth
 StorageOption = Annotated[
     str, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it: a folder, or s3://…")
 ]
+
+
+PATHS = {
+    "name": "name",
+    "space": "space",
+    "dataset": "config.data.name",
+    "model": "config.model.kind",
+    "epochs": "config.epochs",
+    "device": "config.device",
+    "trials": "search.trials",
+    "seed": "search.seed",
+    "sampler": "search.sampler",
+    "metric": "search.metric",
+    "warm_start": "search.warm_start",
+    "time_budget": "budget.time",
+    "scheduler": "scheduler.kind",
+    "grace": "scheduler.grace",
+    "concurrency": "resources.concurrency",
+    "cpus_per_trial": "resources.cpus_per_trial",
+    "gpus_per_trial": "resources.gpus_per_trial",
+    "ray_address": "resources.ray_address",
+    "experiment": "tracking.experiment",
+    "tracking_uri": "tracking.uri",
+    "offline": "tracking.offline",
+    "storage": "storage",
+}
+"""Which field of a sweep's file an option is laid over."""
+
+
+def overlaid_spec(file: Path | None, settings: list[str] | None, **options: Any) -> SweepSpec:
+    """A sweep's file, or none, under the options that were given, and these under `--set PATH=VALUE`."""
+    from tuner.spec import overlaid, parse_spec, read_yaml
+
+    tree = overlaid(read_yaml(file) if file else {}, {PATHS[name]: value for name, value in options.items()})
+    return parse_spec(overlaid(tree, parsed_settings(settings or [])))
 
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:

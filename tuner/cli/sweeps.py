@@ -16,8 +16,8 @@ from tuner.cli.options import (
     OwnUriOption,
     StorageOption,
     UriOption,
+    overlaid_spec,
     parsed_more_trials,
-    parsed_settings,
 )
 
 __all__ = ["remove", "resume", "status", "sweep", "sync"]
@@ -104,35 +104,34 @@ def sweep(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
-    from tuner.spec import overlaid, parse_spec, read_yaml
     from tuner.terminal import console, progress, tables
 
-    options = {
-        "name": name,
-        "space": space,
-        "config.data.name": dataset,
-        "config.model.kind": model,
-        "config.epochs": epochs,
-        "config.device": device,
-        "search.trials": trials,
-        "search.seed": seed,
-        "search.sampler": sampler and sampler.value,
-        "search.metric": metric,
-        "search.warm_start": warm_start or None,
-        "budget.time": time_budget,
-        "scheduler.kind": scheduler and scheduler.value,
-        "scheduler.grace": grace,
-        "resources.concurrency": concurrency,
-        "resources.cpus_per_trial": cpus_per_trial,
-        "resources.gpus_per_trial": gpus_per_trial,
-        "resources.ray_address": ray_address,
-        "tracking.experiment": experiment,
-        "tracking.uri": tracking_uri,
-        "tracking.offline": offline or None,
-        "storage": storage,
-    }
-    tree = overlaid(read_yaml(spec) if spec else {}, options)
-    parsed = parse_spec(overlaid(tree, parsed_settings(settings or [])))
+    parsed = overlaid_spec(
+        spec,
+        settings,
+        name=name,
+        space=space,
+        dataset=dataset,
+        model=model,
+        epochs=epochs,
+        device=device,
+        trials=trials,
+        seed=seed,
+        sampler=sampler and sampler.value,
+        metric=metric,
+        warm_start=warm_start or None,
+        time_budget=time_budget,
+        scheduler=scheduler and scheduler.value,
+        grace=grace,
+        concurrency=concurrency,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        ray_address=ray_address,
+        experiment=experiment,
+        tracking_uri=tracking_uri,
+        offline=offline or None,
+        storage=storage,
+    )
     with console.working("Reading the data"):
         from tuner.planning.plans import make_plan
 

@@ -6,11 +6,11 @@ Nothing is started and nothing written, but for a built-in data set that is prep
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from search_spaces.catalogue import parse_space
 from search_spaces.geco import within_reach
@@ -153,75 +153,86 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
 
     capacity: what it is planned for; by default this machine, or the cluster of the spec, which is joined.
     """
-    root = data_dir(chosen_data_dir)
-    base = _base(spec)
-    data = parse_config({"data": unflatten(base).get("data", {})}).data
-    facts = data_facts(data, root)
-    points = spec.search.points
-    space, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
-    constraint = _constraint(base, space, facts)
-    space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
-    room = capacity or capacity_of(spec.resources.ray_address)
-    device, device_notes = auto_device(spec.resources, {**base, **space.fixed}.get("device", "auto"), room)
-
-    def resolved(tree: Mapping[str, Any]) -> TrialConfig:
-        return _resolved(tree, facts, spec, device)
-
-    def measured() -> tuple[float, list[str]]:
-        nonlocal room
-        concurrency_of(spec.resources, 1.0, room)  # refused before a GPU is asked for
-        biggest = largest(space, unflatten(base), resolved, facts.shape)
-        found = measured_share(biggest, root, room, spec.resources.cpus_per_trial)
-        if room.address is not None:  # which may have grown for it
-            room = capacity_of(room.address)
-        return found
-
-    if points:
-        check_points(points, unflatten(base), resolved)
-    else:
-        check(space, unflatten(base), resolved)
-        _check_used(base, space)
-    first = _first(spec, space, base)
-    default = resolved(assemble(unflatten(base), space, first))
-    model_notes = _model_notes(space, base, default, facts, resolved)
-    metrics = chosen_metrics(spec.search.metric, default, base, space)
-    base |= settings_for(metrics, default)
-    default = resolved(assemble(unflatten(base), space, first))
-    rungs, grace_notes = _rungs(spec, space, base, default, facts)
-    gpus, gpu_notes = gpus_of(spec.resources, default.device, room, measured)
-    concurrency = concurrency_of(spec.resources, gpus, room)
-    known = warm_starts(spec, space, metrics, lambda found: resolved(assemble(unflatten(base), space, found)))
-    n_trials = len(points) or spec.search.trials
-    sampling = Sampling("random" if points else spec.search.sampler, spec.search.seed, n_trials, concurrency > 1, first)
-    data_notes = describe_data(default, facts)
-    if spec.resources.ray_address is None:
-        data_notes += placement_notes(default, facts, memory_share(gpus, concurrency))
+    ground = _ground(spec, data_dir(chosen_data_dir), capacity)
+    space, facts, default = ground.space, ground.facts, ground.trial(ground.first)
+    model_notes = _model_notes(space, ground.base, default, facts, ground.resolved)
+    metrics = chosen_metrics(spec.search.metric, default, ground.base, space)
+    ground = replace(ground, base=ground.base | settings_for(metrics, default))
+    default = ground.trial(ground.first)
+    rungs, grace_notes = _rungs(spec, space, ground.base, default, facts)
+    placed = _placed(ground, default)
+    known = warm_starts(spec, space, metrics, ground.trial)
+    sampling = _sampling(spec, placed.concurrency, ground.first)
     return Plan(
         spec=_with_trials(spec, sampling, space),
-        base=base,
+        base=ground.base,
         space=space,
         facts=facts,
-        data_dir=root,
+        data_dir=ground.root,
         default=default,
         metrics=metrics,
         rungs=rungs,
-        concurrency=concurrency,
-        gpus_per_trial=gpus,
+        concurrency=placed.concurrency,
+        gpus_per_trial=placed.gpus,
         priors=tuple(prior for source in known for prior in source.priors),
         notes=(
-            *data_notes,
+            *_data_notes(ground, default, placed),
             *notes(default, facts),
             *model_notes,
             *grace_notes,
             *_fixed_notes(spec),
-            *device_notes,
-            *gpu_notes,
-            *capacity_notes(spec.resources, concurrency, room),
+            *ground.device_notes,
+            *placed.notes,
             *metric_notes(spec, metrics),
             *sampler_notes(sampling, space, warm=bool(known)),
             *map(str, known),
         ),
     )
+
+
+# --- data and space ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The data and the space on them, which all else is decided by. root: the data directory. device: of the trials."""
+
+    spec: SweepSpec
+    root: Path
+    base: dict[str, Any]
+    space: Space
+    facts: DataFacts
+    room: Capacity
+    device: str
+    device_notes: Sequence[str]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        return _first(self.spec, self.space, self.base)
+
+    def resolved(self, tree: Mapping[str, Any]) -> TrialConfig:
+        return _resolved(tree, self.facts, self.spec, self.device)
+
+    def trial(self, assignment: Mapping[str, Any]) -> TrialConfig:
+        return self.resolved(assemble(unflatten(self.base), self.space, assignment))
+
+
+def _ground(spec: SweepSpec, root: Path, capacity: Capacity | None) -> _Ground:
+    """Every configuration that the space can draw is valid on the data."""
+    base, points = _base(spec), spec.search.points
+    facts = data_facts(parse_config({"data": unflatten(base).get("data", {})}).data, root)
+    space, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
+    constraint = _constraint(base, space, facts)
+    space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
+    room = capacity or capacity_of(spec.resources.ray_address)
+    device, device_notes = auto_device(spec.resources, {**base, **space.fixed}.get("device", "auto"), room)
+    found = _Ground(spec, root, base, space, facts, room, device, device_notes)
+    if points:
+        check_points(points, unflatten(base), found.resolved)
+    else:
+        check(space, unflatten(base), found.resolved)
+        _check_used(base, space)
+    return found
 
 
 def _base(spec: SweepSpec) -> dict[str, Any]:
@@ -324,3 +335,44 @@ def _rungs(
 def _largest_batch(space: Space, default: TrialConfig) -> int:
     domain = space.dimensions.get("batch_size")
     return int(max(domain.levels())) if domain else default.batch_size
+
+
+# --- resources --------------------------------------------------------------------------------------------------------
+
+
+class _Placed(NamedTuple):
+    """What a trial gets, and how many run at once."""
+
+    gpus: float
+    concurrency: int
+    notes: Sequence[str]
+
+
+def _placed(ground: _Ground, default: TrialConfig) -> _Placed:
+    resources, room = ground.spec.resources, ground.room
+
+    def measured() -> tuple[float, list[str]]:
+        nonlocal room
+        concurrency_of(resources, 1.0, room)  # refused before a GPU is asked for
+        biggest = largest(ground.space, unflatten(ground.base), ground.resolved, ground.facts.shape)
+        found = measured_share(biggest, ground.root, room, resources.cpus_per_trial)
+        if room.address is not None:  # which may have grown for it
+            room = capacity_of(room.address)
+        return found
+
+    gpus, gpu_notes = gpus_of(resources, default.device, room, measured)
+    concurrency = concurrency_of(resources, gpus, room)
+    return _Placed(gpus, concurrency, (*gpu_notes, *capacity_notes(resources, concurrency, room)))
+
+
+def _sampling(spec: SweepSpec, concurrency: int, first: dict[str, Any]) -> Sampling:
+    search = spec.search
+    kind, n_trials = ("random", len(search.points)) if search.points else (search.sampler, search.trials)
+    return Sampling(kind, search.seed, n_trials, concurrency > 1, first)
+
+
+def _data_notes(ground: _Ground, default: TrialConfig, placed: _Placed) -> list[str]:
+    found = describe_data(default, ground.facts)
+    if ground.spec.resources.ray_address is None:
+        found += placement_notes(default, ground.facts, memory_share(placed.gpus, placed.concurrency))
+    return found

@@ -39,7 +39,9 @@ def check_ray_reachable(address: str | None, seconds: float = 5.0) -> None:
 def check_ray_answers(address: str, seconds: float = 10.0) -> None:
     """Ask the head of a cluster for a sign of life; where there is none to be found, `auto` asks nobody.
 
-    Ray itself takes half a minute to give up, and does not tell a token that is refused from a port that is silent.
+    Ray itself takes half a minute to give up, and does not tell a token that is refused from a port that is silent. It
+    has no public way to ask a head's own port: its state API and its jobs go by the dashboard, which a head need not
+    have, and `ray health-check` is hidden and none either; so what Ray 2.60 generates for itself is used here.
     Raises UserError for either, and ConnectionError where what `auto` has found is gone.
     """
     import grpc  # type: ignore[import-untyped]

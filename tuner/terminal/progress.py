@@ -117,8 +117,8 @@ class SweepProgress:
         stood = {**self._ended, "paused": self._paused}
         counts = " ".join(f"{count} {state}" for state, count in stood.items() if count)
         rate = self._epochs / (time.monotonic() - self._started)
-        best = f" · best {self._plan.metric} {self._best[0]:.4g} (trial {self._best[1]})" if self._best else ""
-        return f"{counts} · {rate:.1f} epochs/s{best}"
+        best = f"best {self._plan.metric} {self._best[0]:.4g} (trial {self._best[1]})" if self._best else ""
+        return " · ".join(filter(None, (counts, f"{rate:.1f} epochs/s", best)))
 
     def _show(self) -> None:
         done = sum(self._ended.values())

@@ -1,0 +1,107 @@
+"""Tune's loop without Ray."""
+
+import json
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from search_spaces.catalogue import parse_space
+from trainables.config import method_of
+from trainables.paths import parse_config, plain
+from trainables.reporting import RESULT_KEY
+from tuner.pruning.schedulers import JournalScheduler
+from tuner.running.budget import is_spent
+from tuner.search.searchers import JournalSearcher
+from tuner.spec import Budget
+from tuner.storage.journal import Journal
+
+
+class TuneLoop:
+    """Tune's loop without Ray: searcher, scheduler and journal; a trial's value is curve(number, epoch).
+
+    Opens the journal where there is one, as a driver does after a death. peak: the most trials that ran at once.
+    n_told: the epochs trained.
+    """
+
+    metric = "val/elbo"
+
+    def __init__(
+        self,
+        path: Path,
+        rule: Any,
+        curve: Callable[[int, int], float],
+        *,
+        n_trials: int,
+        epochs: int,
+        concurrency: int | Callable[[], int] = 1,
+        budget: Budget | None = None,
+        retries: int = 0,
+    ) -> None:
+        self.curve, self.peak, self.n_told = curve, 0, 0
+        self.running: list[tuple[str, int]] = []
+        if path.exists():
+            self.journal = Journal.open(path)
+        else:
+            self.journal = Journal.create(path)
+            self.journal.append("header", format=1, metric="val/elbo", direction="max", epochs=epochs, rungs=[])
+        self.heard: list[Any] = []
+        spent = partial(is_spent, budget or Budget(), self.journal)
+        self.scheduler = JournalScheduler(self.journal, "val/elbo", epochs, rule, self.heard.append, spent, retries)
+        config = parse_config({})
+        self.searcher = JournalSearcher(
+            self.journal,
+            parse_space("lr"),
+            {},
+            lambda assignment: (plain(config), method_of(config)),
+            sampler="random",
+            seed=0,
+            n_trials=n_trials,
+            concurrency=concurrency,
+            on_event=self.heard.append,
+            settle=self.scheduler.settle,
+            is_spent=spent,
+        )
+
+    def fill(self) -> Any:
+        """Start all that the searcher hands out; returns what it says then."""
+        while isinstance(given := self.searcher.suggest(""), dict):
+            self.running.append((given["trial"], given["epochs_done"] + 1))
+            self.peak = max(self.peak, len(self.running))
+        return given
+
+    def tell(self, trial: str, epoch: int) -> str:
+        """One epoch; the trainable leaves out what is not finite."""
+        self.n_told += 1
+        value = self.curve(self.journal.sweep.trials[trial].number, epoch)
+        return self.hear(trial, epoch=epoch, metrics={self.metric: value} if math.isfinite(value) else {})
+
+    def hear(self, trial: str, ip: str | None = None, **report: Any) -> str:
+        """What the worker of a trial says, on its way through Tune. ip: of its node."""
+        told = {"trial": trial, "metrics": {}, "diverged": False, "outcome": None, "checkpoint": None, **report}
+        where = {"node_ip": ip} if ip else {}
+        return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps(told), **where})
+
+    def run(self, next_one: Callable[[int], int] = lambda n: 0, n_results: float = math.inf) -> Self:
+        """To the end, or to the death of the driver after n_results. next_one: which of n running trials reports."""
+        while n_results > 0:
+            said = self.fill()
+            if not self.running:
+                assert said == "FINISHED", "nothing runs, and nothing is to come"
+                break
+            trial, epoch = self.running.pop(next_one(len(self.running)))
+            if self.tell(trial, epoch) == "CONTINUE":
+                self.running.append((trial, epoch + 1))
+            n_results -= 1
+        return self
+
+    def ends(self) -> dict[int, tuple[str | None, int]]:
+        """Number → stop reason and last epoch."""
+        return {trial.number: (trial.stop_reason, trial.epochs) for trial in self.journal.sweep.trials.values()}
+
+    def told(self) -> list[dict[str, Any]]:
+        """What happened, in order, but for who wrote it and when."""
+        return [
+            {key: event[key] for key in event if key not in ("seq", "session", "t")} for event in self.journal.events
+        ]
