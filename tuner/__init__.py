@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tuner.api import (
         best,
         compare,
+        compare_sweeps,
         export,
         find_job,
         load,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "best",
     "compare",
+    "compare_sweeps",
     "export",
     "find_job",
     "load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.catalogue import parse_space
 from search_spaces.space import Space
@@ -38,9 +38,13 @@ from tuner.tracking.registry import ModelVersion
 from tuner.tracking.syncing import sync_sweep
 from tuner.tracking.tracking_uri import resolve_uri
 
+if TYPE_CHECKING:
+    from tuner.pages.sweeps_page import Shown
+
 __all__ = [
     "best",
     "compare",
+    "compare_sweeps",
     "export",
     "find_job",
     "load",
@@ -231,6 +235,22 @@ def compare(
         options={"resources.concurrency": concurrency} if concurrency else {},
     )
     return compare_methods(request, place)
+
+
+def compare_sweeps(
+    sweeps: Sequence[str],
+    *,
+    name: str | None = None,
+    storage: str | Path = "./sweeps",
+    reports: str | Path = "./reports",
+) -> Shown:
+    """Show finished sweeps side by side on a page: description, no test. Raises UserError for what cannot stand so.
+
+    name: the page's folder.
+    """
+    from tuner.pages.sweeps_page import beside_each_other
+
+    return beside_each_other(sweeps, storage, Path(reports), name)
 
 
 def report(name: str, *, storage: str | Path = "./sweeps", reports: str | Path = "./reports") -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trainables.errors import ConfigError
 from tuner.cli.options import (
     DataDirOption,
     ExperimentOption,
@@ -22,6 +23,7 @@ __all__ = ["compare", "export", "report"]
 
 
 def compare(
+    context: typer.Context,
     dataset: Annotated[str, typer.Option(help="As in `sweep`.")] = "digits",
     model: Annotated[str, typer.Option(help="As in `sweep`.")] = "mlp",
     methods: Annotated[
@@ -50,15 +52,27 @@ def compare(
     offline: OfflineOption = False,
     storage: StorageOption = "./sweeps",
     reports: Annotated[Path, typer.Option(help="Where the page is written, in NAME below it.")] = Path("./reports"),
+    sweeps: Annotated[
+        str | None,
+        typer.Option(metavar="A,B[,…]", help="Show finished sweeps side by side instead: description, no test."),
+    ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Compare GECO with hand-annealing on your data: trains some hundred runs, tests fairly, writes one page.
 
-    Repeating the command of a comparison that was cut short goes on with it.
+    Repeating the command of a comparison that was cut short goes on with it. With --sweeps nothing is trained.
     """
     from tuner.terminal import comparison as display_comparison
     from tuner.terminal import console, progress
 
+    if sweeps is not None:
+        _refuse_but(context, ("sweeps", "name", "storage", "reports", "output"))
+        with console.working("Drawing"):
+            from tuner.pages.sweeps_page import beside_each_other
+
+            shown = beside_each_other(_names(sweeps), storage, reports, name)
+        display_comparison.show_sweeps(shown, output.value)
+        return
     with console.working("Reading the data"):
         from tuner.comparison.comparing import Settings, compare_methods, folder_of
         from tuner.comparison.request import Request, named_after
@@ -99,6 +113,18 @@ def compare(
         console.complain("Stopped; the same command goes on where it was.")
         raise typer.Exit(stopped.exit_code) from None
     display_comparison.show(found, output.value)
+
+
+def _names(sweeps: str) -> list[str]:
+    return [name.strip() for name in sweeps.split(",") if name.strip()]
+
+
+def _refuse_but(context: typer.Context, allowed: tuple[str, ...]) -> None:
+    """Options that were given and would change nothing."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source and source.name == "COMMANDLINE" and option.name not in allowed:
+            raise ConfigError(f"{option.opts[0]}: goes not with --sweeps, which trains nothing; leave one of them out")
 
 
 def report(

@@ -16,6 +16,7 @@ from trainables.paths import flatten
 from trainables.trial_files import TrialFiles
 from tuner.figures.picture_rows import picture_rows_figure
 from tuner.figures.search import FIGURES
+from tuner.figures.search.given_trials import space_of
 from tuner.figures.search.importance import importances
 from tuner.pages.markup import inline_svg, save_png
 from tuner.pages.page import Page, Picture, Section, Table, rendered
@@ -57,7 +58,7 @@ def write_sweep_page(storage: str | Path, name: str, folder: Path) -> Path:
     if not ranked:
         raise UserError(f"name: no trial of sweep {name} has completed yet; see it with `vae-tuner status {name}`")
     folder.mkdir(parents=True, exist_ok=True)
-    space = Space.parse(sweep.header["space"])
+    space = space_of(sweep)
     figures, pictures = _figures(sweep, space, folder), _pictures(files_of(storage, name, ranked[0].id), folder)
     _write_trials(sweep, folder / "trials.csv")
     _write_curves(sweep, folder / "curves.csv")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.terminal.console import new_table, out, print_json
 
 if TYPE_CHECKING:
     from tuner.comparison.comparing import Compared
+    from tuner.pages.page import Table
+    from tuner.pages.sweeps_page import Shown
 
-__all__ = ["show"]
+__all__ = ["show", "show_sweeps"]
 
 
 def show(found: Compared, output: str) -> None:
@@ -19,12 +22,25 @@ def show(found: Compared, output: str) -> None:
         return
     from tuner.pages.comparison_page import headline
 
-    content = headline(found.comparison)
+    verdict = found.comparison.verdict
+    _print(f"{verdict[0].upper()}{verdict[1:]}", headline(found.comparison), found.page)
+
+
+def show_sweeps(shown: Shown, output: str) -> None:
+    """What the sweeps found side by side, and where the page is; or one JSON document."""
+    if output == "json":
+        print_json(shown.document())
+        return
+    from tuner.pages.sweeps_page import headline, lead
+
+    _print(lead(shown.beside), headline(shown.beside), shown.page)
+
+
+def _print(lead: str, content: Table, page: Path) -> None:
     table = new_table(*content.head, title=content.caption)
     for row in content.rows:
         table.add_row(*row)
     console = out()
-    verdict = found.comparison.verdict
-    console.print(f"{verdict[0].upper()}{verdict[1:]}\n", soft_wrap=True)
+    console.print(f"{lead}\n", soft_wrap=True)
     console.print(table)
-    console.print(f"\nReport: {found.page}", soft_wrap=True)
+    console.print(f"\nReport: {page}", soft_wrap=True)

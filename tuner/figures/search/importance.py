@@ -17,11 +17,12 @@ FEWEST_TRIALS = 4
 
 def importances(sweep: Sweep, space: Space) -> dict[str, float]:
     """By dimension that every completed trial has, its share of what separates the better from the rest (PED-ANOVA,
-    Watanabe et al. 2023, arXiv 2304.10255); empty where too few have completed."""
+    Watanabe et al. 2023, arXiv 2304.10255); empty where too few have completed, and of
+    given trials, which no search drew."""
     from tuner.search.searchers import study_of
 
     common = [path for path in space.active({}) if len({str(t.assignment.get(path)) for t in _completed(sweep)}) > 1]
-    if len(_completed(sweep)) < FEWEST_TRIALS or len(common) < 2:
+    if not sweep.header["space"] or len(_completed(sweep)) < FEWEST_TRIALS or len(common) < 2:
         return {}
     study = study_of(sweep, space, optuna.samplers.RandomSampler(seed=0))
     found = optuna.importance.get_param_importances(study, params=common)
