@@ -143,6 +143,21 @@ MISTAKES = {
 }
 
 
+SIDE_BY_SIDE = {
+    "--methods geco,beta": "--methods",
+    "--quick": "--quick",
+    "--set lr.base=1e-3": "--set",
+    "--dataset digits": "--dataset",
+    "--tracking-uri x": "--tracking-uri",
+}
+MISTAKES |= {
+    f"--sweeps a,b {line}": f"{option}: goes not with --sweeps, which trains nothing; leave one of them out"
+    for line, option in SIDE_BY_SIDE.items()
+}
+MISTAKES["--sweeps a"] = "sweeps: a is not allowed; name two or more finished sweeps, each once"
+MISTAKES["--sweeps a,b"] = "name: no sweep 'a' in sweeps; there is none yet"
+
+
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(line, tmp_path, cli):
     np.save(tmp_path / "bits.npy", np.random.default_rng(0).integers(0, 2, (300, 6)).astype(bool))

@@ -4,6 +4,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import pairwise
+
+from tuner.pages.glossary import TERMS
 
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -82,6 +85,8 @@ def check_page(text):
     check_references(text, root)
     check_tables(root)
     check_figures(root)
+    check_headings(root)
+    check_words(root)
     return root
 
 
@@ -118,6 +123,49 @@ def check_tables(root):
 def check_figures(root):
     for figure in root.all("figure"):
         assert figure.one("figcaption").text
-        drawn = list(figure.all("svg", "img"))
-        assert len(drawn) == 1
-        assert drawn[0].attributes.get("aria-label") or drawn[0].attributes.get("alt")
+        (drawn,) = figure.all("svg")
+        assert (drawn.attributes["role"], drawn.attributes["aria-label"]) == ("img", figure.one("h3").text)
+        assert drawn.attributes["aria-describedby"] == figure.one("figcaption").attributes["id"]
+
+
+def check_headings(root):
+    """One of the first order, and none that skips an order."""
+    orders = [int(heading.tag[1]) for heading in root.all("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert orders[0] == 1
+    assert orders.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(orders))
+
+
+SYMBOL = re.compile(
+    r"[α-ωΑ-Ω]\u0302?(?:_\w+|\*)?|(?<![\w.:-])(?:val|test)/\w+|(?<![\w./-])agg_\w+|\b(?:J|KL|ELBO|GECO|Holm)\b"
+    r"|\b(?:equivalent|undecided|unsettled|unmet|infeasible|slack|saturated|hypergeometric|pruned|diverged|rungs?)\b"
+)
+
+
+def check_words(root):
+    """Every symbol and every word of the trade is explained in the part that uses it first, or before."""
+    explained = set()
+    parts = [
+        [child for child in root.one("main").children if child.tag != "section"],
+        *[[s] for s in root.all("section")],
+    ]
+    for part in parts:
+        explained |= {term.name for element in part for term in TERMS if term.name in _words(element)}
+        for element in part:
+            for used in SYMBOL.findall(_text_without_code(element)):
+                assert any(term.is_in(used) or term.is_in(f" {used} ") for term in TERMS if term.name in explained), (
+                    used
+                )
+
+
+def _words(element):
+    lists = [each for each in (element, *element.all("details")) if each.attributes.get("class") == "words"]
+    return {name.text for words in lists for name in words.all("dt")}
+
+
+def _text_without_code(element):
+    return (
+        ""
+        if element.tag == "code"
+        else " ".join(_text_without_code(part) if isinstance(part, Element) else part for part in element.parts)
+    )

@@ -9,10 +9,11 @@ from matplotlib.collections import PathCollection
 from tuner.figures.comparison import FIGURES
 from tuner.figures.comparison.information_plane import information_plane_figure
 from tuner.figures.comparison.path_differences import path_differences_figure
+from tuner.figures.comparison.schedules import equivalent_beta, schedules_figure
 from tuner.figures.comparison.trajectory import trajectory_figure
+from tuner.figures.style import WIDTH
 from tuner.pages.markup import save_png
 
-UNITLESS = {"epoch", "step", "learning rate"}
 WHOLE = ("quality", "target", "training", "latents", "schedules")
 
 
@@ -41,7 +42,7 @@ def _diverged(trained):
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("data", ["gaussian", "bits"])
 def test_every_figure_is_drawn_with_its_axes_named(name, data, request, tmp_path):
-    figure = FIGURES[name][1](request.getfixturevalue(data))
+    figure = FIGURES[name].draw(request.getfixturevalue(data))
     named = [axes for axes in figure.axes if axes.get_xlabel() or axes.get_ylabel()]
     assert len(named) >= 1
     for axes in named:
@@ -53,7 +54,7 @@ def test_every_figure_is_drawn_with_its_axes_named(name, data, request, tmp_path
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("case", ["no level", "geco alone", "path diverged"])
 def test_a_figure_of_what_was_not_trained_is_left_out(name, case, poor, tmp_path):
-    figure = FIGURES[name][1](poor[case])
+    figure = FIGURES[name].draw(poor[case])
     if figure is not None:
         assert figure.axes[0].has_data()
         save_png(figure, tmp_path / "f.png")
@@ -65,7 +66,7 @@ def test_a_figure_of_what_was_not_trained_is_left_out(name, case, poor, tmp_path
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_is_counted_has_whole_numbers_for_ticks(name, gaussian):
-    figure = FIGURES[name][1](gaussian)
+    figure = FIGURES[name].draw(gaussian)
     figure.draw_without_rendering()
     for axes in figure.axes:
         assert all(tick == round(tick) for tick in axes.get_xticks())
@@ -115,15 +116,49 @@ def test_each_rival_has_its_interval_and_its_seeds(gaussian):
 @pytest.mark.parametrize("data", ["gaussian", "bits"])
 def test_a_trajectory_shows_every_step_kept_and_what_kappa_asks_for(data, request):
     found = request.getfixturevalue(data)
-    plane, over, error = trajectory_figure(found).axes
+    plane, weight, error, _ = trajectory_figure(found).axes
     (dots,) = [each for each in plane.collections if isinstance(each, PathCollection)]
     assert dots.get_array().tolist() == found.trajectory["step"]
     kappa = found.levels[2].kappa
     wanted = kappa * found.design.scale.n_elements if data == "bits" else kappa**2
     assert [wanted, wanted] in [list(line.get_xdata()) for line in plane.get_lines()]
     assert [wanted, wanted] in [list(line.get_ydata()) for line in error.get_lines()]
-    assert [text.get_text() for text in over.get_legend().get_texts()] == [
-        "β",
-        "error",
-        "κ·D" if data == "bits" else "κ²",
-    ]
+    names = ["geco", "κ·D" if data == "bits" else "κ²"]
+    assert [text.get_text() for text in error.get_legend().get_texts()] == names
+    (beta,) = weight.get_lines()
+    scale = found.design.scale.sigma
+    weighs = [1 / each if scale is None else 1 / (2 * each * scale**2) for each in found.trajectory["lambda"]]
+    assert list(beta.get_ydata()) == pytest.approx(weighs)
+
+
+@pytest.mark.parametrize("data", ["gaussian", "bits"])
+def test_the_schedules_read_lambda_off_the_same_curves(data, request):
+    found = request.getfixturevalue(data)
+    weights = schedules_figure(found).axes[0]
+    (right,) = weights.child_axes
+    assert (weights.get_ylabel(), right.get_ylabel()) == ("β", "λ")
+    forward, back = right._functions
+    scale = 1.0 if data == "bits" else 2 * found.design.scale.sigma**2
+    assert forward(0.5) == pytest.approx(1 / (0.5 * scale))
+    assert back(forward(0.5)) == pytest.approx(0.5)
+
+
+def test_a_schedule_is_what_weighed_whichever_dial_was_turned():
+    """GQN turns σ and leaves β at 1; what weighs is √β·σ."""
+    assert equivalent_beta({"schedule/beta": 1.0, "schedule/sigma_eq": 0.3}, 0.15) == pytest.approx(4)
+    assert equivalent_beta({"schedule/beta": 0.25}, None) == 0.25
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_legends_hide_no_curve(name, gaussian):
+    """They stand above the axes; the plane's is its own."""
+    figure = FIGURES[name].draw(gaussian)
+    figure.draw_without_rendering()
+    legends = [(axes, axes.get_legend()) for axes in figure.axes if axes.get_legend() and name != "plane"]
+    for axes, legend in legends:
+        assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_no_wider_than_a_phone_can_show(name, gaussian):
+    assert FIGURES[name].draw(gaussian).get_figwidth() <= WIDTH

@@ -32,7 +32,7 @@ def draw(swept, tmp_path):
     """draw(figure, paths of the spec) → the figure, which can be written; or None."""
 
     def make(name, **paths):
-        figure = FIGURES[name][1](*swept(**paths))
+        figure = FIGURES[name].draw(*swept(**paths))
         if figure is not None:
             save_png(figure, tmp_path / "f.png")
         return figure
@@ -40,19 +40,22 @@ def draw(swept, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("name", FIGURES)
+DRAWN = [name for name in FIGURES if name != "plane"]  # these sweeps' trials report nothing but their metric
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_every_figure_is_drawn(name, draw):
     figure = draw(name)
     assert any(axes.has_data() for axes in figure.axes)
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "importance"])
+@pytest.mark.parametrize("name", [name for name in DRAWN if name != "importance"])
 def test_pruned_trials_are_drawn_too(name, draw):
     figure = draw(name, **{"scheduler.kind": "asha"})
     assert any(axes.has_data() for axes in figure.axes)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_dimensions_that_not_every_trial_has_are_drawn_where_they_are(name, draw):
     figure = draw(name, space="geco-vs-annealing", **{"search.trials": 12})
     assert figure is None if name == "importance" else any(axes.has_data() for axes in figure.axes)
@@ -76,6 +79,24 @@ def test_each_dimension_has_its_panel_and_each_trial_a_mark_in_it(draw):
     assert sorted(axes.get_xlabel() for axes in panels) == sorted(MIXED)
     assert {len(axes.get_lines()) for axes in panels} == {8}
     assert {axes.get_xlabel(): axes.get_xscale() for axes in panels}["lr.base"] == "log"
+
+
+def test_the_plane_has_a_mark_for_each_completed_trial(swept):
+    sweep, space = swept()
+    for number, trial in enumerate(sweep.trials.values()):
+        trial.last.update({"val/mse": 0.01 * (number + 1), "val/kl": float(number)})
+    axes = FIGURES["plane"].draw(sweep, space).axes[0]
+    marks = [tuple(map(float, line.get_xydata()[0])) for line in axes.get_lines()]
+    assert marks == [(pytest.approx(0.01 * (number + 1)), float(number)) for number in range(8)]
+    assert axes.get_xscale() == "log"
+
+
+def test_each_trial_is_a_line_through_its_choices_from_0_to_1(draw):
+    axes = draw("parallel").axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(MIXED)
+    lines = [line.get_xydata() for line in axes.get_lines() if len(line.get_xydata()) == len(MIXED)]
+    assert len(lines) == 8
+    assert all(line[:, 1].tolist() == [0, 1, 2] and line[:, 0].min() >= 0 and line[:, 0].max() <= 1 for line in lines)
 
 
 def test_importances_are_shares_and_need_four_trials(swept):

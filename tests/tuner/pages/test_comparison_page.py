@@ -38,28 +38,62 @@ def page(full, folder):
 
 def test_the_page_opens_with_the_answer_and_its_table(page, full):
     (lead,) = [paragraph for paragraph in page.all("p") if paragraph.attributes.get("class") == "lead"]
-    assert lead.text == full.verdict[0].upper() + full.verdict[1:]
+    assert lead.text.replace("−", "-") == full.verdict[0].upper() + full.verdict[1:]
     table = next(page.all("table"))
-    assert table.one("caption").text == "The answer, method by method"
-    assert [row[:3] for row in table.rows()] == [
-        ["geco", "objective.kappa", "leads"],
-        ["beta", "beta.end", "equivalent"],
-        ["linear", "beta.end, beta.warmup", "lower"],
-        ["free-bits", "objective.free_bits", "–"],
+    assert table.one("caption").text.startswith("The answer, method by method; Q1 over 5 of 5 levels and 10 seeds")
+    assert [[row[0], row[1], row[-1]] for row in table.rows()] == [
+        ["geco", "leads", "2: objective.kappa, lr.base"],
+        ["beta", "equivalent", "2: beta.end, lr.base"],
+        ["linear", "lower", "3: beta.end, beta.warmup, lr.base"],
+        ["free-bits", "–", "2: objective.free_bits, lr.base"],
     ]
 
 
+def test_the_answer_comes_first_then_the_evidence_then_how_it_was_done(page):
+    parts = [part for part in page.one("main").children if part.tag != "nav"]
+    assert [part.tag for part in parts] == ["h1", "p", "div", "details", *["section"] * 6]
+    assert [heading.text for heading in page.all("h2")] == [
+        "Q1: the path", "Q2: quality for n trials", "Q3: a target, and no sweep", "How they trained",
+        "What was learned", "How it was done",
+    ]  # fmt: skip
+
+
 def test_all_evidence_is_there(page):
-    assert [figure.attributes["id"] for figure in page.all("figure")] == [*FIGURES, *GALLERY]
+    assert sorted(figure.attributes["id"] for figure in page.all("figure")) == sorted([*FIGURES, *GALLERY])
     numbers = {figure.attributes["id"] for figure in page.all("figure") if list(figure.all("table"))}
-    assert numbers == {"quality", "target"}
+    assert numbers == {"path", "plane", "quality", "target", "latents"}
     assert page.one("code").text == "vae-tuner compare --name c"
     captions = [caption.text for caption in page.all("caption")]
     for start in ("Q1's levels", "Q2's pools", "Secondary, over the path's levels"):
         assert any(caption.startswith(start) for caption in captions), start
-    said = {term.text: text.text for term, text in zip(page.all("dt"), page.all("dd"), strict=True)}
-    assert said["Runs"] == "pilot 30, rivals 60, path 150, pool 96, target 24, plain 6"
-    assert "of 1000 shufflings of the labels were told apart" in said["Null check"]
+    assert said_of(page)["Budget"].startswith("366 runs (GECO's pilots 30, the rivals' pilots 60, Q1 150, ")
+    assert "of 1000 shufflings told them apart" in said_of(page)["Null check"]
+    assert said_of(page)["Dials"].startswith("geco: objective.kappa; beta: beta.end; ")
+
+
+def said_of(page):
+    return {term.text: text.text for term, text in zip(page.all("dt"), page.all("dd"), strict=True)}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_its_numbers_beside_it(name, full, page, folder):
+    with (folder / f"{name}.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert rows
+    assert {len(row) for row in rows} == {len(head)}
+
+
+def test_the_numbers_are_those_that_are_drawn(full, page, folder):
+    with (folder / "path.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    js = {(float(row["kappa"]), int(row["seed"])): float(row["J of geco [nats]"]) for row in rows}
+    assert js == {cell: values["geco"] for cell, values in full.path.table.items()}
+    with (folder / "schedules.csv").open(newline="") as file:
+        weights = {float(row["equivalent beta"]) * float(row["lambda"]) for row in csv.DictReader(file)}
+    assert weights == {pytest.approx(1 / (2 * full.design.scale.sigma**2))}
+    with (folder / "latents.csv").open(newline="") as file:
+        kls = [float(row["kl [nats]"]) for row in csv.DictReader(file) if row["method"] == "geco"]
+    assert kls == full.kl_by_latent["geco"]
 
 
 def test_figures_are_files_too_and_show_something(page, folder):
@@ -94,6 +128,7 @@ def test_without_a_level_the_page_says_so_and_shows_the_pools(tmp_path):
     root = written(without_levels("geco", "beta"), tmp_path)
     assert "GECO settled on no level" in root.one("main").text
     assert [figure.attributes["id"] for figure in root.all("figure")] == ["plane", "quality", "target"]
+    assert "Here 0 of 5 levels were kept" in root.one("main").text
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["plane.png", "quality.png", "target.png"]
 
 

@@ -5,12 +5,16 @@ from comparisons import compared, without_levels
 
 from tuner.comparison.intervals import Interval
 from tuner.comparison.transfer import Transferred
-from tuner.pages.comparison_tables import further_tables
+from tuner.pages.comparison_tables import nll_table, placed_table, transfer_table
 
 
 @pytest.fixture(scope="module")
 def full():
     return compared("geco", "beta", "linear", "free-bits", effects={"linear": 1.0})
+
+
+def further_tables(comparison):
+    return [*nll_table(comparison), *placed_table(comparison), *transfer_table(comparison)]
 
 
 def starting(comparison, start):

@@ -1,14 +1,11 @@
-import base64
 import re
 
-import numpy as np
 import pytest
 from html_pages import check_references, parsed
-from PIL import Image
 
 from trainables.errors import UserError
-from tuner.figures.style import style_axes, wide_figure
-from tuner.pages.markup import inline_png, inline_svg, save_png
+from tuner.figures.style import ON_DARK, style_axes, wide_figure
+from tuner.pages.markup import inline_svg, save_png
 
 
 def figure(n_panels=1):
@@ -44,18 +41,19 @@ def test_a_figure_is_the_same_text_each_time():
     assert inline_svg(figure(), "f", "F") == inline_svg(figure(), "f", "F")
 
 
-def test_only_a_figure_of_two_panels_may_be_scrolled():
-    classes = [parsed(inline_svg(figure(n), "f", "F")).one("svg").attributes.get("class") for n in (1, 2)]
-    assert classes == [None, "wide"]
+def test_a_figure_is_named_and_described_by_its_caption():
+    svg = parsed(inline_svg(figure(), "f", "F")).one("svg")
+    assert (svg.attributes["role"], svg.attributes["aria-label"]) == ("img", "F")
+    assert svg.attributes["aria-describedby"] == "f-caption"
 
 
-def test_a_picture_is_its_bytes_and_its_description(tmp_path):
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "p.png")
-    image = parsed(inline_png(tmp_path / "p.png", 'of "x"')).one("img")
-    assert image.attributes["alt"] == 'of "x"'
-    kind, data = image.attributes["src"].split(",")
-    assert kind == "data:image/png;base64"
-    assert base64.b64decode(data) == (tmp_path / "p.png").read_bytes()
+@pytest.mark.parametrize("colour", ON_DARK)
+def test_a_colour_too_dark_for_a_dark_page_is_the_pages_to_choose(colour):
+    made, [axes] = wide_figure()
+    axes.plot([1, 2], [1, 3], "o-", color=colour)
+    svg = inline_svg(made, "f", "F")
+    assert colour.lower() not in svg
+    assert f"stroke: var(--{colour.lower()[1:]})" in svg
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):

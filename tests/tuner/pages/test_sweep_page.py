@@ -40,6 +40,9 @@ def test_the_numbers_lie_beside_the_page(swept, sweeps, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == [f"{number:04}" for number in range(8)]
     assert rows[2]["stop_reason"] == "completed"
+    with (tmp_path / "page" / "curves.csv").open(newline="") as file:
+        curves = list(csv.DictReader(file))
+    assert len(curves) == sum(int(row["epochs"]) for row in rows)
     assert float(rows[2]["val/elbo_cal"]) == answer["best"]["metrics"]["val/elbo_cal"]
 
 
@@ -47,8 +50,17 @@ def test_the_best_trials_pictures_are_in_the_page(sweeps):
     sweeps.run("s")
     Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(sweeps.storage / "s" / "trials" / "0002" / "samples.png")
     root = check_page(write_sweep_page(sweeps.storage, "s", sweeps.storage.parent / "page").read_text())
-    (image,) = root.all("img")
-    assert image.attributes["alt"] == "Samples from the prior, of the best trial"
+    (figure,) = [figure for figure in root.all("figure") if figure.attributes["id"] == "samples"]
+    assert figure.one("image").attributes["xlink:href"].startswith("data:image/png;base64,")
+    assert (sweeps.storage.parent / "page" / "samples.png").exists()
+
+
+def test_of_given_trials_the_page_shows_what_they_differ_in(swept):
+    points = [{"lr.base": rate, "batch_size": size} for rate, size in ((1e-4, 16), (1e-3, 16), (2e-3, 32))]
+    root = swept(**{"space": {}, "search.points": points})
+    _, searched = root.all("table")
+    assert [row[:2] for row in searched.rows()] == [["lr.base", "0.0001 to 0.002 (log)"], ["batch_size", "16 | 32"]]
+    assert [figure.attributes["id"] for figure in root.all("figure")] == ["curves", "parallel", "slices"]
 
 
 def test_a_data_set_of_any_name_is_text(sweeps, tmp_path, swept):
