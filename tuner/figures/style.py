@@ -41,6 +41,7 @@ MARKERS = "os^Dv<>Pp"
 LINES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), ":", (0, (1, 3)))
 WIDTH, HEIGHT = 5.3, 3.7  # inches: text of a figure stays readable where a phone shows it whole
 LEGEND_COLUMNS = 4
+LEGEND_SIZE = 9.5
 DPI = 150
 DECADE = 10.0
 GRID = "0.9"
@@ -91,9 +92,11 @@ def legend_above(axes: Axes, lines: Sequence[Artist] | None = None, title: str |
         bbox_to_anchor=(1, 1),
         ncols=min(len(handles), LEGEND_COLUMNS),
         frameon=False,
-        fontsize="small",
+        fontsize=LEGEND_SIZE,
+        handlelength=1.6,
+        columnspacing=1.2,
         title=title,
-        title_fontsize="small",
+        title_fontsize=LEGEND_SIZE,
     )
 
 

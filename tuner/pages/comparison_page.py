@@ -296,7 +296,7 @@ def _how(comparison: Comparison) -> list[tuple[str, str]]:
         "Parts": ", ".join(f"{comparison.name}.{stage}" for stage, runs in comparison.trained.items() if runs)
         + ": each stage is a sweep of its own, with its own page by vae-tuner report NAME",
         "Trained with": versions_line(_recorded(comparison)),
-        "Commit": commit() or "",
+        "Page written by": f"commit {known}" if (known := commit()) else "",
         "Files": BESIDE,
     }  # fmt: skip
     return [(term, text) for term, text in found.items() if text]

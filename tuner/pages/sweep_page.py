@@ -34,14 +34,13 @@ SHOWN_METRICS = ("val/elbo_cal", "val/elbo", "val/nll", "val/mse", "val/kl", "va
 PICTURES = {
     "reconstructions": (
         "Validation images and their reconstructions",
-        "By the best trial: what it blurs or gets wrong, its code has not kept.",
-        ("data", "model"),
+        "By the best trial: a row of data above each row of its reconstructions. What it blurs or gets wrong, its code "
+        "has not kept.",
     ),
     "samples": (
         "Samples from the prior",
         "By the best trial: decoded draws of p(z). Where its codes leave holes in the prior, they look like nothing in "
         "the data.",
-        (),
     ),
 }
 BESIDE = "beside this page: each figure as PNG; trials.csv, a row for each trial; curves.csv, a row for each epoch"
@@ -88,10 +87,10 @@ def _behind(sweep: Sweep, space: Space, name: str) -> Table | None:
 
 def _pictures(files: TrialFiles, folder: Path) -> list[Picture]:
     found, known = [], files.names()
-    for name, (title, caption, rows) in PICTURES.items():
+    for name, (title, caption) in PICTURES.items():
         if f"{name}.png" in known:
             with files.reading(f"{name}.png") as path:
-                figure = picture_rows_figure(path, rows)
+                figure = picture_rows_figure(path)
             save_png(figure, folder / f"{name}.png")
             found.append(Picture(name, title, caption, inline_svg(figure, name, title)))
     return found
@@ -175,7 +174,7 @@ def _how(sweep: Sweep) -> list[tuple[str, str]]:
     fixed = ", ".join(f"{path} = {text_of(value)}" for path, value in flatten(spec["config"]).items())
     return [
         ("Fixed", f"{fixed}; all else at its default" if fixed else "the defaults"),
-        ("Search", f"{spec['search']['sampler']}, seed {spec['search']['seed']}, {sweep.planned} trials"),
+        ("Search", _search(sweep)),
         (
             "Pruning",
             f"{header['scheduler']['kind']}, rungs after epochs {rungs}" if header["rungs"] else "none",
@@ -186,6 +185,13 @@ def _how(sweep: Sweep) -> list[tuple[str, str]]:
         ("Trained with", versions_line(header["versions"])),
         ("Files", BESIDE),
     ]
+
+
+def _search(sweep: Sweep) -> str:
+    search = sweep.header["spec"]["search"]
+    if search.get("points"):
+        return f"none: {sweep.planned} trials that were given one by one"
+    return f"{search['sampler']}, seed {search['seed']}, {sweep.planned} trials, the default configuration first"
 
 
 def _document(sweep: Sweep, ranked: Sequence[Trial]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def over_training_figure(comparison: Comparison) -> Figure | None:
             axes.plot(epochs, [metrics[name] for metrics in history], label=method, **look_of(method))
     kappa = next(iter(runs.values()))[0].run.kappa
     if gaussian and kappa:
-        below.axhline(kappa**2, color="0.4", linewidth=0.9, linestyle=":", label="κ², GECO's bound")
+        below.axhline(kappa**2, color="0.4", linewidth=0.9, linestyle=":", label="κ²")
     log_scale(below, "y")
     legend_above(above, below.get_lines())
     return figure
