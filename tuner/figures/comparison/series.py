@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from tuner.comparison.design import PLAIN, Trained
+from tuner.comparison.methods import METHODS
 from tuner.figures.style import COLOURS, MARKERS
-
-if TYPE_CHECKING:
-    from tuner.comparison.design import Trained
 
 __all__ = ["by_method", "colour_of", "marker_of", "middle_level"]
 
-METHODS = ("geco", "beta", "linear", "cyclical", "free-bits", "gqn", "elbo")
+SHOWN = (*METHODS, PLAIN)
 
 
 def colour_of(method: str) -> str:
     """The same in every figure."""
-    return COLOURS[METHODS.index(method)]
+    return COLOURS[SHOWN.index(method)]
 
 
 def marker_of(method: str) -> str:
-    return MARKERS[METHODS.index(method)]
+    return MARKERS[SHOWN.index(method)]
 
 
 def by_method(trained: Iterable[Trained]) -> dict[str, list[Trained]]:
