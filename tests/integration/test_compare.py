@@ -125,6 +125,18 @@ def check_transfer():
 
 
 MISTAKES = {
+    "--cpus-per-trial 0": "resources.cpus_per_trial: 0.0 is not allowed; allowed: greater than 0",
+    "--concurrency 0": "resources.concurrency: 0 is not allowed; allowed: auto, or an integer from 1",
+    "--model nope:make": "model.kind",
+    "--gpus-per-trial nonsense": "resources.gpus_per_trial",
+    "--tracking-uri http://localhost:1": "tracking",
+    "--reports bits.npy": "reports: bits.npy/digits-mlp cannot be written: Not a directory; choose another with "
+    "--reports",
+    "--set seed=5": "seed: 5 is not allowed; a comparison chooses it for every run, leave it out",
+    "--set objective.kappa=0.1": "objective.kappa: 0.1 is not allowed; a comparison chooses it for every run, leave it "
+    "out",
+    "--set beta.end=2.0": "beta.end: 2.0 is not allowed; a comparison chooses it for every run, leave it out",
+    "--set data.name=mnist": "data.name: mnist is not allowed in --set; name it with --dataset",
     "--methods geco,cyclic": "methods: 'cyclic' cannot be compared; did you mean `cyclical`?",
     "--methods beta,linear": "methods: beta,linear is not allowed; name geco and its rivals, each once",
     "--methods geco,beta,beta": "methods: geco,beta,beta is not allowed; name geco and its rivals, each once",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from trainables.errors import UserError
@@ -13,11 +14,12 @@ from trainables.remote import is_remote
 from trainables.sources import data_dir
 from tuner.comparison.answer import Comparison
 from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_gallery
-from tuner.comparison.request import Request, command_of
-from tuner.comparison.running import STAGES, Place, Testing, run_comparison
+from tuner.comparison.keeping import held_alone
+from tuner.comparison.request import Request, command_of, remembered
+from tuner.comparison.running import STAGES, Place, Testing, prepared, run_comparison
 from tuner.running.driver import ProgressFactory, silent
 from tuner.storage.journal import JOURNAL
-from tuner.tracking.tracking_uri import resolve_uri
+from tuner.tracking.tracking_uri import resolve_uri, without_secret
 
 __all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
 
@@ -67,26 +69,60 @@ def compare_methods(request: Request, settings: Settings) -> Compared:
     from tuner.pages.comparison_page import write_comparison_page
 
     root = data_dir(settings.chosen_data_dir)
+    ready = prepared(request, _place(settings, root))
+    report = _writable(settings.reports / request.name)
+    folder = settings.storage / request.name
+    with held_alone(folder):
+        remembered(request, folder)
+        found = run_comparison(ready)
+        examples = examples_of(found.trained["path"])
+        found = replace(found, kl_by_latent=kl_by_latent(examples, root))
+        if "geco" in examples:
+            found = replace(found, trajectory=followed(examples["geco"], root, folder / "trajectory.json"))
+        gallery = write_gallery(examples, root, report)
+        page = write_comparison_page(found, report, command_of(request, _options(settings)), gallery)
+        if settings.offline:
+            return Compared(found, page, None)
+        parts = [settings.storage / f"{request.name}.{stage}" for stage in STAGES]
+        uri = resolve_uri(settings.tracking_uri, Path.cwd())
+        run_id = record(found, page, [part for part in parts if (part / JOURNAL).exists()], uri, settings.experiment)
+        return Compared(found, page, run_id)
+
+
+def _place(settings: Settings, root: Path) -> Place:
     tracking = {
         "tracking.uri": settings.tracking_uri,
         "tracking.experiment": settings.experiment,
         "tracking.offline": settings.offline,
     }
     options = {path: value for path, value in {**settings.options, **tracking}.items() if value is not None}
-    place = Place(settings.storage, root, options, settings.progress, settings.testing)
-    found = run_comparison(request, place)
-    examples = examples_of(found.trained["path"])
-    found = replace(found, kl_by_latent=kl_by_latent(examples, root))
-    if "geco" in examples:
-        kept = settings.storage / request.name / "trajectory.json"
-        found = replace(found, trajectory=followed(examples["geco"], root, kept))
-    folder = settings.reports / request.name
-    folder.mkdir(parents=True, exist_ok=True)
-    gallery = write_gallery(examples, root, folder)
-    page = write_comparison_page(found, folder, command_of(request), gallery)
-    if settings.offline:
-        return Compared(found, page, None)
-    parts = [settings.storage / f"{request.name}.{stage}" for stage in STAGES]
-    uri = resolve_uri(settings.tracking_uri, Path.cwd())
-    run_id = record(found, page, [part for part in parts if (part / JOURNAL).exists()], uri, settings.experiment)
-    return Compared(found, page, run_id)
+    return Place(settings.storage, root, options, settings.progress, settings.testing)
+
+
+def _writable(reports: Path) -> Path:
+    """The folder of a report, made; raises UserError where nothing can be written in it."""
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=reports, prefix=".vae-tuner-"):
+            return reports
+    except OSError as error:
+        raise UserError(
+            f"reports: {reports} cannot be written: {error.strerror}; choose another with --reports"
+        ) from None
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """What is not as by default, by its option: the rest of the command. A tracking URI with a password is left out."""
+    default = Settings()
+    chosen = {
+        "--concurrency": settings.options.get("resources.concurrency"),
+        "--cpus-per-trial": settings.options.get("resources.cpus_per_trial"),
+        "--gpus-per-trial": settings.options.get("resources.gpus_per_trial"),
+        "--data-dir": settings.chosen_data_dir,
+        "--experiment": None if settings.experiment == default.experiment else settings.experiment,
+        "--tracking-uri": without_secret(settings.tracking_uri),
+        "--offline": settings.offline or None,
+        "--storage": None if settings.storage == default.storage else settings.storage,
+        "--reports": None if settings.reports == default.reports else settings.reports,
+    }
+    return {option: value for option, value in chosen.items() if value is not None}

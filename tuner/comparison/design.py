@@ -192,8 +192,8 @@ class Design:
     # --- what the pilots say ------------------------------------------------------------------------------------------
 
     def levels(self, pilot: Iterable[Trained]) -> list[Level]:
-        """What became of each κ. A level is kept where GECO, at the learning rate that suits it, settles on it with
-        every pilot seed; its λ̂ is theirs."""
+        """What became of each κ. A level is kept where GECO settles on it with every pilot seed at a learning rate; of
+        several such rates it takes that of the lowest J by the λ of their runs, and λ̂ is of its own runs."""
         by_kappa: dict[float, list[Trained]] = {}
         for trained in pilot:
             assert trained.run.kappa is not None
@@ -201,12 +201,14 @@ class Design:
         return [self._level(kappa, found) for kappa, found in by_kappa.items()]
 
     def _level(self, kappa: float, found: Sequence[Trained]) -> Level:
-        weights = [trained.weight for trained in found if trained.whole and trained.weight]
+        candidates = _at_settled_rates(found) or found
+        weights = [trained.weight for trained in candidates if trained.whole and trained.weight]
         if not weights:
             return Level(kappa, None, None, "diverged")
-        rate = best_rate(self._cell(found, geometric_mean(weights)))
+        rate = best_rate(self._cell(candidates, geometric_mean(weights)))
         at_rate = [trained for trained in found if trained.run.rate == rate]
-        weight = geometric_mean([trained.weight for trained in at_rate if trained.weight])
+        known = [trained.weight for trained in at_rate if trained.weight]
+        weight = geometric_mean(known) if known else None
         failed = [trained.outcome or trained.stop_reason for trained in at_rate if trained.outcome != "ok"]
         return Level(kappa, weight, rate, failed[0] if failed else "ok")
 
@@ -229,7 +231,7 @@ class Design:
     def _cell_of(self, method: str, level: Level, pilots: Sequence[Trained]) -> Cell:
         assert level.weight is not None
         own = [each for each in pilots if (each.run.method, each.run.kappa) == (method, level.kappa)]
-        return self._cell(own, level.weight)
+        return self._cell(_at_settled_rates(own) if method == "geco" else own, level.weight)
 
     def _cell(self, found: Sequence[Trained], weight: float) -> Cell:
         cell: dict[float, list[float]] = {}
@@ -252,6 +254,12 @@ class Design:
         if self.scale.sigma is None:
             return metrics[f"{part}/recon_nll"]
         return self.scale.n_elements * metrics[f"{part}/mse"]
+
+
+def _at_settled_rates(found: Sequence[Trained]) -> list[Trained]:
+    """The runs at the learning rates at which every seed has settled."""
+    unsettled = {each.run.rate for each in found if not (each.whole and each.outcome == "ok")}
+    return [each for each in found if each.run.rate not in unsettled]
 
 
 def _kept(levels: Sequence[Level]) -> list[Level]:

@@ -17,6 +17,7 @@ from trainables.trainer import Trainer
 from trainables.trajectory import trajectory
 from trainables.vae import Vae
 from tuner.comparison.design import Trained
+from tuner.comparison.keeping import write_json
 
 __all__ = ["examples_of", "followed", "kl_by_latent", "write_gallery"]
 
@@ -94,8 +95,6 @@ def followed(each: Trained, data_dir: Path, file: Path) -> dict[str, list[float]
     if not file.exists():
         assert each.folder is not None
         config = read(each.folder / FILE_NAME).config
-        trainer = Trainer(config, load(config.data, data_dir, torch.device(config.device)))
-
-        file.write_text(json.dumps(trajectory(trainer)), encoding="utf-8")
+        write_json(file, trajectory(Trainer(config, load(config.data, data_dir, torch.device(config.device)))))
     kept: dict[str, list[float]] = json.loads(file.read_text(encoding="utf-8"))
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,22 +14,37 @@ from trainables.checkpoint import FILE_NAME, read
 from trainables.config import DataConfig
 from trainables.data import Dataset, load
 from trainables.trainer import Trainer
+from tuner.comparison.keeping import write_json
 
-__all__ = ["Measure", "measured"]
+__all__ = ["Measure", "Share", "measured"]
 
 Measure = Callable[[Trainer], dict[str, float]]
 
 
+@dataclass(frozen=True)
+class Share:
+    """CPUs and GPUs. Ray hides the GPU from a task that asks for none of it."""
+
+    cpus: float
+    gpus: float
+
+
 def measured(
-    measure: Measure, file: str, folders: Sequence[Path], data_dir: Path, cpus: float, on_done: Callable[[], None]
+    measure: Measure,
+    file: str,
+    folders: Sequence[Path],
+    data_dir: Path,
+    share: Share,
+    on_done: Callable[[], None],
 ) -> dict[Path, dict[str, float]]:
     """What a measure says of the checkpoints in these folders, by Ray tasks; what is known already is read.
 
-    file: the name under which it is kept in each. on_done: called for each.
+    file: the name under which it is kept in each. share: what a task gets of the machine, as its trial did. on_done:
+    called for each.
     """
     import ray
 
-    task = ray.remote(num_cpus=cpus, max_retries=3)(_measure)
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=3)(_measure)
     unknown = [folder for folder in folders if not (folder / file).exists()]
     waiting = {task.remote(measure, folder / file, data_dir): folder for folder in unknown}
     while waiting:
@@ -43,9 +59,7 @@ def _measure(measure: Measure, file: Path, data_dir: Path) -> None:
     checkpoint = read(file.parent / FILE_NAME)
     trainer = Trainer(checkpoint.config, _dataset(checkpoint.config.data, data_dir, checkpoint.config.device))
     trainer.restore(checkpoint)
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(json.dumps(measure(trainer)), encoding="utf-8")
-    partial.replace(file)
+    write_json(file, measure(trainer))
 
 
 @lru_cache(maxsize=1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from trainables.config import ConstantLr, TrialConfig
 from trainables.data import DataFacts, data_facts
@@ -17,6 +20,7 @@ from trainables.paths import flatten, parse_config, unflatten
 from trainables.resolve import resolve
 from trainables.sources import absolute
 from tuner.comparison.design import RATE_FACTORS, Design
+from tuner.comparison.keeping import write_json
 from tuner.comparison.methods import METHODS, Scale, free_paths
 from tuner.comparison.sign_flip import MOST_SEEDS
 from tuner.spec import NAME
@@ -37,6 +41,8 @@ QUICK_SEEDS, QUICK_POOL = 5, 24
 SEEDS, POOL = 10, 64
 FILE = "comparison.json"
 LONGEST_NAME = 48
+OWNED = ("seed", "objective", "beta")
+ASKED_FOR = {"data.name": "--dataset", "model.kind": "--model"}
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,22 @@ class Request:
             raise ConfigError(f"seeds: {self.seeds} is not allowed; allowed: {FEWEST_SEEDS} to {MOST_SEEDS}")
         if self.transfer is not None and (self.transfer == self.name or not NAME.fullmatch(self.transfer)):
             raise ConfigError(f"transfer: {self.transfer!r} is not allowed; name another comparison that is finished")
+        for path, value in flatten(self.settings).items():
+            _check_free(path, value)
 
     @property
     def base(self) -> dict[str, Any]:
         """The fixed part of every run, by configuration path."""
         chosen = {"data.name": absolute(self.dataset), "model.kind": self.model, "epochs": self.epochs}
         return {path: value for path, value in {**chosen, **self.settings}.items() if value is not None}
+
+
+def _check_free(path: str, value: Any) -> None:
+    """Refuse to fix what the comparison decides, or what has an option of its own."""
+    if path.partition(".")[0] in OWNED:
+        raise ConfigError(f"{path}: {value} is not allowed; a comparison chooses it for every run, leave it out")
+    if path in ASKED_FOR:
+        raise ConfigError(f"{path}: {value} is not allowed in --set; name it with {ASKED_FOR[path]}")
 
 
 def named_after(dataset: str, model: str) -> str:
@@ -117,7 +133,7 @@ def remembered(request: Request, folder: Path) -> None:
     asked = json.loads(json.dumps(asdict(request)))
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asked, indent=1), encoding="utf-8")
+        write_json(file, asked)
         return
     begun = json.loads(file.read_text(encoding="utf-8"))
     newly_named = not begun.get("transfer")
@@ -129,7 +145,7 @@ def remembered(request: Request, folder: Path) -> None:
             f"({flatten(before).get(differing)}); repeat its command to go on with it, or choose another name"
         )
     if newly_named and request.transfer:
-        file.write_text(json.dumps(before, indent=1), encoding="utf-8")
+        write_json(file, before)
 
 
 def differing_paths(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -146,8 +162,8 @@ def read_request(folder: Path) -> Request | None:
     return Request(**{**kept, "methods": tuple(kept["methods"])})
 
 
-def command_of(request: Request) -> str:
-    """The command that repeats it."""
+def command_of(request: Request, options: Mapping[str, Any] | None = None) -> str:
+    """The command that repeats it. options: where and how it runs, by option; one that is True has no value."""
     words = ["vae-tuner", "compare", "--dataset", request.dataset, "--model", request.model, "--name", request.name]
     words += ["--methods", ",".join(request.methods)]
     words += ["--epochs", str(request.epochs)] if request.epochs else []
@@ -155,5 +171,13 @@ def command_of(request: Request) -> str:
     words += ["--quick"] if request.quick else []
     words += ["--transfer", request.transfer] if request.transfer else []
     for path, value in request.settings.items():
-        words += ["--set", f"{path}={value}"]
+        words += ["--set", f"{path}={_as_yaml(value)}"]
+    for option, value in (options or {}).items():
+        words += [option] if value is True else [option, str(value)]
     return shlex.join(words)
+
+
+def _as_yaml(value: Any) -> str:
+    """On one line, as `--set` reads it back."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return text.removesuffix("...\n").strip()

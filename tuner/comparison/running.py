@@ -11,23 +11,26 @@ from statistics import geometric_mean
 from typing import Any
 
 from trainables.config import TrialConfig
+from trainables.errors import UserError
 from trainables.held_out import held_out_metrics, held_out_nll
 from trainables.paths import unflatten
 from tuner.comparison.answer import Comparison, concluded
 from tuner.comparison.design import Design, Level, Run, Trained
 from tuner.comparison.likelihood import NLL_SAMPLES, measured_level
-from tuner.comparison.measuring import Measure, measured
+from tuner.comparison.measuring import Measure, Share, measured
 from tuner.comparison.other import other_comparison
-from tuner.comparison.request import Request, design_of, remembered
+from tuner.comparison.request import Request, design_of
 from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_trials, candidates, runs_of
 from tuner.planning.plans import Plan, make_plan
+from tuner.preflight.checks import require_ready
 from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
 from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
-from tuner.spec import parse_spec
+from tuner.running.sweep_result import SweepResult
+from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.journal import JOURNAL, read_journal
-from tuner.storage.sweep_state import Trial, fold
+from tuner.storage.sweep_state import Sweep, Trial, fold
 
-__all__ = ["STAGES", "Place", "StoppedError", "Testing", "run_comparison", "settled_weight"]
+__all__ = ["STAGES", "Place", "Prepared", "StoppedError", "Testing", "prepared", "run_comparison", "settled_weight"]
 
 STAGES = ("pilot", "rivals", "path", "pool", "target", "plain", "transfer", "transfer-back")
 PATH_DRAWS, POOL_DRAWS = 16, 1
@@ -56,14 +59,34 @@ class Place:
     testing: Testing
 
 
-def run_comparison(request: Request, place: Place) -> Comparison:
-    """Train all stages, or what is left of them, and answer the three questions."""
+@dataclass(frozen=True)
+class Prepared:
+    """A comparison that can start. plan: of its pilot. metric: what pools are selected by. other: the comparison with
+    which dials are exchanged, and its design."""
+
+    request: Request
+    design: Design
+    place: Place
+    plan: Plan
+    metric: str
+    other: tuple[Request, Design] | None
+
+
+def prepared(request: Request, place: Place) -> Prepared:
+    """Raises UserError for all that can be known to fail before the first run is trained. Writes nothing."""
     design, config = design_of(request, place.data_dir)
-    metric = _metric(config)
     other = other_comparison(request, design, place.storage, place.data_dir) if request.transfer else None
-    remembered(request, place.storage / request.name)
-    stage = _Stages(request, design, place)
-    with _one_ray(stage.plan("pilot", design.pilot())):
+    plan = _Stages(request, design, place).plan("pilot", design.pilot())
+    quiet_ray()
+    require_ready(plan)
+    return Prepared(request, design, place, plan, _metric(config), other)
+
+
+def run_comparison(ready: Prepared) -> Comparison:
+    """Train all stages, or what is left of them, and answer the three questions."""
+    request, design, metric, other = ready.request, ready.design, ready.metric, ready.other
+    stage = _Stages(request, design, ready.place, ready.plan.gpus_per_trial)
+    with _one_ray(ready.plan):
         pilot = stage.trained("pilot", design.pilot())
         levels = design.levels(pilot)
         rivals = stage.trained("rivals", design.rival_pilots(levels))
@@ -90,7 +113,6 @@ def _one_ray(plan: Plan) -> Iterator[None]:
     """Ray, started once for all stages."""
     import ray
 
-    quiet_ray()
     with stdout_on_stderr():
         started_here = not ray.is_initialized()
         if started_here:
@@ -104,15 +126,19 @@ def _one_ray(plan: Plan) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Stages:
+    """gpus: of a run."""
+
     request: Request
     design: Design
     place: Place
+    gpus: float = 0.0
 
     def trained(self, stage: str, runs: Sequence[Run], draws: int = 0) -> list[Trained]:
         """The ends of a stage's runs, in their order. draws: of z on the test set, none for a stage that selects."""
         if not runs:
             return []
-        found = _ends_of(self._swept(stage, runs), runs)
+        self._sweep(stage, runs)
+        found = self._ends(stage, runs)
         return self._measured(stage, found, TEST_FILE, partial(held_out_metrics, draws=draws)) if draws else found
 
     def with_nll(self, path: Sequence[Trained], level: Level | None) -> list[Trained]:
@@ -129,7 +155,7 @@ class _Stages:
     ) -> tuple[dict[str, list[Trained]], list[Transferred]]:
         """The best of the pools trained on each other's data, by stage, and what that lost. request, design: of the
         other comparison."""
-        others = _ends_of(self.place.storage / f"{request.name}.pool", design.pools())
+        others = replace(self, request=request, design=design)._ends("pool", design.pools())
         here = Side(self.request.dataset, self.design, metric, best_trials(pool, metric))
         there = Side(request.dataset, design, metric, best_trials(others, metric))
         trained: dict[str, list[Trained]] = {}
@@ -141,23 +167,53 @@ class _Stages:
             answers += answer_transfer(origin, target, found, trained[stage])
         return trained, answers
 
-    def _swept(self, stage: str, runs: Sequence[Run]) -> Path:
-        """The folder of the stage's sweep, run to its end."""
-        name = f"{self.request.name}.{stage}"
-        folder = (self.place.storage / name).absolute()
-        known = folder / JOURNAL
-        if known.exists() and not fold(read_journal(known)).resumable:
-            return folder
-        if known.exists() and read_journal(known):
-            storage, data_dir = self.place.storage, self.place.data_dir
-            result = resume_sweep(
-                storage, name, model=self._user_model, data_dir=data_dir, progress=self.place.progress
-            )
-        else:
-            result = run_sweep(self.plan(stage, runs), self.place.progress)
+    def _sweep(self, stage: str, runs: Sequence[Run]) -> None:
+        """Run the stage's sweep, or what is left of it, to its end."""
+        begun = self._begun(stage, runs)
+        if begun and not begun.resumable:
+            return
+        result = self._resumed(stage) if begun else run_sweep(self.plan(stage, runs), self.place.progress)
         if result.finished != "completed":
             raise StoppedError(result.exit_code)
-        return folder
+
+    def _resumed(self, stage: str) -> SweepResult:
+        return resume_sweep(
+            self.place.storage,
+            self._name(stage),
+            model=self._user_model,
+            tracking_uri=self.place.options.get("tracking.uri"),
+            offline=self.place.options.get("tracking.offline", False),
+            data_dir=self.place.data_dir,
+            progress=self.place.progress,
+        )
+
+    def _begun(self, stage: str, runs: Sequence[Run]) -> Sweep | None:
+        """The stage's sweep so far; raises UserError where it is of other runs."""
+        file = self._folder(stage) / JOURNAL
+        events = read_journal(file) if file.exists() else []
+        if not events:
+            return None
+        sweep = fold(events)
+        if sweep.more or not _is_of(sweep, parse_spec(self._spec(stage, runs))):
+            name = self._name(stage)
+            raise UserError(
+                f"name: {name} trained other runs than this comparison asks for now, perhaps because an earlier stage "
+                f"was trained anew; remove it with `vae-tuner rm {name}` and repeat the command, or choose another name"
+            )
+        return sweep
+
+    def _ends(self, stage: str, runs: Sequence[Run]) -> list[Trained]:
+        """What the journal of a stage that has ended says of its runs."""
+        sweep = self._begun(stage, runs)
+        trials = sweep.trials.values() if sweep else ()
+        trained = self._folder(stage) / "trials"
+        return [_trained(run, trial, trained / trial.id) for run, trial in zip(runs, trials, strict=True)]
+
+    def _name(self, stage: str) -> str:
+        return f"{self.request.name}.{stage}"
+
+    def _folder(self, stage: str) -> Path:
+        return (self.place.storage / self._name(stage)).absolute()
 
     @property
     def _user_model(self) -> str | None:
@@ -169,7 +225,7 @@ class _Stages:
 
     def _spec(self, stage: str, runs: Sequence[Run]) -> dict[str, Any]:
         own = {
-            "name": f"{self.request.name}.{stage}",
+            "name": self._name(stage),
             "search.points": [run.full for run in runs],
             "search.sampler": "random",
             "scheduler.kind": "none",
@@ -181,17 +237,17 @@ class _Stages:
     def _measured(self, what: str, found: list[Trained], file: str, measure: Measure) -> list[Trained]:
         whole = [each.folder for each in found if each.whole and each.folder]
         with self.place.testing(what, len(whole)) as on_done:
-            cpus = float(self.place.options.get("resources.cpus_per_trial") or 1)
-            values = measured(measure, file, whole, self.place.data_dir, cpus, on_done)
+            share = Share(float(self.place.options.get("resources.cpus_per_trial") or 1), self.gpus)
+            values = measured(measure, file, whole, self.place.data_dir, share, on_done)
         return [
             replace(each, test={**each.test, **values.get(each.folder, {})}) if each.folder else each for each in found
         ]
 
 
-def _ends_of(folder: Path, runs: Sequence[Run]) -> list[Trained]:
-    """What the journal of a stage says of its runs. folder: of its sweep."""
-    trials = fold(read_journal(folder / JOURNAL)).trials.values()
-    return [_trained(run, trial, folder / "trials" / trial.id) for run, trial in zip(runs, trials, strict=True)]
+def _is_of(sweep: Sweep, spec: SweepSpec) -> bool:
+    """Whether a sweep was begun to train just these points, with the same fixed part."""
+    begun, asked = sweep.header["spec"], spec.model_dump(mode="json")
+    return bool(begun["config"] == asked["config"] and begun["search"]["points"] == asked["search"]["points"])
 
 
 def _trained(run: Run, trial: Trial, folder: Path) -> Trained:
@@ -208,7 +264,10 @@ def _trained(run: Run, trial: Trial, folder: Path) -> Trained:
 
 
 def settled_weight(history: Sequence[Any]) -> float | None:
-    """λ̂: the median λ of the last 10 % of steps, of several epochs their geometric mean."""
+    """λ̂: the median λ of the last 10 % of steps, of several epochs the geometric mean of their medians.
+
+    Epochs are whole: a tenth of them, rounded, and at least the last one, which of 4 epochs is 25 % of the steps.
+    """
     last = history[-max(1, round(SETTLED_PART * len(history))) :]
     medians = [metrics["geco/lambda_median"] for metrics in last if "geco/lambda_median" in metrics]
     return geometric_mean(medians) if medians else None

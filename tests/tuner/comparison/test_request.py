@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from trainables.errors import ConfigError, UserError
+from tuner.cli.options import parsed_settings
 from tuner.comparison.request import FILE, Request, command_of, read_request, remembered
 
 ASKED = Request("c", "digits", "mlp", ("geco", "beta"), 3, 2, True, {"batch_size": 16})
@@ -61,3 +62,22 @@ def test_the_command_repeats_all_that_was_asked():
         "--dataset", "digits", "--model", "mlp", "--name", "c", "--methods", "geco,beta", "--epochs", "3", "--seeds",
         "2", "--quick", "--transfer", "other", "--set", "batch_size=16",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [1e-5, 0.5, [16, 8], True, "dynamic", "1e-5", None, {"width": 3}, "a: b"])
+def test_a_setting_in_the_command_is_read_back_as_it_was(value):
+    words = shlex.split(command_of(again(settings={"model.x": value})))
+    assert parsed_settings([words[words.index("--set") + 1]]) == {"config.model.x": value}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"seed": 5}, {"objective.kind": "iwae"}, {"objective": {"kappa": 0.1}}, {"beta.warmup": 0.1}]
+)
+def test_what_the_comparison_chooses_cannot_be_fixed(settings):
+    with pytest.raises(ConfigError, match=r"is not allowed; a comparison chooses it for every run, leave it out"):
+        again(settings=settings)
+
+
+def test_all_else_can_be_fixed():
+    for path in ("model.sigma", "data.n_train", "batch_size", "lr.base", "lr.warmup", "optimizer.kind", "epochs"):
+        again(settings={path: 1})

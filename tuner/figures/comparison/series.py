@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tuner.comparison.design import PLAIN, Trained
+from tuner.comparison.methods import METHODS
 from tuner.figures.style import COLOURS, LINES, MARKERS
-
-if TYPE_CHECKING:
-    from tuner.comparison.design import Trained
 
 __all__ = ["by_method", "colour_of", "look_of", "marker_of", "middle_level"]
 
-METHODS = ("geco", "beta", "linear", "cyclical", "free-bits", "gqn", "elbo")
+SHOWN = (*METHODS, PLAIN)
 
 
 def colour_of(method: str) -> str:
     """The same in every figure."""
-    return COLOURS[METHODS.index(method)]
+    return COLOURS[SHOWN.index(method)]
 
 
 def marker_of(method: str) -> str:
-    return MARKERS[METHODS.index(method)]
+    return MARKERS[SHOWN.index(method)]
 
 
 def look_of(method: str) -> dict[str, Any]:
     """Of a line: its colour, and dashes by which it is seen beneath another."""
-    at = METHODS.index(method)
+    at = SHOWN.index(method)
     return {"color": COLOURS[at], "linestyle": LINES[at], "linewidth": 1.9 if at == 0 else 1.5}
 
 

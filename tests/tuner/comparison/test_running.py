@@ -1,0 +1,88 @@
+"""λ̂ of a run, and a comparison's stages told from those of another."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from statistics import geometric_mean
+
+import pytest
+
+from trainables.errors import UserError
+from tuner.comparison.request import Request, design_of
+from tuner.comparison.running import Place, _Stages, settled_weight
+from tuner.running.driver import silent
+from tuner.spec import parse_spec
+from tuner.storage.journal import JOURNAL, lines_of
+
+KEY = "geco/lambda_median"
+
+
+def of(*medians):
+    return settled_weight([{KEY: median} for median in medians])
+
+
+@pytest.mark.parametrize(("epochs", "used"), [(1, 1), (4, 1), (10, 1), (20, 2), (40, 4)])
+def test_the_weight_is_of_the_last_tenth_of_the_epochs_and_at_least_of_one(epochs, used):
+    medians = [1.5**epoch for epoch in range(epochs)]
+    assert of(*medians) == pytest.approx(geometric_mean(medians[epochs - used :]))
+
+
+def test_a_constant_weight_is_itself_and_a_rival_has_none():
+    assert of(*[3.0] * 30) == pytest.approx(3.0)
+    assert settled_weight([{"val/kl": 1.0}]) is None
+    assert settled_weight([]) is None
+
+
+@pytest.fixture
+def stages(tmp_path, vae_data_root):
+    request = Request("c", methods=("geco", "beta"), epochs=2, quick=True, settings={"data.n_train": 100})
+    design, _ = design_of(request, vae_data_root)
+    place = Place(tmp_path, vae_data_root, {}, silent, lambda stage, n: nullcontext(lambda: None))
+    return _Stages(request, design, place)
+
+
+@pytest.fixture
+def begun(stages, tmp_path):
+    """begun(runs, more) writes the journal of a pilot of these runs, with so many more asked for."""
+
+    def write(runs, more=0):
+        spec = parse_spec(stages._spec("pilot", runs)).model_dump(mode="json")
+        header = {"seq": 0, "session": "s", "t": 0.0, "event": "header", "name": "c.pilot", "spec": spec}
+        resume = {"seq": 1, "session": "t", "t": 1.0, "event": "resume", "more": more}
+        folder = Path(tmp_path, "c.pilot")
+        folder.mkdir(exist_ok=True)
+        (folder / JOURNAL).write_bytes(lines_of([header, resume] if more else [header]))
+
+    return write
+
+
+def test_a_stage_of_the_same_runs_goes_on(stages, begun):
+    runs = stages.design.pilot()
+    assert stages._begun("pilot", runs) is None
+    begun(runs)
+    assert stages._begun("pilot", runs).resumable
+
+
+def altered(runs):
+    return [replace(runs[0], assignment={**runs[0].assignment, "objective.kappa": 0.1 + 1e-16}), *runs[1:]]
+
+
+@pytest.mark.parametrize("change", [altered, lambda runs: runs[:-1], lambda runs: runs[::-1]])
+def test_a_stage_of_other_runs_is_refused_with_the_way_out(stages, begun, change):
+    runs = stages.design.pilot()
+    begun(change(runs))
+    with pytest.raises(UserError, match=r"^name: c\.pilot trained other runs .* `vae-tuner rm c\.pilot` and repeat"):
+        stages._begun("pilot", runs)
+
+
+def test_a_stage_that_was_given_more_trials_is_refused(stages, begun):
+    begun(stages.design.pilot(), more=2)
+    with pytest.raises(UserError, match=r"c\.pilot trained other runs"):
+        stages._begun("pilot", stages.design.pilot())
+
+
+def test_a_stage_of_another_fixed_part_is_refused(stages, begun):
+    begun(stages.design.pilot())
+    longer = replace(stages, design=replace(stages.design, base={**stages.design.base, "epochs": 3}))
+    with pytest.raises(UserError, match=r"c\.pilot trained other runs"):
+        longer._begun("pilot", longer.design.pilot())
