@@ -38,7 +38,7 @@ class Comparison:
     exploratory: bool
     design: Design
     levels: list[Level]
-    trained: Mapping[str, Sequence[Trained]]
+    trained: Mapping[str, Sequence[Trained]] = field(repr=False)
     path: PathAnswer
     quality: list[PoolAnswer]
     target: TargetAnswer

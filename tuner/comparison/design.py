@@ -65,7 +65,7 @@ class Trained:
     val: Mapping[str, float]
     weight: float | None = None
     test: Mapping[str, float] = field(default_factory=dict)
-    history: Sequence[Mapping[str, float]] = ()
+    history: Sequence[Mapping[str, float]] = field(default=(), repr=False)
     folder: Path | None = None
 
     @property

@@ -64,20 +64,23 @@ TERMS = (
     Term("configuration path", "a field's name everywhere: in a spec, after --set, in MLflow.",
          r"(?<![\w/])(?:data|model|objective|beta|lr|optimizer)\.[a-z]\w+"),
     # --- statistics ---------------------------------------------------------------------------------------------------
-    Term("95 %", "an interval that holds the true value in 95 of 100 such experiments, by Student's t over seeds; it "
-         "includes what choosing learning rates on few pilots leaves open.", r"95 %"),
+    Term("95 %", "an interval that holds the true value in 95 of 100 such experiments, by Student's t over seeds. "
+         "Those of Q1 do so for all rivals together, and include what choosing learning rates on few pilots leaves open; "
+         "those of Q2 are bootstrapped.", r"95 %"),
     Term("equivalent", "the difference is surely within ±0.5 nat, a margin fixed beforehand: two one-sided t tests at "
          "5 % (TOST). Said also where a difference that small is significant."),
     Term("lower / higher", "significantly so after Holm's correction, with an interval that leaves out 0.",
          r"\blower than\b|\bhigher than\b|^(?:lower|higher)$"),
-    Term("undecided", "neither different nor equivalent by these tests; more seeds may tell."),
+    Term("undecided", "neither different nor equivalent by these tests, which more seeds may tell; or fewer than three "
+         "levels, or less than 80 % of the runs, are left to judge by."),
     Term("p (Holm)", "how often a difference this large comes about by chance where methods are equal: exact sign-flip "
          "test over seeds, corrected for the number of rivals (Holm). With S seeds it cannot fall below 2/2^S.",
-         r"p \(Holm\)"),
+         r"\bHolm\b"),
     Term("pool", "a method's random, unpruned trials.", r"(?<![\w.-])pools?\b"),
     Term("quartiles", "a quarter, half and three quarters of the values lie below."),
     Term("hypergeometric", "the chance that n trials drawn from the pool without putting back contain a hit."),
-    Term("hit", "a trial within 2 % of κ* and within 0.5 nat of the best known KL there.", r"\bhits?\b"),
+    Term("hit", "a trial whose error on training data is within 2 % of κ*, and whose KL, carried to κ* along the "
+         "frontier, is within 0.5 nat of the best known.", r"\bhits?\b"),
     # --- metrics ------------------------------------------------------------------------------------------------------
     Term("val/… and test/…", "measured on validation examples, by which trials are selected, and on test examples, by "
          "which nothing was selected.", r"(?<!\w)(?:val|test)/"),

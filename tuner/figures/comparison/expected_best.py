@@ -45,5 +45,5 @@ def _heights(comparison: Comparison) -> tuple[float, float]:
         for found in answer.expected[min(1, len(answer.expected) - 1) :]:
             low.append(found.lo if found.n <= trusted else found.mean)
             high.append(found.hi if found.n <= trusted else found.mean)
-    room = 0.05 * (max(high) - min(low))
+    room = 0.05 * (max(high) - min(low)) or 0.5
     return min(low) - room, max(high) + room
