@@ -102,10 +102,14 @@ def check_refusal(driver):
 
 MISTAKES = {
     "--cpus-per-trial 0": "resources.cpus_per_trial: 0.0 is not allowed; allowed: greater than 0",
-    "--concurrency 0": "resources.concurrency: 0 is not allowed; allowed: auto, or an integer from 1",
-    "--model nope:make": "model.kind",
-    "--gpus-per-trial nonsense": "resources.gpus_per_trial",
-    "--tracking-uri http://localhost:1": "tracking",
+    "--concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
+    "--model nope:make": "model.kind: nope:make: there is no module nope; it is looked for among what is installed and in "
+    "{folder}: run this in the folder that holds it",
+    "--gpus-per-trial nonsense": 'resources.gpus_per_trial: "nonsense" is not allowed; allowed: auto, none, a share of a '
+    "GPU from 0.01 to 1, or a whole number of them",
+    "--tracking-uri http://localhost:1": "tracking server http://localhost:1 cannot be reached ([Errno 111] Connection "
+    "refused); start the server, or name another one with --tracking-uri, or begin with --offline and send the records "
+    "later with `vae-tuner sync`",
     "--reports bits.npy": "reports: bits.npy/digits-mlp cannot be written: Not a directory; choose another with "
     "--reports",
     "--set seed=5": "seed: 5 is not allowed; a comparison chooses it for every run, leave it out",
