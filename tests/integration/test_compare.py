@@ -7,10 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from drivers import all_runs
 from html_pages import check_page
 
 import tuner
+from trainables.checkpoint import FILE_NAME, read
+from trainables.data import load
+from trainables.held_out import held_out_metrics
+from trainables.sources import data_dir
+from trainables.trainer import Trainer
 from tuner.tracking.mlflow_store import open_client
 
 SMALL = {"data.n_train": 100, "batch_size": 16, "model.hidden": [16], "model.latent_dim": 2}
@@ -64,6 +70,8 @@ def test_a_comparison_that_is_cut_short_ends_as_one_that_is_not(new_driver, undi
     check_answer(document)
     check_files(driver.folder / document["report"])
     check_record(f"sqlite:///{driver.folder}/mlflow.db", document)
+    check_draws(driver.folder / "sweeps" / "digits-mlp.plain", 16)
+    check_draws(driver.folder / "sweeps" / "digits-mlp.pool", 1)
     check_refusal(driver)
     assert found.run_id is None
     check_transfer()
@@ -85,6 +93,19 @@ def check_answer(document):
 def check_files(page):
     check_page(page.read_text(encoding="utf-8"))
     assert {"answer.json", "runs.csv", "quality.png", "target.png"} <= {path.name for path in page.parent.iterdir()}
+
+
+def check_draws(stage, draws):
+    """What a stage says of the test set is the mean over so many draws of z."""
+    said = next(stage.glob("trials/*/test.json"))
+    checkpoint = read(said.parent / FILE_NAME)
+    trainer = Trainer(checkpoint.config, load(checkpoint.config.data, data_dir(None), torch.device("cpu")))
+    trainer.restore(checkpoint)
+    taken = {n: held_out_metrics(trainer, n) for n in (1, 16)}
+    kept = json.loads(said.read_text())
+    assert kept["test/kl"] == pytest.approx(taken[draws]["test/kl"])
+    assert kept["test/elbo"] == pytest.approx(taken[draws]["test/elbo"], rel=1e-6)
+    assert taken[1]["test/elbo"] != pytest.approx(taken[16]["test/elbo"], rel=1e-5)
 
 
 def check_record(uri, document):
@@ -126,10 +147,14 @@ def check_transfer():
 
 MISTAKES = {
     "--cpus-per-trial 0": "resources.cpus_per_trial: 0.0 is not allowed; allowed: greater than 0",
-    "--concurrency 0": "resources.concurrency: 0 is not allowed; allowed: auto, or an integer from 1",
-    "--model nope:make": "model.kind",
-    "--gpus-per-trial nonsense": "resources.gpus_per_trial",
-    "--tracking-uri http://localhost:1": "tracking",
+    "--concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
+    "--model nope:make": "model.kind: nope:make: there is no module nope; it is looked for among what is installed "
+    "and in {folder}: run this in the folder that holds it",
+    "--gpus-per-trial nonsense": 'resources.gpus_per_trial: "nonsense" is not allowed; allowed: auto, none, a share of '
+    "a GPU from 0.01 to 1, or a whole number of them",
+    "--tracking-uri http://localhost:1": "tracking server http://localhost:1 cannot be reached ([Errno 111] Connection "
+    "refused); start the server, or name another one with --tracking-uri, or begin with --offline and send the records "
+    "later with `vae-tuner sync`",
     "--reports bits.npy": "reports: bits.npy/digits-mlp cannot be written: Not a directory; choose another with "
     "--reports",
     "--set seed=5": "seed: 5 is not allowed; a comparison chooses it for every run, leave it out",
