@@ -58,7 +58,7 @@ class Told:
         for trial in sweep.trials.values():
             if not self._holds(trial):
                 self._trials[trial.id] = _Fixed(_frozen(trial, space, metrics))
-        return [*self._priors, *self._trials.values()]
+        return [*self._priors[: len(sweep.priors)], *(self._trials[trial] for trial in sweep.trials)]
 
     def _holds(self, trial: Trial) -> bool:
         told = self._trials.get(trial.id)
