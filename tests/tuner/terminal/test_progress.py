@@ -9,7 +9,7 @@ from tuner.terminal.progress import SweepProgress
 
 def test_a_line_has_what_there_is_and_nothing_between_two_dots(sweeps, monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
-    driver.run_sweep(sweeps.plan("s"), SweepProgress)
+    driver.run_sweep(sweeps.plan("s", **{"scheduler.kind": "none"}), SweepProgress)
     lines = [line for line in capsys.readouterr().err.splitlines() if re.match(r"\d/4 trials", line)]
     rate = r"\d+\.\d epochs/s"
     assert re.fullmatch(rf"0/4 trials · {rate}", lines[0])
