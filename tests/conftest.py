@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import pytest
+from disks import wait_for_no_disk
 from drivers import Driver
 from hypothesis import HealthCheck, settings
 from object_store import CREDENTIALS, ObjectStore
@@ -17,6 +19,10 @@ settings.register_profile(
     "fixed", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fixed")
+
+wait_for_no_disk()
+# A session in a shell's background ignores Ctrl-C, and so would the commands that it starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GIVEN = Path(__file__).parents[2] / "shared" / "data"
 

@@ -255,13 +255,9 @@ def move_elsewhere(storage, name):
 
 def prepare(case):
     """Live once here, undisturbed and in a folder of its own, so that every fork finds all imported and compiled."""
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
+    from disks import wait_for_no_disk
 
-    @event.listens_for(Engine, "connect")
-    def no_fsync(connection, record):
-        connection.execute("PRAGMA synchronous=OFF")  # what the kernel has been given outlives a process
-
+    wait_for_no_disk()
     with TemporaryDirectory() as folder:
         shutil.copy("mlflow.db", folder)
         tracking = {**case["spec"]["tracking"], "uri": f"sqlite:///{folder}/mlflow.db"}

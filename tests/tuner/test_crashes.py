@@ -43,7 +43,8 @@ LEAST = {"journal": 4, "mlflow": 22, "checkpoint": 2, "segment": 4}
 def lives(tmp_path_factory, vae_data_root, migrated_database):
     """lives(case) → (folder of the sweep, URI of its store, deaths); the undisturbed one is kept."""
     script = Path(__file__).with_name("mortal_driver.py")
-    path = os.pathsep.join(filter(None, [str(script.parents[2]), os.environ.get("PYTHONPATH")]))
+    known = [str(script.parents[2]), str(script.parents[1] / "support"), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, known))
     cache = str(tmp_path_factory.mktemp("cache"))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "VAE_TUNER_CACHE": cache}
     command = [sys.executable, "-W", "ignore", str(script)]
