@@ -1,9 +1,11 @@
 """One real sweep and one Ray start for the whole session of tests."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
+from drivers import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +14,13 @@ def swept(tmp_path_factory, command, environment):
     folder = tmp_path_factory.mktemp("swept")
     arguments = ["sweep", "--trials", "6", "--epochs", "9", "--concurrency", "2", "--format", "json"]
     done = subprocess.run(
-        [command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+        [command, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout, done.stderr
@@ -41,3 +49,13 @@ def shared_ray():
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, shared_ray, vae_data_root, migrated_database):
+    """The working directory of sweeps in this process, with a store, on a Ray that they share."""
+    shutil.copy(migrated_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from drivers import PATIENCE
 from ports import free_port
 
 pytestmark = pytest.mark.cluster
 
 SMALL = {"include_dashboard": False, "object_store_memory": 10**8}
-PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")

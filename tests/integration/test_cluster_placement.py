@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from drivers import PATIENCE
 from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -135,7 +136,7 @@ def test_a_cluster_is_joined_once_and_left_by_those_who_joined(cluster, environm
     done = subprocess.run(
         [sys.executable, "-c", JOINING, cluster.address],
         env={**environment, "MLFLOW_TRACKING_PASSWORD": "secret"},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "", "results alone belong there"

@@ -6,6 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+from drivers import PATIENCE
 from html_pages import check_page
 
 import tuner
@@ -21,7 +22,7 @@ def unpacked(swept, command, environment, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     done = subprocess.run(
         [command, "export", name, str(elsewhere / "a.zip"), "--format", "json"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with ZipFile(elsewhere / "a.zip") as zipped:

@@ -1,5 +1,6 @@
 """What a sweep starts listens on this machine alone, and knows no secret of the tracker's."""
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import tiny_net
+from drivers import PATIENCE
 
 from tuner.storage.journal import read_journal
 
@@ -62,12 +64,13 @@ def rays_folder():
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
-    tmp_path, command, environment, rays_folder
+    tmp_path, command, environment, rays_folder, migrated_database
 ):
     """Whatever Ray runs elsewhere: its address in the environment is not ours to join."""
     names = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME", "DATABRICKS_TOKEN", "AWS_ACCESS_KEY_ID")
     secrets = dict.fromkeys((*names, "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCESS_KEY", "HF_TOKEN"), SECRET)
     (tmp_path / "spy.py").write_text(SPY)
+    shutil.copy(migrated_database, tmp_path)
     options = [
         "--name",
         "s",
@@ -96,7 +99,7 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
         started = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in pids if pid != driver.pid}
     finally:
         driver.terminate()
-        _, printed = driver.communicate(timeout=120)
+        _, printed = driver.communicate(timeout=PATIENCE)
     assert len(pids) > 4, "Ray's processes are below the driver"
     assert any(b"RAY_" in known for known in started.values()), "their environment is read"
     assert not any(SECRET.encode() in known for known in started.values())
@@ -116,8 +119,8 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
     assert read_journal(journal)[-1]["reason"] == "interrupted"
 
 
-def _wait_for(condition, process, seconds=120):
-    end = time.monotonic() + seconds
+def _wait_for(condition, process):
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "nothing happened"

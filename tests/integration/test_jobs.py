@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import tiny_net
 import yaml
-from drivers import Driver
+from drivers import PATIENCE, Driver
 from ports import free_port
 
 from tuner.storage.journal import read_journal
@@ -28,7 +28,6 @@ from tuner.storage.sweep_state import fold
 pytestmark = pytest.mark.cluster
 
 TOKEN = "a-token-of-thirty-two-characters"
-PATIENCE = 120.0
 
 
 @dataclass
@@ -105,15 +104,19 @@ def head(command, environment):
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory, command, environment):
+def local(tmp_path_factory, command, environment, migrated_database):
     folder = tmp_path_factory.mktemp("local")
+    shutil.copy(migrated_database, folder)
     return Site("local", {**environment, "XDG_STATE_HOME": str(folder / "state")}, folder, command)
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory, command, environment, head):
+def remote(tmp_path_factory, command, environment, migrated_database, head):
     variables = {**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    return Site(head[1], variables, tmp_path_factory.mktemp("remote"), command)
+    made = Site(head[1], variables, tmp_path_factory.mktemp("remote"), command)
+    made.storage.mkdir(parents=True)
+    shutil.copy(migrated_database, made.storage)
+    return made
 
 
 @pytest.fixture(scope="module", params=["remote", "local"])

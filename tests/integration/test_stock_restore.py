@@ -1,6 +1,7 @@
 """One story on the stock stack and on ours: a good trial ends, a poor one begins, MLflow is away for a moment, the
 driver is gone, and the sweep goes on."""
 
+import shutil
 import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -28,10 +29,8 @@ def patch():
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-    open_client(uri).search_experiments()
-    return uri
+def store(tmp_path_factory, migrated_database):
+    return f"sqlite:///{shutil.copy(migrated_database, tmp_path_factory.mktemp('store'))}"
 
 
 @contextmanager

@@ -15,22 +15,14 @@ from tuner.storage.sweep_state import fold
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch, shared_ray, vae_data_root):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
-
-
 def spec(name, **parts):
     defaults = {"config": {"epochs": 6}, "search": {"trials": 4}, "resources": {"concurrency": 1}}
     return {**defaults, "name": name, **parts}
 
 
-def story(folder, name):
+def story(workplace, name):
     """What a sweep did, without times."""
-    sweep = fold(read_journal(folder / "sweeps" / name / "journal.jsonl"))
+    sweep = fold(read_journal(workplace / "sweeps" / name / "journal.jsonl"))
     return [
         (trial.id, trial.config, trial.stop_reason, [(r.epoch, r.rung, _timeless(r.metrics)) for r in trial.reports])
         for trial in sweep.trials.values()
@@ -41,36 +33,36 @@ def _timeless(metrics):
     return {name: value for name, value in metrics.items() if not name.startswith("time/")}
 
 
-def test_a_sweep_at_concurrency_one_repeats_exactly(folder):
+def test_a_sweep_at_concurrency_one_repeats_exactly(workplace):
     for name in ("first", "second"):
         tuner.sweep(spec(name))
-    assert story(folder, "first") == story(folder, "second")
+    assert story(workplace, "first") == story(workplace, "second")
 
 
-def test_a_diverged_trial_stops_at_once_and_is_never_best(folder):
+def test_a_diverged_trial_stops_at_once_and_is_never_best(workplace):
     result = tuner.sweep(
         spec("wild", space="batch-size", config={"epochs": 6, "lr": {"base": 1e30, "scaling": "none"}})
     )
     assert result.stop_reasons == {"diverged": 4}
     assert result.best is None
     assert result.exit_code == 1
-    sweep = fold(read_journal(folder / "sweeps" / "wild" / "journal.jsonl"))
+    sweep = fold(read_journal(workplace / "sweeps" / "wild" / "journal.jsonl"))
     assert all(trial.epochs == 1 for trial in sweep.trials.values())
 
 
-def test_an_error_in_a_trial_is_kept_and_the_sweep_goes_on(folder):
-    np.save(folder / "mine.npy", np.random.default_rng(0).random((200, 6)))
+def test_an_error_in_a_trial_is_kept_and_the_sweep_goes_on(workplace):
+    np.save(workplace / "mine.npy", np.random.default_rng(0).random((200, 6)))
     config = {"data": {"name": "mine.npy"}, "epochs": 4, "batch_size": 32}
     plan = tuner.plan(spec("orphan", space="lr", config=config, search={"trials": 2}))
-    (folder / "mine.npy").unlink()
+    (workplace / "mine.npy").unlink()
     result = run_sweep(plan)
     assert result.stop_reasons == {"error": 2}
-    sweep = fold(read_journal(folder / "sweeps" / "orphan" / "journal.jsonl"))
+    sweep = fold(read_journal(workplace / "sweeps" / "orphan" / "journal.jsonl"))
     assert all("mine.npy does not exist" in trial.error for trial in sweep.trials.values())
 
 
-def test_own_arrays_give_a_best_configuration(folder):
-    np.savez(folder / "mine.npz", x=np.random.default_rng(0).normal(size=(300, 2, 3)))
+def test_own_arrays_give_a_best_configuration(workplace):
+    np.savez(workplace / "mine.npz", x=np.random.default_rng(0).normal(size=(300, 2, 3)))
     result = tuner.sweep(
         spec("own", space="geco", config={"data": {"name": "mine.npz"}, "epochs": 5, "batch_size": 32})
     )
@@ -80,7 +72,7 @@ def test_own_arrays_give_a_best_configuration(folder):
 
 
 @pytest.mark.parametrize("binarize", ["none", "dynamic"])
-def test_mnist_is_prepared_once_and_searched(folder, data_dir, binarize):
+def test_mnist_is_prepared_once_and_searched(workplace, data_dir, binarize):
     config = {"data": {"name": "mnist", "n_train": 512, "binarize": binarize}, "epochs": 2, "batch_size": 64}
     result = tuner.sweep(spec(f"mnist-{binarize}", config=config, search={"trials": 2}), data_dir=data_dir)
     assert result.best is not None
@@ -88,26 +80,26 @@ def test_mnist_is_prepared_once_and_searched(folder, data_dir, binarize):
     assert (data_dir / "prepared" / "mnist" / "train.npy").exists()
 
 
-def test_small_arrays_are_searched_with_a_small_batch(folder):
-    np.save(folder / "small.npy", np.random.default_rng(0).random((60, 6)))
+def test_small_arrays_are_searched_with_a_small_batch(workplace):
+    np.save(workplace / "small.npy", np.random.default_rng(0).random((60, 6)))
     plan = tuner.plan(spec("small", config={"data": {"name": "small.npy"}, "batch_size": 16, "epochs": 3}))
     assert plan.default.batch_size == 16
 
 
-def test_the_sweeps_seed_is_every_trials(folder):
+def test_the_sweeps_seed_is_every_trials(workplace):
     seeded = {"search": {"trials": 2, "seed": 7}}
     assert tuner.plan(spec("seven", **seeded)).default.seed == 7
     assert tuner.plan(spec("three", config={"seed": 3}, **seeded)).default.seed == 3
 
 
-def test_validation_values_count_for_the_likelihood(folder):
+def test_validation_values_count_for_the_likelihood(workplace):
     bits = np.random.default_rng(0).integers(0, 2, (200, 6))
-    np.savez(folder / "late.npz", x_train=bits, x_val=5 * bits[:20])
+    np.savez(workplace / "late.npz", x_train=bits, x_val=5 * bits[:20])
     config = {"data": {"name": "late.npz"}, "batch_size": 16}
     assert tuner.plan(spec("late", config=config)).default.data.likelihood == "gaussian"
 
 
-def test_a_sweep_runs_in_a_thread(folder):
+def test_a_sweep_runs_in_a_thread(workplace):
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(tuner.sweep, spec("threaded", space="lr", search={"trials": 1})).result()
     assert result.best is not None
@@ -129,8 +121,8 @@ def make(shape, latent_dim):
 """
 
 
-def test_what_waits_for_a_node_that_is_gone_runs_on_another(folder, nets, monkeypatch):
-    (folder / "once.py").write_text(ONCE.replace("NETS", nets))
+def test_what_waits_for_a_node_that_is_gone_runs_on_another(workplace, nets, monkeypatch):
+    (workplace / "once.py").write_text(ONCE.replace("NETS", nets))
     seen = [64.0]  # of the node that is there as the trial is handed out
     monkeypatch.setattr(driver, "cluster_now", lambda: Capacity((Node(seen.pop() if seen else 2.0),)))
     monkeypatch.setattr(alone, "LOOK_SECONDS", 0.1)
@@ -138,14 +130,14 @@ def test_what_waits_for_a_node_that_is_gone_runs_on_another(folder, nets, monkey
     config = {"model": {"kind": "once:make"}, "epochs": 2}
     result = tuner.sweep(spec("waits", space="lr", config=config, search={"trials": 1}))
     assert (result.stop_reasons, seen) == ({"completed": 1}, [])
-    events = read_journal(folder / "sweeps" / "waits" / "journal.jsonl")
+    events = read_journal(workplace / "sweeps" / "waits" / "journal.jsonl")
     assert [event["event"] for event in events] == [
         "header", "ask", "failure", "warning", "report", "report", "finish",
     ]  # fmt: skip
     assert "no node of 64 CPU, on which it was to run alone, came within" in events[3]["text"]
 
 
-def test_several_metrics_end_in_their_pareto_set(folder):
+def test_several_metrics_end_in_their_pareto_set(workplace):
     search = {"trials": 6, "sampler": "nsga2", "metric": "val/mse,val/kl"}
     result = tuner.sweep(spec("front", space="geco+lr", config={"epochs": 2}, search=search))
     assert result.stop_reasons == {"completed": 6}
@@ -158,12 +150,12 @@ def test_several_metrics_end_in_their_pareto_set(folder):
     assert document["pareto"][0] == document["best"]
 
 
-def test_a_grid_ends_with_its_last_point_and_tells_the_next_sweep(folder):
+def test_a_grid_ends_with_its_last_point_and_tells_the_next_sweep(workplace):
     grid = {"space": "batch-size", "config": {"epochs": 2, "lr": {"warmup": 0.1}}}
     result = tuner.sweep(spec("grid", **grid, search={"trials": 20, "sampler": "grid"}, scheduler={"kind": "none"}))
     assert result.stop_reasons == {"completed": 8}
     tuner.sweep(spec("next", **grid, search={"trials": 1, "warm_start": ["grid"]}))
-    journal = read_journal(folder / "sweeps" / "next" / "journal.jsonl")
+    journal = read_journal(workplace / "sweeps" / "next" / "journal.jsonl")
     assert [event["event"] for event in journal[:10]] == ["header", *["prior"] * 8, "ask"]
     values = {prior.source_trial: prior.values for prior in fold(journal).priors}
     assert values == {trial.trial: {result.metric: trial.metrics[result.metric]} for trial in result.ranked}

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from drivers import check_projection
+from drivers import PATIENCE, check_projection
 from ports import free_port
+from tracking_server import LEAN
 
 from tuner.storage.journal import read_journal
 
@@ -51,14 +52,16 @@ class Head:
             (root / "bin" / name).write_text(script)
             (root / "bin" / name).chmod(0o755)
         path = f"{root / 'bin'}:{Path(sys.executable).parent}:{environment['PATH']}"
-        self.environment = {**environment, "HOME": str(root), "USER": getuser(), "PATH": path}
+        self.environment = {**environment, **LEAN, "HOME": str(root), "USER": getuser(), "PATH": path}
         self._process = None
 
     def run(self, command, **variables):
         """A command of cluster.yaml, on this disk."""
         for place, here in {"/etc/": "etc/", "/var/lib/mlflow": "state", "/shared": "shared"}.items():
             command = command.replace(place, f"{self.root}/{here}")
-        subprocess.run(["bash", "-c", f"({command})"], env={**self.environment, **variables}, check=True, timeout=60)
+        subprocess.run(
+            ["bash", "-c", f"({command})"], env={**self.environment, **variables}, check=True, timeout=PATIENCE
+        )
 
     def set_up(self):
         """What `ray up` runs on a head for MLflow, down to systemd."""
@@ -86,7 +89,7 @@ class Head:
         self._wait()
 
     def _wait(self):
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while self.status("/health", password=None) != 200:
             log = (self.root / "server.log").read_text()
             assert self._process.poll() is None, log
@@ -97,7 +100,7 @@ class Head:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
 
     @property
     def password(self):
@@ -122,7 +125,7 @@ class Head:
         return subprocess.run(
             [command, *SWEEP, "--set", "data.n_train=300", "--format", "json"],
             cwd=folder, env={**self.environment, "MLFLOW_TRACKING_URI": self.uri, **variables},
-            capture_output=True, text=True, timeout=240, check=False,
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
 
 
@@ -161,7 +164,7 @@ def postgresql(head):
     finally:
         head.stop()
         process.send_signal(signal.SIGINT)  # a fast shutdown
-        process.wait(30)
+        process.wait(PATIENCE)
         shutil.rmtree(folder)
 
 
@@ -180,7 +183,7 @@ def _offered(text):
 
 
 def _wait_for(path):
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not path.exists():
         assert time.monotonic() < end, f"no {path}"
         time.sleep(0.1)

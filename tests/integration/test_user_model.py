@@ -12,7 +12,7 @@ from trainables.errors import UserError
 pytestmark = pytest.mark.cluster
 
 
-def test_a_users_model_is_searched_trained_again_and_loaded(nets, tmp_path, cli, shared_ray):
+def test_a_users_model_is_searched_trained_again_and_loaded(nets, workplace, cli):
     kind = f"{nets}:make"
     spec = {
         "name": "own",
@@ -21,21 +21,21 @@ def test_a_users_model_is_searched_trained_again_and_loaded(nets, tmp_path, cli,
         "search": {"trials": 2},
         "resources": {"concurrency": 1},
     }
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
-    swept = cli(tmp_path, "sweep", "spec.yaml", "--format", "json")
+    (workplace / "spec.yaml").write_text(yaml.safe_dump(spec))
+    swept = cli(workplace, "sweep", "spec.yaml", "--format", "json")
     assert swept.code == 0, swept.err
     result = json.loads(swept.out)
     assert result["stop_reasons"] == {"completed": 2}
 
     del sys.modules[nets]
-    found = cli(tmp_path, "best", "--export", "best.yaml", "--format", "json")
+    found = cli(workplace, "best", "--export", "best.yaml", "--format", "json")
     best = json.loads(found.out)[0]
     assert best["config"]["model"] == result["best"]["config"]["model"]
     assert best["config"]["model"]["kind"] == kind
-    assert cli(tmp_path, "status", "own").code == 0
+    assert cli(workplace, "status", "own").code == 0
     assert nets not in sys.modules
 
-    trained = cli(tmp_path, "train", "best.yaml", "--format", "json")
+    trained = cli(workplace, "train", "best.yaml", "--format", "json")
     assert trained.code == 0, trained.err
     again = json.loads(trained.out)
     for name in ("val/elbo_cal", "val/mse", "val/kl"):

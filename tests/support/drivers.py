@@ -13,7 +13,7 @@ from pathlib import Path
 from tuner.storage.journal import read_journal
 from tuner.storage.sweep_state import fold
 
-PATIENCE = 180.0
+PATIENCE = 300.0  # seconds: what happens ends a wait at once, on a busy machine too
 SWEEP = ("sweep", "--name", "s", "--trials", "8", "--epochs", "10", "--grace", "2", "--concurrency", "1")
 
 

@@ -8,9 +8,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+from drivers import PATIENCE
 from ports import free_port
 
-PATIENCE = 120.0
 MLFLOW = Path(sys.executable).with_name("mlflow")
 LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # its dozen processes more are for MLflow's own evaluations
 
