@@ -16,7 +16,7 @@ from tuner.comparison.answer import Comparison
 from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_gallery
 from tuner.comparison.keeping import held_alone
 from tuner.comparison.request import Request, command_of, remembered
-from tuner.comparison.running import STAGES, Place, Testing, prepared, run_comparison
+from tuner.comparison.running import STAGES, Place, Testing, prepared, run_comparison, stopping
 from tuner.running.driver import ProgressFactory, silent
 from tuner.storage.journal import JOURNAL
 from tuner.tracking.tracking_uri import resolve_uri, without_secret
@@ -72,7 +72,7 @@ def compare_methods(request: Request, settings: Settings) -> Compared:
     ready = prepared(request, _place(settings, root))
     report = _writable(settings.reports / request.name)
     folder = settings.storage / request.name
-    with held_alone(folder):
+    with held_alone(folder), stopping():
         remembered(request, folder)
         found = run_comparison(ready)
         examples = examples_of(found.trained["path"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -30,7 +31,17 @@ from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.journal import JOURNAL, read_journal
 from tuner.storage.sweep_state import Sweep, Trial, fold
 
-__all__ = ["STAGES", "Place", "Prepared", "StoppedError", "Testing", "prepared", "run_comparison", "settled_weight"]
+__all__ = [
+    "STAGES",
+    "Place",
+    "Prepared",
+    "StoppedError",
+    "Testing",
+    "prepared",
+    "run_comparison",
+    "settled_weight",
+    "stopping",
+]
 
 STAGES = ("pilot", "rivals", "path", "pool", "target", "plain", "transfer", "transfer-back")
 PATH_DRAWS, POOL_DRAWS = 16, 1
@@ -46,6 +57,18 @@ class StoppedError(Exception):
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
         self.exit_code = exit_code
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """A signal beside the stages, as while models are tested, ends a comparison as it does in them: Ray's handler turns
+    SIGTERM into an exit, with a code of its own."""
+    try:
+        yield
+    except SystemExit:
+        raise StoppedError(128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:
+        raise StoppedError(128 + signal.SIGINT) from None
 
 
 @dataclass(frozen=True)

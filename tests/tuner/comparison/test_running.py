@@ -9,7 +9,7 @@ import pytest
 
 from trainables.errors import UserError
 from tuner.comparison.request import Request, design_of
-from tuner.comparison.running import Place, _Stages, settled_weight
+from tuner.comparison.running import Place, StoppedError, _Stages, settled_weight, stopping
 from tuner.running.driver import silent
 from tuner.spec import parse_spec
 from tuner.storage.journal import JOURNAL, lines_of
@@ -31,6 +31,13 @@ def test_a_constant_weight_is_itself_and_a_rival_has_none():
     assert of(*[3.0] * 30) == pytest.approx(3.0)
     assert settled_weight([{"val/kl": 1.0}]) is None
     assert settled_weight([]) is None
+
+
+@pytest.mark.parametrize(("raised", "code"), [(SystemExit(15), 143), (KeyboardInterrupt(), 130)])
+def test_a_signal_between_stages_ends_a_comparison_as_in_them(raised, code):
+    with pytest.raises(StoppedError) as stopped, stopping():
+        raise raised
+    assert stopped.value.exit_code == code
 
 
 @pytest.fixture
