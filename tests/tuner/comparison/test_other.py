@@ -1,6 +1,5 @@
 """With which comparison dials can be exchanged, and what is said of one with which they cannot."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from trainables.errors import UserError
 from tuner.comparison.other import other_comparison
 from tuner.comparison.request import Request, design_of, remembered
-from tuner.storage.journal import JOURNAL
+from tuner.storage.journal import JOURNAL, Journal, close_session
 
 HERE = Request("here", "here.npy", "mlp", ("geco", "beta"), 3, 2, True, {"batch_size": 16}, transfer="there")
 THERE = replace(HERE, name="there", dataset="there.npy", transfer=None)
@@ -17,21 +16,22 @@ THERE = replace(HERE, name="there", dataset="there.npy", transfer=None)
 
 @pytest.fixture
 def other(tmp_path, monkeypatch):
-    """other(its request, the first event of its last stage) → what is found of it."""
+    """other(its request, how its last stage ended) → what is found of it."""
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)
     np.save("here.npy", draw.random((300, 6)))
     np.save("there.npy", 2 * draw.random((300, 6)))
     np.save("bits.npy", draw.integers(0, 2, (300, 6)).astype(bool))
 
-    def find(request=THERE, planned=0):
+    def find(request=THERE, ended="completed"):
         if request:
             remembered(request, tmp_path / "there")
-        if planned is not None:
-            stage = tmp_path / "there.target"
-            stage.mkdir()
-            header = {"event": "header", "spec": {"search": {"trials": planned}}, "name": "there.target"}
-            (stage / JOURNAL).write_text(json.dumps(header) + "\n")
+        if ended:
+            (tmp_path / "there.target").mkdir()
+            journal = Journal.create(tmp_path / "there.target" / JOURNAL)
+            journal.append("header", name="there.target")
+            close_session(journal, ended)
+            journal.close()
         return other_comparison(HERE, design_of(HERE, tmp_path)[0], tmp_path, tmp_path)
 
     return find
@@ -43,10 +43,10 @@ def test_one_that_is_finished_and_alike_is_found_with_its_own_design(other, tmp_
     assert design == design_of(THERE, tmp_path)[0]
 
 
-@pytest.mark.parametrize("planned", [None, 5])
-def test_one_that_is_not_finished_is_told_with_the_command_that_finishes_it(other, planned):
+@pytest.mark.parametrize("ended", [None, "interrupted"])
+def test_one_that_is_not_finished_is_told_with_the_command_that_finishes_it(other, ended):
     with pytest.raises(UserError, match=r"^transfer: comparison there is not finished; run this first: vae-tuner comp"):
-        other(planned=planned)
+        other(ended=ended)
 
 
 def test_one_that_is_not_there_is_told(other, tmp_path):
