@@ -29,6 +29,7 @@ from tuner.comparison.selection import Cell, best_rate, selection_sd
 __all__ = ["LEVELS", "PLAIN", "Design", "Level", "Run", "Trained"]
 
 LEVELS = (0.45, 0.53, 0.61, 0.7, 0.8)
+LEVELS_OF_BITS = (0.58, 0.63, 0.68, 0.74, 0.8)  # whose nats have a floor, most of κ_max
 RATE_FACTORS = (0.5, 1.0, 2.0)
 PILOT_SEEDS = 2
 PLAIN = "elbo"
@@ -111,15 +112,23 @@ class Design:
     @property
     def target(self) -> float:
         """κ*: the middle level."""
-        return LEVELS[len(LEVELS) // 2] * self.scale.kappa_max
+        return self.kappas[len(self.kappas) // 2]
+
+    @property
+    def kappas(self) -> list[float]:
+        """The levels, as shares of κ_max within a small model's reach."""
+        shares = LEVELS_OF_BITS if self.scale.sigma is None else LEVELS
+        return [share * self.scale.kappa_max for share in shares]
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
     def pilot(self) -> list[Run]:
         """GECO at every level."""
-        kappas = [share * self.scale.kappa_max for share in LEVELS]
         return [
-            self._geco("pilot", kappa, rate, seed) for kappa in kappas for rate in self.rates for seed in self._pilots
+            self._geco("pilot", kappa, rate, seed)
+            for kappa in self.kappas
+            for rate in self.rates
+            for seed in self._pilots
         ]
 
     def rival_pilots(self, levels: Sequence[Level]) -> list[Run]:

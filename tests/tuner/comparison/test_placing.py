@@ -66,6 +66,13 @@ def test_the_plain_elbo_is_shown_at_the_learning_rate_that_validation_chooses(pl
     assert found.above == pytest.approx((0.15, 0.2, 0.25), abs=0.01)
 
 
+def test_the_elbo_is_weighed_at_its_own_weight(design):
+    of = design(sigma=0.5)  # β = 1 weighs the squared error of 784 pixels by 2
+    coarse, fine = ({"val/kl": 1.0, "val/mse": 3 / 784}, {"val/kl": 4.0, "val/mse": 1 / 784})
+    runs = [replace(ended(PLAIN, None, {}, rate), val=val) for rate, val in ((1e-3, coarse), (2e-3, fine))]
+    assert [each.run.rate for each in of.best_plain(runs)] == [2e-3]
+
+
 def test_a_curve_needs_two_levels(placed):
     assert placed(BETAS[:1], free=[(0.15, 0.0)]) == {}
 

@@ -29,6 +29,15 @@ def test_pools_of_bits_parse_too(method):
         assert method_of(parse_config(tree)) == method
 
 
+@pytest.mark.parametrize("sigma", [0.15, None])
+def test_the_levels_span_what_gecos_pool_draws_from(design, sigma):
+    of = design("geco", sigma=sigma, pool=200)
+    drawn = [run.full["objective.kappa"] for run in of.pools()]
+    assert min(of.kappas) <= min(drawn) <= 1.03 * min(of.kappas)
+    assert max(of.kappas) / 1.03 <= max(drawn) <= max(of.kappas)
+    assert of.target in of.kappas
+
+
 def test_the_same_seed_draws_the_same_pool(design):
     assert design("linear", pool=8).pools() == design("linear", pool=8).pools()
     assert design("linear", pool=8).pools() != design("linear", pool=8, seed=1).pools()
