@@ -73,7 +73,7 @@ TERMS = (
     Term("undecided", "neither different nor equivalent by these tests; more seeds may tell."),
     Term("p (Holm)", "how often a difference this large comes about by chance where methods are equal: exact sign-flip "
          "test over seeds, corrected for the number of rivals (Holm). With S seeds it cannot fall below 2/2^S.",
-         r"p \(Holm\)"),
+         r"\bHolm\b"),
     Term("pool", "a method's random, unpruned trials.", r"(?<![\w.-])pools?\b"),
     Term("quartiles", "a quarter, half and three quarters of the values lie below."),
     Term("hypergeometric", "the chance that n trials drawn from the pool without putting back contain a hit."),
