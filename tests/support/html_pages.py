@@ -17,8 +17,8 @@ class Element:
 
     tag: str
     attributes: dict[str, str]
-    children: list["Element"] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
+    children: list["Element"] = field(default_factory=list, repr=False)
+    parts: list[str] = field(default_factory=list, repr=False)
 
     @property
     def text(self):
@@ -153,9 +153,8 @@ def check_words(root):
         explained |= {term.name for element in part for term in TERMS if term.name in _words(element)}
         for element in part:
             for used in SYMBOL.findall(_text_without_code(element)):
-                assert any(term.is_in(used) or term.is_in(f" {used} ") for term in TERMS if term.name in explained), (
-                    used
-                )
+                known = any(term.is_in(used) for term in TERMS if term.name in explained)
+                assert known, f"{used} is used and not explained"
 
 
 def _words(element):

@@ -93,9 +93,11 @@ def start_ray(plan: Plan) -> None:
                 logging_level="ERROR",
                 object_store_memory=OBJECT_STORE_BYTES,
             )
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # a bare one where its processes take too long
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise StorageError(f"Ray cannot be started: {first}; is its folder full (RAY_TMPDIR, else /tmp)?") from None
+        raise StorageError(
+            f"Ray cannot be started: {first}; is its folder full (RAY_TMPDIR, else /tmp), or this machine overloaded?"
+        ) from None
 
 
 @contextmanager

@@ -89,8 +89,8 @@ def test_the_numbers_are_those_that_are_drawn(full, page, folder):
     js = {(float(row["kappa"]), int(row["seed"])): float(row["J of geco [nats]"]) for row in rows}
     assert js == {cell: values["geco"] for cell, values in full.path.table.items()}
     with (folder / "schedules.csv").open(newline="") as file:
-        weights = [float(row["equivalent beta"]) * float(row["lambda"]) for row in csv.DictReader(file)]
-    assert weights == pytest.approx([1 / (2 * full.design.scale.sigma**2)] * len(weights))
+        products = [float(row["equivalent beta"]) * float(row["lambda"]) for row in csv.DictReader(file)]
+    assert products == pytest.approx([1 / (2 * full.design.scale.sigma**2)] * len(products))
     with (folder / "latents.csv").open(newline="") as file:
         kls = [float(row["kl [nats]"]) for row in csv.DictReader(file) if row["method"] == "geco"]
     assert kls == full.kl_by_latent["geco"]

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from trainables.errors import StorageError
 from tuner.running.ray_address import secrets
-from tuner.running.ray_session import stdout_on_stderr, without
+from tuner.running.ray_session import start_ray, stdout_on_stderr, without
 
 SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "DATABRICKS_TOKEN", "PGPASSWORD", "HF_TOKEN", "X_API_KEY")
 OF_STORAGES = ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "GOOGLE_APPLICATION_CREDENTIALS")
@@ -26,6 +27,18 @@ def test_secrets_are_told_from_the_rest_and_storages_keys_are_for_storages():
     assert {*SECRETS} <= {*secrets(but_for_storage=True)}
     assert not {*OF_STORAGES, *HARMLESS} & {*secrets(but_for_storage=True)}
     assert not {*HARMLESS} & {*secrets(but_for_storage=False)}
+
+
+@pytest.mark.parametrize("raised", [Exception, RuntimeError, OSError])
+def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, plan):
+    """On an overloaded machine Ray raises a bare Exception."""
+
+    def init(**options):
+        raise raised("The current node timed out during startup.\nMore of it.")
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(StorageError, match=r"^Ray cannot be started: The current node timed out during startup\.; is"):
+        start_ray(plan())
 
 
 @pytest.mark.usefixtures("many_variables")
