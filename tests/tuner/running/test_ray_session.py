@@ -30,7 +30,7 @@ def test_secrets_are_told_from_the_rest_and_storages_keys_are_for_storages():
 
 
 @pytest.mark.parametrize("raised", [Exception, RuntimeError, OSError])
-def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, plan):
+def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, sweeps):
     """On an overloaded machine Ray raises a bare Exception."""
 
     def init(**options):
@@ -38,7 +38,7 @@ def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, 
 
     monkeypatch.setattr("ray.init", init)
     with pytest.raises(StorageError, match=r"^Ray cannot be started: The current node timed out during startup\.; is"):
-        start_ray(plan())
+        start_ray(sweeps.plan("s"))
 
 
 @pytest.mark.usefixtures("many_variables")
