@@ -23,7 +23,7 @@ def progress_figure(beside: Beside) -> Figure:
     style_axes(axes, "epochs of all trials", label_of(beside.metric))
     for name, look in looks_of(beside.sweeps).items():
         epochs, values = zip(*beside.progress[name], strict=True)
-        axes.step(epochs, values, where="post", color=look.colour, linestyle=look.line, label=name)  # type: ignore[arg-type]
+        axes.step(epochs, values, where="post", color=look.colour, linestyle=look.line, label=name)
         axes.plot(epochs[-1:], values[-1:], look.marker, color=look.colour, markersize=6)
     axes.set_ylim(*middle_half([value for found in beside.progress.values() for _, value in found]))
     axes.set_xlim(left=0)
