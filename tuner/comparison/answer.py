@@ -67,7 +67,7 @@ class Comparison:
             by_word.setdefault(result.verdict, []).append(result)
         parts = [_WORDS[word].format(_listed(found)) for word, found in by_word.items()]
         diverged = f" ({losses})" if (losses := self._losses()) else ""
-        return f"KL + λ̂·distortion where GECO led is {'; '.join(parts)}{diverged}"
+        return f"the loss J = KL + λ̂·distortion is, where GECO led the way, {'; '.join(parts)}{diverged}"
 
     def _losses(self) -> str:
         """What part of whose runs of the path diverged."""

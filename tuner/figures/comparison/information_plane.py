@@ -35,7 +35,7 @@ def information_plane_figure(comparison: Comparison) -> Figure | None:
     style_axes(axes, f"{name}, on test images", "KL  [nats per example]")
     for method, trained in pools.items():
         small = [place(comparison.design, each.test) for each in trained]
-        _draw_points(axes, method, small, alpha=0.22, markersize=4, markeredgewidth=0)
+        _draw_points(axes, method, small, alpha=0.45, markersize=4, markeredgewidth=0)
     for method in dict.fromkeys([*path, *pools]):
         _draw_method(axes, comparison, method)
     plain = comparison.design.best_plain(comparison.trained["plain"])
