@@ -36,7 +36,10 @@ def test_everything_known_of_a_sweep_is_in_its_file(packed, sweeps):
     assert found["journal.jsonl"] == (sweep / "journal.jsonl").read_bytes()
     assert parse_journal("", found["journal.jsonl"])[0] == sweeps.events("s")
     per_trial = {f"trials/000{number}/{file}" for number in range(4) for file in ("config.yaml", "curves.csv")}
-    report = {"report/index.html", "report/answer.json", "report/trials.csv", "report/curves.png", "report/slices.png"}
+    report = {
+        f"report/{file}"
+        for file in ("index.html", "answer.json", "trials.csv", "curves.csv", "curves.png", "slices.png")
+    }
     assert found.keys() == {"README.txt", "spec.yaml", "journal.jsonl", "best/config.yaml", *per_trial, *report}
 
 
