@@ -78,6 +78,13 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         loss = why(error_of(trial))
         self.fail(own, loss.says, loss.kind)
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: all that wait are started in their order anyway.
+
+        Tune would give the place of a trial that has ended to the trial chosen here, the first that waits, and kill the
+        worker that is coming up for it: with many at once most workers would be started in vain.
+        """
+
     def settle(self) -> None:
         """Decide on the paused trials that have waited for all they are compared with."""
         for trial, verdict in self._rule.release(self._journal.sweep) if self._rule else ():

@@ -1,0 +1,47 @@
+"""The workers that a sweep starts: as many as run at once, and none in vain."""
+
+import pytest
+from ray.air.execution._internal import RayActorManager
+from ray.tune.schedulers import FIFOScheduler
+
+import tuner
+from tuner.pruning.schedulers import JournalScheduler
+
+pytestmark = pytest.mark.cluster
+
+TRIALS = 6
+
+
+@pytest.fixture
+def asked_for(workplace, monkeypatch):
+    """asked_for(name) → the workers that Tune asks for in a sweep of two trials at once, of which one fits: the second
+    worker is always still to come when the first has done its trial."""
+    workers, add = [], RayActorManager.add_actor
+
+    def counted(self, *arguments, **options):
+        workers.append(add(self, *arguments, **options))
+        return workers[-1]
+
+    monkeypatch.setattr(RayActorManager, "add_actor", counted)
+
+    def sweep(name):
+        workers.clear()
+        result = tuner.sweep({
+            "name": name,
+            "config": {"epochs": 1, "data": {"n_train": 128}},
+            "space": "lr",
+            "search": {"trials": TRIALS, "sampler": "random"},
+            "resources": {"concurrency": 2, "cpus_per_trial": 2},
+            "tracking": {"offline": True},
+        })  # fmt: skip
+        assert result.stop_reasons == {"completed": TRIALS}
+        return len(workers)
+
+    return sweep
+
+
+def test_trap_10_a_worker_that_comes_up_is_not_killed_for_a_place_that_is_free(asked_for, monkeypatch):
+    with monkeypatch.context() as stock:
+        stock.setattr(JournalScheduler, "choose_trial_to_run", FIFOScheduler.choose_trial_to_run)
+        assert asked_for("stock") == TRIALS
+    assert asked_for("ours") == 2
