@@ -208,7 +208,8 @@ def story(site):
 
 
 def test_ctrl_c_leaves_a_followed_job_alone(story, site):
-    assert f"The job goes on. Look at it with: vae-tuner jobs status own --cluster {site.cluster};" in story.left
+    again = f"vae-tuner jobs status own --cluster {site.cluster} --follow"
+    assert f"The job goes on. Follow it again with: {again}; stop it with: " in story.left
     assert "sweep own runs in job own; stop that first" in story.refused
 
 
@@ -235,6 +236,7 @@ def test_status_and_logs_tell_what_the_journal_tells(story, site):
     assert (told["best_trial"], told["best_value"]) == (best["trial"], best["metrics"][told["metric"]])
     assert told["epochs_per_second"] > 0
     assert re.search(r"^\d of 2 trials: ", story.followed, re.MULTILINE)
+    assert json.loads(site.run("jobs", "status", "own-2", "--follow", "--format", "json")[0]) == story.result
     log = site.run("jobs", "logs", "own-2")[0]
     assert "vae-tuner-status" not in log
     assert json.loads(log[log.index("\n{\n") :]) == story.result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -98,16 +98,22 @@ def submit(
 
 def _shown(job: Job, follow: bool, output: Format) -> None:
     """What was submitted, or its end."""
-    from tuner.jobs.following import follow as followed_to_its_end
     from tuner.terminal import jobs as display_jobs
     from tuner.terminal.console import err, print_notes
 
     print_notes(err(), job.notes)
-    if not follow:
-        display_jobs.show_submitted(job, output.value)
-        return
+    if follow:
+        _followed(job, output)
+    display_jobs.show_submitted(job, output.value)
+
+
+def _followed(job: Job, output: Format) -> NoReturn:
+    """Watch a job to its end, and end as it did."""
+    from tuner.jobs.following import follow
+    from tuner.terminal import jobs as display_jobs
+
     with display_jobs.watched(job) as shown:
-        ended = followed_to_its_end(job, shown.status)
+        ended = follow(job, shown.status)
     raise typer.Exit(display_jobs.show_followed(job, ended, output.value))
 
 
@@ -131,12 +137,17 @@ def list_jobs(cluster: ClusterOption = None, output: FormatOption = Format.TABLE
 
 
 @jobs.command(epilog="Example: vae-tuner jobs status geco-digits --cluster http://127.0.0.1:8265")
-def status(job: JobArgument, cluster: ClusterOption = None, output: FormatOption = Format.TABLE) -> None:
+def status(
+    job: JobArgument, cluster: ClusterOption = None, follow: FollowOption = False, output: FormatOption = Format.TABLE
+) -> None:
     """Show how a job stands: trials by state, the best so far, epochs a second, the estimated end."""
     from tuner.jobs.job import known_job
     from tuner.terminal import jobs as display_jobs
 
-    display_jobs.show_job(known_job(job, cluster), output.value)
+    found = known_job(job, cluster)
+    if follow:
+        _followed(found, output)
+    display_jobs.show_job(found, output.value)
 
 
 @jobs.command(epilog="Example: vae-tuner jobs logs geco-digits --cluster http://127.0.0.1:8265")

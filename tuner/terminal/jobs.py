@@ -133,7 +133,8 @@ def watched(job: Job) -> Iterator[Watched]:
             yield Watched(None)
     except KeyboardInterrupt:
         console.print(
-            f"The job goes on. Look at it with: {_verb(job, 'status')}; stop it with: {_verb(job, 'stop')}",
+            f"The job goes on. Follow it again with: {_verb(job, 'status')} --follow; stop it with: "
+            f"{_verb(job, 'stop')}",
             soft_wrap=True,
         )
         raise

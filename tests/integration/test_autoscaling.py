@@ -1,0 +1,76 @@
+"""cluster.yaml's head under Ray's autoscaler, with machines that Ray pretends to start: no worker is there at first."""
+
+import json
+import re
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from drivers import Driver
+from ports import free_port
+
+pytestmark = pytest.mark.cluster
+
+CLUSTER = yaml.safe_load((Path(__file__).parents[2] / "cluster.yaml").read_text(encoding="utf-8"))
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+HEAD = {"id": "f" * 51 + "00000", "type": "ray.head.default"}  # as Ray's pretended machines want them
+OF_THE_TYPE = {"CPU": 4, "GPU": 1}  # what AWS says of the machines
+
+
+def pretended(address):
+    """cluster.yaml with its numbers of machines and its speed, and without all that makes real ones."""
+    kept = {name: CLUSTER[name] for name in ("cluster_name", "max_workers", "upscaling_speed", "idle_timeout_minutes")}
+    lists = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+    machine = {"node_config": {}, "resources": {**OF_THE_TYPE, "object_store_memory": 10**8}}
+    types = {name: {**each, **machine} for name, each in CLUSTER["available_node_types"].items()}
+    head = types.pop(CLUSTER["head_node_type"])
+    return {
+        **kept,
+        "provider": {
+            "type": "fake_multinode", "gcs_address": address, "launch_multiple": True, "head_node_id": HEAD["id"],
+        },
+        "head_node_type": HEAD["type"],
+        "available_node_types": {**types, HEAD["type"]: {**head, "max_workers": 0, "resources": {"CPU": 0}}},
+        **{f"{name}_commands": [] for name in lists},
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+        "file_mounts_sync_continuously": False,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def head(command, environment):
+    """The head, and the log of its autoscaler."""
+    with tempfile.TemporaryDirectory(prefix="vt", dir="/tmp", ignore_cleanup_errors=True) as name:
+        folder, address = Path(name), f"127.0.0.1:{free_port()}"
+        (folder / "cluster.json").write_text(json.dumps(pretended(address)))
+        ray = Driver(folder, str(Path(command).with_name("ray")), {
+            **environment, **TOKEN, "RAY_USAGE_STATS_ENABLED": "0", "RAY_FAKE_CLUSTER": "1",
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD["id"],
+        })  # fmt: skip
+        ray.start(
+            "start", "--head", "--block", f"--port={address[10:]}", "--node-ip-address=127.0.0.1", "--num-cpus=0",
+            "--object-store-memory=100000000", "--include-dashboard=false", f"--temp-dir={folder}/ray",
+            f"--autoscaling-config={folder}/cluster.json",
+        )  # fmt: skip
+        ray.wait_for(lambda: "runtime started" in ray.out)
+        yield address, folder / "ray" / "session_latest" / "logs" / "monitor.log"
+        ray.kill()
+
+
+def test_machines_for_all_trials_are_asked_for_at_once_and_spot_ones_first(head, new_driver):
+    address, log = head
+    driver = new_driver(TOKEN)
+    options = ("--ray-address", address, "--device", "cpu", "--gpus-per-trial", "0.5", "--cpus-per-trial", "1")
+    sweep = ("sweep", "--name", "s", "--offline", "--scheduler", "none", "--epochs", "5000", *options)
+    refused = driver.run(*sweep)
+    assert refused.returncode == 2
+    assert "fits on no node that the cluster at" in refused.stderr
+    assert refused.stderr.endswith("say how many trials shall run at once with --concurrency\n")
+
+    driver.start(*sweep, "--concurrency", "6")
+    driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 6)
+    assert re.findall(r"Adding (\d+) node\(s\) of type (\S+)\.", log.read_text()) == [("3", "gpu-spot")]
+    assert driver.send(signal.SIGTERM).end() == 143, driver.err
