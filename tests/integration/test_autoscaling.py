@@ -29,7 +29,8 @@ def pretended(address):
     return {
         **kept,
         "provider": {
-            "type": "fake_multinode", "gcs_address": address, "launch_multiple": True, "head_node_id": HEAD["id"],
+            "type": "external", "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+            "gcs_address": address, "head_node_id": HEAD["id"], "launch_multiple": True, "disable_node_updaters": True,
         },
         "head_node_type": HEAD["type"],
         "available_node_types": {**types, HEAD["type"]: {**head, "max_workers": 0, "resources": {"CPU": 0}}},
@@ -48,7 +49,8 @@ def head(command, environment):
         (folder / "cluster.json").write_text(json.dumps(pretended(address)))
         ray = Driver(folder, str(Path(command).with_name("ray")), {
             **environment, **TOKEN, "RAY_USAGE_STATS_ENABLED": "0", "RAY_FAKE_CLUSTER": "1",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD["id"],
+            "RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_CLOUD_INSTANCE_ID": HEAD["id"], "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD["id"],
         })  # fmt: skip
         ray.start(
             "start", "--head", "--block", f"--port={address[10:]}", "--node-ip-address=127.0.0.1", "--num-cpus=0",
@@ -63,14 +65,17 @@ def head(command, environment):
 def test_machines_for_all_trials_are_asked_for_at_once_and_spot_ones_first(head, new_driver):
     address, log = head
     driver = new_driver(TOKEN)
-    options = ("--ray-address", address, "--device", "cpu", "--gpus-per-trial", "0.5", "--cpus-per-trial", "1")
+    options = ("--ray-address", address, "--device", "cpu", "--gpus-per-trial", "1", "--cpus-per-trial", "1")
     sweep = ("sweep", "--name", "s", "--offline", "--scheduler", "none", "--epochs", "5000", *options)
     refused = driver.run(*sweep)
     assert refused.returncode == 2
     assert "fits on no node that the cluster at" in refused.stderr
     assert refused.stderr.endswith("say how many trials shall run at once with --concurrency\n")
 
-    driver.start(*sweep, "--concurrency", "6")
-    driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 6)
-    assert re.findall(r"Adding (\d+) node\(s\) of type (\S+)\.", log.read_text()) == [("3", "gpu-spot")]
+    driver.start(*sweep, "--concurrency", "3")
+    driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 3)
+    added = re.findall(r"Adding (\d+) node\(s\) of type (\S+)\.", log.read_text())
+    assert sum(int(n) for n, _ in added) == 3
+    assert {name for _, name in added} == {"gpu-spot"}
+    assert len(added) < 3, "one look of the autoscaler may fall between two trials, but no trial waits for another"
     assert driver.send(signal.SIGTERM).end() == 143, driver.err
