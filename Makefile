@@ -30,7 +30,7 @@ check: install
 	@$(BIN)/mypy
 
 test: check
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 bench: install
 	@$(BIN)/pytest -m bench -s tests/benchmarks
