@@ -19,8 +19,9 @@ writes so himself is {"$float": [VALUE]}.
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
 
-A file has one writer: with its first line a session puts a copy in the file's place. What the process of an earlier one
-still writes, late as it may be, goes to a file that nobody reads: it can neither damage the journal nor be folded.
+A file has one writer: with its first line a session that holds the sweep puts a copy in the file's place. What the
+process of an earlier one still writes, late as it may be, goes to a file that nobody reads: it can neither damage the
+journal nor be folded.
 """
 
 from __future__ import annotations
@@ -250,6 +251,7 @@ class Journal:
         try:
             self._write(file, content)
             os.fsync(file)
+            self.check()  # by now it may be another's; copying may have taken longer than a lease lasts
             part.replace(self._path)
         except BaseException:
             os.close(file)

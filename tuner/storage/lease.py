@@ -4,8 +4,8 @@ The folder's owner file with the highest number names its driver; taking over is
 file system lets only one do. The driver sets its file's time every few seconds. On the owner's machine its process
 tells whether it lives; elsewhere the file's age does, by the file server's clock alone.
 
-The lease says who should run. That no other can write does not rest on it, nor on any clock: see
-`tuner.storage.journal`.
+The lease says who should run, and who may put a file in the journal's place. That no other can write to that file does
+not rest on it, nor on any clock: see `tuner.storage.journal`.
 """
 
 from __future__ import annotations

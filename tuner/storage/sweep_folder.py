@@ -69,6 +69,7 @@ class HeldSweep:
     def create_journal(self) -> Journal:
         """The journal of a new sweep, in place of one that has no whole line."""
         with _explained(self.folder):
+            self.claim.check()
             (self.folder / JOURNAL).unlink(missing_ok=True)
             return Journal.create(self.folder / JOURNAL, self.claim)
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from trainables.errors import UserError
 from tuner.cli import main
 from tuner.storage import lease
-from tuner.storage.journal import Journal
+from tuner.storage.journal import Journal, read_journal
 from tuner.storage.lease import FencedError, Lease, Seen, awaited, is_held, leased, this_process, wait_of
+from tuner.storage.sweep_folder import HeldSweep
 
 HERE = this_process(1)
 DEAD = replace(HERE, started=HERE.started - 1)  # its number was given to another process
@@ -172,6 +173,34 @@ def test_what_a_superseded_journal_still_writes_nobody_reads(tmp_path):
     assert [event["event"] for event in second.events] == ["header", "note", "resume"]
     second.append("note", text="whole")
     assert Journal.open(path).events == second.events
+
+
+def test_a_session_that_was_taken_over_while_it_copied_the_journal_puts_no_copy_in_its_place(tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    Journal.create(path).append("header", format=1)
+    paused, successors = Journal.open(path, Lease.take(tmp_path, 1)), []
+
+    def take_over(file):
+        monkeypatch.undo()
+        successors.append(Journal.open(path, Lease.take(tmp_path, 2)))
+        successors[0].append("resume", more=0)
+
+    monkeypatch.setattr(os, "fsync", take_over)
+    with pytest.raises(FencedError, match="taken over by process"):
+        paused.append("resume", more=0)
+    successors[0].append("note", text="goes on")
+    assert read_journal(path) == successors[0].events
+    assert [file.name for file in tmp_path.glob("journal*")] == ["journal.jsonl"]
+
+
+def test_a_start_that_was_taken_over_leaves_the_journal_of_the_one_that_runs(tmp_path):
+    paused, successor = (HeldSweep(tmp_path, Lease.take(tmp_path, number)) for number in (1, 2))
+    journal = successor.create_journal()
+    journal.append("header", format=1)
+    with pytest.raises(FencedError, match="taken over by process"):
+        paused.create_journal()
+    journal.append("note", text="goes on")
+    assert read_journal(tmp_path / "journal.jsonl") == journal.events
 
 
 def test_looking_at_a_journal_takes_nothing_over(tmp_path):
