@@ -45,9 +45,11 @@ class HeldRemoteSweep(HeldSweep):
         self.remote.write(name, text.encode())
 
     def remove_trials(self, but: str | None) -> int:
+        self.claim.confirm()
         return remove_objects(self.remote, but or "")
 
     def remove_all(self) -> int:
+        self.claim.confirm()
         shutil.rmtree(self.folder)
         freed = sum(self.remote.sizes().values())
         self.remote.clear()

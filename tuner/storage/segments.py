@@ -175,7 +175,7 @@ class RemoteLease:
         end = first + content.count(b"\n")
         name = f"{self.session}-{first:09}-{end:09}.jsonl"
         self._folder.write(name, content)
-        self._confirm()
+        self.confirm()
         if not first:
             self._remove_replaced(name)
 
@@ -191,7 +191,8 @@ class RemoteLease:
         begun = _begun(self._folder.names())
         return [session for session in begun if session != self.session and begun[session] >= number]
 
-    def _confirm(self) -> None:
+    def confirm(self) -> None:
+        """Raises FencedError where another has taken over; looks."""
         self.check()
         if rivals := self._rivals(self._number + 1):
             content = self._folder.read(f"{max(rivals)}.json")
@@ -218,7 +219,7 @@ class RemoteLease:
             with suppress(StorageError):  # a storage that is away, or a successor: the next append says so
                 self.every()
                 if time.monotonic() - renewed > RENEW_SECONDS:
-                    self._confirm()
+                    self.confirm()
                     self._write(released=False)
                     renewed = time.monotonic()
 

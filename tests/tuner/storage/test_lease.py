@@ -203,6 +203,17 @@ def test_a_start_that_was_taken_over_leaves_the_journal_of_the_one_that_runs(tmp
     assert read_journal(tmp_path / "journal.jsonl") == journal.events
 
 
+def test_who_was_taken_over_removes_nothing(tmp_path):
+    paused, successor = (HeldSweep(tmp_path, Lease.take(tmp_path, number)) for number in (1, 2))
+    successor.create_journal().append("header", format=1)
+    (tmp_path / "trials" / "0000").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    for remove in (paused.remove_all, lambda: paused.remove_trials(None)):
+        with pytest.raises(FencedError, match="taken over by process"):
+            remove()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_looking_at_a_journal_takes_nothing_over(tmp_path):
     path = tmp_path / "journal.jsonl"
     first = Journal.create(path)

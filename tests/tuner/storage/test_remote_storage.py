@@ -8,6 +8,7 @@ from trainables.errors import UserError
 from trainables.remote import RemoteFolder
 from tuner.running import driver
 from tuner.running.sweep_status import sweep_statuses
+from tuner.storage.lease import FencedError
 from tuner.storage.removal import remove_sweep
 from tuner.storage.sweep_storage import open_storage
 from tuner.tracking.syncing import sync_sweep
@@ -60,6 +61,17 @@ def test_it_is_removed_with_all_that_lies_there(swept):
     remove_sweep(swept, "s")
     assert RemoteFolder(swept).names() == []
     assert open_storage(swept).names() == []
+
+
+def test_who_was_taken_over_removes_nothing(swept):
+    objects = RemoteFolder(swept)
+    with open_storage(swept).hold("s") as held:
+        (objects / "s" / "journal").write("000003-b.json", objects.read(f"s/journal/{held.claim.session}.json"))
+        before = objects.names()
+        for remove in (held.remove_all, lambda: held.remove_trials(None)):
+            with pytest.raises(FencedError, match="sweep s was taken over"):
+                remove()
+        assert objects.names() == before
 
 
 def test_what_lies_under_its_name_and_is_no_sweep_is_not_touched(uri, sweeps):
