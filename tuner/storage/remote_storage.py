@@ -67,7 +67,7 @@ class RemoteStorage:
 
     def names(self) -> list[str]:
         """The sweeps that have begun."""
-        paths = [path.split("/") for path in RemoteFolder(self.uri).names()]
+        paths = [path.split("/") for path, size in RemoteFolder(self.uri).sizes().items() if size]
         return sorted({path[0] for path in paths if path[1:2] == ["journal"] and is_segment(path[-1])})
 
     def exists(self, name: str) -> bool:

@@ -11,11 +11,15 @@ A driver begins a session by writing SESSION.json and then listing: it goes on i
 one is there. Of two that begin at once, at least one sees the other, so that never both go on. It counts a segment as
 sealed when, listing after it was written, no higher number has begun: who begins later reads it. An orphan finds out
 the same way, and what it has written that was not sealed is not read.
+
+A file that is empty is being written, or was when its writer died: on Azure it is seen before its content is. As a
+segment it does not count; as a SESSION.json it says that there is an owner.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -85,16 +89,21 @@ def is_segment(name: str) -> bool:
 
 def has_begun(folder: RemoteFolder) -> bool:
     """Whether there is a journal."""
-    return writer(folder.names()) is not None
+    return writer(_written(folder)) is not None
+
+
+def _written(folder: RemoteFolder) -> list[str]:
+    """The files with content."""
+    return [name for name, size in folder.sizes().items() if size]
 
 
 def read_lines(folder: RemoteFolder) -> bytes:
     """The journal; a driver may be adding to it, and another taking it over."""
     for _ in range(ATTEMPTS):
-        names = folder.names()
+        names = _written(folder)
         with ThreadPoolExecutor(AT_ONCE) as readers:
             parts = list(readers.map(folder.read, chain(names, writer(names))))
-        lines = [part for part in parts if part is not None]
+        lines = [part for part in parts if part]
         if len(lines) == len(parts):
             return b"".join(lines)
     raise StorageError(f"{folder.uri} changes while it is read; try again")
@@ -127,10 +136,13 @@ def _looks(folder: RemoteFolder, age: Callable[[float], float]) -> list[Seen]:
     begun = _begun(folder.names())
     last = max(begun.values(), default=0)
     contents = [folder.read(f"{session}.json") for session, number in begun.items() if number == last]
-    return [_seen(last, json.loads(content), age) for content in contents if content is not None]
+    return [_seen(last, content, age) for content in contents if content is not None]
 
 
-def _seen(number: int, document: dict[str, Any], age: Callable[[float], float]) -> Seen:
+def _seen(number: int, content: bytes, age: Callable[[float], float]) -> Seen:
+    if not content:
+        return Seen(True, number, None, math.inf, age(math.inf))
+    document = json.loads(content)
     renewed = 0.0 if document["released"] else float(document["renewed"])
     return Seen(True, number, Owner(**document["owner"]), renewed, age(renewed))
 

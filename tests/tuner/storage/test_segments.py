@@ -53,6 +53,9 @@ class MemoryFolder:
     def delete(self, name):
         self.files.pop(name, None)
 
+    def sizes(self):
+        return {name: len(self.files[name]) for name in self.names()}
+
     def names(self):
         return sorted(self.files)
 
@@ -172,6 +175,24 @@ def test_a_lease_on_another_machine_expires_when_nothing_changes(folder, monkeyp
     second.release()
 
 
+def test_an_owner_that_is_writing_its_lease_is_one_and_expires_like_any_other(folder, monkeypatch):
+    """Azure shows an object that is overwritten as empty, until its content is there."""
+    first = RemoteLease.take(folder, "s")
+    content = folder.read(f"{first.session}.json")
+    folder.write(f"{first.session}.json", b"")
+    assert is_kept(folder)
+    with pytest.raises(UserError, match=r"sweep s is held by process .*; wait for its end"):
+        RemoteLease.take(folder, "s", lambda line: folder.write(f"{first.session}.json", content))
+    folder.write(f"{first.session}.json", b"")
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(lease, "EXPIRY_SECONDS", 0.02)
+    second = RemoteLease.take(folder, "s", lambda line: None)
+    with pytest.raises(FencedError):
+        first.confirm()
+    first.release()
+    second.release()
+
+
 # --- the journal ------------------------------------------------------------------------------------------------------
 
 REPORT = {"decision": "continue", "reason": None, "rung": None, "cutoff": None, "outcome": None, "checkpoint": None}
@@ -224,6 +245,17 @@ def test_a_long_journal_stays_in_few_segments(journal, folder, monkeypatch):
         assert read_lines(folder) == journal._path.read_bytes()
         assert len(folder.names()) <= 1 + 4
     assert journal.lasting == journal.events
+
+
+@pytest.mark.parametrize("session", ["its own", "000002-b"])
+def test_a_segment_whose_writer_died_before_its_content_was_there_does_not_count(session, journal, folder):
+    """As Azure leaves it: of a session that wrote all lines anew, or had just begun."""
+    before = read_lines(folder)
+    folder.write(name(journal.session if session == "its own" else session, 0, 99), b"")
+    assert read_lines(folder) == before
+    assert has_begun(folder)
+    (folder / "t").write(name("000001-a", 0, 1), b"")
+    assert not has_begun(folder / "t")
 
 
 def test_mlflow_is_told_what_lasts(journal, folder):
