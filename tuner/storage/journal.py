@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from trainables.errors import StorageError
-from tuner.storage.lease import FencedError
+from tuner.storage.lease import FencedError, is_gone
 from tuner.storage.sweep_state import Event, JournalError, Sweep, fold
 
 __all__ = [
@@ -223,9 +223,9 @@ class Journal:
         """The file, which is this session's own and holds what this object holds."""
         if self._file is None:
             self._file = self._taken_over()
-        state = os.fstat(self._file)
-        if not state.st_nlink:
+        if is_gone(self._file):
             raise self._fenced()
+        state = os.fstat(self._file)
         # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
         if state.st_size != self._size:
             events, size = parse_journal(self._path, os.pread(self._file, state.st_size, 0))

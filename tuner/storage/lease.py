@@ -37,6 +37,7 @@ __all__ = [
     "Seen",
     "awaited",
     "held",
+    "is_gone",
     "is_held",
     "is_owner_file",
     "leased",
@@ -172,6 +173,14 @@ def _look(folder: Path, lock_free: bool) -> Seen:
     return Seen(lock_free, number, owner, renewed, _server_time(folder) - renewed if elsewhere else 0.0)
 
 
+def is_gone(file: int) -> bool:
+    """Whether an open file was removed or replaced; a network file system has an error for that."""
+    try:
+        return os.fstat(file).st_nlink == 0
+    except OSError as error:
+        return error.errno == errno.ESTALE
+
+
 def _numbers(folder: Path) -> list[int]:
     return [int(match[1]) for path in folder.iterdir() if (match := OWNER_FILE.fullmatch(path.name))]
 
@@ -223,11 +232,7 @@ class Lease:
 
     def check(self) -> None:
         """Raises FencedError where another has taken over, so far as this machine knows; costs a microsecond."""
-        try:
-            gone = os.fstat(self._file).st_nlink == 0
-        except OSError as error:
-            gone = error.errno == errno.ESTALE
-        if gone or self._lost:
+        if self._lost or is_gone(self._file):
             raise taken_over(self._folder.name, _look(self._folder, True).owner)
 
     def release(self) -> None:

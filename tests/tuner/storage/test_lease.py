@@ -1,5 +1,6 @@
 """Who may take a sweep over, and that one alone does."""
 
+import errno
 import json
 import math
 import os
@@ -212,6 +213,23 @@ def test_who_was_taken_over_removes_nothing(tmp_path):
         with pytest.raises(FencedError, match="taken over by process"):
             remove()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("function", ["fstat", "write"])
+def test_a_network_file_systems_word_for_a_replaced_file_is_understood(function, tmp_path, monkeypatch):
+    def stale(*arguments):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    journal, held = Journal.create(tmp_path / "journal.jsonl"), Lease.take(tmp_path, 1)
+    journal.append("header", format=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, stale)
+        with pytest.raises(FencedError, match="taken over by another process"):
+            journal.append("note", text="late")
+        if function == "fstat":
+            with pytest.raises(FencedError, match="taken over by another process"):
+                held.check()
+    held.release()
 
 
 def test_looking_at_a_journal_takes_nothing_over(tmp_path):
