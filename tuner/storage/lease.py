@@ -216,8 +216,12 @@ class Lease:
         except FileExistsError:
             return None
         owner = this_process(number)
-        os.write(file, json.dumps(asdict(owner)).encode() + b"\n")
-        os.fsync(file)
+        try:
+            os.write(file, json.dumps(asdict(owner)).encode() + b"\n")
+            os.fsync(file)
+        except OSError:
+            _give_up(file)
+            raise
         # A number that was free because its owner was itself succeeded is no success; the highest is never removed.
         if max(_numbers(folder)) > number:
             os.close(file)
@@ -239,15 +243,20 @@ class Lease:
         """Give the folder up; its file stays, with no time."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):
-            os.utime(self._file, (0, 0))
-        os.close(self._file)
+        _give_up(self._file)
 
     def _keep(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             with suppress(OSError):  # a server that is away; what was taken over meanwhile is seen afterwards
                 os.utime(self._file)
                 self._lost = max(_numbers(self._folder), default=0) > self._number
+
+
+def _give_up(file: int) -> None:
+    """Leave an owner file without a time, which takes no space on a disk."""
+    with suppress(OSError):
+        os.utime(file, (0, 0))
+    os.close(file)
 
 
 # --- taking it --------------------------------------------------------------------------------------------------------
@@ -264,17 +273,26 @@ def leased(folder: Path, say: Callable[[str], None] = say) -> Iterator[Lease]:
 
     Where its owner cannot be seen from here, waits until that renews its lease or has let it expire, and says so.
     """
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / "lock", fallback_to_soft=False)
     try:
-        with suppress(Timeout):
-            lock.acquire(timeout=0)
-        lease = _take(folder, lock.is_locked, say)
+        lease = _take(folder, _is_to_be_had(lock), say)
         try:
             yield lease
         finally:
             lease.release()
     finally:
         lock.release()
+
+
+def _is_to_be_had(lock: FileLock) -> bool:
+    """Take it, unless another has it. A file system that has no locks says nothing of others."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _take(folder: Path, lock_free: bool, say: Callable[[str], None]) -> Lease:
@@ -293,7 +311,8 @@ def awaited(name: str, look: Callable[[], Seen], say: Callable[[str], None]) -> 
     seen = look()
     wait = wait_of(seen)
     if 0.0 < wait < math.inf:
-        say(f"Sweep {name} was held by {seen.owner}, not seen from here: waiting {wait:.0f} s for a sign of life")
+        owner = _named(seen.owner)
+        say(f"Sweep {name} was held by {owner}, not seen from here: waiting {wait:.0f} s for a sign of life")
     while 0.0 < wait < math.inf:
         time.sleep(min(wait, LOOK_SECONDS))
         before, seen = seen, look()
@@ -306,13 +325,15 @@ def awaited(name: str, look: Callable[[], Seen], say: Callable[[str], None]) -> 
 
 def held(name: str, owner: Owner | None) -> UserError:
     """The refusal of a sweep that has a driver."""
-    holder = owner or "another process"
-    return UserError(f"sweep {name} is held by {holder}; wait for its end, or stop it with Ctrl-C there")
+    return UserError(f"sweep {name} is held by {_named(owner)}; wait for its end, or stop it with Ctrl-C there")
 
 
 def taken_over(name: str, owner: Owner | None) -> FencedError:
     """What stops a driver whose sweep has another."""
-    successor = owner or "another process"
     return FencedError(
-        f"sweep {name} was taken over by {successor}; this driver has stopped, and the sweep goes on there"
+        f"sweep {name} was taken over by {_named(owner)}; this driver has stopped, and the sweep goes on there"
     )
+
+
+def _named(owner: Owner | None) -> str:
+    return str(owner or "another process")

@@ -1,6 +1,7 @@
 """Who may take a sweep over, and that one alone does."""
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.errors import UserError
+from trainables.errors import StorageError, UserError
 from tuner.cli import main
 from tuner.storage import lease
 from tuner.storage.journal import Journal, read_journal
@@ -77,6 +78,9 @@ def test_the_one_who_waits_goes_on_when_the_lease_expires_and_says_what_it_waits
     assert said == [
         f"Sweep s was held by process {ELSEWHERE.pid} on far, not seen from here: waiting 40 s for a sign of life"
     ]
+    looks = iter([Seen(True, 1, None, 5.0, 59.0), Seen(True, 1, None, 5.0, 60.0)])
+    awaited("s", lambda: next(looks), said.append)
+    assert said[1].startswith("Sweep s was held by another process, not seen from here: waiting 1 s")
 
 
 @pytest.mark.parametrize("sign", [{"time": 6.0}, {"number": 2}])
@@ -143,6 +147,31 @@ def test_a_successor_whose_file_system_hides_the_removal_is_found_by_the_next_re
     with pytest.raises(FencedError, match=r"taken over by process .* on far"):
         first.check()
     first.release()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_where_a_file_system_has_no_locks_the_owner_file_alone_says_who_holds_a_sweep(code, tmp_path, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with leased(tmp_path), pytest.raises(UserError, match="is held by process"), leased(tmp_path):
+        pytest.fail("held twice")
+    (tmp_path / "owner-000002.json").write_text(json.dumps(asdict(DEAD)))
+    with leased(tmp_path) as held:
+        held.check()
+
+
+def test_a_disk_that_is_full_when_a_driver_signs_keeps_nobody_waiting(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(StorageError, match="No space left on device; free some space"), leased(tmp_path):
+            pytest.fail("held without a name")
+    with leased(tmp_path, pytest.fail) as held:
+        held.check()
 
 
 def test_a_lease_is_renewed_while_it_is_held(tmp_path, monkeypatch):
