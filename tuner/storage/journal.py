@@ -289,6 +289,7 @@ class Journal:
         """Let the file go."""
         if self._file is not None:
             os.close(self._file)
+            self._file = None
 
 
 def check_begun(sweep: Sweep) -> None:

@@ -184,6 +184,7 @@ class RemoteLease:
 
     def seal(self, first: int, content: bytes) -> None:
         """Write lines for good, from line `first`; raises FencedError where another has taken over."""
+        self.check()
         end = first + content.count(b"\n")
         name = f"{self.session}-{first:09}-{end:09}.jsonl"
         self._folder.write(name, content)
@@ -279,6 +280,10 @@ class SealedJournal(Journal):
             self._n_sealed, self._sealed_size = self._n_sealed + content.count(b"\n"), size
             self._n_segments += 1
             self._lasting.extend(self.events[len(self._lasting) : self._n_sealed])
+
+    def close(self) -> None:
+        with self._sealing:  # what may be done until the lease is given up
+            super().close()
 
     def _must_last(self, event: Event) -> bool:
         if event["event"] != "report":

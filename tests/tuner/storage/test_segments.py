@@ -169,6 +169,10 @@ def test_a_lease_on_another_machine_expires_when_nothing_changes(folder, monkeyp
         first.seal(0, b"{}\n")
     with pytest.raises(FencedError):
         first.check()
+    before = folder.names()
+    with pytest.raises(FencedError):
+        first.seal(1, b"{}\n")
+    assert folder.names() == before, "one that knows writes nothing"
     assert not has_begun(RemoteFolder(f"{folder.uri}/none"))
     second.check()
     first.release()
@@ -256,6 +260,17 @@ def test_a_segment_whose_writer_died_before_its_content_was_there_does_not_count
     assert has_begun(folder)
     (folder / "t").write(name("000001-a", 0, 1), b"")
     assert not has_begun(folder / "t")
+
+
+def test_nothing_is_sealed_of_a_file_that_was_closed(journal, folder, tmp_path):
+    """Its number may be another file's before the lease is given up."""
+    report(journal, "0000", 1)
+    before = read_lines(folder)
+    journal.close()
+    (tmp_path / "another").write_bytes(b"lines\n" * 1000)
+    with (tmp_path / "another").open("rb"):
+        journal.seal()
+    assert read_lines(folder) == before
 
 
 def test_mlflow_is_told_what_lasts(journal, folder):
