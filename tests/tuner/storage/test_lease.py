@@ -60,6 +60,8 @@ def test_waiting_shortens_the_wait_and_nothing_else_does(lock_free, owner, age, 
 def test_a_process_knows_itself_its_dead_and_what_it_cannot_see():
     child = subprocess.Popen([sys.executable, "-c", ""])
     gone = replace(HERE, pid=child.pid, started=lease._started(child.pid) or 0)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert gone.alive is False, "nobody has asked for its exit code yet"
     child.wait()
     assert (HERE.alive, DEAD.alive, gone.alive, ELSEWHERE.alive) == (True, False, False, None)
 
@@ -184,6 +186,15 @@ def test_a_lease_is_renewed_while_it_is_held(tmp_path, monkeypatch):
     assert path.stat().st_mtime == 0.0, "given up"
 
 
+@pytest.mark.parametrize("skew", [-1e6, 1e6])
+def test_the_clock_of_this_machine_says_nothing_of_a_lease(skew, tmp_path, monkeypatch):
+    (tmp_path / "owner-000001.json").write_text(json.dumps(asdict(ELSEWHERE)))
+    monkeypatch.setattr(lease.time, "time", lambda: tmp_path.stat().st_mtime + skew)
+    assert is_held(tmp_path)
+    os.utime(tmp_path / "owner-000001.json", (1.0, 1.0))
+    assert not is_held(tmp_path)
+
+
 # --- the fence --------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +214,19 @@ def test_what_a_superseded_journal_still_writes_nobody_reads(tmp_path):
     assert [event["event"] for event in second.events] == ["header", "note", "resume"]
     second.append("note", text="whole")
     assert Journal.open(path).events == second.events
+
+
+def test_a_driver_writes_nothing_once_its_lease_is_lost_also_before_its_successor_writes(tmp_path):
+    path, first = tmp_path / "journal.jsonl", Lease.take(tmp_path, 1)
+    journal = Journal.create(path, first)
+    journal.append("header", format=1)
+    before = path.read_bytes()
+    second = Lease.take(tmp_path, 2)
+    with pytest.raises(FencedError, match="taken over by process"):
+        journal.append("note", text="late")
+    assert path.read_bytes() == before
+    first.release()
+    second.release()
 
 
 def test_a_session_that_was_taken_over_while_it_copied_the_journal_puts_no_copy_in_its_place(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """What counts of a journal on object storage, whoever writes and whoever dies."""
 
 import json
+import os
+import threading
 from itertools import combinations
 
 import pytest
@@ -34,6 +36,10 @@ def test_the_chain_covers_every_line_once_whatever_was_written_again(cuts, retri
     found = [names[i] for i in range(len(cuts))]
     assert writer(names) == "000002-b"
     assert chain(sorted(names), "000002-b") == found
+
+
+def test_lines_before_which_some_are_missing_are_not_the_journal():
+    assert chain([name("000001-a", 3, 5), name("000001-a", 5, 7)], "000001-a") == []
 
 
 class MemoryFolder:
@@ -137,6 +143,39 @@ def test_of_two_that_begin_at_once_never_both_go_on():
     assert outcomes == {0, 1}, "where both see each other they try again"
 
 
+class OvertakenFolder(MemoryFolder):
+    """At the first file whose name ends so, another session of this number begins, just before or just after."""
+
+    def __init__(self, number, end, before):
+        super().__init__()
+        self.another, self.end, self.before = RemoteLease(self, "s", number), end, before
+
+    def write(self, name, content):
+        overtaken = name.endswith(self.end)
+        self.end = self.end if not overtaken else "none"
+        if overtaken and self.before:
+            self.another._write(released=False)
+        super().write(name, content)
+        if overtaken and not self.before:
+            self.another._write(released=False)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_segment_is_not_sealed_where_another_began_while_it_was_written(before):
+    """Who began may have read the journal without it."""
+    folder = OvertakenFolder(2, ".jsonl", before)
+    with pytest.raises(FencedError, match="sweep s was taken over by process"):
+        RemoteLease(folder, "s", 1).seal(0, b"{}\n")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_who_finds_another_that_begins_withdraws(before):
+    folder = OvertakenFolder(1, ".json", before)
+    with pytest.raises(UserError, match="sweep s is held by process"):
+        RemoteLease.take(folder, "s")
+    assert folder.names() == [f"{folder.another.session}.json"]
+
+
 # --- the lease --------------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +216,29 @@ def test_a_lease_on_another_machine_expires_when_nothing_changes(folder, monkeyp
     second.check()
     first.release()
     second.release()
+
+
+def test_a_lease_is_renewed_and_lines_are_sealed_while_it_is_held(folder, monkeypatch):
+    monkeypatch.setattr(segments, "SEAL_SECONDS", 0.001)
+    monkeypatch.setattr(segments, "RENEW_SECONDS", 0.001)
+    held, sealed = RemoteLease.take(folder, "s"), threading.Event()
+    held.every = sealed.set
+    content = folder.read(f"{held.session}.json")
+    assert sealed.wait(60.0)
+    while folder.read(f"{held.session}.json") == content:
+        pass
+    held.release()
+
+
+def test_a_driver_that_began_in_vain_and_died_does_not_hide_the_one_that_runs(folder):
+    held = RemoteLease.take(folder, "s")
+    document = json.loads(folder.read(f"{held.session}.json"))
+    for session in ("000001-0", "000001-g"):
+        dead = {**document, "owner": {**document["owner"], "session": session, "started": 0}}
+        folder.write(f"{session}.json", json.dumps(dead).encode())
+    with pytest.raises(UserError, match=f"held by process {os.getpid()} "):
+        RemoteLease.take(folder, "s")
+    held.release()
 
 
 def test_an_owner_that_is_writing_its_lease_is_one_and_expires_like_any_other(folder, monkeypatch):
@@ -234,7 +296,7 @@ def test_a_trial_goes_on_from_a_report_once_the_one_before_is_sealed(journal, fo
     assert len(folder.names()) < 1 + 3 + 2 * 8, "not each report is written by itself"
 
 
-@pytest.mark.parametrize("event", ["ask", "failure", "resume", "finish"])
+@pytest.mark.parametrize("event", ["ask", "failure", "resume", "budget", "finish"])
 def test_what_must_not_happen_twice_is_sealed_at_once(event, journal, folder):
     fields = {"ask": {"number": 2, "assignment": {}, "config": {}, "method": "elbo"}, "failure": {"error": "lost"}}
     journal.append(event, trial="0000", more=0, reason="interrupted", **fields.get(event, {}))
