@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -65,7 +65,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "outcome": json.dumps(checkpoint.outcome),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{uuid4().hex}")  # processes of two nodes may have one number
     try:
         save_file(tensors, partial, {**metadata, "checksum": _checksum(metadata, tensors)})
         partial.replace(path)

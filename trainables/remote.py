@@ -68,10 +68,10 @@ class RemoteFolder:
         return replace(self, uri=f"{path.rstrip('/')}/{name}{query}{parameters}")
 
     def write(self, name: str, content: bytes) -> None:
-        """Put content there under a name; readers find what was there before or all of it."""
+        """Put content there under a name; readers find what was there before or all of it, on Azure also nothing."""
 
         def put(system: Any, path: str) -> None:
-            # Objects appear whole when they are closed; files of a file system do not.
+            # Objects have all their content when they are closed, and none before; files of a file system do not.
             part = f"{path}.part" if system.type_name == "local" else path
             if part != path:
                 system.create_dir(path.rpartition("/")[0], recursive=True)

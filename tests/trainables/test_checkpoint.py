@@ -37,6 +37,21 @@ def test_a_checkpoint_replaces_the_one_before(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "checkpoint"]
 
 
+def test_two_nodes_that_write_one_file_at_once_do_not_meet(tmp_path, monkeypatch):
+    """An orphan and who took its trial over, on a disk that both see; processes of both have the same numbers."""
+    path = tmp_path / "checkpoint"
+
+    def overtaken(tensors, partial, metadata):
+        monkeypatch.undo()
+        save_file(tensors, partial, metadata)
+        write(path, a_checkpoint(2.0))
+
+    monkeypatch.setattr(checkpoints, "save_file", overtaken)
+    write(path, a_checkpoint(1.0))
+    assert read(path).groups["params"]["encoder.weight"][0, 0] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint"
     write(path, a_checkpoint(1.0))

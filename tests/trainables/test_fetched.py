@@ -80,6 +80,40 @@ def test_whoever_asks_at_the_same_time_one_fetches(own, new_bucket, object_store
     assert len([line for line in object_store.requests[before:] if "own.npy" in line and line.startswith("GET")]) == 1
 
 
+def test_what_a_killed_fetch_left_is_removed_by_the_next(own, remote_root, tmp_path):
+    parent = tmp_path / "data" / "fetched"
+    for left in (f".{own.name}-abc", ".0123456789abcdef-abc"):
+        (parent / left / own.name).mkdir(parents=True)
+        (parent / left / own.name / "own.npy").write_bytes(b"half")
+    read(kept(own, remote_root), tmp_path / "data")
+    assert {path.name for path in parent.iterdir()} - {f"{own.name}.lock"} == {own.name, ".0123456789abcdef-abc"}
+
+
+@pytest.mark.parametrize("where", ["before it is read", "after"])
+def test_without_a_lock_a_fetch_overtaken_by_another_ends_well(where, own, remote_root, tmp_path, monkeypatch):
+    def no_lock(*arguments, **options):
+        raise OSError("no locks here")
+
+    def overtaken(folder, name):
+        overtake("before it is read")
+        content = original(folder, name)
+        overtake("after")
+        return content
+
+    def overtake(at):
+        if at == where and not others:
+            others.append(None)
+            others[0] = read(uri, tmp_path / "data")
+
+    original, others = RemoteFolder.read, []
+    monkeypatch.setattr("trainables.sources.prepared.FileLock", no_lock)
+    monkeypatch.setattr(RemoteFolder, "read", overtaken)
+    uri = kept(own, remote_root)
+    assert np.array_equal(read(uri, tmp_path / "data").train, np.load(own / "own.npy"))
+    assert np.array_equal(others[0].train, np.load(own / "own.npy"))
+    assert [path.name for path in (tmp_path / "data" / "fetched").iterdir()] == [own.name]
+
+
 def test_what_is_there_is_put_once(own, new_bucket, object_store):
     root = new_bucket()
     kept(own, root)

@@ -105,7 +105,7 @@ def test_an_orphan_removes_nothing_of_a_later_session(generations, files):
 
 def test_what_an_earlier_session_did_ahead_does_not_push_out_what_is_gone_on_from(generations):
     before, own = generations("000001-f"), generations("000002-a")
-    for epoch in (4, 5):
+    for epoch in (4, 5, 6):
         before.save(a_checkpoint(epoch))
     for epoch in (4, 5):
         own.save(a_checkpoint(epoch))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,20 +92,25 @@ def _taken_apart(uri: str) -> tuple[RemoteFolder, str, str]:
 
 def _fetch(place: RemoteFolder, digest: str, folder: Path) -> None:
     """All of it or nothing."""
-    with TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
-        part = Path(scratch) / digest
-        files = _copied(place, part)
-        if not files:
-            raise DataError(f"data.name: there is nothing in {place}; submit the sweep again from where its data are")
-        if digest_of(files) != digest:
-            raise DataError(
-                f"data.name: what lies in {place} is not what was put there; remove it, and submit the sweep again"
-            )
-        try:
+    try:
+        with TemporaryDirectory(prefix=f".{digest}-", dir=folder.parent) as scratch:
+            part = Path(scratch) / digest
+            _check(_copied(place, part), place, digest)
             part.rename(folder)
-        except OSError:
-            if not folder.exists():  # by another process, where there are no locks
-                raise
+    except OSError:
+        if not folder.exists():  # by another process, where there are no locks
+            raise
+    for left in folder.parent.glob(f".{digest}-*"):  # by those who were killed
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _check(files: Mapping[str, Path], place: RemoteFolder, digest: str) -> None:
+    if not files:
+        raise DataError(f"data.name: there is nothing in {place}; submit the sweep again from where its data are")
+    if digest_of(files) != digest:
+        raise DataError(
+            f"data.name: what lies in {place} is not what was put there; remove it, and submit the sweep again"
+        )
 
 
 def _copied(place: RemoteFolder, folder: Path) -> dict[str, Path]:

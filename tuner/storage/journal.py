@@ -19,8 +19,9 @@ writes so himself is {"$float": [VALUE]}.
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
 
-A file has one writer: with its first line a session puts a copy in the file's place. What the process of an earlier one
-still writes, late as it may be, goes to a file that nobody reads: it can neither damage the journal nor be folded.
+A file has one writer: with its first line a session that holds the sweep puts a copy in the file's place. What the
+process of an earlier one still writes, late as it may be, goes to a file that nobody reads: it can neither damage the
+journal nor be folded.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from trainables.errors import StorageError
-from tuner.storage.lease import FencedError
+from tuner.storage.lease import FencedError, is_gone
 from tuner.storage.sweep_state import Event, JournalError, Sweep, fold
 
 __all__ = [
@@ -222,9 +223,9 @@ class Journal:
         """The file, which is this session's own and holds what this object holds."""
         if self._file is None:
             self._file = self._taken_over()
-        state = os.fstat(self._file)
-        if not state.st_nlink:
+        if is_gone(self._file):
             raise self._fenced()
+        state = os.fstat(self._file)
         # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
         if state.st_size != self._size:
             events, size = parse_journal(self._path, os.pread(self._file, state.st_size, 0))
@@ -250,6 +251,7 @@ class Journal:
         try:
             self._write(file, content)
             os.fsync(file)
+            self.check()  # by now it may be another's; copying may have taken longer than a lease lasts
             part.replace(self._path)
         except BaseException:
             os.close(file)
@@ -287,6 +289,7 @@ class Journal:
         """Let the file go."""
         if self._file is not None:
             os.close(self._file)
+            self._file = None
 
 
 def check_begun(sweep: Sweep) -> None:

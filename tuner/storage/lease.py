@@ -4,8 +4,8 @@ The folder's owner file with the highest number names its driver; taking over is
 file system lets only one do. The driver sets its file's time every few seconds. On the owner's machine its process
 tells whether it lives; elsewhere the file's age does, by the file server's clock alone.
 
-The lease says who should run. That no other can write does not rest on it, nor on any clock: see
-`tuner.storage.journal`.
+The lease says who should run, and who may put a file in the journal's place. That no other can write to that file does
+not rest on it, nor on any clock: see `tuner.storage.journal`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ __all__ = [
     "Seen",
     "awaited",
     "held",
+    "is_gone",
     "is_held",
     "is_owner_file",
     "leased",
@@ -172,6 +173,14 @@ def _look(folder: Path, lock_free: bool) -> Seen:
     return Seen(lock_free, number, owner, renewed, _server_time(folder) - renewed if elsewhere else 0.0)
 
 
+def is_gone(file: int) -> bool:
+    """Whether an open file was removed or replaced; a network file system has an error for that."""
+    try:
+        return os.fstat(file).st_nlink == 0
+    except OSError as error:
+        return error.errno == errno.ESTALE
+
+
 def _numbers(folder: Path) -> list[int]:
     return [int(match[1]) for path in folder.iterdir() if (match := OWNER_FILE.fullmatch(path.name))]
 
@@ -207,8 +216,12 @@ class Lease:
         except FileExistsError:
             return None
         owner = this_process(number)
-        os.write(file, json.dumps(asdict(owner)).encode() + b"\n")
-        os.fsync(file)
+        try:
+            os.write(file, json.dumps(asdict(owner)).encode() + b"\n")
+            os.fsync(file)
+        except OSError:
+            _give_up(file)
+            raise
         # A number that was free because its owner was itself succeeded is no success; the highest is never removed.
         if max(_numbers(folder)) > number:
             os.close(file)
@@ -223,26 +236,27 @@ class Lease:
 
     def check(self) -> None:
         """Raises FencedError where another has taken over, so far as this machine knows; costs a microsecond."""
-        try:
-            gone = os.fstat(self._file).st_nlink == 0
-        except OSError as error:
-            gone = error.errno == errno.ESTALE
-        if gone or self._lost:
+        if self._lost or is_gone(self._file):
             raise taken_over(self._folder.name, _look(self._folder, True).owner)
 
     def release(self) -> None:
         """Give the folder up; its file stays, with no time."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):
-            os.utime(self._file, (0, 0))
-        os.close(self._file)
+        _give_up(self._file)
 
     def _keep(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             with suppress(OSError):  # a server that is away; what was taken over meanwhile is seen afterwards
                 os.utime(self._file)
                 self._lost = max(_numbers(self._folder), default=0) > self._number
+
+
+def _give_up(file: int) -> None:
+    """Leave an owner file without a time, which takes no space on a disk."""
+    with suppress(OSError):
+        os.utime(file, (0, 0))
+    os.close(file)
 
 
 # --- taking it --------------------------------------------------------------------------------------------------------
@@ -259,17 +273,26 @@ def leased(folder: Path, say: Callable[[str], None] = say) -> Iterator[Lease]:
 
     Where its owner cannot be seen from here, waits until that renews its lease or has let it expire, and says so.
     """
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / "lock", fallback_to_soft=False)
     try:
-        with suppress(Timeout):
-            lock.acquire(timeout=0)
-        lease = _take(folder, lock.is_locked, say)
+        lease = _take(folder, _is_to_be_had(lock), say)
         try:
             yield lease
         finally:
             lease.release()
     finally:
         lock.release()
+
+
+def _is_to_be_had(lock: FileLock) -> bool:
+    """Take it, unless another has it. A file system that has no locks says nothing of others."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _take(folder: Path, lock_free: bool, say: Callable[[str], None]) -> Lease:
@@ -288,7 +311,8 @@ def awaited(name: str, look: Callable[[], Seen], say: Callable[[str], None]) -> 
     seen = look()
     wait = wait_of(seen)
     if 0.0 < wait < math.inf:
-        say(f"Sweep {name} was held by {seen.owner}, not seen from here: waiting {wait:.0f} s for a sign of life")
+        owner = _named(seen.owner)
+        say(f"Sweep {name} was held by {owner}, not seen from here: waiting {wait:.0f} s for a sign of life")
     while 0.0 < wait < math.inf:
         time.sleep(min(wait, LOOK_SECONDS))
         before, seen = seen, look()
@@ -301,13 +325,15 @@ def awaited(name: str, look: Callable[[], Seen], say: Callable[[str], None]) -> 
 
 def held(name: str, owner: Owner | None) -> UserError:
     """The refusal of a sweep that has a driver."""
-    holder = owner or "another process"
-    return UserError(f"sweep {name} is held by {holder}; wait for its end, or stop it with Ctrl-C there")
+    return UserError(f"sweep {name} is held by {_named(owner)}; wait for its end, or stop it with Ctrl-C there")
 
 
 def taken_over(name: str, owner: Owner | None) -> FencedError:
     """What stops a driver whose sweep has another."""
-    successor = owner or "another process"
     return FencedError(
-        f"sweep {name} was taken over by {successor}; this driver has stopped, and the sweep goes on there"
+        f"sweep {name} was taken over by {_named(owner)}; this driver has stopped, and the sweep goes on there"
     )
+
+
+def _named(owner: Owner | None) -> str:
+    return str(owner or "another process")

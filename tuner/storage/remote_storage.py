@@ -45,9 +45,11 @@ class HeldRemoteSweep(HeldSweep):
         self.remote.write(name, text.encode())
 
     def remove_trials(self, but: str | None) -> int:
+        self.claim.confirm()
         return remove_objects(self.remote, but or "")
 
     def remove_all(self) -> int:
+        self.claim.confirm()
         shutil.rmtree(self.folder)
         freed = sum(self.remote.sizes().values())
         self.remote.clear()
@@ -65,7 +67,7 @@ class RemoteStorage:
 
     def names(self) -> list[str]:
         """The sweeps that have begun."""
-        paths = [path.split("/") for path in RemoteFolder(self.uri).names()]
+        paths = [path.split("/") for path, size in RemoteFolder(self.uri).sizes().items() if size]
         return sorted({path[0] for path in paths if path[1:2] == ["journal"] and is_segment(path[-1])})
 
     def exists(self, name: str) -> bool:

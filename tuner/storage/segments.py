@@ -11,11 +11,15 @@ A driver begins a session by writing SESSION.json and then listing: it goes on i
 one is there. Of two that begin at once, at least one sees the other, so that never both go on. It counts a segment as
 sealed when, listing after it was written, no higher number has begun: who begins later reads it. An orphan finds out
 the same way, and what it has written that was not sealed is not read.
+
+A file that is empty is being written, or was when its writer died: on Azure it is seen before its content is. As a
+segment it does not count; as a SESSION.json it says that there is an owner.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -85,16 +89,21 @@ def is_segment(name: str) -> bool:
 
 def has_begun(folder: RemoteFolder) -> bool:
     """Whether there is a journal."""
-    return writer(folder.names()) is not None
+    return writer(_written(folder)) is not None
+
+
+def _written(folder: RemoteFolder) -> list[str]:
+    """The files with content."""
+    return [name for name, size in folder.sizes().items() if size]
 
 
 def read_lines(folder: RemoteFolder) -> bytes:
     """The journal; a driver may be adding to it, and another taking it over."""
     for _ in range(ATTEMPTS):
-        names = folder.names()
+        names = _written(folder)
         with ThreadPoolExecutor(AT_ONCE) as readers:
             parts = list(readers.map(folder.read, chain(names, writer(names))))
-        lines = [part for part in parts if part is not None]
+        lines = [part for part in parts if part]
         if len(lines) == len(parts):
             return b"".join(lines)
     raise StorageError(f"{folder.uri} changes while it is read; try again")
@@ -127,10 +136,13 @@ def _looks(folder: RemoteFolder, age: Callable[[float], float]) -> list[Seen]:
     begun = _begun(folder.names())
     last = max(begun.values(), default=0)
     contents = [folder.read(f"{session}.json") for session, number in begun.items() if number == last]
-    return [_seen(last, json.loads(content), age) for content in contents if content is not None]
+    return [_seen(last, content, age) for content in contents if content is not None]
 
 
-def _seen(number: int, document: dict[str, Any], age: Callable[[float], float]) -> Seen:
+def _seen(number: int, content: bytes, age: Callable[[float], float]) -> Seen:
+    if not content:
+        return Seen(True, number, None, math.inf, age(math.inf))
+    document = json.loads(content)
     renewed = 0.0 if document["released"] else float(document["renewed"])
     return Seen(True, number, Owner(**document["owner"]), renewed, age(renewed))
 
@@ -172,10 +184,11 @@ class RemoteLease:
 
     def seal(self, first: int, content: bytes) -> None:
         """Write lines for good, from line `first`; raises FencedError where another has taken over."""
+        self.check()
         end = first + content.count(b"\n")
         name = f"{self.session}-{first:09}-{end:09}.jsonl"
         self._folder.write(name, content)
-        self._confirm()
+        self.confirm()
         if not first:
             self._remove_replaced(name)
 
@@ -191,7 +204,8 @@ class RemoteLease:
         begun = _begun(self._folder.names())
         return [session for session in begun if session != self.session and begun[session] >= number]
 
-    def _confirm(self) -> None:
+    def confirm(self) -> None:
+        """Raises FencedError where another has taken over; looks."""
         self.check()
         if rivals := self._rivals(self._number + 1):
             content = self._folder.read(f"{max(rivals)}.json")
@@ -218,7 +232,7 @@ class RemoteLease:
             with suppress(StorageError):  # a storage that is away, or a successor: the next append says so
                 self.every()
                 if time.monotonic() - renewed > RENEW_SECONDS:
-                    self._confirm()
+                    self.confirm()
                     self._write(released=False)
                     renewed = time.monotonic()
 
@@ -266,6 +280,10 @@ class SealedJournal(Journal):
             self._n_sealed, self._sealed_size = self._n_sealed + content.count(b"\n"), size
             self._n_segments += 1
             self._lasting.extend(self.events[len(self._lasting) : self._n_sealed])
+
+    def close(self) -> None:
+        with self._sealing:  # what may be done until the lease is given up
+            super().close()
 
     def _must_last(self, event: Event) -> bool:
         if event["event"] != "report":

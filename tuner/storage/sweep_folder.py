@@ -69,6 +69,7 @@ class HeldSweep:
     def create_journal(self) -> Journal:
         """The journal of a new sweep, in place of one that has no whole line."""
         with _explained(self.folder):
+            self.claim.check()
             (self.folder / JOURNAL).unlink(missing_ok=True)
             return Journal.create(self.folder / JOURNAL, self.claim)
 
@@ -83,6 +84,7 @@ class HeldSweep:
 
     def remove_trials(self, but: str | None) -> int:
         """Delete the folders of all trials but one; returns the bytes freed."""
+        self.claim.check()
         before = bytes_in(self.folder)
         for trial in _inside(self.folder / "trials"):
             if trial.name != but:
@@ -90,7 +92,8 @@ class HeldSweep:
         return before - bytes_in(self.folder)
 
     def remove_all(self) -> int:
-        """Delete the sweep; returns the bytes freed."""
+        """Delete the sweep, unless another has taken it over; returns the bytes freed."""
+        self.claim.check()
         before = bytes_in(self.folder)
         shutil.rmtree(self.folder)
         return before

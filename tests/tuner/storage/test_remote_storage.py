@@ -8,7 +8,10 @@ from trainables.errors import UserError
 from trainables.remote import RemoteFolder
 from tuner.running import driver
 from tuner.running.sweep_status import sweep_statuses
+from tuner.storage import remote_storage
+from tuner.storage.lease import FencedError
 from tuner.storage.removal import remove_sweep
+from tuner.storage.segments import RemoteLease
 from tuner.storage.sweep_storage import open_storage
 from tuner.tracking.syncing import sync_sweep
 
@@ -56,10 +59,33 @@ def test_its_name_is_taken_and_a_free_one_is_named(swept, sweeps):
         sync_sweep(swept, "t")
 
 
+def test_of_two_that_start_one_name_the_second_does_not_begin_it_again(uri, sweeps, monkeypatch):
+    def waited(folder, name):
+        folder.write("000001-a-000000000-000000001.jsonl", b"{}\n")  # and its driver has ended meanwhile
+        return take(folder, name)
+
+    take = RemoteLease.take
+    monkeypatch.setattr(RemoteLease, "take", waited)
+    monkeypatch.setattr(remote_storage, "taken", lambda storage, name: UserError(f"{name} exists"))
+    with pytest.raises(UserError, match="s exists"), open_storage(uri).new(sweeps.plan("s", storage=uri)):
+        pytest.fail("begun again")
+
+
 def test_it_is_removed_with_all_that_lies_there(swept):
     remove_sweep(swept, "s")
     assert RemoteFolder(swept).names() == []
     assert open_storage(swept).names() == []
+
+
+def test_who_was_taken_over_removes_nothing(swept):
+    objects = RemoteFolder(swept)
+    with open_storage(swept).hold("s") as held:
+        (objects / "s" / "journal").write("000003-b.json", objects.read(f"s/journal/{held.claim.session}.json"))
+        before = objects.names()
+        for remove in (held.remove_all, lambda: held.remove_trials(None)):
+            with pytest.raises(FencedError, match="sweep s was taken over"):
+                remove()
+        assert objects.names() == before
 
 
 def test_what_lies_under_its_name_and_is_no_sweep_is_not_touched(uri, sweeps):

@@ -1,6 +1,8 @@
 """What counts of a journal on object storage, whoever writes and whoever dies."""
 
 import json
+import os
+import threading
 from itertools import combinations
 
 import pytest
@@ -36,6 +38,10 @@ def test_the_chain_covers_every_line_once_whatever_was_written_again(cuts, retri
     assert chain(sorted(names), "000002-b") == found
 
 
+def test_lines_before_which_some_are_missing_are_not_the_journal():
+    assert chain([name("000001-a", 3, 5), name("000001-a", 5, 7)], "000001-a") == []
+
+
 class MemoryFolder:
     """Object storage in this process."""
 
@@ -52,6 +58,9 @@ class MemoryFolder:
 
     def delete(self, name):
         self.files.pop(name, None)
+
+    def sizes(self):
+        return {name: len(self.files[name]) for name in self.names()}
 
     def names(self):
         return sorted(self.files)
@@ -134,6 +143,39 @@ def test_of_two_that_begin_at_once_never_both_go_on():
     assert outcomes == {0, 1}, "where both see each other they try again"
 
 
+class OvertakenFolder(MemoryFolder):
+    """At the first file whose name ends so, another session of this number begins, just before or just after."""
+
+    def __init__(self, number, end, before):
+        super().__init__()
+        self.another, self.end, self.before = RemoteLease(self, "s", number), end, before
+
+    def write(self, name, content):
+        overtaken = name.endswith(self.end)
+        self.end = self.end if not overtaken else "none"
+        if overtaken and self.before:
+            self.another._write(released=False)
+        super().write(name, content)
+        if overtaken and not self.before:
+            self.another._write(released=False)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_segment_is_not_sealed_where_another_began_while_it_was_written(before):
+    """Who began may have read the journal without it."""
+    folder = OvertakenFolder(2, ".jsonl", before)
+    with pytest.raises(FencedError, match="sweep s was taken over by process"):
+        RemoteLease(folder, "s", 1).seal(0, b"{}\n")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_who_finds_another_that_begins_withdraws(before):
+    folder = OvertakenFolder(1, ".json", before)
+    with pytest.raises(UserError, match="sweep s is held by process"):
+        RemoteLease.take(folder, "s")
+    assert folder.names() == [f"{folder.another.session}.json"]
+
+
 # --- the lease --------------------------------------------------------------------------------------------------------
 
 
@@ -166,8 +208,53 @@ def test_a_lease_on_another_machine_expires_when_nothing_changes(folder, monkeyp
         first.seal(0, b"{}\n")
     with pytest.raises(FencedError):
         first.check()
+    before = folder.names()
+    with pytest.raises(FencedError):
+        first.seal(1, b"{}\n")
+    assert folder.names() == before, "one that knows writes nothing"
     assert not has_begun(RemoteFolder(f"{folder.uri}/none"))
     second.check()
+    first.release()
+    second.release()
+
+
+def test_a_lease_is_renewed_and_lines_are_sealed_while_it_is_held(folder, monkeypatch):
+    monkeypatch.setattr(segments, "SEAL_SECONDS", 0.001)
+    monkeypatch.setattr(segments, "RENEW_SECONDS", 0.001)
+    held, sealed = RemoteLease.take(folder, "s"), threading.Event()
+    held.every = sealed.set
+    content = folder.read(f"{held.session}.json")
+    assert sealed.wait(60.0)
+    while folder.read(f"{held.session}.json") == content:
+        pass
+    held.release()
+
+
+def test_a_driver_that_began_in_vain_and_died_does_not_hide_the_one_that_runs(folder):
+    held = RemoteLease.take(folder, "s")
+    document = json.loads(folder.read(f"{held.session}.json"))
+    for session in ("000001-0", "000001-g"):
+        dead = {**document, "owner": {**document["owner"], "session": session, "started": 0}}
+        folder.write(f"{session}.json", json.dumps(dead).encode())
+    with pytest.raises(UserError, match=f"held by process {os.getpid()} "):
+        RemoteLease.take(folder, "s")
+    held.release()
+
+
+def test_an_owner_that_is_writing_its_lease_is_one_and_expires_like_any_other(folder, monkeypatch):
+    """Azure shows an object that is overwritten as empty, until its content is there."""
+    first = RemoteLease.take(folder, "s")
+    content = folder.read(f"{first.session}.json")
+    folder.write(f"{first.session}.json", b"")
+    assert is_kept(folder)
+    with pytest.raises(UserError, match=r"sweep s is held by process .*; wait for its end"):
+        RemoteLease.take(folder, "s", lambda line: folder.write(f"{first.session}.json", content))
+    folder.write(f"{first.session}.json", b"")
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(lease, "EXPIRY_SECONDS", 0.02)
+    second = RemoteLease.take(folder, "s", lambda line: None)
+    with pytest.raises(FencedError):
+        first.confirm()
     first.release()
     second.release()
 
@@ -209,7 +296,7 @@ def test_a_trial_goes_on_from_a_report_once_the_one_before_is_sealed(journal, fo
     assert len(folder.names()) < 1 + 3 + 2 * 8, "not each report is written by itself"
 
 
-@pytest.mark.parametrize("event", ["ask", "failure", "resume", "finish"])
+@pytest.mark.parametrize("event", ["ask", "failure", "resume", "budget", "finish"])
 def test_what_must_not_happen_twice_is_sealed_at_once(event, journal, folder):
     fields = {"ask": {"number": 2, "assignment": {}, "config": {}, "method": "elbo"}, "failure": {"error": "lost"}}
     journal.append(event, trial="0000", more=0, reason="interrupted", **fields.get(event, {}))
@@ -224,6 +311,28 @@ def test_a_long_journal_stays_in_few_segments(journal, folder, monkeypatch):
         assert read_lines(folder) == journal._path.read_bytes()
         assert len(folder.names()) <= 1 + 4
     assert journal.lasting == journal.events
+
+
+@pytest.mark.parametrize("session", ["its own", "000002-b"])
+def test_a_segment_whose_writer_died_before_its_content_was_there_does_not_count(session, journal, folder):
+    """As Azure leaves it: of a session that wrote all lines anew, or had just begun."""
+    before = read_lines(folder)
+    folder.write(name(journal.session if session == "its own" else session, 0, 99), b"")
+    assert read_lines(folder) == before
+    assert has_begun(folder)
+    (folder / "t").write(name("000001-a", 0, 1), b"")
+    assert not has_begun(folder / "t")
+
+
+def test_nothing_is_sealed_of_a_file_that_was_closed(journal, folder, tmp_path):
+    """Its number may be another file's before the lease is given up."""
+    report(journal, "0000", 1)
+    before = read_lines(folder)
+    journal.close()
+    (tmp_path / "another").write_bytes(b"lines\n" * 1000)
+    with (tmp_path / "another").open("rb"):
+        journal.seal()
+    assert read_lines(folder) == before
 
 
 def test_mlflow_is_told_what_lasts(journal, folder):
