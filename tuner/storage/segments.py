@@ -33,9 +33,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainables.errors import StorageError
-from trainables.remote import RemoteFolder
+from trainables.remote import PATIENCE, RemoteFolder
 from tuner.storage.journal import Journal
-from tuner.storage.lease import Owner, Seen, awaited, held, say, taken_over, this_process, wait_of
+from tuner.storage.lease import FencedError, Owner, Seen, awaited, held, say, taken_over, this_process, wait_of
 from tuner.storage.sweep_state import Event
 
 __all__ = ["RemoteLease", "SealedJournal", "chain", "has_begun", "is_kept", "is_segment", "read_lines", "writer"]
@@ -264,8 +264,19 @@ class SealedJournal(Journal):
     def append(self, event: str, **fields: Any) -> Event:
         written = super().append(event, **fields)
         if self._must_last(written):
-            self.seal()
+            self._seal_patiently(() if event == "finish" else PATIENCE)
         return written
+
+    def _seal_patiently(self, pauses: Sequence[float]) -> None:
+        """Wait out a storage that is away for a moment; a session that ends waits for none."""
+        for pause in pauses:
+            try:
+                return self.seal()
+            except FencedError:
+                raise
+            except StorageError:
+                time.sleep(pause)
+        return self.seal()
 
     def seal(self) -> None:
         """Seal what is written; raises FencedError where another has taken over, StorageError where it cannot be."""

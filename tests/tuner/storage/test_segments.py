@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from trainables.errors import UserError
-from trainables.remote import RemoteFolder
+from trainables.errors import StorageError, UserError
+from trainables.remote import PATIENCE, RemoteFolder
 from tuner.storage import lease, segments
 from tuner.storage.lease import FencedError
 from tuner.storage.segments import RemoteLease, SealedJournal, chain, has_begun, is_kept, read_lines, writer
@@ -302,6 +302,28 @@ def test_what_must_not_happen_twice_is_sealed_at_once(event, journal, folder):
     journal.append(event, trial="0000", more=0, reason="interrupted", **fields.get(event, {}))
     assert sealed(folder)[-1]["event"] == event
     assert read_lines(folder) == journal._path.read_bytes()
+
+
+@pytest.mark.parametrize(("event", "tries"), [("resume", 1), ("resume", 2), ("resume", 3), ("finish", 1)])
+def test_a_storage_that_is_away_is_waited_for_unless_the_session_ends(event, tries, journal, folder, monkeypatch):
+    slept, failed, write = [], [], RemoteFolder.write
+
+    def away(self, name, content):
+        if len(failed) < tries:
+            failed.append(name)
+            raise StorageError("away")
+        write(self, name, content)
+
+    monkeypatch.setattr(segments.time, "sleep", slept.append)
+    monkeypatch.setattr(RemoteFolder, "write", away)
+    pauses = list(PATIENCE) if event == "resume" else []
+    if tries <= len(pauses):
+        journal.append(event, more=1)
+        assert sealed(folder)[-1]["more"] == 1
+    else:
+        with pytest.raises(StorageError):
+            journal.append(event, more=1, reason="interrupted")
+    assert slept == pauses[:tries]
 
 
 def test_a_long_journal_stays_in_few_segments(journal, folder, monkeypatch):
