@@ -16,7 +16,7 @@ from trainables.remote import checked_storage, is_remote
 from trainables.sources import arrays
 from trainables.sources.base import Source
 from trainables.sources.built_in import DATASETS, read_built_in
-from trainables.sources.fetched import fetched
+from trainables.sources.fetched import local_copy
 from trainables.sources.image_folder import read_image_folder
 
 __all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "mapped", "on_this_node", "read"]
@@ -84,7 +84,7 @@ def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Pa
             "folder of images"
         )
     if is_remote(name):
-        name = str(fetched(name, root))
+        name = str(local_copy(name, root))
     folder = is_path(name) and Path(name).expanduser().is_dir()
     if image_size is not None and not (folder or name == "celeba"):
         raise ConfigError(

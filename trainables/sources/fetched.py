@@ -17,7 +17,7 @@ from trainables.errors import DataError, StorageError
 from trainables.remote import PATIENCE, RemoteFolder
 from trainables.sources.prepared import in_parallel, locked_on_node
 
-__all__ = ["DATA", "digest_of", "digests_in", "fetched", "file_name", "put"]
+__all__ = ["DATA", "digest_of", "digests_in", "file_name", "local_copy", "put"]
 
 DATA = ".data"
 """Where a storage keeps the data of its sweeps, each below its digest."""
@@ -56,7 +56,7 @@ def put(folder: Path, place: RemoteFolder) -> None:
         pass
 
 
-def fetched(uri: str, root: Path) -> Path:
+def local_copy(uri: str, root: Path) -> Path:
     """The copy on this node of data in object storage; fetched on first use, once whoever asks at the same time.
 
     root: the data directory. Raises DataError for what is not there, or is not what its digest says.
