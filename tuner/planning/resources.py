@@ -91,9 +91,16 @@ def _no_room(cpus: float, gpus: float, capacity: Capacity) -> str:
     )
 
 
-def capacity_notes(resources: Resources, concurrency: int, capacity: Capacity) -> list[str]:
-    """Of a cluster, what was counted."""
-    if capacity.address is None or resources.concurrency != "auto":
+def capacity_notes(resources: Resources, gpus: float, concurrency: int, capacity: Capacity) -> list[str]:
+    """Of a cluster, what was counted; and that trials wait, where none fits on any node."""
+    if capacity.address is None:
+        return []
+    if not capacity.slots(resources.cpus_per_trial, gpus):
+        return [
+            f"{_no_room(resources.cpus_per_trial, gpus, capacity)}: trials wait until the cluster scales up; if it "
+            "does not, stop, and ask for less with --cpus-per-trial or --gpus-per-trial (0 to train on CPUs)"
+        ]
+    if resources.concurrency != "auto":
         return []
     nodes = f"{len(capacity.nodes)} node{'s' if len(capacity.nodes) > 1 else ''}"
     return [
