@@ -110,6 +110,16 @@ def test_names_stay_inside_the_storage(name, sweeps):
     assert not sweeps.storage.exists()
 
 
+def test_a_name_of_a_sweep_that_runs_is_not_said_to_be_cut_short(sweeps):
+    sweeps.run("s")
+    sweeps.cut("s", 4)
+    with locked(sweeps.storage / "s"), pytest.raises(UserError) as error:
+        sweeps.run("s")
+    assert str(error.value) == (
+        f"name: sweep 's' exists in {sweeps.storage} and runs; wait for its end, or choose a free name: s-1"
+    )
+
+
 def test_a_misspelt_name_is_corrected(sweeps):
     sweeps.run("annealing")
     with pytest.raises(UserError, match="did you mean `annealing`"), open_storage(sweeps.storage).hold("anealing"):
