@@ -49,12 +49,17 @@ def gpus_of(
 ) -> tuple[float, list[str]]:
     """The GPUs of a trial, and what the user should know of them. measured: what `auto` is where there is a GPU.
 
-    Refuses what this machine lacks: Tune would wait for it for ever.
+    Refuses what this machine lacks: Tune would wait for it for ever; and trials on a GPU that they are not given.
     """
     chosen = resources.gpus_per_trial
     if chosen == "auto" and device == "cpu":
         return 0.0, ["gpus_per_trial: auto is 0, as trials run on the CPU"]
     gpus = float(device != "cpu") if chosen in ("auto", None) else float(chosen)
+    if device.startswith("cuda") and not gpus:
+        raise ConfigError(
+            f"device: {device} needs a GPU and resources.gpus_per_trial is 0; use --set device=cpu or "
+            "--gpus-per-trial 1"
+        )
     if capacity.address is None and gpus > capacity.gpus:
         field = f"device: {device}" if chosen in ("auto", None) else f"resources.gpus_per_trial: {chosen:g}"
         raise ConfigError(

@@ -177,6 +177,11 @@ def test_trials_that_wait_for_a_node_are_told(plan):
             "device: cuda needs 1 GPU and this machine has 0; use --device cpu --gpus-per-trial 0",
         ),
         (
+            CLUSTER,
+            {"config.device": "cuda", "resources.gpus_per_trial": 0},
+            "device: cuda needs a GPU and resources.gpus_per_trial is 0; use --set device=cpu or --gpus-per-trial 1",
+        ),
+        (
             BOX,
             {"resources.cpus_per_trial": 9},
             "resources.cpus_per_trial: 9 is not allowed; allowed: at most 8, the cores of this machine",
