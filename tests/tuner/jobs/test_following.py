@@ -82,6 +82,7 @@ def test_the_exit_code_is_the_jobs_and_the_result_is_shown_as_far_as_there_is_on
     printed = capsys.readouterr()
     assert json.loads(printed.out) == RESULT
     assert ("Go on with: " in printed.err) == (state != "succeeded")
+    assert ("jobs logs s-2 --cluster http://head:8265\n" in printed.err) == (state == "failed")
 
 
 @pytest.mark.parametrize(
