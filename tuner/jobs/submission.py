@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Sequence, Set
@@ -159,6 +160,7 @@ _KEY = re.compile(r"(?:^|[&?])[^=&]*(?:(?<!ssl)key|secret|token|passw|sig|auth|c
 
 
 def _storage(storage: str, is_local: bool, here: Path) -> str:
+    """A storage as every job spells it: whether another one holds a sweep is seen by that."""
     if is_remote(storage):
         scheme, _, place = checked_storage(storage).partition("://")
         host, is_container = place.partition("/")[0], scheme.startswith("abfs")  # CONTAINER@ACCOUNT
@@ -167,7 +169,7 @@ def _storage(storage: str, is_local: bool, here: Path) -> str:
                 f"storage: {scheme}://… holds a key, which the job would show; leave it out, and give the nodes a "
                 "role, or set it in the environment of every node"
             )
-        return storage
+        return storage.rstrip("/")
     if is_local:
         return str((here / storage).resolve())
     if not Path(storage).is_absolute():
@@ -175,7 +177,7 @@ def _storage(storage: str, is_local: bool, here: Path) -> str:
             f"storage: {storage} is a folder of this machine; name one that every node of the cluster sees, as in "
             "--storage /shared/sweeps, or --storage s3://bucket/sweeps"
         )
-    return storage
+    return os.path.normpath(storage)
 
 
 def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:

@@ -153,6 +153,15 @@ def test_a_password_is_not_handed_over(cluster, tmp_path):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("storage", ["/old/sweeps/", "/old//sweeps", "/old/x/../sweeps", "s3://b/s/"])
+def test_a_storage_spelled_otherwise_is_the_same(storage, tmp_path):
+    jobs = [known("s", "running"), JobInfo("s-2", "s", "s3://b/s", "running", 1.0, None)]
+    with pytest.raises(UserError, match=r"^sweep s runs in job "):
+        submitted({"storage": storage}, tmp_path, jobs=jobs)
+    with pytest.raises(UserError, match=r"^sweep s runs in job "):
+        submit_resume("s", Kept(known=jobs), tmp_path, storage=storage)
+
+
 def test_a_resume_waits_for_the_job_before(tmp_path):
     backend = Kept(known=[known("s", "stopped"), known("s-2", "running")])
     with pytest.raises(UserError, match=r"^sweep s runs in job s-2; stop that first, or wait for its end$"):
