@@ -21,7 +21,7 @@ from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order, TakenError
 from tuner.jobs.checks import check_fixed
 from tuner.jobs.job import Job
 from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
-from tuner.running.resumable import check_resumable
+from tuner.running.resumable import check_named, check_resumable, named
 from tuner.spec import NAME, SweepSpec
 from tuner.storage.sweep_folder import taken, unknown
 from tuner.storage.sweep_state import fold
@@ -64,15 +64,17 @@ def submit_resume(
     *,
     storage: str | None = None,
     more_trials: int = 0,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     tracking_uri: str | None = None,
 ) -> Job:
     """Go on with a sweep in a new job. storage: by default where its last job had it. model: of a sweep over a user's
-    own, its `package.module:factory` again, found in `here`."""
+    own models, each `package.module:factory` again, found in `here`."""
     if not NAME.fullmatch(sweep):
         raise UserError(f"name: {sweep!r} is no name of a sweep; `vae-tuner jobs list` tells those of jobs")
-    if model is not None and not is_user_kind(model):
-        raise ConfigError(f"--model {model}: name the sweep's own package.module:factory, or leave it out")
+    models = named(model)
+    for kind in models:
+        if not is_user_kind(kind):
+            raise ConfigError(f"--model {kind}: name the sweep's own package.module:factory, or leave it out")
     is_local = backend.cluster == LOCAL
     jobs = [job for job in backend.jobs() if job.sweep == sweep]
     storage = storage or (jobs[-1].storage if jobs else DEFAULT_STORAGE)
@@ -82,11 +84,13 @@ def submit_resume(
     if is_local and sweep not in (sweeps := open_storage(storage)).names():
         raise unknown(sweeps, sweep)
     _check_resumable(sweep, storage, more_trials)
-    options = {"--model": model, "--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
-    chosen = [word for option, value in options.items() if value for word in (option, value)]
-    factories = [model] if model else []
+    known = [job.factories for job in jobs if job.storage == storage and job.factories]
+    check_named(known[-1] if known else (), models)
+    options = {"--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
+    chosen = [word for kind in models for word in ("--model", kind)]
+    chosen += [word for option, value in options.items() if value for word in (option, value)]
     arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
-    return _submitted(backend, sweep, storage, Shipment(code_of(factories, here)), arguments, None, factories, uri)
+    return _submitted(backend, sweep, storage, Shipment(code_of(models, here)), arguments, None, models, uri)
 
 
 def _submitted(
