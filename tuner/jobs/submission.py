@@ -107,7 +107,12 @@ def _submitted(
         shipment.write(Path(folder))
         order = Order(sweep, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept, tuple(factories))
         job_id = _submit(order, backend)
-    return Job(job_id, sweep, storage, backend, factories, shipment.notes, without_secret(tracking_uri) or "")
+    unsent = [
+        f"{kind} is not sent, as this folder holds no such module: it has to be installed where the job runs"
+        for kind in shipment.without_code_of(factories)
+    ]
+    notes = [*shipment.notes, *unsent]
+    return Job(job_id, sweep, storage, backend, factories, notes, without_secret(tracking_uri) or "")
 
 
 def _submit(order: Order, backend: Backend) -> str:

@@ -175,6 +175,18 @@ def test_a_resume_names_every_model_that_the_sweep_was_submitted_with(tmp_path):
     assert job.resume_command.endswith(" --model nets:a --model nets:b")
 
 
+def test_a_model_that_is_not_here_is_told(tmp_path):
+    (tmp_path / "nets.py").touch()
+    tree = {"space": {"use": ["lr"], "model.kind": {"choice": ["nets:make", "packaged.nets:make"]}}}
+    job, backend = submitted(tree, tmp_path)
+    note = (
+        "packaged.nets:make is not sent, as this folder holds no such module: it has to be installed where the job runs"
+    )
+    assert job.notes == [note]
+    assert submit_resume("s", backend, tmp_path, storage="/shared", model="packaged.nets:make").notes == [note]
+    assert submit_resume("s", backend, tmp_path, storage="/shared", model="nets:make").notes == []
+
+
 def test_a_resume_waits_for_the_job_before(tmp_path):
     backend = Kept(known=[known("s", "stopped"), known("s-2", "running")])
     with pytest.raises(UserError, match=r"^sweep s runs in job s-2; stop that first, or wait for its end$"):
