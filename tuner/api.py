@@ -89,14 +89,14 @@ def resume(
     name: str,
     *,
     trials: int = 0,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     storage: str | Path = "./sweeps",
     tracking_uri: str | None = None,
     data_dir: Path | None = None,
 ) -> SweepResult:
     """Go on with a sweep that was cut short, or with `trials` more than were planned.
 
-    model: of a sweep over your own model, its `package.module:factory` again. Raises UserError where nothing is left.
+    model: of a sweep over your own models, each `package.module:factory` again. Raises UserError where nothing is left.
     """
     return resume_sweep(storage, name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir)
 
@@ -121,7 +121,7 @@ def resume_job(
     cluster: str | None = None,
     storage: str | None = None,
     trials: int = 0,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     tracking_uri: str | None = None,
 ) -> Job:
     """Go on with a submitted sweep in a new job, as `resume` does; storage: by default where its last job had it."""

@@ -179,8 +179,10 @@ def resume(
     storage: JobStorageOption = None,
     trials: Annotated[str, typer.Option(metavar="+N", help="Trials beyond those planned.")] = "+0",
     model: Annotated[
-        str | None,
-        typer.Option(help="Of a sweep over your own model: its package.module:factory again.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            metavar="KIND", help="Of a sweep over your own models: each package.module:factory again; repeatable."
+        ),
     ] = None,
     tracking_uri: Annotated[
         str | None, typer.Option(help="Another store than the sweep's own.", show_default=False)

@@ -150,8 +150,10 @@ def resume(
     name: Annotated[str, typer.Argument(help="The sweep.")],
     trials: Annotated[str, typer.Option(metavar="+N", help="Trials beyond those planned.")] = "+0",
     model: Annotated[
-        str | None,
-        typer.Option(help="Of a sweep over your own model: its package.module:factory again.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            metavar="KIND", help="Of a sweep over your own models: each package.module:factory again; repeatable."
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     tracking_uri: OwnUriOption = None,

@@ -101,5 +101,5 @@ def known_job(job_id: str, cluster: str | None = None) -> Job:
 
 def resume_command(sweep: str, cluster: str, storage: str, factories: Sequence[str] = ()) -> str:
     """The command that goes on with a sweep from its storage, in a new job."""
-    models = [word for kind in factories[:1] for word in ("--model", kind)]
+    models = [word for kind in factories for word in ("--model", kind)]
     return shlex.join(["vae-tuner", "jobs", "resume", sweep, "--cluster", cluster, "--storage", storage, *models])

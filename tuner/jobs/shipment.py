@@ -42,6 +42,11 @@ class Shipment:
     kept: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
+    def without_code_of(self, factories: Sequence[str]) -> list[str]:
+        """Which of the user's own models it holds no code of: they are installed there, or were forgotten here."""
+        sent = {Path(name).parts[0].removesuffix(".py") for name in self.files}
+        return [kind for kind in factories if kind.partition(":")[0].partition(".")[0] not in sent]
+
     def write(self, folder: Path) -> None:
         """Copy all of it into a folder; raises UserError where it is too large."""
         _check_size(self.files)

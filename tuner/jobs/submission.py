@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Sequence, Set
@@ -20,7 +21,7 @@ from tuner.jobs.backend import LOCAL, Backend, JobInfo, Order, TakenError
 from tuner.jobs.checks import check_fixed
 from tuner.jobs.job import Job
 from tuner.jobs.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
-from tuner.running.resumable import check_resumable
+from tuner.running.resumable import check_named, check_resumable, named
 from tuner.spec import NAME, SweepSpec
 from tuner.storage.sweep_folder import taken, unknown
 from tuner.storage.sweep_state import fold
@@ -63,15 +64,17 @@ def submit_resume(
     *,
     storage: str | None = None,
     more_trials: int = 0,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     tracking_uri: str | None = None,
 ) -> Job:
     """Go on with a sweep in a new job. storage: by default where its last job had it. model: of a sweep over a user's
-    own, its `package.module:factory` again, found in `here`."""
+    own models, each `package.module:factory` again, found in `here`."""
     if not NAME.fullmatch(sweep):
         raise UserError(f"name: {sweep!r} is no name of a sweep; `vae-tuner jobs list` tells those of jobs")
-    if model is not None and not is_user_kind(model):
-        raise ConfigError(f"--model {model}: name the sweep's own package.module:factory, or leave it out")
+    models = named(model)
+    for kind in models:
+        if not is_user_kind(kind):
+            raise ConfigError(f"--model {kind}: name the sweep's own package.module:factory, or leave it out")
     is_local = backend.cluster == LOCAL
     jobs = [job for job in backend.jobs() if job.sweep == sweep]
     storage = storage or (jobs[-1].storage if jobs else DEFAULT_STORAGE)
@@ -81,11 +84,13 @@ def submit_resume(
     if is_local and sweep not in (sweeps := open_storage(storage)).names():
         raise unknown(sweeps, sweep)
     _check_resumable(sweep, storage, more_trials)
-    options = {"--model": model, "--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
-    chosen = [word for option, value in options.items() if value for word in (option, value)]
-    factories = [model] if model else []
+    known = [job.factories for job in jobs if job.storage == storage and job.factories]
+    check_named(known[-1] if known else (), models)
+    options = {"--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
+    chosen = [word for kind in models for word in ("--model", kind)]
+    chosen += [word for option, value in options.items() if value for word in (option, value)]
     arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
-    return _submitted(backend, sweep, storage, Shipment(code_of(factories, here)), arguments, None, factories, uri)
+    return _submitted(backend, sweep, storage, Shipment(code_of(models, here)), arguments, None, models, uri)
 
 
 def _submitted(
@@ -102,7 +107,12 @@ def _submitted(
         shipment.write(Path(folder))
         order = Order(sweep, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept, tuple(factories))
         job_id = _submit(order, backend)
-    return Job(job_id, sweep, storage, backend, factories, shipment.notes, without_secret(tracking_uri) or "")
+    unsent = [
+        f"{kind} is not sent, as this folder holds no such module: it has to be installed where the job runs"
+        for kind in shipment.without_code_of(factories)
+    ]
+    notes = [*shipment.notes, *unsent]
+    return Job(job_id, sweep, storage, backend, factories, notes, without_secret(tracking_uri) or "")
 
 
 def _submit(order: Order, backend: Backend) -> str:
@@ -159,6 +169,7 @@ _KEY = re.compile(r"(?:^|[&?])[^=&]*(?:(?<!ssl)key|secret|token|passw|sig|auth|c
 
 
 def _storage(storage: str, is_local: bool, here: Path) -> str:
+    """A storage as every job spells it: whether another one holds a sweep is seen by that."""
     if is_remote(storage):
         scheme, _, place = checked_storage(storage).partition("://")
         host, is_container = place.partition("/")[0], scheme.startswith("abfs")  # CONTAINER@ACCOUNT
@@ -167,7 +178,7 @@ def _storage(storage: str, is_local: bool, here: Path) -> str:
                 f"storage: {scheme}://… holds a key, which the job would show; leave it out, and give the nodes a "
                 "role, or set it in the environment of every node"
             )
-        return storage
+        return storage.rstrip("/")
     if is_local:
         return str((here / storage).resolve())
     if not Path(storage).is_absolute():
@@ -175,7 +186,7 @@ def _storage(storage: str, is_local: bool, here: Path) -> str:
             f"storage: {storage} is a folder of this machine; name one that every node of the cluster sees, as in "
             "--storage /shared/sweeps, or --storage s3://bucket/sweeps"
         )
-    return storage
+    return os.path.normpath(storage)
 
 
 def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:

@@ -362,7 +362,7 @@ def _placed(ground: _Ground, default: TrialConfig) -> _Placed:
 
     gpus, gpu_notes = gpus_of(resources, default.device, room, measured)
     concurrency = concurrency_of(resources, gpus, room)
-    return _Placed(gpus, concurrency, (*gpu_notes, *capacity_notes(resources, concurrency, room)))
+    return _Placed(gpus, concurrency, (*gpu_notes, *capacity_notes(resources, gpus, concurrency, room)))
 
 
 def _sampling(spec: SweepSpec, concurrency: int, first: dict[str, Any]) -> Sampling:

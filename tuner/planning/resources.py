@@ -49,12 +49,17 @@ def gpus_of(
 ) -> tuple[float, list[str]]:
     """The GPUs of a trial, and what the user should know of them. measured: what `auto` is where there is a GPU.
 
-    Refuses what this machine lacks: Tune would wait for it for ever.
+    Refuses what this machine lacks: Tune would wait for it for ever; and trials on a GPU that they are not given.
     """
     chosen = resources.gpus_per_trial
     if chosen == "auto" and device == "cpu":
         return 0.0, ["gpus_per_trial: auto is 0, as trials run on the CPU"]
     gpus = float(device != "cpu") if chosen in ("auto", None) else float(chosen)
+    if device.startswith("cuda") and not gpus:
+        raise ConfigError(
+            f"device: {device} needs a GPU and resources.gpus_per_trial is 0; use --set device=cpu or "
+            "--gpus-per-trial 1"
+        )
     if capacity.address is None and gpus > capacity.gpus:
         field = f"device: {device}" if chosen in ("auto", None) else f"resources.gpus_per_trial: {chosen:g}"
         raise ConfigError(
@@ -91,9 +96,16 @@ def _no_room(cpus: float, gpus: float, capacity: Capacity) -> str:
     )
 
 
-def capacity_notes(resources: Resources, concurrency: int, capacity: Capacity) -> list[str]:
-    """Of a cluster, what was counted."""
-    if capacity.address is None or resources.concurrency != "auto":
+def capacity_notes(resources: Resources, gpus: float, concurrency: int, capacity: Capacity) -> list[str]:
+    """Of a cluster, what was counted; and that trials wait, where none fits on any node."""
+    if capacity.address is None:
+        return []
+    if not capacity.slots(resources.cpus_per_trial, gpus):
+        return [
+            f"{_no_room(resources.cpus_per_trial, gpus, capacity)}: trials wait until the cluster scales up; if it "
+            "does not, stop, and ask for less with --cpus-per-trial or --gpus-per-trial (0 to train on CPUs)"
+        ]
+    if resources.concurrency != "auto":
         return []
     nodes = f"{len(capacity.nodes)} node{'s' if len(capacity.nodes) > 1 else ''}"
     return [

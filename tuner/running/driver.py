@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from tuner.running.budget import is_spent
 from tuner.running.lost_workers import OUT_OF_MEMORY
 from tuner.running.ray_address import connect, leave
 from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
+from tuner.running.resumable import named
 from tuner.running.resuming import resumed_plan
 from tuner.running.signals import Signals
 from tuner.running.sweep_result import SweepResult, result_of
@@ -107,7 +108,7 @@ def resume_sweep(
     name: str,
     *,
     more_trials: int = 0,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     tracking_uri: str | None = None,
     offline: bool = False,
     data_dir: Path | None = None,
@@ -116,13 +117,13 @@ def resume_sweep(
     """Go on with a sweep that was cut short, or add trials to one: finished trials stay, running ones go on from their
     last checkpoints, and searcher and pruning decide as they would have.
 
-    more_trials: beyond those planned. model: of a sweep over a user's own model, its `package.module:factory` again:
+    more_trials: beyond those planned. model: of a sweep over a user's own models, each `package.module:factory` again:
     the journal says which code it needs, and the caller whether it may run. tracking_uri: by default the sweep's.
     Raises UserError where there is nothing to go on with, or another process holds the sweep.
     """
     with open_storage(storage).hold(name) as held:
         journal = held.open_journal()
-        plan, uri = resumed_plan(journal.sweep, storage, more_trials, model, tracking_uri, offline, data_dir)
+        plan, uri = resumed_plan(journal.sweep, storage, more_trials, named(model), tracking_uri, offline, data_dir)
         _check(plan)
         if not journal.sweep.trials:
             _tell_priors(plan, journal)

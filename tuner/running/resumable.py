@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+
 from trainables.errors import UserError
 from tuner.storage.journal import check_begun
 from tuner.storage.sweep_state import Sweep
 
-__all__ = ["check_resumable"]
+__all__ = ["check_named", "check_resumable", "named"]
+
+
+def named(model: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The user's own models that a caller lets run: one, several or none."""
+    return (model,) if isinstance(model, str) else tuple(model or ())
+
+
+def check_named(needed: Iterable[str], models: Collection[str]) -> None:
+    """Raises UserError where a sweep needs a user's own model that is not named."""
+    kinds = sorted(set(needed))
+    if not set(kinds) <= set(models):
+        options = " ".join(f"--model {kind}" for kind in kinds)
+        raise UserError(f"this sweep runs the code of {' and '.join(kinds)}; if you trust it, name it: {options}")
 
 
 def check_resumable(sweep: Sweep, more_trials: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from trainables.config import is_user_kind
 from trainables.errors import UserError
 from trainables.paths import flatten, parse_config
 from tuner.planning.plans import Plan, make_plan
-from tuner.running.resumable import check_resumable
+from tuner.running.resumable import check_named, check_resumable
 from tuner.search.samplers import Sampling
 from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.sweep_state import Sweep
@@ -23,7 +24,7 @@ def resumed_plan(
     sweep: Sweep,
     storage: str | Path,
     more_trials: int,
-    model: str | None,
+    models: Sequence[str],
     tracking_uri: str | None,
     offline: bool,
     data_dir: Path | None,
@@ -31,7 +32,7 @@ def resumed_plan(
     """The plan a sweep goes on by, and its tracking URI; raises UserError where it cannot go on as it began."""
     check_resumable(sweep, more_trials)
     spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
-    _check_code(spec, sweep, model)
+    check_named(filter(is_user_kind, _kinds(spec, sweep)), models)
     uri = store_of(sweep.header, tracking_uri)
     tracking = spec.tracking.model_copy(update={"uri": uri, "offline": offline})
     # What earlier sweeps know stands in the journal, once a trial was asked for.
@@ -53,13 +54,6 @@ def _check_points(plan: Plan, sweep: Sweep, more_trials: int) -> None:
             f"--trials: the grid of sweep {sweep.header['name']} has {n_points} points and no more; start another "
             f"sweep with a finer one: vae-tuner sweep --sampler grid --trials {sweep.planned + more_trials}"
         )
-
-
-def _check_code(spec: SweepSpec, sweep: Sweep, model: str | None) -> None:
-    """What a file names is imported only where the user names it too."""
-    needed = [kind for kind in _kinds(spec, sweep) if is_user_kind(kind) and kind != model]
-    if needed:
-        raise UserError(f"this sweep runs the code of {needed[0]}; if you trust it, name it: --model {needed[0]}")
 
 
 def _kinds(spec: SweepSpec, sweep: Sweep) -> list[Any]:

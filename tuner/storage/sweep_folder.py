@@ -243,9 +243,12 @@ def unknown(storage: Storage, name: str) -> UserError:
 
 
 def taken(storage: Storage, name: str) -> UserError:
-    """The refusal of a name that is in use: a finished sweep is asked for its best, one that was cut short goes on."""
+    """The refusal of a name that is in use: a finished sweep is asked for its best, one that was cut short goes on, and
+    one that runs is left alone."""
     free = first_free(re.sub(r"-\d+$", "", name), storage.exists)
     start = f"name: sweep {name!r} exists in {storage}"
+    if storage.is_held(name):
+        return UserError(f"{start} and runs; wait for its end, or choose a free name: {free}")
     if name in storage.names() and fold(storage.events(name)).resumable:
         return UserError(
             f"{start} and was cut short; go on with `vae-tuner resume {name}`, or choose a free name: {free}"

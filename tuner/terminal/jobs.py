@@ -13,7 +13,7 @@ from rich.status import Status
 from trainables.remote import is_remote
 from tuner.jobs.backend import LOCAL
 from tuner.jobs.job_log import refusal_in
-from tuner.terminal.console import command, err, new_table, out, print_json, text_of
+from tuner.terminal.console import command, err, new_table, out, print_json, print_notes, text_of
 
 if TYPE_CHECKING:
     from tuner.jobs.backend import JobInfo
@@ -66,6 +66,8 @@ def show_job(job: Job, output: str) -> None:
         table.add_row(*row)
     table.add_row("storage", status["storage"])
     out().print(table)
+    if status["progress"] and not status["ended"]:
+        print_notes(err(), status["progress"].get("notes", ()))
     if status["state"] == "failed":
         says = refusal_in(job.logs()) or f"It failed; read why with: {_verb(job, 'logs')}"
         err().print(says, soft_wrap=True)
@@ -110,9 +112,13 @@ class Watched:
 
     def __init__(self, sign: Status | None) -> None:
         self._sign, self._told, self._last = sign, 0.0, ""
+        self._noted = False
 
     def status(self, progress: Mapping[str, Any]) -> None:
-        """Show how the sweep stands."""
+        """Show how the sweep stands, and once what its plan notes."""
+        if not self._noted:
+            print_notes(err(), progress.get("notes", ()))
+        self._noted = True
         line = _progress_line(progress)
         if self._sign:
             self._sign.update(line)
@@ -164,7 +170,9 @@ def show_followed(job: Job, followed: Followed, output: str) -> int:
 def _explain(job: Job, followed: Followed) -> None:
     console, info = err(), followed.info
     console.print(f"Job {job.id}: {info.state}" if info else f"Lost job {job.id}: {followed.lost}", soft_wrap=True)
-    if info and info.state == "failed" and not followed.result:
+    if info and info.state == "failed" and followed.result:
+        console.print(f"No trial completed; read why with: {_verb(job, 'logs')}", soft_wrap=True)
+    elif info and info.state == "failed":
         lines = [*followed.log.splitlines(), *info.message.splitlines()][-TAIL_LINES:]
         console.print(refusal_in(followed.log) or "\n".join(lines), soft_wrap=True)
     if info is None or followed.status:

@@ -39,9 +39,9 @@ class SweepProgress:
         name = sweep.header["name"]
         where = f"{plan.spec.storage}/{name}"
         self._console.print(f"Sweep {name}: {self._n_trials} trials, state in {where}", soft_wrap=True)
-        self._console.print(
-            f"Look at it with: mlflow ui --backend-store-uri {shown(tracking_uri)}" if ":///" in tracking_uri else ""
-        )
+        if ":///" in tracking_uri:
+            store = shown(tracking_uri)
+            self._console.print(f"Look at it with: mlflow ui --backend-store-uri {store}", soft_wrap=True)
         print_notes(self._console, plan.notes)
         self._bar = Progress(
             TextColumn("{task.description}"),

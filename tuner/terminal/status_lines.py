@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from copy import deepcopy
@@ -28,25 +29,39 @@ def status_lines(plan: Plan, sweep: Sweep) -> StatusLines | None:
 
 class StatusLines:
     """A line on stderr every few seconds, `vae-tuner-status {JSON}`: what `vae-tuner status` tells, `t` (seconds since
-    1970), `epochs_per_second` of this session from its start, and `ends_at`, null while there is nothing to go by.
+    1970), `epochs_per_second` of this session from its start, `ends_at`, null while there is nothing to go by, and the
+    plan's `notes` while no epoch has ended.
     """
 
     def __init__(self, plan: Plan, sweep: Sweep) -> None:
         self._plan, self._sweep = plan, deepcopy(sweep)
         self._reports, self._started = 0, time.time()
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
         self.tell()
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Fold a journal event; tell, if the last line is some seconds old."""
-        self._reports += event["event"] == "report"
-        self._sweep.apply(event)
-        if time.time() - self._told >= LINE_SECONDS:
-            self.tell()
+        """Fold a journal event; tell it, once the last line is some seconds old."""
+        with self._lock:
+            self._reports += event["event"] == "report"
+            self._sweep.apply(event)
+            seconds = self._told + LINE_SECONDS - time.time()
+            if seconds <= 0:
+                self.tell()
+            elif self._timer is None:
+                self._timer = threading.Timer(seconds, self.tell)
+                self._timer.daemon = True
+                self._timer.start()
 
     def tell(self) -> None:
         """Write a line now."""
-        self._told = time.time()
-        print(f"{PREFIX}{json.dumps(self._document(self._told))}", file=sys.stderr, flush=True)
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._told = time.time()
+            sys.stderr.write(f"{PREFIX}{json.dumps(self._document(self._told))}\n")  # whole, whoever else writes
+            sys.stderr.flush()
 
     def _document(self, now: float) -> dict[str, Any]:
         from tuner.running.sweep_status import standing
@@ -60,6 +75,7 @@ class StatusLines:
             "t": now,
             "epochs_per_second": rate,
             "ends_at": now + self._seconds_left(rate) if rate else None,
+            "notes": [] if self._reports else list(self._plan.notes),
         }
 
     def _seconds_left(self, rate: float) -> float:

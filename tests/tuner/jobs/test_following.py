@@ -7,7 +7,7 @@ import pytest
 from tuner.jobs.backend import JobInfo, UnknownJobError, UnreachableError
 from tuner.jobs.following import follow
 from tuner.jobs.job import Job
-from tuner.terminal.jobs import show_followed
+from tuner.terminal.jobs import Watched, show_followed
 from tuner.terminal.status_lines import PREFIX
 
 RESULT = {"name": "s", "n_trials": 1, "stop_reasons": {"completed": 1}, "epochs": 2, "best": None}
@@ -82,6 +82,7 @@ def test_the_exit_code_is_the_jobs_and_the_result_is_shown_as_far_as_there_is_on
     printed = capsys.readouterr()
     assert json.loads(printed.out) == RESULT
     assert ("Go on with: " in printed.err) == (state != "succeeded")
+    assert ("jobs logs s-2 --cluster http://head:8265\n" in printed.err) == (state == "failed")
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,10 @@ def test_a_failure_before_the_sweep_shows_the_refusal_or_its_log_and_no_way_on(l
     printed = capsys.readouterr()
     assert printed.err == f"Job s-2: failed\n{shown}"
     assert printed.out == ""
+
+
+def test_why_trials_wait_is_said_once(capsys):
+    watched = Watched(None)
+    for status in STATUSES:
+        watched.status({**status, "notes": ["trials wait"]})
+    assert capsys.readouterr().err.count("· trials wait\n") == 1

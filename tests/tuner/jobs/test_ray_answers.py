@@ -80,7 +80,7 @@ def test_a_job_remembers_the_models_that_its_sweep_needs_again(head):
 
 def test_an_id_of_a_foreign_job_is_passed_over(head, tmp_path):
     head.jobs += [job("s", {}), job("s-2", OURS), job("s-3", None)]
-    assert submit_resume("s", RayJobs(head.url), tmp_path).id == "s-4"
+    assert submit_resume("s", RayJobs(head.url), tmp_path, model="nets:make").id == "s-4"
     with pytest.raises(TakenError, match=r"^another job of this cluster is called s-4; give it another --name$"):
         RayJobs(head.url).submit(Order("s-4", "s", "/shared", tmp_path, ("resume", "s")))
 

@@ -153,6 +153,40 @@ def test_a_password_is_not_handed_over(cluster, tmp_path):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("storage", ["/old/sweeps/", "/old//sweeps", "/old/x/../sweeps", "s3://b/s/"])
+def test_a_storage_spelled_otherwise_is_the_same(storage, tmp_path):
+    jobs = [known("s", "running"), JobInfo("s-2", "s", "s3://b/s", "running", 1.0, None)]
+    with pytest.raises(UserError, match=r"^sweep s runs in job "):
+        submitted({"storage": storage}, tmp_path, jobs=jobs)
+    with pytest.raises(UserError, match=r"^sweep s runs in job "):
+        submit_resume("s", Kept(known=jobs), tmp_path, storage=storage)
+
+
+def test_a_resume_names_every_model_that_the_sweep_was_submitted_with(tmp_path):
+    with_code = JobInfo("s", "s", "/old/sweeps", "failed", 1.0, 2.0, factories=("nets:a", "nets:b"))
+    backend = Kept(known=[with_code, known("s-2", "failed")])
+    message = "this sweep runs the code of nets:a and nets:b; if you trust it, name it: --model nets:a --model nets:b"
+    for model in (None, "nets:a"):
+        with pytest.raises(UserError) as error:
+            submit_resume("s", backend, tmp_path, model=model)
+        assert str(error.value) == message
+    job = submit_resume("s", backend, tmp_path, model=["nets:a", "nets:b"])
+    assert backend.orders[-1].arguments[2:6] == ("--model", "nets:a", "--model", "nets:b")
+    assert job.resume_command.endswith(" --model nets:a --model nets:b")
+
+
+def test_a_model_that_is_not_here_is_told(tmp_path):
+    (tmp_path / "nets.py").touch()
+    tree = {"space": {"use": ["lr"], "model.kind": {"choice": ["nets:make", "packaged.nets:make"]}}}
+    job, backend = submitted(tree, tmp_path)
+    note = (
+        "packaged.nets:make is not sent, as this folder holds no such module: it has to be installed where the job runs"
+    )
+    assert job.notes == [note]
+    assert submit_resume("s", backend, tmp_path, storage="/shared", model="packaged.nets:make").notes == [note]
+    assert submit_resume("s", backend, tmp_path, storage="/shared", model="nets:make").notes == []
+
+
 def test_a_resume_waits_for_the_job_before(tmp_path):
     backend = Kept(known=[known("s", "stopped"), known("s-2", "running")])
     with pytest.raises(UserError, match=r"^sweep s runs in job s-2; stop that first, or wait for its end$"):

@@ -127,6 +127,17 @@ def test_a_cluster_says_what_was_counted(plan):
     assert not [text for text in plan(BOX).notes if "at once" in text]
 
 
+def test_trials_that_wait_for_a_node_are_told(plan):
+    note = (
+        "a trial of 4 CPU fits on no node that the cluster at head:6379 has now, the biggest has 2 CPU and 0 GPU: "
+        "trials wait until the cluster scales up"
+    )
+    wanted = {"resources.concurrency": 3, "resources.gpus_per_trial": 0, "resources.cpus_per_trial": 4}
+    small = Capacity((HEAD, HEAD), "head:6379")
+    assert [text.startswith(note) for text in plan(small, **wanted).notes].count(True) == 1
+    assert not [text for text in plan(CLUSTER, **wanted).notes if "fits on no node" in text]
+
+
 @pytest.mark.parametrize(
     ("capacity", "paths", "message"),
     [
@@ -164,6 +175,11 @@ def test_a_cluster_says_what_was_counted(plan):
             Capacity((Node(8),)),
             {"config.device": "cuda", "resources.gpus_per_trial": "auto"},
             "device: cuda needs 1 GPU and this machine has 0; use --device cpu --gpus-per-trial 0",
+        ),
+        (
+            CLUSTER,
+            {"config.device": "cuda", "resources.gpus_per_trial": 0},
+            "device: cuda needs a GPU and resources.gpus_per_trial is 0; use --set device=cpu or --gpus-per-trial 1",
         ),
         (
             BOX,

@@ -29,7 +29,7 @@ def plan_again(sweeps, name, **options):
     """The plan a sweep would go on by, and its tracking URI."""
     journal = Journal.open(sweeps.journal(name))
     journal.close()
-    given = {"more_trials": 0, "model": None, "tracking_uri": None, "offline": True, **options}
+    given = {"more_trials": 0, "models": (), "tracking_uri": None, "offline": True, **options}
     return resumed_plan(journal.sweep, sweeps.storage, *given.values(), sweeps.data_dir)
 
 
@@ -213,4 +213,13 @@ def test_a_users_code_is_named_again(paths, sweeps, nets, monkeypatch):
     message = f"this sweep runs the code of {kind}; if you trust it, name it: --model {kind}"
     assert refused(sweeps, "s") == refused(sweeps, "s", model="other:make") == message
     assert nets not in sys.modules
-    assert plan_again(sweeps, "s", model=kind)[0].spec.name == "s"
+    assert plan_again(sweeps, "s", models=[kind])[0].spec.name == "s"
+
+
+def test_every_model_of_a_space_is_named_again(sweeps, nets):
+    kinds = [f"{nets}:make", f"{nets}:pretrained"]
+    sweeps.run("s", space={"model.kind": {"choice": kinds}})
+    sweeps.cut("s", 3)
+    listed = " --model ".join(kinds)
+    assert refused(sweeps, "s", model=kinds[0]).endswith(f"if you trust it, name it: --model {listed}")
+    assert plan_again(sweeps, "s", models=kinds)[0].spec.name == "s"

@@ -101,13 +101,23 @@ def test_a_storage_that_is_no_folder_is_named(sweeps):
         sweeps.run("s")
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "/etc", "", ".hidden", "s\n", "x" * 65])
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "/etc", "", ".hidden", "-x", "s\n", "x" * 65])
 def test_names_stay_inside_the_storage(name, sweeps):
     with pytest.raises(UserError, match=r"name: .* is not allowed"):
         sweeps.run(name)
     with pytest.raises(UserError, match="name: no sweep"), open_storage(sweeps.storage).hold(name):
         pytest.fail("held")
     assert not sweeps.storage.exists()
+
+
+def test_a_name_of_a_sweep_that_runs_is_not_said_to_be_cut_short(sweeps):
+    sweeps.run("s")
+    sweeps.cut("s", 4)
+    with locked(sweeps.storage / "s"), pytest.raises(UserError) as error:
+        sweeps.run("s")
+    assert str(error.value) == (
+        f"name: sweep 's' exists in {sweeps.storage} and runs; wait for its end, or choose a free name: s-1"
+    )
 
 
 def test_a_misspelt_name_is_corrected(sweeps):

@@ -3,6 +3,7 @@
 import re
 
 from tuner.running import driver
+from tuner.running.sweep_status import known_sweep
 from tuner.terminal import progress
 from tuner.terminal.progress import SweepProgress
 
@@ -16,3 +17,13 @@ def test_a_line_has_what_there_is_and_nothing_between_two_dots(sweeps, monkeypat
     best = r"best val/elbo_cal 3 \(trial 0002\)"
     assert re.fullmatch(rf"4/4 trials · 4 completed · {rate} · {best}", lines[-1])
     assert not [line for line in lines if re.search(r"·\s*·|·\s*$", line)]
+
+
+def test_a_long_path_to_the_store_is_one_word_to_copy(sweeps, capsys):
+    plan, uri = sweeps.plan("s"), f"sqlite:///{'/long' * 30}/mlflow.db"
+    driver.run_sweep(plan)
+    sweep = known_sweep(sweeps.storage, "s")
+    SweepProgress(plan, sweep, uri)
+    assert f"Look at it with: mlflow ui --backend-store-uri {uri}\n" in capsys.readouterr().err
+    SweepProgress(plan, sweep, "http://127.0.0.1:5000")
+    assert "\n\n" not in capsys.readouterr().err

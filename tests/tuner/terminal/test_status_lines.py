@@ -75,6 +75,25 @@ def test_the_rate_is_of_this_session_from_its_start_on(sweeps, written_journal, 
     assert latest_status(capsys.readouterr().err)["epochs_per_second"] == pytest.approx(1 / 10)
 
 
+def test_what_nothing_follows_is_told_all_the_same(sweeps, written_journal, monkeypatch, capsys):
+    monkeypatch.setattr(status_lines, "LINE_SECONDS", 0.05)
+    journal = written_journal()
+    journal.events[0]["spec"] = {"search": {"trials": 10}}
+    lines = StatusLines(sweeps.plan("s"), fold(journal.events))
+    for trial in ("0000", "0001"):
+        journal.ask(trial)
+        lines.event(journal.events[-1])
+    lines._timer.join(5.0)
+    first, last = map(latest_status, capsys.readouterr().err.splitlines())
+    assert (first["stop_reasons"], last["stop_reasons"]) == ({}, {"starting": 2})
+
+
+def test_notes_are_told_until_an_epoch_has_ended(sweeps, told):
+    lines = told(lambda: driver.run_sweep(sweeps.plan("s"), SweepProgress))
+    assert {tuple(line["notes"]) for line in lines if not line["epochs"]} == {tuple(sweeps.plan("s").notes)} != {()}
+    assert {tuple(line["notes"]) for line in lines if line["epochs"]} == {()}
+
+
 def test_no_one_who_did_not_ask_is_told(sweeps, monkeypatch, capsys):
     monkeypatch.delenv(status_lines.STATUS_LINES, raising=False)
     driver.run_sweep(sweeps.plan("s"), SweepProgress)
@@ -89,7 +108,9 @@ def test_the_drivers_own_state_is_left_alone(sweeps, written_journal):
     journal.ask("0000")
     sweep = fold(journal.events)
     journal.add("failure", trial="0000", error="lost")
-    StatusLines(sweeps.plan("s"), sweep).event(journal.events[-1])
+    lines = StatusLines(sweeps.plan("s"), sweep)
+    lines.event(journal.events[-1])
+    lines.tell()
     assert sweep == fold(journal.events[:-1])
 
 
