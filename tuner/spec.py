@@ -21,7 +21,7 @@ __all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "public", "re
 
 DEFAULT_SPACE = "geco-vs-annealing"
 MOST_VALUES = 100_000
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 class _Section(BaseModel):
@@ -30,7 +30,7 @@ class _Section(BaseModel):
 
 def _name(value: Any) -> Any:
     if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):
-        raise ValueError("1 to 64 letters, digits, '.', '_' or '-', not starting with a dot or '-'")
+        raise ValueError("1 to 64 letters, digits, '.', '_' or '-', not starting with a dot")
     return value
 
 

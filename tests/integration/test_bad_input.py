@@ -38,7 +38,7 @@ MISTAKES = {
     "http://host:5000 or a database as sqlite:///mlflow.db",
     "sweep --name a/b": 'name: "a/b" is not allowed; allowed: 1 to 64 letters, digits, '
     "'.', '_' or '-', "
-    "not starting with a dot or '-'",
+    "not starting with a dot",
     "sweep --trials 0": "search.trials: 0 is not allowed; allowed: greater than or equal to 1",
     "sweep --concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
     "sweep --metric test/elbo": "search.metric: test/elbo: nobody selects on test data; use a val/ metric such as "

@@ -101,7 +101,7 @@ def test_a_storage_that_is_no_folder_is_named(sweeps):
         sweeps.run("s")
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "/etc", "", ".hidden", "-x", "s\n", "x" * 65])
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "/etc", "", ".hidden", "s\n", "x" * 65])
 def test_names_stay_inside_the_storage(name, sweeps):
     with pytest.raises(UserError, match=r"name: .* is not allowed"):
         sweeps.run(name)
