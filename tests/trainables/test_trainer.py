@@ -220,7 +220,7 @@ GECO = {"geco/lambda", "geco/lambda_median", "geco/constraint", "geco/val_violat
         ({"objective": {"kind": "geco"}}, GAUSSIAN | GECO),
         ({"objective": {"kind": "geco"}, "data": {"binarize": "fixed"}}, GECO),
     ],
-    ids=str,
+    ids=lambda part: str(sorted(part)),
 )
 def test_what_is_reported_and_when(tree, more, start):
     reports = train(start(tree | {"epochs": 3, "metrics": {"every": 2}}), 3)

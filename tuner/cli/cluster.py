@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tuner.cli.options import Format, FormatOption, overlaid_spec, parsed_more_trials
+from tuner.cli.options import (
+    CpusPerTrialOption,
+    Format,
+    FormatOption,
+    GpusPerTrialOption,
+    MoreTrialsOption,
+    OwnModelsOption,
+    OwnUriOption,
+    SettingsOption,
+    overlaid_spec,
+    parsed_more_trials,
+)
 
 if TYPE_CHECKING:
     from tuner.jobs.job import Job
@@ -57,20 +68,9 @@ def submit(
     concurrency: Annotated[
         int | None, typer.Option(help="Trials at once; default fills the cluster.", show_default=False)
     ] = None,
-    cpus_per_trial: Annotated[
-        float | None, typer.Option(help="Default 1; also the threads of a trial.", show_default=False)
-    ] = None,
-    gpus_per_trial: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X|auto",
-            help="Default 1 where there is a GPU; fractions share one; auto measures how many trials fit.",
-            show_default=False,
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
-    ] = None,
+    cpus_per_trial: CpusPerTrialOption = None,
+    gpus_per_trial: GpusPerTrialOption = None,
+    settings: SettingsOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Hand a sweep to a Ray cluster, with your model's code and your arrays, and return at once."""
@@ -177,16 +177,9 @@ def resume(
     cluster: ClusterOption = None,
     follow: FollowOption = False,
     storage: JobStorageOption = None,
-    trials: Annotated[str, typer.Option(metavar="+N", help="Trials beyond those planned.")] = "+0",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KIND", help="Of a sweep over your own models: each package.module:factory again; repeatable."
-        ),
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="Another store than the sweep's own.", show_default=False)
-    ] = None,
+    trials: MoreTrialsOption = "+0",
+    model: OwnModelsOption = None,
+    tracking_uri: OwnUriOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep in a new job, from its storage: whatever became of the last one."""

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from tuner.spec import SweepSpec
 
 __all__ = [
+    "CpusPerTrialOption",
     "DataDirOption",
     "ExperimentOption",
     "Format",
     "FormatOption",
+    "GpusPerTrialOption",
+    "MoreTrialsOption",
     "OfflineOption",
+    "OwnModelsOption",
     "OwnUriOption",
+    "SettingsOption",
     "StorageOption",
     "UriOption",
     "overlaid_spec",
@@ -53,6 +58,31 @@ DataDirOption = Annotated[
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Send MLflow nothing now; `vae-tuner sync` does later.")]
 StorageOption = Annotated[
     str, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it: a folder, or s3://…")
+]
+CpusPerTrialOption = Annotated[
+    float | None,
+    typer.Option("--cpus-per-trial", help="Default 1; also the threads of a trial.", show_default=False),
+]
+GpusPerTrialOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus-per-trial",
+        metavar="X|auto",
+        help="Default 1 where there is a GPU; fractions share one; auto measures how many trials fit.",
+        show_default=False,
+    ),
+]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
+]
+MoreTrialsOption = Annotated[str, typer.Option("--trials", metavar="+N", help="Trials beyond those planned.")]
+OwnModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="KIND",
+        help="Of a sweep over your own models: each package.module:factory again; repeatable.",
+    ),
 ]
 
 

@@ -9,11 +9,16 @@ from typing import Annotated
 import typer
 
 from tuner.cli.options import (
+    CpusPerTrialOption,
     DataDirOption,
     Format,
     FormatOption,
+    GpusPerTrialOption,
+    MoreTrialsOption,
     OfflineOption,
+    OwnModelsOption,
     OwnUriOption,
+    SettingsOption,
     StorageOption,
     UriOption,
     overlaid_spec,
@@ -80,19 +85,10 @@ def sweep(
         list[str] | None, typer.Option(help="An earlier sweep to learn from; repeatable.", show_default=False)
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
-    cpus_per_trial: Annotated[float | None, typer.Option(help="Default 1; also the threads of a trial.")] = None,
-    gpus_per_trial: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X|auto",
-            help="Default 1 where there is a GPU; fractions share one; auto measures how many trials fit.",
-            show_default=False,
-        ),
-    ] = None,
+    cpus_per_trial: CpusPerTrialOption = None,
+    gpus_per_trial: GpusPerTrialOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
-    ] = None,
+    settings: SettingsOption = None,
     experiment: Annotated[str | None, typer.Option(help="MLflow experiment. Default vae-tuner.")] = None,
     tracking_uri: UriOption = None,
     offline: OfflineOption = False,
@@ -148,13 +144,8 @@ def sweep(
 
 def resume(
     name: Annotated[str, typer.Argument(help="The sweep.")],
-    trials: Annotated[str, typer.Option(metavar="+N", help="Trials beyond those planned.")] = "+0",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KIND", help="Of a sweep over your own models: each package.module:factory again; repeatable."
-        ),
-    ] = None,
+    trials: MoreTrialsOption = "+0",
+    model: OwnModelsOption = None,
     data_dir: DataDirOption = None,
     tracking_uri: OwnUriOption = None,
     offline: OfflineOption = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
@@ -29,13 +30,13 @@ def status_lines(plan: Plan, sweep: Sweep) -> StatusLines | None:
 
 class StatusLines:
     """A line on stderr every few seconds, `vae-tuner-status {JSON}`: what `vae-tuner status` tells, `t` (seconds since
-    1970), `epochs_per_second` of this session from its start, `ends_at`, null while there is nothing to go by, and the
-    plan's `notes` while no epoch has ended.
+    1970), `epochs_per_second` of this session since its first epoch began, `ends_at`, null while there is nothing to go
+    by, and the plan's `notes` while no epoch has ended.
     """
 
     def __init__(self, plan: Plan, sweep: Sweep) -> None:
         self._plan, self._sweep = plan, deepcopy(sweep)
-        self._reports, self._started = 0, time.time()
+        self._reports, self._began = 0, math.inf
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
         self.tell()
@@ -43,7 +44,9 @@ class StatusLines:
     def event(self, event: Mapping[str, Any]) -> None:
         """Fold a journal event; tell it, once the last line is some seconds old."""
         with self._lock:
-            self._reports += event["event"] == "report"
+            if event["event"] == "report":
+                self._reports += 1
+                self._began = min(self._began, event["t"] - event["metrics"].get("time/epoch_s", 0.0))
             self._sweep.apply(event)
             seconds = self._told + LINE_SECONDS - time.time()
             if seconds <= 0:
@@ -68,7 +71,7 @@ class StatusLines:
 
         status = standing(self._sweep, self._sweep.header["name"]).document()
         del status["trials"], status["state"]
-        rate = self._reports / max(now - self._started, 1e-3)
+        rate = self._reports / max(now - self._began, 1e-3)
         return {
             **status,
             "planned": self._sweep.planned,

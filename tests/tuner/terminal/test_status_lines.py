@@ -61,7 +61,7 @@ def test_a_resumed_sweep_is_told_whole(sweeps, told):
     assert lines[0]["ends_at"] is None
 
 
-def test_the_rate_is_of_this_session_from_its_start_on(sweeps, written_journal, monkeypatch, capsys):
+def test_the_rate_is_of_this_session_since_it_trains(sweeps, written_journal, monkeypatch, capsys):
     journal, now = written_journal(), [1000.0]
     journal.events[0]["spec"] = {"search": {"trials": 10}}
     journal.ask("0000")
@@ -69,8 +69,8 @@ def test_the_rate_is_of_this_session_from_its_start_on(sweeps, written_journal, 
         journal.report("0000", epoch, {"val/elbo_cal": 0.0})
     monkeypatch.setattr(status_lines.time, "time", lambda: now[0])
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
-    now[0] = 1010.0
-    journal.report("0000", 6, {"val/elbo_cal": 0.0})
+    journal.report("0000", 6, {"val/elbo_cal": 0.0, "time/epoch_s": 2.0})
+    now[0] = journal.events[-1]["t"] + 8.0
     lines.event(journal.events[-1])
     assert latest_status(capsys.readouterr().err)["epochs_per_second"] == pytest.approx(1 / 10)
 
