@@ -30,7 +30,7 @@ check: install
 	@$(BIN)/mypy
 
 test: check
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: install
 	@$(BIN)/pytest -m bench -s tests/benchmarks

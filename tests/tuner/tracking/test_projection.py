@@ -339,7 +339,9 @@ def test_trap_7_chatty_logging(new_store, written_journal, monkeypatch):
     for epoch, trial in itertools.product(range(1, 6), trials):
         journal.report(trial, epoch, metrics, "completed" if epoch == 5 else None)
 
-    stock = MLflowLoggerCallback(new_store("stock"), experiment_name="stock")
+    store = new_store("stock")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # as the callback does, which leaves it so
+    stock = MLflowLoggerCallback(store, experiment_name="stock")
     stock.setup()
 
     def run_stock():
