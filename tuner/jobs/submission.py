@@ -77,8 +77,7 @@ def submit_resume(
             raise ConfigError(f"--model {kind}: name the sweep's own package.module:factory, or leave it out")
     is_local = backend.cluster == LOCAL
     jobs = [job for job in backend.jobs() if job.sweep == sweep]
-    storage = storage or (jobs[-1].storage if jobs else DEFAULT_STORAGE)
-    storage = _storage(storage, is_local, here)
+    storage = _storage(storage or _last_storage(sweep, jobs, backend), is_local, here)
     uri = _tracking_uri(tracking_uri, is_local, here)
     _check_idle(sweep, storage, jobs)
     if is_local and sweep not in (sweeps := open_storage(storage)).names():
@@ -91,6 +90,17 @@ def submit_resume(
     chosen += [word for option, value in options.items() if value for word in (option, value)]
     arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
     return _submitted(backend, sweep, storage, Shipment(code_of(models, here)), arguments, None, models, uri)
+
+
+def _last_storage(sweep: str, jobs: Sequence[JobInfo], backend: Backend) -> str:
+    if jobs:
+        return jobs[-1].storage
+    if backend.cluster == LOCAL:
+        return DEFAULT_STORAGE
+    raise UserError(
+        f"{backend.cluster} knows no job of sweep {sweep}, as after the loss of its head; say where its state is, as "
+        "in --storage /shared/sweeps, or --storage s3://bucket/sweeps"
+    )
 
 
 def _submitted(

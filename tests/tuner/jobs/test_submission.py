@@ -114,8 +114,12 @@ def test_a_resume_asks_for_the_storage_only_where_it_is_not_known(tmp_path):
     assert job.resume_command == (f"vae-tuner jobs resume s --cluster {URL} --storage /old/sweeps --model nets:make")
     submit_resume("s", backend, tmp_path, storage="/new")
     assert backend.orders[-1].arguments == ("resume", "s", "--storage", "/new", "--format", "json")
-    with pytest.raises(UserError, match="--storage /shared/sweeps"):
+    with pytest.raises(UserError) as error:
         submit_resume("other", backend, tmp_path)
+    assert str(error.value) == (
+        f"{URL} knows no job of sweep other, as after the loss of its head; say where its state is, as in --storage "
+        "/shared/sweeps, or --storage s3://bucket/sweeps"
+    )
 
 
 # --- refused ----------------------------------------------------------------------------------------------------------
