@@ -85,7 +85,8 @@ def submit_resume(
         raise unknown(sweeps, sweep)
     _check_resumable(sweep, storage, more_trials)
     known = [job.factories for job in jobs if job.storage == storage and job.factories]
-    check_named(known[-1] if known else (), models)
+    if known and not any(set(factories) <= set(models) for factories in known):
+        check_named(known[-1], models)
     options = {"--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
     chosen = [word for kind in models for word in ("--model", kind)]
     chosen += [word for option, value in options.items() if value for word in (option, value)]

@@ -171,6 +171,18 @@ def test_a_uri_without_a_place_is_not_made_a_folder(storage, tmp_path):
     assert submitted({"storage": storage}, tmp_path)[1].orders[0].storage == storage
 
 
+def test_a_resume_names_the_models_of_one_of_the_jobs_before(tmp_path):
+    """Another submission under the name may have been refused there, or be of a sweep that was removed since."""
+    jobs = [
+        JobInfo(f"s-{n}", "s", "/old/sweeps", "failed", float(n), 9.0, factories=(kind,))
+        for n, kind in enumerate(("nets:a", "nets:b"))
+    ]
+    for kind in ("nets:a", "nets:b"):
+        assert submit_resume("s", Kept(known=jobs), tmp_path, model=kind).factories == (kind,)
+    with pytest.raises(UserError, match="this sweep runs the code of nets:b; "):
+        submit_resume("s", Kept(known=jobs), tmp_path)
+
+
 def test_a_resume_names_every_model_that_the_sweep_was_submitted_with(tmp_path):
     with_code = JobInfo("s", "s", "/old/sweeps", "failed", 1.0, 2.0, factories=("nets:a", "nets:b"))
     backend = Kept(known=[with_code, known("s-2", "failed")])
