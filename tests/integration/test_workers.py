@@ -1,11 +1,15 @@
-"""The workers that a sweep starts: as many as run at once, and none in vain."""
+"""The workers that a sweep starts: as many as run at once, none in vain, and none that is waited for in vain."""
+
+from pathlib import Path
 
 import pytest
 from ray.air.execution._internal import RayActorManager
 from ray.tune.schedulers import FIFOScheduler
 
 import tuner
+from tuner.pruning import schedulers
 from tuner.pruning.schedulers import JournalScheduler
+from tuner.storage.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 
@@ -45,3 +49,10 @@ def test_trap_10_a_worker_that_comes_up_is_not_killed_for_a_place_that_is_free(a
         stock.setattr(JournalScheduler, "choose_trial_to_run", FIFOScheduler.choose_trial_to_run)
         assert asked_for("stock") == TRIALS
     assert asked_for("ours") == 2
+
+
+def test_a_trial_for_which_no_worker_comes_is_not_left_to_the_end_of_the_search(asked_for, monkeypatch):
+    monkeypatch.setattr(schedulers, "WAIT_SECONDS", 0.0)
+    asked_for("s")
+    ended = [event["trial"] for event in read_journal(Path("sweeps/s/journal.jsonl")) if event["event"] == "report"]
+    assert ended == sorted(ended)

@@ -84,7 +84,8 @@ def submit_resume(
         raise unknown(sweeps, sweep)
     _check_resumable(sweep, storage, more_trials)
     known = [job.factories for job in jobs if job.storage == storage and job.factories]
-    check_named(known[-1] if known else (), models)
+    if known and not any(set(factories) <= set(models) for factories in known):
+        check_named(known[-1], models)
     options = {"--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
     chosen = [word for kind in models for word in ("--model", kind)]
     chosen += [word for option, value in options.items() if value for word in (option, value)]
@@ -182,13 +183,14 @@ def _storage(storage: str, is_local: bool, here: Path) -> str:
     """A storage as every job spells it: whether another one holds a sweep is seen by that."""
     if is_remote(storage):
         scheme, _, place = checked_storage(storage).partition("://")
+        path, query, parameters = place.partition("?")
         host, is_container = place.partition("/")[0], scheme.startswith("abfs")  # CONTAINER@ACCOUNT
-        if _KEY.search(place.partition("?")[2]) or ("@" in host and not is_container):
+        if _KEY.search(parameters) or ("@" in host and not is_container):
             raise ConfigError(
                 f"storage: {scheme}://… holds a key, which the job would show; leave it out, and give the nodes a "
                 "role, or set it in the environment of every node"
             )
-        return storage.rstrip("/")
+        return f"{scheme}://{path.rstrip('/') or path}{query}{parameters}"
     if is_local:
         return str((here / storage).resolve())
     if not Path(storage).is_absolute():
@@ -196,7 +198,7 @@ def _storage(storage: str, is_local: bool, here: Path) -> str:
             f"storage: {storage} is a folder of this machine; name one that every node of the cluster sees, as in "
             "--storage /shared/sweeps, or --storage s3://bucket/sweeps"
         )
-    return os.path.normpath(storage)
+    return os.path.normpath(f"/{storage.lstrip('/')}")
 
 
 def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from trainables.errors import StorageError
@@ -18,6 +21,9 @@ from tuner.storage.journal import Journal
 from tuner.storage.sweep_state import Event, Trial
 
 __all__ = ["JournalScheduler"]
+
+WAIT_SECONDS = 60.0
+"""What a worker is given to come up, before its trial takes the next place that is free."""
 
 
 class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
@@ -51,6 +57,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         self._retries = retries
         self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
         self._on_event, self._is_spent = on_event, is_spent
+        self._added: deque[tuple[Any, float]] = deque()
         self.ips: dict[str, str] = {}
         """Where each trial was heard of last."""
 
@@ -78,12 +85,21 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         loss = why(error_of(trial))
         self.fail(own, loss.says, loss.kind)
 
-    def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """None: all that wait are started in their order anyway.
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._added.append((trial, time.monotonic()))
 
-        Tune would give the place of a trial that has ended to the trial chosen here, the first that waits, and kill the
-        worker that is coming up for it: with many at once most workers would be started in vain.
+    def choose_trial_to_run(self, tune_controller: Any) -> Any | None:
+        """The first that waits, once it has waited for longer than a worker takes to come up; None before.
+
+        Tune gives the place of a trial that has ended to the trial chosen here, and kills the worker that is coming up
+        for it: with many at once most workers would be started in vain. Where none is chosen, the newest takes the
+        place: where there are fewer places than trials at once, as when a node is lost, the others would wait for the
+        end of the search.
         """
+        while self._added and self._added[0][0].status != TuneTrial.PENDING:
+            self._added.popleft()
+        waits = self._added and time.monotonic() - self._added[0][1] >= WAIT_SECONDS
+        return self._added[0][0] if waits else None
 
     def settle(self) -> None:
         """Decide on the paused trials that have waited for all they are compared with."""

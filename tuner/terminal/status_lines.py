@@ -52,7 +52,7 @@ class StatusLines:
             if seconds <= 0:
                 self.tell()
             elif self._timer is None:
-                self._timer = threading.Timer(seconds, self.tell)
+                self._timer = threading.Timer(seconds, self._tell_due)
                 self._timer.daemon = True
                 self._timer.start()
 
@@ -65,6 +65,12 @@ class StatusLines:
             self._told = time.time()
             sys.stderr.write(f"{PREFIX}{json.dumps(self._document(self._told))}\n")  # whole, whoever else writes
             sys.stderr.flush()
+
+    def _tell_due(self) -> None:
+        """What the timer does, unless a line was told as it came up."""
+        with self._lock:
+            if threading.current_thread() is self._timer:
+                self.tell()
 
     def _document(self, now: float) -> dict[str, Any]:
         from tuner.running.sweep_status import standing

@@ -157,13 +157,34 @@ def test_a_password_is_not_handed_over(cluster, tmp_path):
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize("storage", ["/old/sweeps/", "/old//sweeps", "/old/x/../sweeps", "s3://b/s/"])
+@pytest.mark.parametrize(
+    "storage",
+    ["/old/sweeps/", "/old//sweeps", "/old/x/../sweeps", "//old/sweeps", "s3://b/s/", "s3://b/s/?region=eu"],
+)
 def test_a_storage_spelled_otherwise_is_the_same(storage, tmp_path):
-    jobs = [known("s", "running"), JobInfo("s-2", "s", "s3://b/s", "running", 1.0, None)]
+    kept = "/old/sweeps", "s3://b/s", "s3://b/s?region=eu"
+    jobs = [JobInfo(f"s-{n}", "s", place, "running", 1.0, None) for n, place in enumerate(kept)]
     with pytest.raises(UserError, match=r"^sweep s runs in job "):
         submitted({"storage": storage}, tmp_path, jobs=jobs)
     with pytest.raises(UserError, match=r"^sweep s runs in job "):
         submit_resume("s", Kept(known=jobs), tmp_path, storage=storage)
+
+
+@pytest.mark.parametrize("storage", ["s3://", "s3:///", "file:///"])
+def test_a_uri_without_a_place_is_not_made_a_folder(storage, tmp_path):
+    assert submitted({"storage": storage}, tmp_path)[1].orders[0].storage == storage
+
+
+def test_a_resume_names_the_models_of_one_of_the_jobs_before(tmp_path):
+    """Another submission under the name may have been refused there, or be of a sweep that was removed since."""
+    jobs = [
+        JobInfo(f"s-{n}", "s", "/old/sweeps", "failed", float(n), 9.0, factories=(kind,))
+        for n, kind in enumerate(("nets:a", "nets:b"))
+    ]
+    for kind in ("nets:a", "nets:b"):
+        assert submit_resume("s", Kept(known=jobs), tmp_path, model=kind).factories == (kind,)
+    with pytest.raises(UserError, match="this sweep runs the code of nets:b; "):
+        submit_resume("s", Kept(known=jobs), tmp_path)
 
 
 def test_a_resume_names_every_model_that_the_sweep_was_submitted_with(tmp_path):

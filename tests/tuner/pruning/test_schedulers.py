@@ -12,6 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.utils import flatten_dict
 
 from trainables.reporting import RESULT_KEY
+from tuner.pruning import schedulers
 from tuner.pruning.asha import Asha, grace_for, rungs_for
 from tuner.pruning.schedulers import JournalScheduler
 from tuner.storage.journal import Journal, read_journal
@@ -238,6 +239,22 @@ def test_a_trial_that_loses_node_after_node_with_no_epoch_between_ends(bench, lo
 def test_tune_can_pickle_the_scheduler_of_an_open_journal(bench):
     bench.scheduler.unpicklable = (line for line in ())
     pickle.loads(pickle.dumps(bench.scheduler))
+
+
+# --- what waits -------------------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_is_free_is_the_newest_trials_until_the_first_has_waited_too_long(bench, monkeypatch):
+    trials = [SimpleNamespace(status="PENDING") for _ in range(3)]
+    for trial in trials:
+        bench.scheduler.on_trial_add(None, trial)
+    assert bench.scheduler.choose_trial_to_run(None) is None
+    monkeypatch.setattr(schedulers, "WAIT_SECONDS", 0.0)
+    for n, status in enumerate(("RUNNING", "ERROR", "TERMINATED")):
+        assert bench.scheduler.choose_trial_to_run(None) is trials[n]
+        assert bench.scheduler.choose_trial_to_run(None) is trials[n]
+        trials[n].status = status
+    assert bench.scheduler.choose_trial_to_run(None) is None
 
 
 # --- traps ------------------------------------------------------------------------------------------------------------

@@ -326,6 +326,25 @@ def test_a_storage_that_is_away_is_waited_for_unless_the_session_ends(event, tri
     assert slept == pauses[:tries]
 
 
+def test_a_driver_that_was_taken_over_waits_for_nothing(journal, folder, monkeypatch):
+    monkeypatch.setattr(segments.time, "sleep", lambda seconds: pytest.fail("a sweep that has another driver"))
+    folder.write("000002-b.json", folder.read(f"{journal.session}.json"))
+    with pytest.raises(FencedError):
+        journal.append("resume", more=1)
+
+
+def test_a_segment_that_is_empty_when_it_is_read_is_looked_for_again():
+    class Overwritten(MemoryFolder):
+        def read(self, name):
+            contents.append(super().read(name))
+            return b"" if len(contents) == 1 else contents[-1]
+
+    memory, contents = Overwritten(), []
+    for line in range(2):
+        memory.write(name("000001-a", line, line + 1), b"%d\n" % line)
+    assert read_lines(memory) == b"0\n1\n"
+
+
 def test_a_long_journal_stays_in_few_segments(journal, folder, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENTS", 4)
     for n in range(11):

@@ -88,6 +88,21 @@ def test_what_nothing_follows_is_told_all_the_same(sweeps, written_journal, monk
     assert (first["stop_reasons"], last["stop_reasons"]) == ({}, {"starting": 2})
 
 
+def test_a_line_that_was_due_is_not_told_once_more_after_the_last(sweeps, written_journal, monkeypatch, capsys):
+    monkeypatch.setattr(status_lines, "LINE_SECONDS", 0.05)
+    journal = written_journal()
+    journal.events[0]["spec"] = {"search": {"trials": 10}}
+    lines = StatusLines(sweeps.plan("s"), fold(journal.events))
+    journal.ask("0000")
+    with lines._lock:
+        lines.event(journal.events[-1])
+        due = lines._timer
+        due.join(0.2)  # it comes up, and finds the lock taken
+        lines.tell()
+    due.join(5.0)
+    assert capsys.readouterr().err.count(PREFIX) == 2
+
+
 def test_notes_are_told_until_an_epoch_has_ended(sweeps, told):
     lines = told(lambda: driver.run_sweep(sweeps.plan("s"), SweepProgress))
     assert {tuple(line["notes"]) for line in lines if not line["epochs"]} == {tuple(sweeps.plan("s").notes)} != {()}
