@@ -71,10 +71,7 @@ def submit_resume(
     own models, each `package.module:factory` again, found in `here`."""
     if not NAME.fullmatch(sweep):
         raise UserError(f"name: {sweep!r} is no name of a sweep; `vae-tuner jobs list` tells those of jobs")
-    models = named(model)
-    for kind in models:
-        if not is_user_kind(kind):
-            raise ConfigError(f"--model {kind}: name the sweep's own package.module:factory, or leave it out")
+    models = _own_models(model)
     is_local = backend.cluster == LOCAL
     jobs = [job for job in backend.jobs() if job.sweep == sweep]
     storage = _storage(storage or _last_storage(sweep, jobs, backend), is_local, here)
@@ -83,14 +80,27 @@ def submit_resume(
     if is_local and sweep not in (sweeps := open_storage(storage)).names():
         raise unknown(sweeps, sweep)
     _check_resumable(sweep, storage, more_trials)
-    known = [job.factories for job in jobs if job.storage == storage and job.factories]
-    if known and not any(set(factories) <= set(models) for factories in known):
-        check_named(known[-1], models)
+    _check_models(models, storage, jobs)
     options = {"--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
     chosen = [word for kind in models for word in ("--model", kind)]
     chosen += [word for option, value in options.items() if value for word in (option, value)]
     arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
     return _submitted(backend, sweep, storage, Shipment(code_of(models, here)), arguments, None, models, uri)
+
+
+def _own_models(model: str | Sequence[str] | None) -> tuple[str, ...]:
+    models = named(model)
+    for kind in models:
+        if not is_user_kind(kind):
+            raise ConfigError(f"--model {kind}: name the sweep's own package.module:factory, or leave it out")
+    return models
+
+
+def _check_models(models: Sequence[str], storage: str, jobs: Sequence[JobInfo]) -> None:
+    """Refuse what names all the models of no job that had any; the last one may have been refused for its own."""
+    known = [job.factories for job in jobs if job.storage == storage and job.factories]
+    if known and not any(set(factories) <= set(models) for factories in known):
+        check_named(known[-1], models)
 
 
 def _last_storage(sweep: str, jobs: Sequence[JobInfo], backend: Backend) -> str:
