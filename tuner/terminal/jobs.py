@@ -171,7 +171,8 @@ def _explain(job: Job, followed: Followed) -> None:
     console, info = err(), followed.info
     console.print(f"Job {job.id}: {info.state}" if info else f"Lost job {job.id}: {followed.lost}", soft_wrap=True)
     if info and info.state == "failed" and followed.result:
-        console.print(f"No trial completed; read why with: {_verb(job, 'logs')}", soft_wrap=True)
+        failed = "It failed" if followed.result["stop_reasons"].get("completed") else "No trial completed"
+        console.print(f"{failed}; read why with: {_verb(job, 'logs')}", soft_wrap=True)
     elif info and info.state == "failed":
         lines = [*followed.log.splitlines(), *info.message.splitlines()][-TAIL_LINES:]
         console.print(refusal_in(followed.log) or "\n".join(lines), soft_wrap=True)

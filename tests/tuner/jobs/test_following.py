@@ -7,7 +7,7 @@ import pytest
 from tuner.jobs.backend import JobInfo, UnknownJobError, UnreachableError
 from tuner.jobs.following import follow
 from tuner.jobs.job import Job
-from tuner.terminal.jobs import Watched, show_followed
+from tuner.terminal.jobs import Watched, show_followed, show_job
 from tuner.terminal.status_lines import PREFIX
 
 RESULT = {"name": "s", "n_trials": 1, "stop_reasons": {"completed": 1}, "epochs": 2, "best": None}
@@ -98,6 +98,26 @@ def test_a_failure_before_the_sweep_shows_the_refusal_or_its_log_and_no_way_on(l
     printed = capsys.readouterr()
     assert printed.err == f"Job s-2: failed\n{shown}"
     assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("reasons", "says"), [({"interrupted": 1}, "No trial completed"), ({"completed": 1}, "It failed")]
+)
+def test_a_job_whose_storage_failed_is_not_said_to_have_completed_nothing(reasons, says, capsys):
+    log = json.dumps({**RESULT, "stop_reasons": reasons}, indent=2) + "\n"
+    ended, _, job = followed(Wire((len(log), None), state="failed", log=log))
+    show_followed(job, ended, "json")
+    assert f"{says}; read why with: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ended", [None, 2.0])
+def test_a_job_that_runs_shows_why_trials_wait(ended, monkeypatch, capsys):
+    wire = Wire(log=f"{PREFIX}{json.dumps({**STATUSES[0], 'notes': ['trials wait']})}\n")
+    info = JobInfo("s", "s", "/shared", "running" if ended is None else "succeeded", 1.0, ended)
+    monkeypatch.setattr(wire, "job", lambda job_id: info)
+    monkeypatch.setattr(wire, "log", lambda job_id, text=wire.log: text)
+    show_job(Job("s", "s", "/shared", wire), "table")
+    assert ("· trials wait\n" in capsys.readouterr().err) is (ended is None)
 
 
 def test_why_trials_wait_is_said_once(capsys):
