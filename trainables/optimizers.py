@@ -1,7 +1,8 @@
 """Adam, AdamW, RAdam and SGD as pure updates, and the same updates in place through torch's fused kernels.
 
 `update` works under `torch.func.vmap`, so members with different learning rates share a step; `update_in_place` is what
-a single trial uses. A test holds both equal.
+a single trial uses. A test holds both equal, and both equal to torch's own but for two things: RAdam's first steps are
+bounded, and weight decay leaves parameters of at most one axis alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
-from torch.optim.radam import radam
 from torch.optim.sgd import sgd
 
 from trainables.config import Adam, AdamW, OptimizerConfig, RAdam, Sgd
@@ -25,6 +25,7 @@ __all__ = [
     "clipped",
     "global_norm",
     "init",
+    "is_decayed",
     "update",
     "update_in_place",
 ]
@@ -94,6 +95,22 @@ def clipped(config: OptimizerConfig, gradients: list[Tensor], norm: Tensor) -> l
     return gradients
 
 
+# --- weight decay -----------------------------------------------------------------------------------------------------
+
+
+def is_decayed(value: Tensor) -> bool:
+    """Whether weight decay pulls at a parameter: at one of two axes or more (matrices, kernels).
+
+    What has at most one axis is a bias, the gain of a norm, or a scale: a log-variance or a learned σ, for which 0 is
+    a statement about the data and no neutral place.
+    """
+    return value.ndim > 1
+
+
+def _decay(config: OptimizerConfig, value: Tensor) -> float:
+    return config.weight_decay if isinstance(config, AdamW | Sgd) and is_decayed(value) else 0.0
+
+
 # --- pure -------------------------------------------------------------------------------------------------------------
 
 
@@ -102,69 +119,91 @@ def update(
     params: Params,
     gradients: list[Tensor],
     state: OptimizerState,
-    lr: Tensor,
+    lr: Tensor | float,
     groups: LrGroups = ONE_GROUP,
 ) -> tuple[Params, OptimizerState]:
     """One step against the gradients, which come in the order of the parameters: θ ← θ − lr·wd·θ − lr·direction.
 
-    wd is the decoupled weight decay of AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101), 0 under the others.
+    wd is the decoupled weight decay of AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101), 0 under the others and for
+    parameters that are not decayed.
     """
-    decay = config.weight_decay if isinstance(config, AdamW) else 0.0
-    new = OptimizerState({}, {}, {})
+    new = OptimizerState({}, {}, {name: count + 1 for name, count in state.count.items()})
+    corrections = None if isinstance(config, Sgd) else _corrections(config, next(iter(new.count.values())))
     moved: Params = {}
     for (name, value), gradient in zip(params.items(), gradients, strict=True):
+        rate, decay = lr * groups.factor(name), _decay(config, value)
         if isinstance(config, Sgd):
-            direction = _sgd_direction(config, name, value, gradient, state, new)
+            moved[name] = value - rate * _sgd_direction(config, name, gradient + decay * value, state, new)
         else:
-            direction = _adaptive_direction(config, name, gradient, state, new)
-        rate = lr * groups.factor(name)
-        moved[name] = value * (1 - rate * decay) - rate * direction
+            assert corrections is not None
+            direction = _adaptive_direction(config, name, gradient, corrections, state, new)
+            moved[name] = value * (1 - rate * decay) - rate * direction
     return moved, new
 
 
-def _sgd_direction(
-    config: Sgd, name: str, value: Tensor, gradient: Tensor, state: OptimizerState, new: OptimizerState
-) -> Tensor:
-    """m ← μ·m + g + wd·θ (Polyak 1964); writes m to the new state."""
-    direction = gradient + config.weight_decay * value
-    if config.momentum:
-        direction = new.first[name] = config.momentum * state.first[name] + direction
+def _sgd_direction(config: Sgd, name: str, gradient: Tensor, state: OptimizerState, new: OptimizerState) -> Tensor:
+    """m ← μ·m + g (Polyak 1964), g with its weight decay; writes m to the new state."""
+    if not config.momentum:
+        return gradient
+    direction = new.first[name] = config.momentum * state.first[name] + gradient
     return direction
 
 
-def _adaptive_direction(
-    config: Adam | AdamW | RAdam, name: str, gradient: Tensor, state: OptimizerState, new: OptimizerState
-) -> Tensor:
-    """Adam's m̂/(√v̂ + ε) (Kingma & Ba 2015, arXiv 1412.6980), or RAdam's; writes m, v and t to the new state.
+class _Corrections(NamedTuple):
+    """What the count of updates alone makes of the moments.
 
-    m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  m̂ = m/(1 − β₁ᵗ);  v̂ = v/(1 − β₂ᵗ)
+    first, second: 1 − β₁ᵗ and 1 − β₂ᵗ. rectification: RAdam's r, 0 while its step is not rectified; None under the
+    others.
     """
-    count = new.count[name] = state.count[name] + 1
-    first = new.first[name] = config.beta1 * state.first[name] + (1 - config.beta1) * gradient
-    second = new.second[name] = config.beta2 * state.second[name] + (1 - config.beta2) * gradient.square()
-    corrected = first / _bias_correction(config.beta1, count).to(first.dtype)
-    correction = _bias_correction(config.beta2, count)
-    if isinstance(config, RAdam):
-        scale = correction.sqrt().to(second.dtype) / (second.sqrt() + config.eps)
-        return corrected * _rectified(config.beta2, count, scale)
-    return corrected / ((second / correction.to(second.dtype)).sqrt() + config.eps)
+
+    first: Tensor
+    second: Tensor
+    rectification: Tensor | None
 
 
-def _bias_correction(beta: float, count: Tensor) -> Tensor:
-    """1 − βᵗ; taken in float64 because five digits cancel where β is near 1."""
-    return 1 - beta ** count.double()
+def _corrections(config: Adam | AdamW | RAdam, count: Tensor) -> _Corrections:
+    """Taken in float64, because five digits cancel where β is near 1; count: t, the same for all parameters."""
+    t = count.double()
+    first, second = 1 - config.beta1**t, 1 - config.beta2**t
+    return _Corrections(first, second, _rectification(config.beta2, t, second) if isinstance(config, RAdam) else None)
 
 
-def _rectified(beta2: float, count: Tensor, scale: Tensor) -> Tensor:
-    """r·scale where more than 5 gradients stand behind v, else 1 (Liu et al. 2020, arXiv 1908.03265).
+def _rectification(beta2: float, t: Tensor, correction: Tensor) -> Tensor:
+    """r where more than 5 gradients stand behind v, else 0 (Liu et al. 2020, arXiv 1908.03265).
 
     ρ∞ = 2/(1 − β₂) − 1;  ρ = ρ∞ − 2tβ₂ᵗ/(1 − β₂ᵗ);  r² = (ρ − 4)(ρ − 2)ρ∞ / ((ρ∞ − 4)(ρ∞ − 2)ρ)
     """
     longest = 2 / (1 - beta2) - 1
-    correction = _bias_correction(beta2, count)
-    length = longest - 2 * count.double() * (1 - correction) / correction
+    length = longest - 2 * t * (1 - correction) / correction
     squared = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-    return torch.where(length > 5, squared.clamp(min=0).sqrt().to(scale.dtype) * scale, torch.ones_like(scale))
+    return torch.where(length > 5, squared.clamp(min=0).sqrt(), torch.zeros_like(t))
+
+
+def _adaptive_direction(
+    config: Adam | AdamW | RAdam,
+    name: str,
+    gradient: Tensor,
+    corrections: _Corrections,
+    state: OptimizerState,
+    new: OptimizerState,
+) -> Tensor:
+    """Adam's m̂/(√v̂ + ε) (Kingma & Ba 2015, arXiv 1412.6980), or RAdam's; writes m and v to the new state.
+
+    m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  m̂ = m/(1 − β₁ᵗ);  v̂ = v/(1 − β₂ᵗ)
+
+    RAdam: r·m̂·√(1 − β₂ᵗ)/(√v + ε) once it is rectified; before that m̂ within [−1, 1] per element. Liu et al. and
+    torch take m̂ as it is, in the unit of the gradients: our losses are sums over pixels, and five such steps throw a
+    model of 12,288 pixels out of all numbers. Within the bound nothing differs; beyond it the step is of size lr, as
+    Adam's first.
+    """
+    first = new.first[name] = config.beta1 * state.first[name] + (1 - config.beta1) * gradient
+    second = new.second[name] = config.beta2 * state.second[name] + (1 - config.beta2) * gradient.square()
+    corrected = first / corrections.first.to(first.dtype)
+    if corrections.rectification is None:
+        return corrected / ((second / corrections.second.to(second.dtype)).sqrt() + config.eps)
+    r = corrections.rectification.to(first.dtype)
+    rectified = corrected * (r * (corrections.second.sqrt().to(second.dtype) / (second.sqrt() + config.eps)))
+    return torch.where(r > 0, rectified, corrected.clamp(-1.0, 1.0))
 
 
 # --- in place ---------------------------------------------------------------------------------------------------------
@@ -178,73 +217,70 @@ def update_in_place(
     lr: float,
     groups: LrGroups = ONE_GROUP,
 ) -> None:
-    """The same step, written into `params` and `state` by torch's kernels: one call for each rate there is."""
-    factors = [groups.factor(name) for name in params]
-    for factor in set(factors):
-        names = [name for name, own in zip(params, factors, strict=True) if own == factor]
+    """The same step, written into `params` and `state`: by torch's fused kernels, one call for each rate and decay
+    there is; RAdam, whose bound torch does not have, by `update`.
+    """
+    if isinstance(config, RAdam):
+        _copy_step(params, state, *update(config, params, gradients, state, lr, groups))
+        return
+    kinds = [(groups.factor(name), _decay(config, value)) for name, value in params.items()]
+    for kind in set(kinds):
+        names = [name for name, own in zip(params, kinds, strict=True) if own == kind]
         _step_in_place(
             config,
             [params[name] for name in names],
-            [gradient for gradient, own in zip(gradients, factors, strict=True) if own == factor],
+            [gradient for gradient, own in zip(gradients, kinds, strict=True) if own == kind],
             [[moments[name] for name in names if name in moments] for moments in (state.first, state.second)],
             [state.count[name] for name in names if name in state.count],
-            lr * factor,
+            lr * kind[0],
+            kind[1],
         )
 
 
+def _copy_step(params: Params, state: OptimizerState, moved: Params, new: OptimizerState) -> None:
+    for name, value in moved.items():
+        params[name].copy_(value)
+    state.first, state.second, state.count = new.first, new.second, new.count
+
+
 def _step_in_place(
-    config: OptimizerConfig,
+    config: Adam | AdamW | Sgd,
     params: list[Tensor],
     gradients: list[Tensor],
     moments: list[list[Tensor]],
     count: list[Tensor],
     lr: float,
+    weight_decay: float,
 ) -> None:
     first, second = moments
-    match config:
-        case Adam() | AdamW():
-            adam(
-                params,
-                gradients,
-                first,
-                second,
-                [],
-                count,
-                fused=True,
-                decoupled_weight_decay=isinstance(config, AdamW),
-                amsgrad=False,
-                beta1=config.beta1,
-                beta2=config.beta2,
-                lr=lr,
-                weight_decay=config.weight_decay if isinstance(config, AdamW) else 0.0,
-                eps=config.eps,
-                maximize=False,
-            )
-        case RAdam():
-            radam(
-                params,
-                gradients,
-                first,
-                second,
-                count,
-                foreach=True,
-                capturable=count[0].device.type != "cpu",  # else torch reads the count back at every step
-                beta1=config.beta1,
-                beta2=config.beta2,
-                lr=lr,
-                weight_decay=0.0,
-                eps=config.eps,
-            )
-        case Sgd():
-            sgd(
-                params,
-                gradients,
-                [*first] or [None] * len(params),
-                fused=True,
-                weight_decay=config.weight_decay,
-                momentum=config.momentum,
-                lr=lr,
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
-            )
+    if isinstance(config, Sgd):
+        sgd(
+            params,
+            gradients,
+            [*first] or [None] * len(params),
+            fused=True,
+            weight_decay=weight_decay,
+            momentum=config.momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+        return
+    adam(
+        params,
+        gradients,
+        first,
+        second,
+        [],
+        count,
+        fused=True,
+        decoupled_weight_decay=isinstance(config, AdamW),
+        amsgrad=False,
+        beta1=config.beta1,
+        beta2=config.beta2,
+        lr=lr,
+        weight_decay=weight_decay,
+        eps=config.eps,
+        maximize=False,
+    )

@@ -17,11 +17,11 @@ CPU = torch.device("cpu")
 def learn(in_memory, trial, gaussian):
     """A linear VAE of three latents with a learned σ, on examples of covariance diag(S)."""
 
-    def start(n=12_800, sigma=1.5, **tree):
+    def start(n=12_800, sigma=1.5, eigenvalues=S, **tree):
         model = {"kind": "linear-vae", "latent_dim": 3, "sigma": sigma, "learn_sigma": True}
         schedule = {"kind": "one-cycle", "max": 0.05, "scaling": "none"}
         tree = {"model": model, "lr": schedule, "batch_size": 64, "epochs": 10, **tree}
-        return trial(in_memory(gaussian(S, n)), **tree)
+        return trial(in_memory(gaussian(eigenvalues, n)), **tree)
 
     return start
 
@@ -55,6 +55,14 @@ def test_a_linear_vae_learns_probabilistic_pca(learn, finish):
     assert found["val/kl"] == pytest.approx(0.5 * np.log(S[:3] / variance).sum(), rel=0.02)
     assert found["val/elbo"] == pytest.approx(PCA(3).fit(x).score(x), abs=0.03)
     assert found["val/elbo_cal"] == pytest.approx(found["val/elbo"], abs=0.03)
+
+
+@pytest.mark.parametrize("optimizer", [{"kind": "adamw", "weight_decay": 0.1}, {"kind": "radam"}], ids=str)
+def test_weight_decay_does_not_pull_at_a_scale(optimizer, learn, finish):
+    """σ = √.2 = .4472; decayed with the weights its log-variance ended at .468 under this decay."""
+    trainer = learn(eigenvalues=[4, 2, 1, 0.2, 0.2, 0.2], optimizer=optimizer)
+    finish(trainer)
+    assert trainer.sigma.item() == pytest.approx(math.sqrt(0.2), rel=0.015)
 
 
 def test_the_learned_sigma_is_what_is_evaluated_and_reported(learn):

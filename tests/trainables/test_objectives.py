@@ -250,10 +250,13 @@ def test_the_outcome_says_how_the_constraint_stood(state, expected):
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.1}, {"clip_value": 0.1}], ids=str)
 @pytest.mark.parametrize("kind", variants("optimizer"))
 def test_geco_bounds_its_loss_where_a_larger_loss_would_make_a_larger_step(kind, clip):
-    """Twenty equal gradients, and a hundredfold: what divides by their size moves the parameters alike."""
+    """Twenty equal gradients, and a hundredfold: what divides by their size moves the parameters alike, from the first
+    step on.
+    """
     config = parse_config({"objective": {"kind": "geco", "kappa": 0.1}, "optimizer": {"kind": kind, **clip}})
     moves = []
     for size in (1.0, 100.0):
+        moved = []
         params = {"decoder.bias": torch.zeros(3, dtype=torch.float64)}
         state = optimizers.init(config.optimizer, params)
         for _ in range(20):
@@ -261,6 +264,7 @@ def test_geco_bounds_its_loss_where_a_larger_loss_would_make_a_larger_step(kind,
             gradients = [size * tensor([0.01, 0.02, -0.5])]
             gradients = optimizers.clipped(config.optimizer, gradients, optimizers.global_norm(gradients))
             params, state = optimizers.update(config.optimizer, params, gradients, state, tensor(1e-3))
-        moves.append(params["decoder.bias"] - before)
+            moved.append(params["decoder.bias"] - before)
+        moves.append(torch.stack(moved))
     blind = torch.allclose(*moves, rtol=1e-4) and not clip
     assert build_objective(config, D, T).bounded == (not blind)

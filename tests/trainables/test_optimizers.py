@@ -1,7 +1,11 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 
-from trainables import optimizers
+from trainables import learned_sigma, optimizers
+from trainables.models import build_model
 from trainables.optimizers import ONE_GROUP, LrGroups
 from trainables.paths import parse_config, variants
 
@@ -32,9 +36,9 @@ def tensors(seed):
     return {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in SHAPES.items()}
 
 
-def steps():
-    """20 gradients, each with its learning rate."""
-    return [(list(tensors(seed).values()), 0.1 / seed) for seed in range(1, 21)]
+def steps(size=1.0):
+    """20 gradients of elements up to `size`, each with its learning rate."""
+    return [([size * value.tanh() for value in tensors(seed).values()], 0.1 / seed) for seed in range(1, 21)]
 
 
 def scalar(value):
@@ -57,13 +61,21 @@ def run_in_place(config, groups=ONE_GROUP, scale=1.0):
     return params, state
 
 
-def run_torch(config, groups=ONE_GROUP):
-    """torch's own optimiser, with a parameter group for each tensor."""
-    params = tensors(0)
-    options = {name: value for name, value in config if name in ("eps", "weight_decay", "momentum")}
+def torchs(config, params):
+    """torch's own optimiser, with a parameter group for each tensor; biases and scales are not decayed."""
+    options = {name: value for name, value in config if name in ("eps", "momentum")}
     if config.kind != "sgd":
         options["betas"] = (config.beta1, config.beta2)
-    optimizer = TORCHS[config.kind]([{"params": [value]} for value in params.values()], lr=0.0, **options)
+    groups = [{"params": [value]} for value in params.values()]
+    if config.kind in ("adamw", "sgd"):
+        decays = [config.weight_decay if name.endswith(".weight") else 0.0 for name in params]
+        groups = [{**group, "weight_decay": decay} for group, decay in zip(groups, decays, strict=True)]
+    return TORCHS[config.kind](groups, lr=0.0, **options)
+
+
+def run_torch(config, groups=ONE_GROUP):
+    params = tensors(0)
+    optimizer = torchs(config, params)
     for gradients, lr in steps():
         for group, (name, value), gradient in zip(optimizer.param_groups, params.items(), gradients, strict=True):
             value.grad, group["lr"] = gradient, lr * groups.factor(name)
@@ -78,6 +90,7 @@ def assert_close(found, expected):
 @pytest.mark.parametrize("groups", [LrGroups(), LrGroups(0.5, 3.0)], ids=["one rate", "two rates"])
 @pytest.mark.parametrize(("kind", "tree"), CASES)
 def test_the_pure_update_the_one_in_place_and_torchs_agree(kind, tree, groups):
+    """No gradient has an element above 1, within which RAdam's bound does not bind."""
     config = config_of(kind, **tree)
     expected = run_torch(config, groups)
     (pure, state), (in_place, state_in_place) = run_pure(config, groups), run_in_place(config, groups)
@@ -169,3 +182,111 @@ def test_a_clipped_gradient_has_at_most_the_bound():
 def test_without_bounds_gradients_stay_as_they_are(kind):
     gradients = list(tensors(1).values())
     assert optimizers.clipped(config_of(kind), gradients, optimizers.global_norm(gradients)) is gradients
+
+
+# --- RAdam's first steps ----------------------------------------------------------------------------------------------
+
+
+def pure_steps(config, size):
+    params = tensors(0)
+    state = optimizers.init(config, params)
+    for gradients, lr in steps(size):
+        before = params
+        params, state = optimizers.update(config, params, gradients, state, scalar(lr))
+        yield lr, before, params
+
+
+def steps_in_place(config, size):
+    params = tensors(0)
+    state = optimizers.init(config, params)
+    for gradients, lr in steps(size):
+        before = {name: value.clone() for name, value in params.items()}
+        optimizers.update_in_place(config, params, gradients, state, lr)
+        yield lr, before, {name: value.clone() for name, value in params.items()}
+
+
+def largest_move(before, after):
+    return max((after[name] - before[name]).abs().max().item() for name in before)
+
+
+@pytest.mark.parametrize("size", [1.0, 3.0, 1e6])
+@pytest.mark.parametrize("run", [pure_steps, steps_in_place])
+@pytest.mark.parametrize(("beta2", "unrectified"), [(0.999, 5), (0.9, 5), (0.6, 20)])
+def test_no_unrectified_step_of_radam_is_larger_than_the_learning_rate(run, beta2, unrectified, size):
+    """ρ ≤ 5 for five steps, and for ever where ρ∞ is; afterwards r/√v̂ bounds it as in Adam."""
+    for t, (lr, before, after) in enumerate(run(config_of("radam", beta2=beta2), size), start=1):
+        if t <= unrectified:
+            assert largest_move(before, after) <= lr * (1 + 1e-12)
+    assert t == 20
+
+
+@pytest.mark.parametrize("run", [pure_steps, steps_in_place])
+def test_radam_differs_from_torchs_only_where_the_bound_binds(run):
+    """Elements of the running mean up to 3: those within 1 move as torch's do, the others by the learning rate."""
+    config, params = config_of("radam"), tensors(0)
+    optimizer, bound = torchs(config, params), 0
+    for (lr, before, after), (gradients, _) in zip(list(run(config, 3.0))[:5], steps(3.0), strict=False):
+        stock_before = {name: value.clone() for name, value in params.items()}
+        for group, value, gradient in zip(optimizer.param_groups, params.values(), gradients, strict=True):
+            value.grad, group["lr"] = gradient, lr
+        optimizer.step()
+        for name in params:
+            stock = params[name] - stock_before[name]
+            bound += (stock.abs() > lr).sum().item()
+            assert_close(after[name] - before[name], stock.clamp(-lr, lr))
+    assert bound > 10
+
+
+@pytest.fixture
+def large(in_memory, trial):
+    """A trial of 12 steps on images of 64×64×3, by RAdam at the default learning rate."""
+    draw = np.random.default_rng(0)
+    images = torch.tensor(draw.uniform(size=(60, 1)) * draw.uniform(size=(60, 12_288)), dtype=torch.float32)
+
+    def build(objective):
+        tree = {"optimizer": {"kind": "radam"}, "objective": {"kind": objective}, "model": {"hidden": [16]}}
+        return trial(in_memory(images), **tree, lr={"base": 1e-3, "scaling": "none"}, batch_size=5, epochs=1)
+
+    return build
+
+
+@pytest.mark.parametrize("objective", variants("objective"))
+def test_radam_trains_12_288_pixels(objective, large):
+    trainer = large(objective)
+    started = trainer.evaluation("val").sse.mean()
+    assert not trainer.train_epoch().diverged
+    assert trainer.evaluation("val").sse.mean() < started
+
+
+def test_torchs_radam_ends_in_nan_on_12_288_pixels(large, monkeypatch):
+    """Its unrectified steps are in the unit of the gradients."""
+    trainer = large("elbo")
+    stock = torch.optim.RAdam(trainer.params.values(), lr=1e-3)
+
+    def step(config, params, gradients, *rest):
+        for value, gradient in zip(params.values(), gradients, strict=True):
+            value.grad = gradient
+        stock.step()
+
+    monkeypatch.setattr(optimizers, "update_in_place", step)
+    assert math.isnan([record.loss.item() for record in trainer.steps()][-1])
+
+
+# --- weight decay -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize("run", [run_pure, run_in_place])
+def test_weight_decay_leaves_what_has_at_most_one_axis_alone(run, kind):
+    plain, decayed = run(config_of(kind, weight_decay=0.0))[0], run(config_of(kind, weight_decay=0.3))[0]
+    for name in SHAPES:
+        assert plain[name].equal(decayed[name]) == (not name.endswith(".weight")), name
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv", "linear-vae"])
+def test_the_built_in_models_decay_their_weights_alone(kind):
+    """Not their biases, the gains of their norms, the log-variances and the learned σ."""
+    config = parse_config({"model": {"kind": kind, "sigma": 0.5}}).model
+    params = build_model(config, (8, 8)).init(0, torch.device("cpu")) | learned_sigma.init(0.5, torch.device("cpu"))
+    decayed = {name for name, value in params.items() if optimizers.is_decayed(value)}
+    assert decayed == {name for name in params if name.endswith(".weight") and ".norm." not in name}

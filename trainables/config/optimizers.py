@@ -31,20 +31,28 @@ class Adam(_Adaptive):
 
 
 class AdamW(_Adaptive):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019) of all parameters with two axes or more.
+
+    Biases, gains of norms and scales (a log-variance, a learned σ) are left alone.
+    """
 
     kind: Literal["adamw"] = "adamw"
     weight_decay: NonNegative = 0.01
 
 
 class RAdam(_Adaptive):
-    """Adam whose step is rectified while the variance of its second moment is large (Liu et al. 2020)."""
+    """Adam whose step is rectified while the variance of its second moment is large (Liu et al. 2020).
+
+    Its first steps, which are not, are at most the learning rate per element; torch's are not bounded.
+    """
 
     kind: Literal["radam"] = "radam"
 
 
 class Sgd(_Optimizer):
-    """Stochastic gradient descent with momentum (Polyak 1964) and weight decay added to the gradient."""
+    """Stochastic gradient descent with momentum (Polyak 1964) and weight decay, added to the gradient of what AdamW
+    decays.
+    """
 
     kind: Literal["sgd"] = "sgd"
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9

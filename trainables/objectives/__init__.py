@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainables.config import Elbo, FreeBits, Geco, Iwae, OptimizerConfig, Sgd, TrialConfig
+from trainables.config import Elbo, FreeBits, Geco, Iwae, OptimizerConfig, RAdam, Sgd, TrialConfig
 from trainables.objectives.base import Constants, Hyper, Objective, State, Terms
 from trainables.objectives.elbo import ElboObjective
 from trainables.objectives.free_bits import FreeBitsObjective
@@ -41,5 +41,7 @@ def build_objective(config: TrialConfig, n_elements: int, total_steps: int) -> O
 
 
 def _feels_the_size_of_a_loss(optimizer: OptimizerConfig) -> bool:
-    """Whether a loss ten times as large makes another step."""
-    return isinstance(optimizer, Sgd) or (optimizer.clip_norm, optimizer.clip_value) != (None, None)
+    """Whether a loss ten times as large makes another step: always under SGD, in RAdam's first steps, and where
+    gradients are clipped.
+    """
+    return isinstance(optimizer, Sgd | RAdam) or (optimizer.clip_norm, optimizer.clip_value) != (None, None)
