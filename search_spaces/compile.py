@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from search_spaces.domains import Choice, Domain, Float, Int
 from search_spaces.space import Space
 
-__all__ = ["distributions", "suggest_trial", "to_tune"]
+__all__ = ["distributions", "parameters", "suggest_trial", "to_tune"]
 
 
 def suggest_trial(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
@@ -25,8 +26,9 @@ def _suggest(trial: optuna.trial.BaseTrial, path: str, domain: Domain) -> Any:
             return trial.suggest_float(path, low, high, log=log)
         case Int(low=low, high=high, log=log):
             return trial.suggest_int(path, low, high, log=log)
-        case Choice(options=options):
-            return trial.suggest_categorical(path, options)
+        case Choice() as choice:
+            coded = _coded(choice)
+            return choice.options[coded.index(trial.suggest_categorical(path, coded))]
 
 
 def distributions(space: Space, assignment: Mapping[str, Any]) -> dict[str, BaseDistribution]:
@@ -40,8 +42,26 @@ def _distribution(path: str, domain: Domain) -> BaseDistribution:
             return FloatDistribution(low, high, log=log)
         case Int(low=low, high=high, log=log):
             return IntDistribution(low, high, log=log)
-        case Choice(options=options):
-            return CategoricalDistribution(options)
+        case Choice() as choice:
+            return CategoricalDistribution(_coded(choice))
+
+
+def parameters(space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
+    """An assignment as Optuna's parameters, of the same `distributions`: an option that Optuna has no type for is told
+    as its text."""
+    return {path: _parameter(space.dimensions[path], assignment[path]) for path in space.active(assignment)}
+
+
+def _parameter(domain: Domain, value: Any) -> Any:
+    place = domain.place(value) if isinstance(domain, Choice) else None
+    return value if place is None or not isinstance(domain, Choice) else _coded(domain)[place]
+
+
+def _coded(choice: Choice) -> tuple[Any, ...]:
+    """The options as Optuna can tell them apart: lists as their JSON, and all of them where one of these is an option
+    itself, or where true stands beside 1."""
+    coded = tuple(json.dumps(option) if isinstance(option, list) else option for option in choice.options)
+    return coded if len(set(coded)) == len(coded) else tuple(map(json.dumps, choice.options))
 
 
 def to_tune(space: Space) -> dict[str, Any]:

@@ -7,21 +7,53 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from trainables.errors import ConfigError
-from trainables.paths import suggest
+from trainables.paths import KWARGS, field_of, suggest
 
-__all__ = ["Choice", "Domain", "Float", "Int", "normalise", "parse_domain", "read_number", "words"]
+__all__ = [
+    "Choice",
+    "Domain",
+    "Float",
+    "Int",
+    "among",
+    "constant",
+    "key_of",
+    "normalise",
+    "parse_domain",
+    "read_number",
+    "same",
+    "word",
+    "words",
+]
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
 def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value, default=str)
+
+
+def key_of(value: Any) -> Hashable:
+    """What two values have in common that are the same: 1 and 1.0 are, and lists of the same; 1 and true are not."""
+    if isinstance(value, Mapping):
+        return tuple((name, key_of(below)) for name, below in sorted(value.items()))
+    return tuple(map(key_of, value)) if isinstance(value, list | tuple) else (isinstance(value, bool), value)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values, or two assignments, are the same."""
+    return key_of(one) == key_of(other)
+
+
+def among(value: Any, values: Iterable[Any]) -> bool:
+    """Whether a value is one of these."""
+    return any(same(value, other) for other in values)
 
 
 def _number(value: Any, role: str = "bound") -> float:
@@ -53,15 +85,31 @@ def read_number(word: Any) -> Any:
     return word
 
 
+def _read(path: str, value: Any) -> Any:
+    """A value of a field as YAML meant it: `1e-4`, which YAML leaves a word, is a number.
+
+    The arguments of a user's model keep the type they were written in: there `"8"` stays a word.
+    """
+    if isinstance(value, list | tuple):
+        return [_read(path, below) for below in value]
+    is_argument = field_of(path) == KWARGS
+    return value if is_argument and not _UNREAD_NUMBER.fullmatch(str(value)) else read_number(value)
+
+
+_UNREAD_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
+
+
 def _option(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, list | tuple):
+        return [_option(below) for below in value]
+    if value is not None and not isinstance(value, bool | str | int | float):
         raise ConfigError(
-            f"option {_shown(value)} is neither a number nor a word "
-            "(YAML reads yes, no, on, off as booleans; the word for off is `none`)"
+            f"option {_shown(value)} is neither a number, a word, true, false, null nor a list of them; what lies "
+            "deeper is a dimension of its own path"
         )
     if isinstance(value, float):
         _number(value, "option")
-    return read_number(value)
+    return value
 
 
 def _listed(values: Any) -> tuple[Any, ...]:
@@ -69,7 +117,13 @@ def _listed(values: Any) -> tuple[Any, ...]:
 
 
 def words(values: Iterable[Any]) -> str:
-    return " | ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    """`32 | sqrt | true | [256, 128]`."""
+    return " | ".join(map(word, values))
+
+
+def word(value: Any) -> str:
+    """A value as one would write it."""
+    return value if isinstance(value, str) else _shown(value)
 
 
 # --- domains ----------------------------------------------------------------------------------------------------------
@@ -87,11 +141,15 @@ class _Domain(ABC):
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether every parent has one of the values named."""
-        return all(parent in values and values[parent] in allowed for parent, allowed in self.when.items())
+        return all(parent in values and among(values[parent], allowed) for parent, allowed in self.when.items())
 
     @abstractmethod
     def contains(self, value: Any) -> bool:
         """Whether the value can be drawn."""
+
+    def drawn(self, value: Any) -> Any:
+        """A value that it contains, as it is drawn."""
+        return value
 
     @abstractmethod
     def middle(self) -> Any:
@@ -201,7 +259,7 @@ class Int(_Range):
 
 @dataclass(frozen=True)
 class Choice(_Domain):
-    """One of some numbers or words."""
+    """One of some values: numbers, words, true, false, null, or lists of them."""
 
     kind: ClassVar[str] = "choice"
     options: tuple[Any, ...]
@@ -211,11 +269,21 @@ class Choice(_Domain):
         if not isinstance(self.options, list | tuple) or not self.options:
             raise ConfigError(f"choice takes a list of options, not {_shown(self.options)}")
         normalise(self, options=_listed(self.options))
-        if len(set(self.options)) < len(self.options):
-            raise ConfigError(f"choice [{', '.join(map(str, self.options))}] names an option twice")
+        if len(set(map(key_of, self.options))) < len(self.options):
+            raise ConfigError(f"choice [{', '.join(map(word, self.options))}] names an option twice")
+
+    def place(self, value: Any) -> int | None:
+        """The number of the option that a value is; records from before options kept their type may hold `8` for
+        `"8"`."""
+        options = (*self.options, *map(read_number, self.options))
+        return next((i % len(self.options) for i, option in enumerate(options) if same(option, value)), None)
 
     def contains(self, value: Any) -> bool:
-        return value in self.options
+        return self.place(value) is not None
+
+    def drawn(self, value: Any) -> Any:
+        place = self.place(value)
+        return value if place is None else self.options[place]
 
     def middle(self) -> Any:
         return self.options[0]
@@ -235,7 +303,13 @@ Domain = Float | Int | Choice
 _KEYS = {"float": ("log", "when", "relative_to"), "int": ("log", "when"), "choice": ("when",)}
 
 
-def parse_domain(entry: Mapping[str, Any]) -> Domain:
+def constant(path: str, value: Any) -> Choice:
+    """The dimension of a path that has one value only."""
+    return Choice((_read(path, value),))
+
+
+def parse_domain(path: str, entry: Mapping[str, Any]) -> Domain:
+    """The dimension of a path from its YAML form."""
     kinds = [kind for kind in _KEYS if kind in entry]
     if len(kinds) != 1:
         raise ConfigError(f"{_shown(dict(entry))} must have exactly one of float, int, choice")
@@ -245,8 +319,10 @@ def parse_domain(entry: Mapping[str, Any]) -> Domain:
             raise ConfigError(f"unknown key `{key}`{suggest(key, _KEYS[kind])}")
     if not isinstance(options.get("when", {}), Mapping):
         raise ConfigError(f"when: {_shown(options['when'])} is not allowed; write {{PATH: VALUE}}")
+    if "when" in options:
+        options["when"] = {parent: _read(str(parent), values) for parent, values in options["when"].items()}
     if kind == "choice":
-        return Choice(entry[kind], **options)
+        return Choice(_read(path, entry[kind]), **options)
     if not isinstance(entry[kind], list | tuple) or len(entry[kind]) != 2:
         raise ConfigError(f"{kind} takes [low, high], not {_shown(entry[kind])}")
     return (Float if kind == "float" else Int)(*entry[kind], **options)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from search_spaces.domains import Choice, Domain, Int
+from search_spaces.domains import Choice, Domain, Int, among, same
 from search_spaces.space import Space
 
 __all__ = ["Grid", "finest_grid"]
@@ -42,7 +42,7 @@ class Grid:
         draw, drawn = random.Random(f"grid/{seed}"), dict[int, None]()
         while len(drawn) < min(n, self._n_on_grid):
             drawn[draw.randrange(self._n_on_grid)] = None
-        others = [point for point in map(self._point, drawn) if point != self.default]
+        others = [point for point in map(self._point, drawn) if not same(point, self.default)]
         return [self.default, *others][:n]
 
     @cached_property
@@ -59,7 +59,7 @@ class Grid:
 
     @property
     def _has_default(self) -> bool:
-        return all(value in self.values[path] for path, value in self.default.items())
+        return all(among(value, self.values[path]) for path, value in self.default.items())
 
     def _point(self, index: int) -> Assignment:
         """The point of this index, whose digits in the mixed base of its branch are the places of its values."""

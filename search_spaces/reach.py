@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
+from search_spaces.domains import key_of, word
 from search_spaces.space import Space, assemble, defaults_of
 from trainables.config import USER_MODEL, parse_duration, steps_of
 from trainables.errors import ConfigError, UserError
@@ -83,12 +84,12 @@ def _levels(space: Space, branch: Mapping[str, Any]) -> dict[str, tuple[Any, ...
 def _corners(branch: Mapping[str, Any], levels: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     """All pairs of levels, the other dimensions at their first."""
     first = {**branch, **{path: values[0] for path, values in levels.items()}}
-    corners = {tuple(first.items()): first}
+    corners = {key_of(first): first}
     for size in (1, 2):
         for paths in combinations(levels, size):
             for values in product(*(levels[path] for path in paths)):
                 corner = {**first, **dict(zip(paths, values, strict=True))}
-                corners[tuple(corner.items())] = corner
+                corners[key_of(corner)] = corner
     yield from corners.values()
 
 
@@ -99,7 +100,7 @@ def _check_corner(
     if message is None:
         return
     culprits = [
-        f"{path} = {corner[path]}"
+        f"{path} = {word(corner[path])}"
         for path, values in _levels(space, branch).items()
         if any(_refusal(space, base, parse, {**corner, path: value}) != message for value in values)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
-from search_spaces.domains import Choice, Domain, Float, normalise, parse_domain, read_number, words
+from search_spaces.domains import Choice, Domain, Float, among, constant, normalise, parse_domain, read_number, words
 from trainables.errors import ConfigError
 from trainables.paths import field_of, flatten, is_known, known_paths, parse_config, suggest, unflatten
 
@@ -39,10 +39,7 @@ class Space:
     def __post_init__(self) -> None:
         for path in (*self.fixed, *self.dimensions):
             _check_known(path, f"space {self.name}: ")
-        for path, domain in self.dimensions.items():
-            for parent, allowed in domain.when.items():
-                self._check_condition(path, parent, allowed)
-        normalise(self, dimensions={path: self.dimensions[path] for path in self._parents_first()})
+        normalise(self, dimensions={path: self._conditioned(path) for path in self._parents_first()})
 
     def __add__(self, other: Space) -> Space:
         """Both; the later replaces the earlier path by path."""
@@ -115,8 +112,9 @@ class Space:
         explicit = flatten(base)
 
         def choose(path: str, domain: Domain, chosen: Assignment) -> Any:
-            value = read_number((defaults_of({**explicit, **self.fixed, **chosen}) | explicit).get(path))
-            return value if domain.contains(value) else domain.middle()
+            known = defaults_of({**explicit, **self.fixed, **chosen}) | explicit
+            value = read_number(known.get(path))
+            return domain.drawn(value) if path in known and domain.contains(value) else domain.middle()
 
         return self.walk(choose)
 
@@ -137,6 +135,18 @@ class Space:
     def _steps(self, path: str, domain: Choice, branch: Assignment) -> list[Assignment]:
         return [{path: option} for option in domain.options] if domain.holds({**self.fixed, **branch}) else [{}]
 
+    def _conditioned(self, path: str) -> Domain:
+        """A dimension with its condition checked; a list that is one of a parent's values needs no second brackets."""
+        domain = self.dimensions[path]
+        when = {parent: self._values_of(parent, allowed) for parent, allowed in domain.when.items()}
+        for parent, allowed in when.items():
+            self._check_condition(path, parent, allowed)
+        return domain if when == domain.when else replace(domain, when=when)
+
+    def _values_of(self, parent: str, allowed: Sequence[Any]) -> Sequence[Any]:
+        possible, whole = _possible(parent, self.fixed, self.dimensions), list(allowed)
+        return [whole] if among(whole, possible) and not all(among(value, possible) for value in whole) else allowed
+
     def _check_condition(self, path: str, parent: str, allowed: Sequence[Any]) -> None:
         start = f"space {self.name}: {path}: when names {parent}"
         if parent not in self.fixed and parent not in self.dimensions:
@@ -145,7 +155,7 @@ class Space:
         if not possible:
             raise ConfigError(f"{start}, which is a range; a condition needs a choice or a fixed value")
         for value in allowed:
-            if value not in possible:
+            if not among(value, possible):
                 raise ConfigError(f"{start} = {words([value])}, which is never so; {parent} is {words(possible)}")
 
     def _parents_first(self) -> list[str]:
@@ -166,13 +176,13 @@ def _naming(path: str) -> Iterator[None]:
 
 def _constant(path: str, value: Any) -> Choice:
     with _naming(path):
-        return Choice((value,))
+        return constant(path, value)
 
 
 def _parse_at(path: str, entry: Mapping[str, Any]) -> Domain:
     _check_known(path, "space: ")
     with _naming(path):
-        return parse_domain(entry)
+        return parse_domain(path, entry)
 
 
 def _possible(path: str, fixed: Mapping[str, Any], dimensions: Mapping[str, Domain]) -> tuple[Any, ...]:
@@ -190,7 +200,7 @@ def _reachable(
     kept: dict[str, Domain] = {}
     for path, domain in inherited.items():
         when = {
-            parent: tuple(value for value in allowed if value in _possible(parent, fixed, {**kept, **added}))
+            parent: tuple(value for value in allowed if among(value, _possible(parent, fixed, {**kept, **added})))
             for parent, allowed in domain.when.items()
         }
         if all(when.values()):

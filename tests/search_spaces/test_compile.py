@@ -1,3 +1,4 @@
+import json
 import math
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import optuna
 import pytest
 
 from search_spaces.catalogue import space_named, space_names
-from search_spaces.compile import distributions, suggest_trial, to_tune
+from search_spaces.compile import distributions, parameters, suggest_trial, to_tune
 from search_spaces.domains import Choice, Float, Int
 from search_spaces.space import Space
 
@@ -80,6 +81,29 @@ def test_a_drawn_trial_can_be_created_again(name):
         assert distributions(space, assignment) == trial.distributions
         again = optuna.create_trial(params=assignment, distributions=distributions(space, assignment), value=0.0)
         assert again.params == assignment
+
+
+TYPES = ([16], [24, 16], True, False, 1, 0, None, "true", "[16]", "1", 2.5)
+
+
+@pytest.mark.parametrize("options", [TYPES, TYPES[:2], TYPES[2:4], TYPES[4:6], (True, "true"), ([1], "[1]")])
+def test_each_option_is_drawn_and_told_in_its_own_type(options):
+    space = Space("types", {}, {"model.kwargs.any": Choice(options)})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
+    found = set()
+    for _ in range(200):
+        trial = study.ask()
+        assignment = suggest_trial(trial, space)
+        assert parameters(space, json.loads(json.dumps(assignment))) == trial.params
+        assert distributions(space, assignment) == trial.distributions
+        found.add(json.dumps(assignment["model.kwargs.any"]))
+    assert found == set(map(json.dumps, options))
+
+
+def test_a_record_from_before_options_kept_their_type_is_told_as_the_option_it_means():
+    space = Space("old", {}, {"model.kwargs.width": Choice(("8", "16"))})
+    found = parameters(space, {"model.kwargs.width": 16})
+    assert optuna.create_trial(params=found, distributions=distributions(space, found), value=0.0).params == found
 
 
 def test_tune_has_no_conditions():

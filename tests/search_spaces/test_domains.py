@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 import yaml
 
@@ -41,17 +43,13 @@ def space(dimensions, fixed=None):
         (lambda: Float(0, 1, relative_to="kapa"), 'relative_to: "kapa" is unknown; known: kappa_max'),
         (lambda: Choice(()), "choice takes a list of options, not []"),
         (lambda: Choice("linear"), 'choice takes a list of options, not "linear"'),
-        (lambda: Choice((1, "1")), "choice [1, 1] names an option twice"),
+        (lambda: Choice((1, 2, 1.0)), "choice [1, 2, 1] names an option twice"),
+        (lambda: Choice(([1, [2]], [1, [2.0]])), "choice [[1, [2]], [1, [2.0]]] names an option twice"),
         (lambda: Choice((0.5, float("nan"))), "option nan is not a finite number"),
         (
-            lambda: Choice(("on", False)),
-            "option false is neither a number nor a word "
-            "(YAML reads yes, no, on, off as booleans; the word for off is `none`)",
-        ),
-        (
-            lambda: Choice((1, None)),
-            "option null is neither a number nor a word "
-            "(YAML reads yes, no, on, off as booleans; the word for off is `none`)",
+            lambda: Choice((1, {"a": 2})),
+            'option {"a": 2} is neither a number, a word, true, false, null nor a list of them; what lies deeper is a '
+            "dimension of its own path",
         ),
     ],
 )
@@ -61,10 +59,21 @@ def test_a_domain_that_makes_no_sense_is_refused(make, message):
     assert str(error.value) == message
 
 
+def read(path, options):
+    return Space.parse({path: {"choice": yaml.safe_load(options)}}).dimensions[path]
+
+
+def test_an_argument_of_a_users_model_keeps_the_type_it_was_written_in():
+    options = read("model.kwargs.any", "[1e-4, '8', 8, true, 'true', 1, null, 'null', [], ['1', 1]]").options
+    expected = [1e-4, "8", 8, True, "true", 1, None, "null", [], ["1", 1]]
+    assert list(map(repr, options)) == list(map(repr, expected))
+
+
 def test_numbers_that_yaml_left_strings_are_numbers():
     assert Float("1e-4", "1e-2", log=True) == Float(1e-4, 1e-2, log=True)
     assert Int("32", "64") == Int(32, 64)
-    assert Choice(["1e-4", "8", "400 steps"]).options == (1e-4, 8, "400 steps")
+    assert read("beta.warmup", "[1e-4, '8', 400 steps]").options == (1e-4, 8, "400 steps")
+    assert read("objective.free_bits", "[[1e-4, '8'], 1]").options == ([1e-4, 8], 1)
     assert isinstance(Int("32", "64").low, int)
 
 
@@ -284,11 +293,31 @@ def test_a_mistake_in_yaml_is_named(written, message):
 
 def test_a_value_that_cannot_stand_in_for_a_dimension_is_named():
     with pytest.raises(ConfigError) as error:
-        Space.parse({"objective.kappa": None}, onto=space_named("geco-vs-annealing"))
+        Space.parse({"objective.kappa": datetime.date(2020, 1, 1)}, onto=space_named("geco-vs-annealing"))
     assert str(error.value) == (
-        "space: objective.kappa: option null is neither a number nor a word "
-        "(YAML reads yes, no, on, off as booleans; the word for off is `none`)"
+        'space: objective.kappa: option "2020-01-01" is neither a number, a word, true, false, null nor a list of '
+        "them; what lies deeper is a dimension of its own path"
     )
+
+
+@pytest.mark.parametrize("written", ["[24, 16]", "[[24, 16]]"])
+def test_a_condition_on_a_list_needs_no_second_brackets(written):
+    mine = Space.parse(
+        yaml.safe_load(f"""
+model.hidden: {{choice: [[16], [24, 16]]}}
+lr.base: {{float: [1, 2], when: {{model.hidden: {written}}}}}
+""")
+    )
+    assert mine.active({"model.hidden": [16]}) == ["model.hidden"]
+    assert mine.active({"model.hidden": [24, 16]}) == ["model.hidden", "lr.base"]
+    assert Space.parse(mine.to_mapping()) == mine
+
+
+def test_values_of_a_condition_are_values_where_each_is_one():
+    dimension = {"objective.free_bits": {"choice": [0.1, 0.2, 0.3, [0.1, 0.2]]}}
+    mine = Space.parse({**dimension, "lr.base": {"float": [1, 2], "when": {"objective.free_bits": [0.1, 0.2]}}})
+    active = [len(mine.active({"objective.free_bits": option})) for option in (0.1, 0.2, 0.3, [0.1, 0.2])]
+    assert active == [2, 2, 1, 1]
 
 
 # --- configurations ---------------------------------------------------------------------------------------------------

@@ -88,9 +88,9 @@ def _prior_or_reason(
             return f"without {metric}"
     theirs = flatten(plain(parse_config(trial.config)))
     known = {**theirs, **trial.assignment}
-    assignment = space.walk(lambda path, domain, chosen: known.get(path))
+    assignment = space.walk(lambda path, domain, chosen: domain.drawn(known.get(path)))
     for path, value in assignment.items():
-        if not space.dimensions[path].contains(value):
+        if path not in known or not space.dimensions[path].contains(value):
             return f"outside {path}"
     different = _first_difference(theirs, flatten(plain(resolved(assignment))), metrics)
     return (

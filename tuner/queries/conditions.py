@@ -7,11 +7,14 @@
     value      := a word or number as it stands, or quoted: 'it''s 400 steps', "400 steps"
 
 MLflow keeps parameters as text, so values are text here too, and are compared as what they spell: numbers as numbers,
-`N steps` as steps, all else word by word; `none` is the word for off. What a trial does not have never matches.
+`N steps` as steps, lists (`[256,128]`) as lists, all else word by word; `none` is the word for off. What a trial does
+not have never matches.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import operator
 import re
@@ -193,7 +196,15 @@ def _holds(condition: Condition, values: Mapping[str, Any]) -> bool:
     own, other = _quantity(value), _quantity(condition.value)
     if own and other and own[0] == other[0]:
         return bool(compare(own[1], other[1]))
-    return condition.operator in ("=", "!=") and bool(compare(value, condition.value))
+    return condition.operator in ("=", "!=") and bool(compare(_spelt(value), _spelt(condition.value)))
+
+
+def _spelt(text: Any) -> Any:
+    """What a parameter's text spells where it is JSON: a list, or a word in quotes."""
+    if isinstance(text, str) and text.startswith(("[", '"')):
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(text)
+    return text
 
 
 def _quantity(value: str | float) -> tuple[str, float] | None:

@@ -12,7 +12,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from search_spaces.compile import distributions, suggest_trial
+from search_spaces.compile import distributions, parameters, suggest_trial
+from search_spaces.domains import same
 from search_spaces.space import Space
 from tuner.queries.metrics_info import is_result
 from tuner.search.samplers import FIRST_GENERATION, Sampling, new_sampler, trials_to_run
@@ -121,7 +122,7 @@ def study_of(
 
 def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
     return optuna.trial.create_trial(
-        params=prior.assignment,
+        params=parameters(space, prior.assignment),
         distributions=distributions(space, prior.assignment),
         values=[prior.values[metric] for metric in metrics],
         system_attrs=dict(FIRST_GENERATION),
@@ -134,7 +135,7 @@ def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
         state = TrialState.FAIL
     return optuna.trial.create_trial(
         state=state,
-        params=trial.assignment,
+        params=parameters(space, trial.assignment),
         distributions=distributions(space, trial.assignment),
         values=[trial.last[metric] for metric in metrics] if state == TrialState.COMPLETE else None,
         intermediate_values=_by_epoch(trial, metrics) if state == TrialState.PRUNED else {},
@@ -234,7 +235,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def _default(self) -> Asked | None:
         """The default configuration, while nothing is known of it."""
         sweep, default = self._journal.sweep, dict(self._sampling.default)
-        known = sweep.trials or any(prior.assignment == default for prior in sweep.priors)
+        known = sweep.trials or any(same(prior.assignment, default) for prior in sweep.priors)
         return None if known else Asked(default, {})
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from search_spaces.domains import Choice, Float
+from search_spaces.domains import Choice, Float, word
 from search_spaces.space import Space
 from tuner.figures.style import COLOURS, MARKERS
 from tuner.queries.metrics_info import is_usable
@@ -74,10 +74,10 @@ class Axis:
     def __init__(self, space: Space, path: str) -> None:
         self._domain = space.dimensions[path]
         self.log = isinstance(self._domain, Float) and self._domain.log
-        self.ticks = [str(option) for option in self._domain.options] if isinstance(self._domain, Choice) else []
+        self.ticks = list(map(word, self._domain.options)) if isinstance(self._domain, Choice) else []
 
     def numbers(self, values: Sequence[object]) -> NDArray[np.float64]:
         """Of a choice the numbers of its options."""
         if isinstance(self._domain, Choice):
-            return np.array([self._domain.options.index(value) for value in values], dtype=np.float64)
+            return np.array([self._domain.place(value) for value in values], dtype=np.float64)
         return np.array(values, dtype=np.float64)
