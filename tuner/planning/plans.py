@@ -184,7 +184,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
             *ground.device_notes,
             *placed.notes,
             *metric_notes(spec, metrics),
-            *sampler_notes(sampling, space, warm=bool(known)),
+            *sampler_notes(sampling, space, warm=bool(known), pruned_by=scheduler_kind(spec) if rungs else None),
             *map(str, known),
         ),
     )

@@ -1,4 +1,5 @@
-"""What an earlier sweep can tell a new one: its completed trials that the new one could have run itself."""
+"""What an earlier sweep can tell a new one: its trials with a result, or without one by themselves, that the new one
+could have run itself."""
 
 from __future__ import annotations
 
@@ -35,9 +36,12 @@ class WarmStart:
 
     def __str__(self) -> str:
         total = len(self.priors) + sum(self.skipped.values())
+        failed = sum(not prior.values for prior in self.priors)
         counts = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
-        return f"warm start: {len(self.priors)} of {total} trials of {self.name} used" + (
-            f"; skipped: {counts}" if counts else ""
+        return (
+            f"warm start: {len(self.priors)} of {total} trials of {self.name} used"
+            + (f", of which {failed} failed" if failed else "")
+            + (f"; skipped: {counts}" if counts else "")
         )
 
 
@@ -45,7 +49,8 @@ def warm_starts(spec: SweepSpec, space: Space, metrics: tuple[str, ...], resolve
     """Read the sweeps that `search.warm_start` names; nothing of them is executed.
 
     resolved: the configuration a trial of the new sweep runs with, by assignment. A trial is used if it has completed
-    with all metrics, lies inside the space, and would run with the same configuration here, but for what FREE names.
+    with all metrics, diverged, or raised, lies inside the space, and would run with the same configuration here, but
+    for what FREE names; how much memory it found says nothing of this machine.
     Raises ConfigError for names that are no sweeps of the storage, and JournalError for a journal that is damaged.
     """
     names = list(dict.fromkeys(spec.search.warm_start))
@@ -81,11 +86,9 @@ def _warm_start(
 def _prior_or_reason(
     name: str, trial: Trial, space: Space, metrics: tuple[str, ...], resolved: Resolved
 ) -> Prior | str:
-    if trial.stop_reason != "completed":
-        return "not completed"
-    for metric in metrics:
-        if not is_result(trial.last, metric):
-            return f"without {metric}"
+    values = _values_or_reason(trial, metrics)
+    if isinstance(values, str):
+        return values
     theirs = flatten(plain(parse_config(trial.config)))
     known = {**theirs, **trial.assignment}
     assignment = space.walk(lambda path, domain, chosen: domain.drawn(known.get(path)))
@@ -93,11 +96,17 @@ def _prior_or_reason(
         if path not in known or not space.dimensions[path].contains(value):
             return f"outside {path}"
     different = _first_difference(theirs, flatten(plain(resolved(assignment))), metrics)
-    return (
-        f"differ in {different}"
-        if different
-        else Prior(name, trial.id, assignment, {metric: trial.last[metric] for metric in metrics})
-    )
+    return f"differ in {different}" if different else Prior(name, trial.id, assignment, values)
+
+
+def _values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float] | str:
+    """Its values, none of one that would fail here too, or why it says nothing."""
+    if trial.stop_reason == "diverged" or (trial.failed and trial.kind == "raised"):
+        return {}
+    if trial.stop_reason != "completed":
+        return "not completed"
+    without = next((metric for metric in metrics if not is_result(trial.last, metric)), None)
+    return f"without {without}" if without else {metric: trial.last[metric] for metric in metrics}
 
 
 def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], metrics: tuple[str, ...]) -> str | None:

@@ -118,7 +118,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if trial.failures < self._retries or not trial.counts(kind):
             self._on_event(self._journal.append("failure", trial=trial.id, error=error, kind=kind))
         else:
-            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error))
+            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error, kind=kind))
 
     def _decide(self, report: Mapping[str, Any]) -> None:
         reason, verdict = self._verdict(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.compile import distributions
 from search_spaces.domains import Choice
@@ -67,9 +68,7 @@ def new_sampler(sampling: Sampling, space: Space, number: int) -> BaseSampler:
         case "nsga2":
             return NSGAIISampler(population_size=_population_size(sampling.trials), seed=seed)
         case "tpe":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=sampling.concurrent)
+            return _Tpe(seed, concurrent=sampling.concurrent)
     raise ValueError(f"no Optuna sampler stands for {sampling.kind}")
 
 
@@ -80,6 +79,30 @@ def _seed_of(seed: int, number: int) -> int:
 def _population_size(trials: int) -> int:
     """A generation: a fifth of the trials, so that five follow each other, from 4 to Optuna's own 50."""
     return min(50, max(4, trials // 5))
+
+
+class _Tpe(TPESampler):
+    """TPE (Bergstra et al. 2011) that never takes a trial without values for a good one.
+
+    Good are the best tenth of all that it is told of, as in Optuna, which fills them up with trials without values
+    where fewer have some: where nearly all fail, TPE would stay beside the first that did.
+    """
+
+    def __init__(self, seed: int, concurrent: bool) -> None:
+        self._most_good = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(seed=seed, multivariate=True, group=True, constant_liar=concurrent)
+        self._gamma = self._number_of_good  # the argument is deprecated, and nothing stands for it
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        super().before_trial(study, trial)
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        valued = sum(told.values is not None or bool(told.intermediate_values) for told in ended)
+        self._most_good = valued if len(study.directions) > 1 else min(valued, 25)
+
+    def _number_of_good(self, n: int) -> int:
+        return min(math.ceil(0.1 * n), self._most_good)
 
 
 class _Qmc(QMCSampler):
@@ -106,15 +129,20 @@ def trials_to_run(sampling: Sampling, space: Space) -> int:
     return min(sampling.n_trials, sampling.grid(space).n_points) if sampling.kind == "grid" else sampling.n_trials
 
 
-def sampler_notes(sampling: Sampling, space: Space, warm: bool) -> list[str]:
-    """What the sampler does with this space that one might not expect. warm: whether it is told of earlier trials."""
+def sampler_notes(sampling: Sampling, space: Space, *, warm: bool, pruned_by: str | None) -> list[str]:
+    """What the sampler does with this space that one might not expect.
+
+    warm: whether it is told of earlier trials. pruned_by: the scheduler's kind, None where nothing is pruned.
+    """
     found = []
     common = space.active({})
     conditional = [path for path in space.dimensions if path not in common]
     if sampling.kind == "grid":
         found.append(_grid_note(sampling, space))
     if sampling.kind == "nsga2":
-        found.append(f"nsga2: generations of {_population_size(sampling.trials)} completed trials, the first at random")
+        found.append(_nsga2_note(sampling, pruned_by))
+    if sampling.kind == "qmc":
+        found.append("qmc learns from no trial: its points follow from the seed, whatever is pruned or fails")
     if sampling.remembers and conditional:
         covers = "evolves" if sampling.kind == "nsga2" else "spreads evenly over"
         found.append(
@@ -124,6 +152,15 @@ def sampler_notes(sampling: Sampling, space: Space, warm: bool) -> list[str]:
     if warm and sampling.kind not in LEARNING:
         found.append(f"{sampling.kind} learns nothing from a warm start; use {' or '.join(LEARNING)}")
     return found
+
+
+def _nsga2_note(sampling: Sampling, pruned_by: str | None) -> str:
+    size = _population_size(sampling.trials)
+    found = (
+        f"nsga2 learns from completed trials alone, {size} a generation, the first at random; what is pruned or fails "
+        "teaches it nothing"
+    )
+    return found + (f": under {pruned_by} it may stay random search; use tpe, or --scheduler none" if pruned_by else "")
 
 
 def _grid_note(sampling: Sampling, space: Space) -> str:

@@ -22,13 +22,7 @@ from tuner.storage.sweep_state import Event, Prior, Sweep, Trial
 
 __all__ = ["Asked", "JournalSearcher", "Told", "ask", "study_of"]
 
-STATES = {
-    "completed": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "budget": TrialState.PRUNED,
-    "diverged": TrialState.FAIL,
-    "error": TrialState.FAIL,
-}
+NO_RESULT = {"state": TrialState.PRUNED}
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
@@ -105,8 +99,7 @@ def study_of(
     storage: BaseStorage | None = None,
     told: Told | None = None,
 ) -> optuna.Study:
-    """What Optuna is told: trials of earlier sweeps as COMPLETE, pruned ones as PRUNED with their values by epoch,
-    diverged and failed ones as FAIL."""
+    """What Optuna is told: each trial of earlier sweeps and of this one by how it ended, as `_ending` has it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = storage or InMemoryStorage()
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
@@ -124,23 +117,42 @@ def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
     return optuna.trial.create_trial(
         params=parameters(space, prior.assignment),
         distributions=distributions(space, prior.assignment),
-        values=[prior.values[metric] for metric in metrics],
         system_attrs=dict(FIRST_GENERATION),
+        **(_result(prior.values, metrics) if prior.values else NO_RESULT),
     )
 
 
 def _frozen(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
-    state = STATES.get(trial.stop_reason or "", TrialState.RUNNING)
-    if state == TrialState.COMPLETE and not all(is_result(trial.last, metric) for metric in metrics):
-        state = TrialState.FAIL
     return optuna.trial.create_trial(
-        state=state,
         params=parameters(space, trial.assignment),
         distributions=distributions(space, trial.assignment),
-        values=[trial.last[metric] for metric in metrics] if state == TrialState.COMPLETE else None,
-        intermediate_values=_by_epoch(trial, metrics) if state == TrialState.PRUNED else {},
         system_attrs=dict(trial.memory.get("trial", FIRST_GENERATION)),
+        **_ending(trial, metrics),
     )
+
+
+def _ending(trial: Trial, metrics: list[str]) -> dict[str, Any]:
+    """State and values: COMPLETE with a result, PRUNED with the metric by epoch, PRUNED without values where the
+    configuration gives no result, FAIL where nothing is known of it, RUNNING where it may still go on.
+
+    TPE takes PRUNED trials by their last epochs, and those without values as worse than all others; it never hears of
+    FAIL.
+    """
+    if trial.unfinished:
+        return {"state": TrialState.RUNNING}
+    if trial.failed:
+        return NO_RESULT
+    if trial.stop_reason == "completed":
+        ranked = all(is_result(trial.last, metric) for metric in metrics)
+        return _result(trial.last, metrics) if ranked else NO_RESULT
+    values = _by_epoch(trial, metrics)
+    if trial.stop_reason == "pruned" or (trial.stop_reason == "budget" and values):
+        return {"state": TrialState.PRUNED, "intermediate_values": values}
+    return {"state": TrialState.FAIL}
+
+
+def _result(values: Mapping[str, float], metrics: list[str]) -> dict[str, Any]:
+    return {"state": TrialState.COMPLETE, "values": [values[metric] for metric in metrics]}
 
 
 def _by_epoch(trial: Trial, metrics: list[str]) -> dict[int, float]:

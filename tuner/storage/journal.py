@@ -5,14 +5,16 @@ event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite flo
 writes so himself is {"$float": [VALUE]}.
 
     header    {format, name, sweep_id, spec, space, metric, direction, metrics, epochs, rungs, …}
-    prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header
+    prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header;
+                                         one that failed by itself has no values
     ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
     report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
     decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
     failure   {trial, error, kind}       the trial goes on from its last checkpoint. kind: its model `raised`, its
                                          `worker` or `node` was lost, `memory` ran out; not in old journals
     warning   {trial, text}              what a worker had to say
-    end       {trial, reason, error}     a trial that ends without a report: `error`, `interrupted` or `budget`
+    end       {trial, reason, error, kind}   a trial that ends without a report: `error`, `interrupted` or `budget`.
+                                         kind: of an error, as of a failure; not in old journals
     budget    {}                         the sweep's budget is spent and something is left undone
     resume    {more}                     another session begins; more: trials beyond those planned
     finish    {reason}

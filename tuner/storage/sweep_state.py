@@ -22,6 +22,9 @@ __all__ = [
 
 NODES_IN_A_ROW = 10
 
+# What befalls a trial from outside: it says nothing about its configuration.
+FROM_OUTSIDE = ("worker", "node")
+
 Event = dict[str, Any]
 
 
@@ -42,7 +45,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Prior:
-    """A completed trial of an earlier sweep, as an assignment of this one's space. values: by metric."""
+    """A trial of an earlier sweep, as an assignment of this one's space. values: by metric; none of one that failed."""
 
     source_sweep: str
     source_trial: str
@@ -57,7 +60,7 @@ class Trial:
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
     lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
     alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
-    since its last epoch.
+    since its last epoch. kind: of its latest failure, as in the journal.
     """
 
     id: str
@@ -76,6 +79,7 @@ class Trial:
     failures: int = 0
     alone: bool = False
     nodes_lost: int = 0
+    kind: str = "raised"
 
     @property
     def paused(self) -> bool:
@@ -86,6 +90,12 @@ class Trial:
     def unfinished(self) -> bool:
         """Whether it runs, or may go on in a later session."""
         return self.stop_reason in (None, "interrupted")
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without a result because of its configuration: it diverged, its model raised, or its memory
+        did not suffice."""
+        return self.stop_reason == "diverged" or (self.stop_reason == "error" and self.kind not in FROM_OUTSIDE)
 
     def counts(self, kind: str) -> bool:
         """Whether a failure of this kind is the trial's own: not that of memory that it shared, nor of a node, unless
@@ -201,6 +211,7 @@ class Sweep:
         trial.failures += trial.counts(kind)
         trial.alone |= kind == "memory"
         trial.nodes_lost += kind == "node"
+        trial.kind = kind
 
     @staticmethod
     def _release(trial: Trial, event: Mapping[str, Any]) -> None:
@@ -212,6 +223,7 @@ class Sweep:
     def _end(trial: Trial, event: Mapping[str, Any]) -> None:
         if trial.unfinished:
             trial.stop_reason, trial.error = event["reason"], event["error"]
+            trial.kind = event.get("kind", trial.kind)
 
 
 def _check_id(trial: object) -> None:

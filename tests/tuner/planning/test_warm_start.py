@@ -41,6 +41,9 @@ def earlier(tmp_path, vae_data_root):
             config, method = plan.trial(drawn)
             fields = {"number": number, "assignment": drawn, "memory": {}, "config": config, "method": method}
             journal.append("ask", trial=trial, **fields)
+            if reason in ("raised", "memory", "node"):
+                journal.append("end", trial=trial, reason="error", error="", kind=reason)
+                continue
             none = dict.fromkeys(("rung", "cutoff", "outcome", "checkpoint"))
             report = {"epoch": 4, "metrics": metrics, "decision": "stop", "reason": reason}
             journal.append("report", trial=trial, **report, **none)
@@ -77,6 +80,15 @@ def test_trials_the_new_sweep_could_have_run_are_used_and_the_others_counted_by_
         {"source_sweep": "old", "source_trial": f"{n:04}", "assignment": assignment(kappa), "values": {METRIC: value}}
         for n, (kappa, value) in enumerate([(0.15, 3.0), (0.20, 4.0)])
     ]
+
+
+def test_what_failed_by_itself_is_told_as_a_trial_without_values(earlier, tmp_path, vae_data_root):
+    """But for want of memory, of which this machine may have more."""
+    ends = ("diverged", "raised", "memory", "node", "pruned")
+    earlier("old", [(assignment(0.13 + n / 100), end, {}) for n, end in enumerate(ends)])
+    plan = plan_of(tmp_path, vae_data_root, **{"search.warm_start": ["old"]})
+    assert note(plan) == ["warm start: 2 of 5 trials of old used, of which 2 failed; skipped: 3 not completed"]
+    assert [(prior.source_trial, prior.values) for prior in plan.priors] == [("0000", {}), ("0001", {})]
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ def test_an_error_ends_its_trial_once_with_its_text(bench):
     bench.tell("0000", 1, -1.0)
     assert bench.fail_or_report({"trial": "0000", "error": "Traceback: boom"}) == STOP
     assert bench.last("event", "trial", "reason", "error") == ("end", "0000", "error", "Traceback: boom")
+    assert bench.last("kind") == ("raised",)
     n = len(bench.journal.events)
     bench.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": "0000"}, error_file=None))
     assert bench.fail_or_report({"trial": "0000", "error": "again"}) == STOP
@@ -233,7 +234,7 @@ def test_a_trial_that_loses_node_after_node_with_no_epoch_between_ends(bench, lo
         bench.scheduler.on_trial_error(None, lost)
     assert (trial.lost, trial.failures) == (2 * NODES_IN_A_ROW, 0)
     bench.scheduler.on_trial_error(None, lost)
-    assert bench.last("event", "reason", "error") == ("end", "error", "its node was lost")
+    assert bench.last("event", "reason", "error", "kind") == ("end", "error", "its node was lost", "node")
 
 
 def test_tune_can_pickle_the_scheduler_of_an_open_journal(bench):

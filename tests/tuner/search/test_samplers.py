@@ -277,32 +277,61 @@ def test_trap_optunas_grid_repeats_itself_and_its_brute_force_raises_on_conditio
 
 
 @pytest.mark.parametrize(
-    ("kind", "space", "warm", "expected"),
+    ("kind", "space", "warm", "pruned_by", "expected"),
     [
-        ("tpe", "geco+lr", True, []),
-        ("random", "geco+lr", False, []),
-        ("random", "lr", True, ["random learns nothing from a warm start; use tpe or nsga2"]),
-        ("qmc", "geco+lr", False, []),
+        ("tpe", "geco+lr", True, "asha", []),
+        ("random", "geco+lr", False, "asha", []),
+        ("random", "lr", True, "asha", ["random learns nothing from a warm start; use tpe or nsga2"]),
+        (
+            "qmc",
+            "geco+lr",
+            False,
+            "asha",
+            ["qmc learns from no trial: its points follow from the seed, whatever is pruned or fails"],
+        ),
         (
             "qmc",
             "annealing",
             False,
+            None,
             [
+                "qmc learns from no trial: its points follow from the seed, whatever is pruned or fails",
                 "qmc spreads evenly over objective.kind; what stands under a condition is drawn at random: beta.kind, "
-                "beta.end, objective.free_bits, beta.warmup, beta.period, beta.ratio"
+                "beta.end, objective.free_bits, beta.warmup, beta.period, beta.ratio",
             ],
         ),
-        ("nsga2", "lr", False, ["nsga2: generations of 4 completed trials, the first at random"]),
-        ("grid", "lr", False, ["grid: 20 points (levels: lr.base 19), for 20 trials at most"]),
-        ("grid", "batch-size", False, ["grid: 8 points, for 20 trials at most"]),
+        (
+            "nsga2",
+            "lr",
+            False,
+            None,
+            [
+                "nsga2 learns from completed trials alone, 4 a generation, the first at random; what is pruned or "
+                "fails teaches it nothing"
+            ],
+        ),
+        (
+            "nsga2",
+            "lr",
+            False,
+            "median",
+            [
+                "nsga2 learns from completed trials alone, 4 a generation, the first at random; what is pruned or "
+                "fails teaches it nothing: under median it may stay random search; use tpe, or --scheduler none"
+            ],
+        ),
+        ("grid", "lr", False, None, ["grid: 20 points (levels: lr.base 19), for 20 trials at most"]),
+        ("grid", "batch-size", False, None, ["grid: 8 points, for 20 trials at most"]),
         (
             "grid",
             "clr",
             False,
+            None,
             ["grid: 20 of 21 points (levels: lr.base 2, lr.max 2), drawn by the seed; for all of them use --trials 21"],
         ),
     ],
 )
-def test_the_notes_say_what_a_sampler_does_with_a_space(kind, space, warm, expected):
+def test_the_notes_say_what_a_sampler_does_with_a_space(kind, space, warm, pruned_by, expected):
     space = parse_space(space).scaled(0.27)
-    assert sampler_notes(sampling_of(kind, space, trials=20), space, warm) == expected
+    notes = sampler_notes(sampling_of(kind, space, trials=20), space, warm=warm, pruned_by=pruned_by)
+    assert notes == expected

@@ -199,17 +199,23 @@ def test_tune_can_pickle_the_searcher_of_an_open_journal(tmp_path):
 # --- what Optuna is told ----------------------------------------------------------------------------------------------
 
 
+REPORTED = ("completed", "pruned", "budget", "diverged")
+
+
 def written(path, *ends):
-    """A sweep whose n-th trial reported the values of the n-th end and then stopped for its reason."""
+    """A sweep whose n-th trial reported the values of the n-th end and then stopped for its reason, or by an error of
+    that kind."""
     sweeper = Sweeper(path, n_trials=len(ends), concurrency=len(ends), sampler="random")
     for given, (values, reason) in zip(sweeper.handed_out(), ends, strict=True):
         for epoch, value in enumerate(values, 1):
-            stop = reason if epoch == len(values) and reason not in ("error", "interrupted") else None
+            stop = reason if epoch == len(values) and reason in REPORTED else None
             fields = {"epoch": epoch, "metrics": {METRIC: value}, "decision": "stop" if stop else "continue"}
             none = dict.fromkeys(("rung", "cutoff", "outcome", "checkpoint"))
             sweeper.journal.append("report", trial=given["trial"], reason=stop, **fields, **none)
-        if reason in ("error", "interrupted"):
-            sweeper.journal.append("end", trial=given["trial"], reason=reason, error="")
+        if reason == "interrupted":
+            sweeper.journal.append("end", trial=given["trial"], reason=reason, error=None)
+        elif reason not in (*REPORTED, None):
+            sweeper.journal.append("end", trial=given["trial"], reason="error", error="", kind=reason)
     return sweeper
 
 
@@ -219,17 +225,25 @@ def test_optuna_is_told_how_each_trial_ended(tmp_path):
         ([1.0, 3.0, 2.0], "completed"),
         ([1.0, 0.5], "pruned"),
         ([4.0, 5.0], "budget"),
-        ([1.0, math.nan], "diverged"),
-        ([7.0], "error"),
+        ([9.0, math.nan], "diverged"),
+        ([1.0, math.nan], "completed"),
+        ([7.0], "raised"),
+        ([7.0], "memory"),
+        ([7.0], "worker"),
+        ([7.0], "node"),
         ([6.0], "interrupted"),
         ([5.0], None),
     )
     study = study_of(sweeper.journal.sweep, SPACE, optuna.samplers.RandomSampler())
-    complete, pruned, budget, *rest = study.trials
+    complete, pruned, budget, *failed, worker, node, interrupted, running = study.trials
     assert (complete.state, complete.value) == (TrialState.COMPLETE, 2.0), "its last epoch, not its best"
     assert (pruned.state, pruned.intermediate_values) == (TrialState.PRUNED, {1: 1.0, 2: 0.5})
     assert (budget.state, budget.intermediate_values) == (TrialState.PRUNED, {1: 4.0, 2: 5.0})
-    assert [trial.state for trial in rest] == [TrialState.FAIL] * 2 + [TrialState.RUNNING] * 2
+    for trial in failed:
+        assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {}), "TPE takes it as the worst"
+    assert len(failed) == 4
+    assert (worker.state, node.state) == (TrialState.FAIL, TrialState.FAIL), "nothing is known of it"
+    assert (interrupted.state, running.state) == (TrialState.RUNNING, TrialState.RUNNING)
     assert [trial.params for trial in study.trials] == assignments(sweeper.journal)
     assert study.best_trial.number == 0
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
@@ -371,7 +385,8 @@ def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_p
     study = study_of(sweep, SPACE, optuna.samplers.RandomSampler())
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     states = [trial.state for trial in study.trials]
-    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.PRUNED]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED, TrialState.PRUNED]
+    assert not any(trial.intermediate_values for trial in study.trials), "Optuna's TPE raises on them"
     assert study.trials[0].values == [1.0, 2.0]
     for sampler in SAMPLERS:
         assert ask(sweep, SPACE, Sampling(sampler, 0, 12, False, default)).assignment
@@ -427,7 +442,7 @@ def test_trap_03_nan_at_completion_leaves_the_trial_running_for_ever(tmp_path):
         sweeper.tell(given["trial"], epoch, float(epoch))
     assert sweeper.tell(given["trial"], EPOCHS, math.nan) == TrialScheduler.STOP
     (told,) = study_of(sweeper.journal.sweep, SPACE, optuna.samplers.RandomSampler()).trials
-    assert told.state == TrialState.FAIL
+    assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {})
 
 
 def stopped_by_stock(arrivals):

@@ -33,7 +33,8 @@ class History:
         for number in range(n_priors):
             assignment = ask(self.sweep, SPACE, RANDOM).assignment if number else SPACE.default({})
             source = {"source_sweep": "earlier", "source_trial": f"{number:04}"}
-            self.add("prior", **source, assignment=assignment, values=self._value(float(number % 5)))
+            values = self._value(float(number % 5)) if number % 4 != 3 else {}
+            self.add("prior", **source, assignment=assignment, values=values)
 
     def add(self, event, **fields):
         self._events.append({**STAMP, "event": event, **json.loads(json.dumps(fields))})
@@ -59,7 +60,8 @@ class History:
             case "failure":
                 self.add("failure", trial=trial.id, error="", kind=("raised", "node", "memory")[which % 3])
             case "error" | "interrupted":
-                self.add("end", trial=trial.id, reason=what, error="")
+                kind = {"kind": ("raised", "memory", "worker", "node")[which % 4]} if what == "error" else {}
+                self.add("end", trial=trial.id, reason=what, error="", **kind)
             case _:
                 ends = what in ("completed", "pruned", "budget", "diverged")
                 report = {"epoch": trial.epochs + 1, "metrics": {} if what == "diverged" else self._value(value)}
