@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from search_spaces.domains import Choice, Domain, Int, among, same
+from search_spaces.domains import Choice, Domain, Float, Int, among, same
 from search_spaces.space import Space
 
-__all__ = ["Grid", "finest_grid"]
+__all__ = ["Grid", "every_point", "finest_grid"]
 
 Assignment = dict[str, Any]
 
@@ -26,7 +26,7 @@ class Grid:
     """
 
     space: Space
-    values: Mapping[str, tuple[Any, ...]]
+    values: Mapping[str, Sequence[Any]]
     default: Assignment
 
     @property
@@ -46,7 +46,7 @@ class Grid:
         return [self.default, *others][:n]
 
     @cached_property
-    def _branches(self) -> list[dict[str, tuple[Any, ...]]]:
+    def _branches(self) -> list[dict[str, Sequence[Any]]]:
         """Of each branch the values by path, a single one where the branch has chosen."""
         return [
             {path: (branch[path],) if path in branch else self.values[path] for path in self.space.active(branch)}
@@ -59,7 +59,7 @@ class Grid:
 
     @property
     def _has_default(self) -> bool:
-        return all(among(value, self.values[path]) for path, value in self.default.items())
+        return all(_holds(self.values[path], value) for path, value in self.default.items())
 
     def _point(self, index: int) -> Assignment:
         """The point of this index, whose digits in the mixed base of its branch are the places of its values."""
@@ -70,14 +70,28 @@ class Grid:
         raise IndexError(index)
 
 
-def _size(branch: Mapping[str, tuple[Any, ...]]) -> int:
+def _holds(values: Sequence[Any], value: Any) -> bool:
+    return value in values if isinstance(values, range) else among(value, values)
+
+
+def _size(branch: Mapping[str, Sequence[Any]]) -> int:
     return math.prod(map(len, branch.values()))
 
 
-def _digits(branch: Mapping[str, tuple[Any, ...]], index: int) -> Iterator[tuple[str, Any]]:
+def _digits(branch: Mapping[str, Sequence[Any]], index: int) -> Iterator[tuple[str, Any]]:
     for path, values in branch.items():
         index, place = divmod(index, len(values))
         yield path, values[place]
+
+
+def every_point(space: Space, default: Assignment) -> Grid | None:
+    """All assignments of a space; None where there is no end of them, as in a range of real numbers."""
+    values: dict[str, Sequence[Any]] = {}
+    for path, domain in space.dimensions.items():
+        if isinstance(domain, Float):
+            return None
+        values[path] = domain.options if isinstance(domain, Choice) else range(domain.low, domain.high + 1)
+    return Grid(space, values, default)
 
 
 def finest_grid(space: Space, default: Assignment, n_max: int) -> Grid:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from trainables.config import (
     DataConfig,
     Geco,
@@ -14,13 +16,15 @@ from trainables.config import (
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.learned_sigma import FLOOR
-from trainables.paths import flatten
+from trainables.paths import flatten, plain
+from trainables.schedules.curves import exact_length
 
-__all__ = ["likelihood_of", "notes", "output_of", "resolve", "steps_per_epoch"]
+__all__ = ["identity", "likelihood_of", "notes", "output_of", "resolve", "steps_per_epoch"]
 
 AUTO_SHARE = 0.6
 CYCLES = ("beta.period", "lr.period", "lr.step_size")
-DURATIONS = ("beta.warmup", "lr.warmup", "lr.timescale", *CYCLES)
+WARMUPS = ("beta.warmup", "lr.warmup")
+DURATIONS = (*WARMUPS, "lr.timescale", *CYCLES)
 
 
 def steps_per_epoch(n_train: int, batch_size: int) -> int:
@@ -136,6 +140,22 @@ def _check_durations(config: TrialConfig, facts: DataFacts) -> None:
             )
         if steps < 1 and path in CYCLES:
             raise ConfigError(f"{path}: {duration} is less than one of the {total} steps of the budget; make it longer")
+
+
+def identity(config: TrialConfig) -> str:
+    """What the numbers of a trial are a function of: resolved configurations that agree in it train to the same bits.
+
+    Lengths of schedules count in steps: `400 steps` are the fraction that has as many, and a warm-up has whole ones.
+    Raises ValueError for a configuration that is not resolved.
+    """
+    if config.data.n_train is None:
+        raise ValueError("the configuration is not resolved: its budget in steps is not known")
+    total = config.epochs * steps_per_epoch(config.data.n_train, config.batch_size)
+    steps = {
+        path: steps_of(duration, total) if path in WARMUPS else exact_length(duration, total)
+        for path, duration in _durations(config).items()
+    }
+    return json.dumps({**flatten(plain(config)), **steps}, sort_keys=True)
 
 
 def _durations(config: TrialConfig) -> dict[str, float | str]:

@@ -3,13 +3,15 @@
 import json
 import math
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.catalogue import parse_space, space_names
+from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Float, Int
-from search_spaces.grid import finest_grid
+from search_spaces.grid import every_point, finest_grid
 from search_spaces.space import Space
 
 SPACES = [*space_names(), "geco-vs-annealing+lr+batch-size"]
@@ -119,3 +121,24 @@ def test_a_range_is_cut_evenly_in_its_own_scale():
     values = finest_grid(space, {"lr.base": 1e-4, "beta.end": 0}, 25).values
     assert values["lr.base"] == pytest.approx((1e-4, 10**-3.5, 1e-3, 10**-2.5, 1e-2))
     assert values["beta.end"] == pytest.approx((0, 1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("name", ["batch-size", "tree"])
+def test_every_point_of_a_space_with_an_end_is_what_drawing_for_long_enough_finds(name):
+    tree = {
+        "objective.kind": {"choice": ["elbo", "geco"]},
+        "batch_size": {"int": [30, 32], "when": {"objective.kind": "geco"}},
+        "beta.kind": {"choice": ["constant", "cyclical"], "when": {"objective.kind": "elbo"}},
+        "beta.period": {"choice": [0.5, 0.25], "when": {"beta.kind": "cyclical"}},
+    }
+    space = Space.parse(tree) if name == "tree" else parse_space(name)
+    grid = every_point(space, space.default({}))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [suggest_trial(study.ask(), space) for _ in range(300)]
+    assert set(keys(drawn)) == set(keys(grid.assignments(grid.n_points, seed=0)))
+    assert len(set(keys(drawn))) == grid.n_points == (6 if name == "tree" else 8)
+
+
+def test_real_numbers_have_no_end():
+    assert every_point(parse_space("lr"), {}) is None
+    assert every_point(Space.parse({"batch_size": {"int": [1, 10**12]}}), {"batch_size": 3}).n_points == 10**12

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from search_spaces.catalogue import parse_space
+from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
@@ -16,6 +17,13 @@ from tuner.running.budget import is_spent
 from tuner.search.searchers import JournalSearcher
 from tuner.spec import Budget
 from tuner.storage.journal import Journal
+
+SPACE = parse_space("lr")
+
+
+def _resolved(assignment: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    config = parse_config(assemble({"data": {"n_train": 1000}}, SPACE, assignment))
+    return plain(config), method_of(config)
 
 
 class TuneLoop:
@@ -49,12 +57,11 @@ class TuneLoop:
         self.heard: list[Any] = []
         spent = partial(is_spent, budget or Budget(), self.journal)
         self.scheduler = JournalScheduler(self.journal, "val/elbo", epochs, rule, self.heard.append, spent, retries)
-        config = parse_config({})
         self.searcher = JournalSearcher(
             self.journal,
-            parse_space("lr"),
+            SPACE,
             {},
-            lambda assignment: (plain(config), method_of(config)),
+            _resolved,
             sampler="random",
             seed=0,
             n_trials=n_trials,

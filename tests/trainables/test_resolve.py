@@ -1,12 +1,14 @@
 import itertools
 
+import numpy as np
 import pytest
 
 from trainables.config import DEFAULT_KIND
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, variants
-from trainables.resolve import notes, output_of, resolve, steps_per_epoch
+from trainables.resolve import DURATIONS, identity, notes, output_of, resolve, steps_per_epoch
+from trainables.schedules import beta_at, lr_at
 
 
 def facts(n_train=100, low=0.0, high=1.0, bits=False, kappa_max=None):
@@ -218,3 +220,37 @@ def test_what_does_not_fit_the_data_is_refused(tree, given, message):
 )
 def test_what_a_user_should_know_of_an_allowed_configuration(tree, given, expected):
     assert notes(resolved(tree, given), given) == expected
+
+
+WITH_LENGTHS = [
+    (family, kind, path)
+    for family in ("beta", "lr")
+    for kind in variants(family)
+    for path in flatten(parse_config({family: {"kind": kind}}).model_dump(include={family}))
+    if path in DURATIONS
+]
+
+
+@pytest.mark.parametrize(("family", "kind", "path"), WITH_LENGTHS, ids=str)
+def test_a_length_in_steps_and_its_fraction_are_one_configuration_and_one_schedule(family, kind, path):
+    """100 examples in batches of 10 for 40 epochs: 400 steps."""
+
+    def config(length):
+        return resolved({family: {"kind": kind, path.partition(".")[2]: length}})
+
+    def schedules(config):
+        steps = np.arange(400.0)
+        return [beta_at(config.beta, steps, 400), lr_at(config.lr, steps, 400, config.batch_size)]
+
+    for one, other, same in ((0.25, "100 steps", True), (0.25, "101 steps", False), (0.25, 0.26, False)):
+        assert (identity(config(one)) == identity(config(other))) is same
+        assert all(map(np.array_equal, schedules(config(one)), schedules(config(other)))) is same
+
+
+def test_configurations_that_train_alike_are_one():
+    """A warm-up has whole steps; what is measured on the data may be written out."""
+    linear = [resolved({"beta": {"kind": "linear", "warmup": warmup}}) for warmup in (0.25, 0.2501, 0.252)]
+    assert identity(linear[0]) == identity(linear[1]) != identity(linear[2])
+    automatic, written = (resolved({"model": {"sigma": sigma}}) for sigma in ("auto", 0.6 * 0.25))
+    assert identity(automatic) == identity(written) != identity(resolved({"model": {"sigma": 0.1}}))
+    assert identity(automatic) != identity(resolved({"seed": 1}))

@@ -14,7 +14,7 @@ from trainables.paths import flatten, parse_config, unflatten
 from tuner.planning.plans import make_plan
 from tuner.running import driver
 from tuner.spec import parse_spec
-from tuner.storage.journal import Journal, read_journal
+from tuner.storage.journal import Journal, lines_of, read_journal
 
 
 @pytest.fixture
@@ -155,6 +155,11 @@ class Sweeps:
         """What a driver leaves that was killed after so many lines; a negative number leaves so many out."""
         lines = self.journal(name).read_bytes().splitlines(keepends=True)
         self.journal(name).write_bytes(b"".join(lines[:n_events]))
+
+    def rewrite(self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """A journal with each event changed."""
+        events = [{**change(event)} for event in self.events(name)]
+        self.journal(name).write_bytes(lines_of({k: v for k, v in event.items() if k != "crc"} for event in events))
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return read_journal(self.journal(name))

@@ -43,6 +43,7 @@ from tuner.pruning.hyperband import HyperBand
 from tuner.pruning.median import MedianRule
 from tuner.pruning.rules import Rule
 from tuner.queries.metrics_info import Direction, direction_of
+from tuner.search.known import n_combinations, n_known
 from tuner.search.samplers import Sampling, sampler_notes, trials_to_run
 from tuner.spec import SweepSpec
 from tuner.storage.sweep_state import Prior
@@ -54,10 +55,10 @@ __all__ = ["Plan", "make_plan"]
 class Plan:
     """A sweep ready to start.
 
-    spec: with no more trials than a grid has points. base: the fixed part of every trial by path. space: bounds in
-    absolute terms. metrics: what is searched by; rungs and ranking go by the first. rungs: the epochs at which trials
-    are compared, of the median rule the first; empty without a scheduler. priors: trials of earlier sweeps that the
-    sampler is told of. notes: what the user should know.
+    spec: with no more trials than there are combinations, or points of a grid. base: the fixed part of every trial by
+    path. space: bounds in absolute terms. metrics: what is searched by; rungs and ranking go by the first. rungs: the
+    epochs at which trials are compared, of the median rule the first; empty without a scheduler. priors: trials of
+    earlier sweeps that the sampler is told of. notes: what the user should know.
     """
 
     spec: SweepSpec
@@ -162,7 +163,8 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
     rungs, grace_notes = _rungs(spec, space, ground.base, default, facts)
     placed = _placed(ground, default)
     known = warm_starts(spec, space, metrics, ground.trial)
-    sampling = _sampling(spec, placed.concurrency, ground.first)
+    priors = tuple(prior for source in known for prior in source.priors)
+    sampling, sampling_notes = _sampling(ground, placed.concurrency, priors)
     return Plan(
         spec=_with_trials(spec, sampling, space),
         base=ground.base,
@@ -174,7 +176,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
         rungs=rungs,
         concurrency=placed.concurrency,
         gpus_per_trial=placed.gpus,
-        priors=tuple(prior for source in known for prior in source.priors),
+        priors=priors,
         notes=(
             *_data_notes(ground, default, placed),
             *notes(default, facts),
@@ -184,6 +186,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
             *ground.device_notes,
             *placed.notes,
             *metric_notes(spec, metrics),
+            *sampling_notes,
             *sampler_notes(sampling, space, warm=bool(known), pruned_by=scheduler_kind(spec) if rungs else None),
             *map(str, known),
         ),
@@ -365,10 +368,19 @@ def _placed(ground: _Ground, default: TrialConfig) -> _Placed:
     return _Placed(gpus, concurrency, (*gpu_notes, *capacity_notes(resources, gpus, concurrency, room)))
 
 
-def _sampling(spec: SweepSpec, concurrency: int, first: dict[str, Any]) -> Sampling:
-    search = spec.search
+def _sampling(ground: _Ground, concurrency: int, priors: Sequence[Prior]) -> tuple[Sampling, list[str]]:
+    """How is sampled, of no more trials than there are combinations, and how many those are."""
+    search = ground.spec.search
     kind, n_trials = ("random", len(search.points)) if search.points else (search.sampler, search.trials)
-    return Sampling(kind, search.seed, n_trials, concurrency > 1, first)
+    found = Sampling(kind, search.seed, n_trials, concurrency > 1, ground.first)
+    n_points = n_combinations(ground.space)
+    if n_points is None or kind == "grid":
+        return found, []
+    known = n_known(priors)
+    most = max(1, n_points - known)
+    told = f", {known} of them known from earlier sweeps" if known else ""
+    note = f"{n_points:,} combinations{told}" + (f": at most {most} trials" if most <= n_trials else "")
+    return replace(found, trials=min(n_trials, most)), [note]
 
 
 def _data_notes(ground: _Ground, default: TrialConfig, placed: _Placed) -> list[str]:

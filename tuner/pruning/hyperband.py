@@ -99,7 +99,7 @@ class HyperBand:
         """Who goes on from a rung and who does not; nothing while somebody may still come."""
         cohort = [trial for trial in sweep.trials.values() if trial.number in bracket.numbers]
         arrived = [trial for trial in cohort if trial.epochs >= rung or not trial.unfinished]
-        if len(arrived) < len(bracket.numbers):
+        if len(arrived) < (len(cohort) if sweep.exhausted else len(bracket.numbers)):
             return
         filed = [(trial.id, sweep.rungs[rung][trial.id]) for trial in cohort if trial.id in sweep.rungs[rung]]
         ranked = sorted(filed, key=lambda entry: -sign_of(self.direction) * entry[1])

@@ -216,8 +216,9 @@ def _search(
             raise
         return 128 + signals.received
     close_session(journal, "budget" if journal.sweep.spent else "completed", shown.event)
-    completed = any(trial.stop_reason == "completed" for trial in journal.sweep.trials.values())
-    return 0 if completed else 1
+    sweep = journal.sweep
+    completed = any(trial.stop_reason == "completed" for trial in sweep.trials.values())
+    return 0 if completed or (sweep.exhausted and not sweep.trials) else 1
 
 
 def _run_tune(

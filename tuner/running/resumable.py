@@ -33,6 +33,11 @@ def check_resumable(sweep: Sweep, more_trials: int) -> None:
             f"the budget of sweep {name} is spent; start another sweep that knows what it found: "
             f"vae-tuner sweep --warm-start {name}"
         )
+    if sweep.exhausted and not sweep.resumable:
+        raise UserError(
+            f"sweep {name} is finished, and every configuration that was drawn is known; see it with "
+            f"`vae-tuner best --sweep {name}`, or start another over a wider space"
+        )
     if not sweep.resumable and not more_trials:
         raise UserError(
             f"sweep {name} is finished; see it with `vae-tuner best --sweep {name}`, or add trials: "

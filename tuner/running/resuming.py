@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trainables.errors import UserError
 from trainables.paths import flatten, parse_config
 from tuner.planning.plans import Plan, make_plan
 from tuner.running.resumable import check_named, check_resumable
+from tuner.search.known import all_known, is_exhausted
 from tuner.search.samplers import Sampling
 from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.sweep_state import Sweep
@@ -38,14 +40,25 @@ def resumed_plan(
     # What earlier sweeps know stands in the journal, once a trial was asked for.
     search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})
     plan = make_plan(spec.model_copy(update={"tracking": tracking, "search": search}), data_dir)
+    plan = replace(plan, spec=_as_planned(plan.spec, spec.search.trials))
     _check_same(plan, sweep)
     _check_points(plan, sweep, more_trials)
     return plan, uri
 
 
+def _as_planned(spec: SweepSpec, n_trials: int) -> SweepSpec:
+    """With the trials it was begun with: an older sweep may have trained combinations twice."""
+    return spec.model_copy(update={"search": spec.search.model_copy(update={"trials": n_trials})})
+
+
 def _check_points(plan: Plan, sweep: Sweep, more_trials: int) -> None:
-    """A grid is made for the trials first planned."""
+    """A grid is made for the trials first planned, and a space that has an end may be at it."""
     search = plan.spec.search
+    if more_trials and is_exhausted(sweep, plan.space):
+        raise UserError(
+            f"--trials: sweep {sweep.header['name']} has nothing left to try: {all_known(plan.space)}; start another "
+            "over a wider space"
+        )
     if not more_trials or search.sampler != "grid":
         return
     n_points = Sampling("grid", search.seed, search.trials, False, plan.first).grid(plan.space).n_points

@@ -15,6 +15,7 @@ from tuner.planning.plans import Plan
 from tuner.queries.pareto import pareto_front
 from tuner.running.budget import spent_part
 from tuner.running.sweep_status import ranked_trials
+from tuner.search.known import all_known, is_exhausted
 from tuner.spec import Budget
 from tuner.storage.journal import Journal
 from tuner.storage.sweep_folder import bytes_in
@@ -45,6 +46,7 @@ class SweepResult:
     pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
     storage: the root it is kept in; folder: its own on this machine. disk_bytes: what it takes there.
     finished: `completed`, `budget`, or else it can be resumed.
+    exhausted: why nothing is left to try, None where something is.
     planned: how many trials it was to have. spent: which part of the budget ended it, `time` or `epochs`.
     """
 
@@ -63,6 +65,7 @@ class SweepResult:
     ranked: list[RankedTrial]
     pareto: list[RankedTrial]
     searched: tuple[str, ...]
+    exhausted: str | None
     planned: int
     budget: Budget
     spent: str | None
@@ -123,6 +126,7 @@ def result_of(
         ranked=ranked,
         pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
         searched=tuple(plan.space.dimensions),
+        exhausted=all_known(plan.space) if is_exhausted(sweep, plan.space) else None,
         planned=sweep.planned,
         budget=plan.spec.budget,
         spent=spent_part(plan.spec.budget, journal) if sweep.spent else None,

@@ -19,7 +19,7 @@ from search_spaces.domains import Choice
 from search_spaces.grid import Grid, finest_grid
 from search_spaces.space import Space
 
-__all__ = ["FIRST_GENERATION", "Sampling", "new_sampler", "sampler_notes", "trials_to_run"]
+__all__ = ["FIRST_GENERATION", "Sampling", "even_sampler", "new_sampler", "sampler_notes", "trials_to_run"]
 
 LEARNING = ("tpe", "nsga2")
 REMEMBERING = ("qmc", "nsga2")
@@ -70,6 +70,11 @@ def new_sampler(sampling: Sampling, space: Space, number: int) -> BaseSampler:
         case "tpe":
             return _Tpe(seed, concurrent=sampling.concurrent)
     raise ValueError(f"no Optuna sampler stands for {sampling.kind}")
+
+
+def even_sampler(sampling: Sampling, number: int) -> BaseSampler:
+    """What draws evenly where the sampler of this ask finds nothing new."""
+    return RandomSampler(seed=_seed_of(sampling.seed, number))
 
 
 def _seed_of(seed: int, number: int) -> int:

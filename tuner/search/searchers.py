@@ -13,16 +13,22 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from search_spaces.compile import distributions, parameters, suggest_trial
-from search_spaces.domains import same
+from search_spaces.grid import every_point
 from search_spaces.space import Space
 from tuner.queries.metrics_info import is_result
-from tuner.search.samplers import FIRST_GENERATION, Sampling, new_sampler, trials_to_run
+from tuner.search.known import Known
+from tuner.search.samplers import FIRST_GENERATION, Sampling, even_sampler, new_sampler, trials_to_run
 from tuner.storage.journal import Journal
 from tuner.storage.sweep_state import Event, Prior, Sweep, Trial
 
 __all__ = ["Asked", "JournalSearcher", "Told", "ask", "study_of"]
 
 NO_RESULT = {"state": TrialState.PRUNED}
+
+DRAWS = 30
+"""How often a sampler draws again what is known, before another finds what is left."""
+MOST_POINTS = 1000
+"""How many points are looked through for what is left."""
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
@@ -70,26 +76,62 @@ class _Fixed(FrozenTrial):
         return self
 
 
-def ask(sweep: Sweep, space: Space, sampling: Sampling, told: Told | None = None) -> Asked:
-    """The next assignment: a function of what the sweep has seen, how it is sampled and the number of the ask.
+def ask(
+    sweep: Sweep,
+    space: Space,
+    sampling: Sampling,
+    told: Told | None = None,
+    is_known: Callable[[Assignment], bool] = lambda assignment: False,
+) -> Asked | None:
+    """The next assignment that is not known: a function of what the sweep has seen, how it is sampled and the number of
+    the ask. None where there is no other.
 
-    Sampler and study are built anew, so that nothing is remembered but the journal. told: of this sweep's earlier asks,
+    Sampler and study are built anew, so that nothing is remembered but the journal. Where what is drawn is known, the
+    sampler draws again, some times, and then one is taken evenly from what is left. told: of this sweep's earlier asks,
     from which the study takes its trials.
     """
     number = len(sweep.trials)
     if sampling.kind == "grid":
-        return Asked(sampling.grid(space).assignments(sampling.n_trials, sampling.seed)[number], {})
+        points = sampling.grid(space).assignments(sampling.n_trials + len(sweep.priors) + DRAWS, sampling.seed)
+        return next((Asked(point, {}) for point in points[number:] if not is_known(point)), None)
     storage = InMemoryStorage()
     seen = Sweep(sweep.header) if sampling.kind == "random" else sweep
     study = study_of(seen, space, new_sampler(sampling, space, number), storage, told)
     study_id = storage.get_study_id_from_name(study.study_name)
     before = storage.get_study_system_attrs(study_id)
-    assignment = suggest_trial(study.ask(), space)
+    drawn = _drawn(study, space, is_known, DRAWS)
+    assignment = _left(space, sampling, number, is_known) if drawn is None else drawn
+    if assignment is None:
+        return None
     if not sampling.remembers:
         return Asked(assignment, {})
     after = storage.get_study_system_attrs(study_id)
     news = {key: value for key, value in after.items() if before.get(key) != value}
-    return Asked(assignment, {"trial": study.get_trials(deepcopy=False)[-1].system_attrs, "study": news})
+    own = {"trial": study.get_trials(deepcopy=False)[-1].system_attrs} if drawn is not None else {}
+    return Asked(assignment, {**own, "study": news})
+
+
+def _drawn(
+    study: optuna.Study, space: Space, is_known: Callable[[Assignment], bool], attempts: int
+) -> Assignment | None:
+    """What a study draws that is not known; what it drew before that is no trial of the study."""
+    for _ in range(attempts):
+        trial = study.ask()
+        assignment = suggest_trial(trial, space)
+        if not is_known(assignment):
+            return assignment
+        study.tell(trial, state=TrialState.FAIL)
+    return None
+
+
+def _left(space: Space, sampling: Sampling, number: int, is_known: Callable[[Assignment], bool]) -> Assignment | None:
+    """An assignment that is not known, evenly from all there are; where they are too many, or there is no end of them,
+    from many draws."""
+    points = every_point(space, dict(sampling.default))
+    if points is not None and points.n_points <= MOST_POINTS:
+        left = points.assignments(points.n_points, sampling.seed)
+        return next((point for point in left if not is_known(point)), None)
+    return _drawn(optuna.create_study(sampler=even_sampler(sampling, number)), space, is_known, MOST_POINTS)
 
 
 def study_of(
@@ -167,8 +209,9 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then those that ran out of
     memory and shall run alone, for which others would never leave enough room before, then no more.
 
-    The first is the space's default configuration, unless an earlier sweep has told of exactly that. Results reach the
-    study through the journal, never through Tune.
+    The first is the space's default configuration, unless an earlier sweep has told of exactly that. None is asked for
+    that is known, but for points that are given; where no other is left, the sweep ends with the trials it has. Results
+    reach the study through the journal, never through Tune.
 
     n_trials, more: planned when the sweep began, which decides how is sampled, and added since. points: the trials,
     where they are given and not drawn. concurrency: how many
@@ -203,6 +246,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
         self._points = points
+        self._known = Known(resolved)
         self._told = Told()
         self._handed: set[tuple[str, int, int]] = set()
 
@@ -213,7 +257,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
         waiting = [trial for trial in unfinished if not trial.paused and _turn(trial) not in self._handed]
         first = [trial for trial in waiting if not trial.alone]
-        all_asked = len(self._journal.sweep.trials) >= self._n_trials
+        all_asked = self._journal.sweep.exhausted or len(self._journal.sweep.trials) >= self._n_trials
         if all_asked and not unfinished:
             return str(Searcher.FINISHED)
         if len(self.running()) >= self._at_once() or (all_asked and not waiting):
@@ -222,6 +266,9 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             self._on_event(self._journal.append("budget"))
             return str(Searcher.FINISHED)
         trial = (first or waiting)[0] if first or all_asked else self._new_trial()
+        if trial is None:
+            self._on_event(self._journal.append("exhausted"))
+            return self.suggest(trial_id)
         self._handed.add(_turn(trial))
         given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
         return {**given, "alone": trial.alone}
@@ -231,10 +278,13 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         active = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished and not trial.paused]
         return [trial for trial in active if _turn(trial) in self._handed]
 
-    def _new_trial(self) -> Trial:
+    def _new_trial(self) -> Trial | None:
+        """None where every configuration is known."""
         sweep = self._journal.sweep
         number = len(sweep.trials)
-        asked = self._given(number) or self._default() or ask(sweep, self._space, self._sampling, self._told)
+        asked = self._given(number) or self._next()
+        if asked is None:
+            return None
         config, method = self._resolved(asked.assignment)
         trial = f"{number:04}"
         fields = {**asked._asdict(), "config": config, "method": method}
@@ -244,11 +294,13 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def _given(self, number: int) -> Asked | None:
         return Asked(dict(self._points[number]), {}) if self._points else None
 
-    def _default(self) -> Asked | None:
-        """The default configuration, while nothing is known of it."""
+    def _next(self) -> Asked | None:
+        """The default configuration, while nothing is known of it, then what the sampler asks for."""
         sweep, default = self._journal.sweep, dict(self._sampling.default)
-        known = sweep.trials or any(same(prior.assignment, default) for prior in sweep.priors)
-        return None if known else Asked(default, {})
+        is_known = self._known.test(sweep)
+        if not sweep.trials and not is_known(default):
+            return Asked(default, {})
+        return ask(sweep, self._space, self._sampling, self._told, is_known)
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """The journal has it already."""

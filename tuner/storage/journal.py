@@ -16,6 +16,7 @@ writes so himself is {"$float": [VALUE]}.
     end       {trial, reason, error, kind}   a trial that ends without a report: `error`, `interrupted` or `budget`.
                                          kind: of an error, as of a failure; not in old journals
     budget    {}                         the sweep's budget is spent and something is left undone
+    exhausted {}                         no configuration is left to ask for that is not known
     resume    {more}                     another session begins; more: trials beyond those planned
     finish    {reason}
 

@@ -118,8 +118,8 @@ class Sweep:
     """What the events so far amount to. rungs: by rung, the value each trial was filed with.
 
     priors: what the sampler was told beforehand; they are no trials of this sweep. more: trials beyond those planned.
-    spent: whether the budget has stopped something. seconds: in all sessions, each from its first event to its last.
-    latest: session and time of the last event.
+    spent: whether the budget has stopped something. exhausted: whether nothing was left to ask for.
+    seconds: in all sessions, each from its first event to its last. latest: session and time of the last event.
     """
 
     header: Event = field(default_factory=dict)
@@ -129,6 +129,7 @@ class Sweep:
     finished: str | None = None
     more: int = 0
     spent: bool = False
+    exhausted: bool = False
     seconds: float = 0.0
     latest: tuple[str, float] = ("", 0.0)
 
@@ -169,13 +170,15 @@ class Sweep:
                 self._end(self.trials[event["trial"]], event)
             case "budget":
                 self.spent = True
+            case "exhausted":
+                self.exhausted = True
             case "finish":
                 self.finished = event["reason"]
 
     @property
     def planned(self) -> int:
-        """How many trials there shall be."""
-        return int(self.header["spec"]["search"]["trials"]) + self.more
+        """How many trials there shall be, as far as there are any to be had."""
+        return len(self.trials) if self.exhausted else int(self.header["spec"]["search"]["trials"]) + self.more
 
     @property
     def resumable(self) -> bool:

@@ -33,6 +33,7 @@ class SweepProgress:
         self._console = err()
         self._ended: dict[str, int] = {}
         self._epochs = self._paused = 0
+        self._asked = len(sweep.trials)
         self._best: tuple[float, str] | None = None
         self._last_line = self._started = time.monotonic()
         self._n_trials = sweep.planned
@@ -84,6 +85,11 @@ class SweepProgress:
                 self._paused += event["decision"] == "pause"
             case "decision":
                 self._paused -= 1
+            case "ask":
+                self._asked = event["number"] + 1
+            case "exhausted":
+                self._n_trials = self._asked
+                self._console.print(f"Nothing is left to try after {self._asked} trials", soft_wrap=True)
             case "warning":
                 self._console.print(f"Warning: trial {event['trial']}: {event['text']}", soft_wrap=True)
             case "failure":
@@ -122,7 +128,9 @@ class SweepProgress:
 
     def _show(self) -> None:
         done = sum(self._ended.values())
-        self._bar.update(self._task, description="searching", completed=done, detail=self._detail())
+        self._bar.update(
+            self._task, total=self._n_trials, description="searching", completed=done, detail=self._detail()
+        )
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             self._console.print(f"{done}/{self._n_trials} trials · {self._detail()}", soft_wrap=True)

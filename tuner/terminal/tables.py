@@ -45,6 +45,7 @@ MAIN_METRICS = ("val/elbo_cal", "val/elbo", "val/mse", "val/kl", "val/active_uni
 def show_plan(plan: Plan, output: str) -> None:
     """Trials, rungs, epochs and cost of a sweep that has not started."""
     from tuner.planning.cost import seconds_per_epoch
+    from tuner.search.known import n_combinations
 
     with working("Timing a few steps"):
         seconds = seconds_per_epoch(plan)
@@ -53,6 +54,7 @@ def show_plan(plan: Plan, output: str) -> None:
     document = {
         "space": [row._asdict() for row in plan.space.describe()],
         "trials": trials,
+        "combinations": n_combinations(plan.space),
         "epochs_per_trial": plan.epochs,
         "rungs": list(plan.rungs),
         "pruning": plan.rule and plan.rule.summary,
@@ -162,6 +164,8 @@ def show_result(result: SweepResult, output: str) -> None:
         console.print(
             f"Stopped by the {_spent(result.budget, result.spent)} after {n_done} of {result.planned} trials."
         )
+    if result.exhausted:
+        console.print(f"Nothing is left to try: {result.exhausted}.")
     if result.best is None:
         console.print("No trial completed, so there is no best configuration.")
         return

@@ -121,12 +121,19 @@ def test_brackets_of_hyperband_take_no_more_trials(sweeps):
     assert refused(sweeps, "s", more_trials=1).startswith("--trials: the brackets of sweep s are made for 4 trials; ")
 
 
-@pytest.mark.parametrize(("space", "points"), [({"batch_size": {"choice": [32, 64]}}, 2), ("lr", 4)])
-def test_a_grid_that_is_exhausted_gets_no_more(space, points, sweeps):
-    sweeps.run("s", **{"space": space, "search.sampler": "grid"})
+def test_a_grid_that_is_exhausted_gets_no_more(sweeps):
+    sweeps.run("s", **{"search.sampler": "grid"})
     assert refused(sweeps, "s", more_trials=5) == (
-        f"--trials: the grid of sweep s has {points} points and no more; start another sweep with a finer one: "
-        f"vae-tuner sweep --sampler grid --trials {points + 5}"
+        "--trials: the grid of sweep s has 4 points and no more; start another sweep with a finer one: "
+        "vae-tuner sweep --sampler grid --trials 9"
+    )
+
+
+def test_no_grid_is_finer_than_all_combinations(sweeps):
+    sweeps.run("s", **{"space": {"batch_size": {"choice": [32, 64]}}, "search.sampler": "grid"})
+    assert refused(sweeps, "s", more_trials=5) == (
+        "--trials: sweep s has nothing left to try: all 2 combinations of the space are known; start another over a "
+        "wider space"
     )
 
 
