@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -159,11 +159,13 @@ def best(
     pareto: Sequence[str] = (),
     plot: str | Path | None = None,
     tracking_uri: str | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[BestTrial]:
     """The best completed trials that MLflow knows, best first; `top=None` gives the best of each method.
 
     where: comparisons joined by `and`, as in `val/kl < 8 and objective.kind = geco`. pareto: metrics; all trials
     that no other beats in all of them, whatever `top`, best first by the first. plot: a PNG file for a picture of them.
+    on_note: told which trials are left out because they cannot be ranked, and why; by default that is a warning.
     Raises UserError for a store, sweep, method, data set or metric that is not there.
     """
     uri = resolve_uri(tracking_uri, Path.cwd())
@@ -178,10 +180,10 @@ def best(
     if not pareto:
         if plot:
             raise ConfigError("--plot shows a Pareto front; name its metrics, as in --pareto val/mse,val/kl")
-        return from_mlflow.best(uri, metric=metric, top=top, **filters)
+        return from_mlflow.best(uri, metric=metric, top=top, on_note=on_note, **filters)
     if metric:
         raise ConfigError(f"--metric {metric}: a Pareto front is ordered by the first metric of --pareto; leave it out")
-    front = from_mlflow.front(uri, pareto, **filters)
+    front = from_mlflow.front(uri, pareto, on_note, **filters)
     if plot and front.rows:
         from tuner.figures.pareto_front import draw
 

@@ -60,6 +60,7 @@ def best(
             raise ConfigError(f"--{option} {file}: the file must end in {endings[0]}")
         if file and not os.access(file.parent, os.W_OK):
             raise UserError(f"{file} cannot be written; name a file in an existing folder")
+    left_out: list[str] = []
     with console.working("Asking MLflow"):
         from tuner import api
         from tuner.tracking.registry import check_model_name
@@ -79,7 +80,10 @@ def best(
             pareto=metrics,
             plot=plot,
             tracking_uri=tracking_uri,
+            on_note=left_out.append,
         )[:top]
+    for trials in left_out:
+        console.err().print(trials, soft_wrap=True)
     if not rows:
         raise typer.Exit(console.complain(_none_found(where, include_pruned)))
     registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
@@ -91,7 +95,7 @@ def best(
 def _none_found(where: str | None, include_pruned: bool) -> str:
     meets = f" and meets --where {where}" if where else ""
     more = "" if include_pruned else "; --include-pruned ranks the pruned ones too"
-    return f"no trial has ended with a value that can be ranked{meets} (saturated estimates cannot){more}"
+    return f"no trial has ended with a value that can be ranked{meets}{more}"
 
 
 def train(

@@ -14,7 +14,7 @@ from trainables.paths import flatten
 from tuner.comparison.expected_best import Expected, expected_best
 from tuner.comparison.quality import MOST_TRIALS
 from tuner.queries.metrics_info import is_result
-from tuner.running.sweep_status import known_sweep, ranked_trials
+from tuner.running.sweep_status import known_sweep, ranked_trials, why_none
 from tuner.storage.sweep_state import Sweep, Trial
 from tuner.storage.sweep_storage import open_storage
 
@@ -118,8 +118,7 @@ def _check_ended(name: str, sweep: Sweep) -> None:
     if sweep.resumable:
         raise UserError(f"sweeps: {name} has not ended; end it by `vae-tuner resume {name}`, or leave it out")
     if not ranked_trials(sweep):
-        metric = sweep.header["metric"]
-        raise UserError(f"sweeps: no trial of {name} has completed with a finite {metric}; leave it out")
+        raise UserError(f"sweeps: no trial of {name} {why_none(sweep)}; leave it out")
 
 
 def _check_comparable(one: tuple[str, Sweep], other: tuple[str, Sweep]) -> None:

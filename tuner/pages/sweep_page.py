@@ -23,7 +23,7 @@ from tuner.pages.page import Page, Picture, Section, Table, rendered
 from tuner.pages.provenance import versions_line
 from tuner.pages.wording import duration, minus, percent
 from tuner.queries.metrics_info import METRICS
-from tuner.running.sweep_status import known_sweep, ranked_trials
+from tuner.running.sweep_status import known_sweep, ranked_trials, unranked, why_none
 from tuner.storage.sweep_objects import files_of
 from tuner.storage.sweep_state import Sweep, Trial
 from tuner.terminal.console import text_of
@@ -55,7 +55,7 @@ def write_sweep_page(storage: str | Path, name: str, folder: Path) -> Path:
     sweep = known_sweep(storage, name)
     ranked = ranked_trials(sweep)
     if not ranked:
-        raise UserError(f"name: no trial of sweep {name} has completed yet; see it with `vae-tuner status {name}`")
+        raise UserError(f"name: no trial of sweep {name} {why_none(sweep)}; see it with `vae-tuner status {name}`")
     folder.mkdir(parents=True, exist_ok=True)
     space = space_of(sweep)
     figures, pictures = _figures(sweep, space, folder), _pictures(files_of(storage, name, ranked[0].id), folder)
@@ -182,6 +182,7 @@ def _how(sweep: Sweep) -> list[tuple[str, str]]:
         ("Epochs", f"{header['epochs']} of a trial that is not pruned"),
         ("Sweep", header["sweep_id"]),
         ("Spent", f"{sweep.epochs} epochs in {duration(sweep.seconds)} of wall-clock time"),
+        *(("Not ranked", trials) for trials in unranked(sweep)),
         ("Trained with", versions_line(header["versions"])),
         ("Files", BESIDE),
     ]

@@ -9,13 +9,12 @@ from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 from trainables.paths import suggest
-from tuner.queries.metrics_info import METRICS
+from tuner.queries.metrics_info import METRICS, SATURATING
 from tuner.spec import SweepSpec
 
 __all__ = ["chosen_metrics", "metric_notes", "scheduler_kind", "settings_for"]
 
-AGGREGATES = ("val/agg_kl_gauss", "val/mutual_info", "val/marginal_kl")
-NLL = "val/nll"
+NLL, AGGREGATE = "val/nll", "val/agg_kl_gauss"
 SEARCH_NLL_SAMPLES = 100
 MOST_METRICS = 3
 
@@ -23,9 +22,10 @@ MOST_METRICS = 3
 def chosen_metrics(
     chosen: str | tuple[str, ...], default: TrialConfig, base: Mapping[str, Any], space: Space
 ) -> tuple[str, ...]:
-    if chosen == "auto":
-        return (_auto_metric(default, base, space),)
+    """The metrics that a spec asks for; raises ConfigError for those that no trial of the sweep can be ranked by."""
     names = (chosen,) if isinstance(chosen, str) else chosen
+    if chosen == "auto":
+        names = (_auto_metric(default, base, space),)
     if not 1 <= len(set(names)) == len(names) <= MOST_METRICS:
         raise ConfigError(f"search.metric: [{', '.join(names)}]: give 1 to {MOST_METRICS} metrics, each once")
     for name in names:
@@ -52,12 +52,23 @@ def _check_metric(name: str, default: TrialConfig) -> None:
         raise ConfigError(
             "search.metric: val/elbo_cal needs a Gaussian likelihood, this sweep's is Bernoulli; use val/elbo"
         )
+    if name == NLL and default.data.binarize == "soft":
+        raise ConfigError(
+            "search.metric: val/nll needs bits, and data.binarize soft keeps gray values, which have no likelihood; "
+            "use val/elbo, or data.binarize dynamic or fixed"
+        )
+    if name in SATURATING:
+        raise ConfigError(
+            f"search.metric: {name} rests on an estimate that cannot exceed ln N of its N examples, and is no result "
+            f"where it comes near: most trials could not be ranked; use {AGGREGATE}. `vae-tuner best --metric {name}` "
+            "ranks the trials of any sweep that stay below"
+        )
 
 
 def settings_for(metrics: tuple[str, ...], default: TrialConfig) -> dict[str, Any]:
     """What makes a trial report its costlier metrics at every epoch, where it is compared by them."""
     settings: dict[str, Any] = {}
-    if {NLL, *AGGREGATES} & set(metrics):
+    if {NLL, AGGREGATE} & set(metrics):
         settings["metrics.every"] = 1
     if NLL in metrics and default.metrics.nll_samples is None:
         settings["metrics.nll_samples"] = SEARCH_NLL_SAMPLES

@@ -1,8 +1,9 @@
 """Which configuration is best? Answered from MLflow alone."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -11,7 +12,7 @@ from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
 from trainables.paths import suggest
 from tuner.queries.conditions import Condition, is_metric, matches, number_of, parse_conditions
-from tuner.queries.metrics_info import direction_of, is_result, rank_key
+from tuner.queries.metrics_info import direction_of, is_result, rank_key, why_not_ranked
 from tuner.queries.pareto import pareto_front
 from tuner.tracking.mlflow_store import (
     MlflowClient,
@@ -88,30 +89,46 @@ class _SweepRun:
     measured: Mapping[str, Any]
 
 
-def best(uri: str, *, metric: str | None = None, top: int | None = 1, **filters: Unpack[Filters]) -> list[BestTrial]:
+def best(
+    uri: str,
+    *,
+    metric: str | None = None,
+    top: int | None = 1,
+    on_note: Callable[[str], None] | None = None,
+    **filters: Unpack[Filters],
+) -> list[BestTrial]:
     """The best completed trials by `metric`, best first, ties by trial id; empty where none has completed.
 
     uri: absolute, as from `resolve_uri`. metric: by default what the sweeps searched by, the first where they searched
     by several. top: how many, None for the best of each method.
     Raises UserError for a store, experiment, sweep, method, data set or metric that is not there, and where trials
     would be ranked together that cannot be: over several data sets, validation splits, likelihoods, or several default
-    metrics. Creates nothing.
+    metrics. Creates nothing. on_note: told which trials are left out because they cannot be ranked, and why;
+    by default that is a warning.
     """
     ranking = _ranking(uri, (metric,) if metric else (), **filters)
     if top is not None:
-        return ranking.rows(ranking.method, top)
-    methods = {ranking.method} if ranking.method else {name for sweep in ranking.sweeps for name in sweep.methods}
-    return groups_by_method(row for name in methods for row in ranking.rows(name, 1))
+        rows = ranking.rows(ranking.method, top)
+    else:
+        methods = {ranking.method} if ranking.method else {name for sweep in ranking.sweeps for name in sweep.methods}
+        rows = groups_by_method(row for name in methods for row in ranking.rows(name, 1))
+    ranking.note(on_note)
+    return rows
 
 
-def front(uri: str, metrics: Sequence[str], **filters: Unpack[Filters]) -> Front:
+def front(
+    uri: str, metrics: Sequence[str], on_note: Callable[[str], None] | None = None, **filters: Unpack[Filters]
+) -> Front:
     """The completed trials that none dominates in these metrics, each by its own direction; errors as of `best`."""
     if len(set(metrics)) < 2 or len(set(metrics)) < len(metrics):
         raise ConfigError(
             f"--pareto {','.join(metrics)}: give two or more different metrics, as in --pareto val/mse,val/kl; "
             "one alone is --metric"
         )
-    return _ranking(uri, tuple(metrics), **filters).front()
+    ranking = _ranking(uri, tuple(metrics), **filters)
+    found = ranking.front()
+    ranking.note(on_note)
+    return found
 
 
 def groups_by_method(rows: Iterable[BestTrial]) -> list[BestTrial]:
@@ -222,12 +239,12 @@ def _require_comparable(sweeps: Sequence[_SweepRun], metrics: Sequence[str]) -> 
     fields = ["data.split_seed", "data.image_size", "data.likelihood", "data.binarize"]
     if "val/nll" in metrics:
         fields.append("metrics.nll_samples")
-    for field in fields:
-        having = {_validation(sweep.measured[field]): sweep.name for sweep in sweeps if field in sweep.measured}
+    for path in fields:
+        having = {_validation(sweep.measured[path]): sweep.name for sweep in sweeps if path in sweep.measured}
         if len(having) > 1:
             found = _listed(f"{value} in {name}" for value, name in sorted(having.items()))
             raise UserError(
-                f"trials that differ in {field} ({found}) cannot be ranked together; choose a sweep with --sweep"
+                f"trials that differ in {path} ({found}) cannot be ranked together; choose a sweep with --sweep"
             )
 
 
@@ -262,6 +279,8 @@ def _common_metric(sweeps: list[_SweepRun]) -> str:
 class _Ranking:
     """The best trials of some sweeps by the first of some metrics, among those that have all of them.
 
+    refused: of the runs that were read, those that cannot be ranked, by name: their metrics.
+
     The first page gives a bound, and then only what reaches it is read: letting MLflow sort 20,000 runs in SQLite takes
     10 s a page, and puts diverged ones first.
     """
@@ -273,6 +292,12 @@ class _Ranking:
     reasons: Sequence[str]
     method: str | None
     conditions: Sequence[Condition]
+    refused: dict[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def note(self, on_note: Callable[[str], None] | None) -> None:
+        """Say which of the trials that were read cannot be ranked, and why."""
+        for trials in why_not_ranked(sorted(self.refused.items()), self.metrics):
+            (on_note or warnings.warn)(f"Not ranked: {trials}")
 
     def rows(self, method: str | None, top: int) -> list[BestTrial]:
         """The `top` best trials of a method, or of all."""
@@ -332,7 +357,13 @@ class _Ranking:
                 raise UserError(
                     f"metric {metric!r} was not recorded by these trials; recorded: {_listed(sorted(recorded))}"
                 )
-        return sorted((run for run in asked if self._is_result(run) and self._is_wanted(run)), key=self._key)
+        wanted = [run for run in asked if self._is_wanted(run)]
+        self.refused.update({self._named(run): run.data.metrics for run in wanted if not self._is_result(run)})
+        return sorted(filter(self._is_result, wanted), key=self._key)
+
+    def _named(self, run: Run) -> str:
+        trial = str(run.data.tags[Tag.TRIAL])
+        return trial if len(self.sweeps) == 1 else f"{trial} of {run.data.tags[Tag.SWEEP]}"
 
     def _is_result(self, run: Run) -> bool:
         return all(is_result(run.data.metrics, metric) for metric in self.metrics)

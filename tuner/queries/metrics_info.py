@@ -2,14 +2,24 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from trainables.errors import UserError
 from trainables.paths import suggest
 
-__all__ = ["METRICS", "Direction", "MetricInfo", "direction_of", "is_result", "is_usable", "rank_key"]
+__all__ = [
+    "METRICS",
+    "SATURATING",
+    "Direction",
+    "MetricInfo",
+    "direction_of",
+    "is_result",
+    "is_usable",
+    "rank_key",
+    "why_not_ranked",
+]
 
 Direction = Literal["max", "min"]
 
@@ -73,6 +83,7 @@ METRICS: dict[str, MetricInfo] = {
 
 
 SATURATING = ("val/mutual_info", "val/marginal_kl")
+NAMED_TRIALS = 3
 
 
 def direction_of(metric: str) -> Direction:
@@ -94,8 +105,32 @@ def is_usable(value: float) -> bool:
 
 def is_result(metrics: Mapping[str, float], metric: str) -> bool:
     """Whether a trial can be ranked by a metric: its value is finite, and no estimate that stands at its own bound."""
-    saturated = metric in SATURATING and metrics.get("val/mi_saturated") == 1
-    return not saturated and is_usable(metrics.get(metric, math.nan))
+    return _refusal(metrics, metric) is None
+
+
+def _refusal(metrics: Mapping[str, float], metric: str) -> str | None:
+    """Why a trial cannot be ranked by a metric, None where it can."""
+    if metric in SATURATING and metrics.get("val/mi_saturated") == 1:
+        return (
+            f"{metric} rests on an estimate that cannot exceed ln N (val/mi_cap) and stands there, where it ranks "
+            "nothing; use val/agg_kl_gauss"
+        )
+    return None if is_usable(metrics.get(metric, math.nan)) else f"{metric} was not reported, or was not finite"
+
+
+def why_not_ranked(trials: Iterable[tuple[str, Mapping[str, float]]], metrics: Sequence[str]) -> list[str]:
+    """Which of these trials, by name and metrics, cannot be ranked by all `metrics`, and why: a text a reason."""
+    refused: dict[str, list[str]] = {}
+    for trial, values in trials:
+        reason = next(filter(None, (_refusal(values, metric) for metric in metrics)), None)
+        if reason:
+            refused.setdefault(reason, []).append(trial)
+    return [f"{_named(names)}: {reason}" for reason, names in refused.items()]
+
+
+def _named(trials: Sequence[str]) -> str:
+    more = f" and {len(trials) - NAMED_TRIALS} more" if len(trials) > NAMED_TRIALS else ""
+    return f"trial{'s' if len(trials) > 1 else ''} {', '.join(trials[:NAMED_TRIALS])}{more}"
 
 
 def rank_key(value: float, direction: Direction, trial: str) -> tuple[float, str]:

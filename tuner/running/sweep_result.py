@@ -14,7 +14,7 @@ from trainables.paths import parse_config, plain
 from tuner.planning.plans import Plan
 from tuner.queries.pareto import pareto_front
 from tuner.running.budget import spent_part
-from tuner.running.sweep_status import ranked_trials
+from tuner.running.sweep_status import ranked_trials, unranked
 from tuner.search.known import all_known, is_exhausted
 from tuner.spec import Budget
 from tuner.storage.journal import Journal
@@ -43,6 +43,7 @@ class RankedTrial:
 class SweepResult:
     """What came of a sweep. ranked: completed trials, best by the first metric first. unsent: what MLflow lacks.
 
+    unranked: which completed trials cannot be ranked, and why.
     pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
     storage: the root it is kept in; folder: its own on this machine. disk_bytes: what it takes there.
     finished: `completed`, `budget`, or else it can be resumed.
@@ -63,6 +64,7 @@ class SweepResult:
     disk_bytes: int
     finished: str | None
     ranked: list[RankedTrial]
+    unranked: list[str]
     pareto: list[RankedTrial]
     searched: tuple[str, ...]
     exhausted: str | None
@@ -124,6 +126,7 @@ def result_of(
         disk_bytes=_bytes_taken(plan.spec.storage, folder),
         finished=sweep.finished,
         ranked=ranked,
+        unranked=unranked(sweep),
         pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
         searched=tuple(plan.space.dimensions),
         exhausted=all_known(plan.space) if is_exhausted(sweep, plan.space) else None,

@@ -7,13 +7,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.queries.metrics_info import is_result, rank_key
+from tuner.queries.metrics_info import is_result, rank_key, why_not_ranked
 from tuner.storage.journal import check_begun
 from tuner.storage.sweep_folder import Storage, unknown
 from tuner.storage.sweep_state import JournalError, Sweep, Trial, fold
 from tuner.storage.sweep_storage import open_storage
 
-__all__ = ["SweepStatus", "TrialStatus", "known_sweep", "ranked_trials", "standing", "sweep_statuses"]
+__all__ = [
+    "SweepStatus",
+    "TrialStatus",
+    "known_sweep",
+    "ranked_trials",
+    "standing",
+    "sweep_statuses",
+    "unranked",
+    "why_none",
+]
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,23 @@ class SweepStatus:
 def ranked_trials(sweep: Sweep) -> list[Trial]:
     """Completed trials with a finite metric, best first, ties by id."""
     metric, direction = sweep.header["metric"], sweep.header["direction"]
-    usable = [
-        trial for trial in sweep.trials.values() if trial.stop_reason == "completed" and is_result(trial.last, metric)
-    ]
+    usable = [trial for trial in _completed(sweep) if is_result(trial.last, metric)]
     return sorted(usable, key=lambda trial: rank_key(trial.last[metric], direction, trial.id))
+
+
+def unranked(sweep: Sweep) -> list[str]:
+    """Which completed trials cannot be ranked by what the sweep searches by, and why: a text a reason."""
+    return why_not_ranked(((trial.id, trial.last) for trial in _completed(sweep)), list(sweep.metrics))
+
+
+def why_none(sweep: Sweep) -> str:
+    """Why a sweep has no best trial."""
+    reasons = "; ".join(unranked(sweep))
+    return f"that has completed can be ranked ({reasons})" if reasons else "has completed yet"
+
+
+def _completed(sweep: Sweep) -> list[Trial]:
+    return [trial for trial in sweep.trials.values() if trial.stop_reason == "completed"]
 
 
 def known_sweep(storage: str | Path, name: str) -> Sweep:

@@ -14,6 +14,7 @@ from trainables.remote import is_remote
 from tuner.jobs.backend import LOCAL
 from tuner.jobs.job_log import refusal_in
 from tuner.terminal.console import command, err, new_table, out, print_json, print_notes, text_of
+from tuner.terminal.tables import no_best
 
 if TYPE_CHECKING:
     from tuner.jobs.backend import JobInfo
@@ -186,7 +187,7 @@ def _show_result(job: Job, result: Mapping[str, Any], status: Mapping[str, Any] 
     console.print(f"{result['name']}: {result['n_trials']} trials ({counts}), {result['epochs']} epochs")
     best = result["best"]
     if best is None:
-        console.print("No trial completed, so there is no best configuration.")
+        console.print(no_best(result["stop_reasons"]))
         return
     metric = status["metric"] if status else ""
     value = f", {metric} {text_of(best['metrics'][metric])}" if metric in best["metrics"] else ""

@@ -150,6 +150,8 @@ def show_result(result: SweepResult, output: str) -> None:
         err().print(f"MLflow lacks {result.unsent} records{cause}; send them with: {send}", soft_wrap=True)
     if result.finished not in ("completed", "budget"):
         err().print(f"Go on with: {command()} resume {result.name}{where}", soft_wrap=True)
+    for trials in result.unranked:
+        err().print(f"Not ranked: {trials}", soft_wrap=True)
     if output == "json":
         print_json(result.document())
         return
@@ -167,7 +169,7 @@ def show_result(result: SweepResult, output: str) -> None:
     if result.exhausted:
         console.print(f"Nothing is left to try: {result.exhausted}.")
     if result.best is None:
-        console.print("No trial completed, so there is no best configuration.")
+        console.print(no_best(result.stop_reasons))
         return
     console.print()
     if result.pareto:
@@ -181,6 +183,12 @@ def show_result(result: SweepResult, output: str) -> None:
     console.print(
         f"\nNext: {verb} best --sweep {result.name} --export best.yaml && {verb} train best.yaml", soft_wrap=True
     )
+
+
+def no_best(stop_reasons: Mapping[str, int]) -> str:
+    """Why a sweep has no best configuration."""
+    none = "No trial that completed can be ranked" if stop_reasons.get("completed") else "No trial completed"
+    return f"{none}, so there is no best configuration."
 
 
 # --- best -------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from PIL import Image
 
 from trainables.errors import UserError
 from tuner.pages.sweep_page import write_sweep_page
+from tuner.storage.journal import lines_of
 
 
 @pytest.fixture
@@ -72,6 +73,31 @@ def test_a_data_set_of_any_name_is_text(sweeps, tmp_path, swept):
 def test_one_trial_is_a_page_too(swept):
     root = swept(**{"search.trials": 1})
     assert [figure.attributes["id"] for figure in root.all("figure")] == ["curves", "slices"]
+
+
+def saturate(sweeps, trials):
+    """Have a finished sweep search by a mutual information, of which these trials reach the bound."""
+    events = sweeps.events("s")
+    for event in events:
+        if event["event"] == "header":
+            event |= {"metric": "val/mutual_info", "metrics": {"val/mutual_info": "max"}}
+        if event["event"] == "report":
+            event["metrics"] = {"val/mutual_info": 6.5, "val/mi_saturated": float(event["trial"] in trials)}
+    sweeps.journal("s").write_bytes(lines_of(events))
+
+
+def test_trials_that_cannot_be_ranked_are_named_with_the_reason(sweeps, tmp_path, swept):
+    swept(**{"search.trials": 4, "scheduler.kind": "none"})
+    reason = "val/mutual_info rests on an estimate that cannot exceed ln N (val/mi_cap) and stands there"
+    saturate(sweeps, ["0001", "0003"])
+    page = write_sweep_page(sweeps.storage, "s", tmp_path / "some")
+    assert f"trials 0001, 0003: {reason}" in page.read_text()
+    saturate(sweeps, [trial for event in sweeps.events("s") if (trial := event.get("trial"))])
+    with pytest.raises(UserError) as error:
+        write_sweep_page(sweeps.storage, "s", tmp_path / "none")
+    assert f"no trial of sweep s that has completed can be ranked (trials 0000, 0001, 0002 and 1 more: {reason}" in str(
+        error.value
+    )
 
 
 def test_a_sweep_that_is_not_there_or_has_no_result_is_one_sentence(sweeps, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from trainables.errors import UserError
 from trainables.paths import unflatten
 from tuner.planning.plans import make_plan
+from tuner.queries.metrics_info import SATURATING
 from tuner.running.driver import header_of
 from tuner.search.samplers import Sampling
 from tuner.spec import parse_spec
@@ -47,7 +48,7 @@ def test_importance_samples_the_user_chose_stay(plan):
 
 
 def test_aggregates_are_taken_at_every_epoch(plan):
-    assert plan("lr", **{"search.metric": "val/kl,val/mutual_info"}).default.metrics.every == 1
+    assert plan("lr", **{"search.metric": "val/kl,val/agg_kl_gauss"}).default.metrics.every == 1
     assert plan("lr", **{"search.metric": "val/kl"}).default.metrics.every == 10
 
 
@@ -178,11 +179,21 @@ def test_more_cores_than_there_are_are_refused(plan):
         ([], r"search\.metric: \[\]: give 1 to 3 metrics"),
         ("val/msee", r"search\.metric: 'val/msee' cannot be searched by; did you mean `val/mse`\?"),
         ("train/kl", r"search\.metric: train/kl is not taken on validation data"),
+        *(
+            (metrics, rf"search\.metric: {name} rests on an estimate that cannot exceed ln N .*use val/agg_kl_gauss")
+            for name in SATURATING
+            for metrics in (name, f"val/elbo,{name}")
+        ),
     ],
 )
 def test_a_metric_that_cannot_be_searched_by_is_named(metric, message, plan):
     with pytest.raises(UserError, match=message):
         plan(**{"search.metric": metric})
+
+
+def test_a_likelihood_of_gray_values_is_refused_by_the_name_of_the_metric(plan):
+    with pytest.raises(UserError, match=r"search\.metric: val/nll needs bits, and data\.binarize soft keeps gray"):
+        plan("lr", **{"search.metric": "val/nll", "config.data.binarize": "soft"})
 
 
 def test_one_earlier_sweep_needs_no_list():

@@ -13,7 +13,7 @@ from trainables.errors import UserError
 from trainables.paths import parse_config
 from tuner.queries import from_mlflow
 from tuner.queries.from_mlflow import artifact, best, front, groups_by_method
-from tuner.running.sweep_status import ranked_trials
+from tuner.running.sweep_status import ranked_trials, unranked
 from tuner.search.searchers import study_of
 from tuner.storage.sweep_state import fold
 from tuner.tracking import mlflow_store
@@ -154,11 +154,15 @@ def test_trap_11_a_diverged_trial_is_best(new_store, written_journal):
         journal.trial(trial, reports, reason)
     project(uri, journal)
     ours = open_client(uri)
+    winner = best(uri)[0].run_id
     for trial, poison in [("0003", -math.inf), ("0004", math.nan)]:  # written past us, and said to be completed
-        tags = {**ours.get_run(best(uri)[0].run_id).data.tags, Tag.TRIAL: trial}
+        tags = {**ours.get_run(winner).data.tags, Tag.TRIAL: trial}
         run = ours.create_run(ensure_experiment(ours, "vae-tuner"), tags=tags)
         ours.log_metric(run.info.run_id, "val/recon_nll", poison)
-    assert [row.trial for row in best(uri, top=10, include_pruned=True)] == ["0001", "0000"]
+    said = []
+    ranked = best(uri, top=10, include_pruned=True, on_note=said.append)
+    assert [row.trial for row in ranked] == ["0001", "0000"]
+    assert said == ["Not ranked: trials 0003, 0004: val/recon_nll was not reported, or was not finite"]
 
 
 # --- what cannot be answered ------------------------------------------------------------------------------------------
@@ -236,7 +240,14 @@ def test_a_saturated_mutual_information_is_no_result(uri, written_journal):
         values = {"val/elbo": -1.0, "val/mutual_info": 5.0 + saturated, "val/mi_saturated": saturated}
         journal.report(trial, 1, values, "completed")
     project(uri, journal)
-    assert [row.trial for row in best(uri, metric="val/mutual_info", top=2)] == ["0001"]
+    said = []
+    assert [row.trial for row in best(uri, metric="val/mutual_info", top=2, on_note=said.append)] == ["0001"]
+    pair = ("val/elbo", "val/mutual_info")
+    assert [row.trial for row in front(uri, pair, said.append).rows] == ["0001"]
+    assert said[0] == said[1]
+    assert said[0].startswith("Not ranked: trial 0000: val/mutual_info rests on an estimate that cannot exceed ln N")
+    with pytest.warns(UserWarning, match="Not ranked: trial 0000"):
+        best(uri, metric="val/mutual_info")
     assert len(best(uri, metric="val/elbo", top=2)) == 2
 
 
@@ -252,7 +263,8 @@ def test_a_sweep_itself_crowns_no_saturated_estimate(written_journal):
     for trial in sweep.trials.values():
         trial.assignment = {"lr.base": 1e-3}
     states = [trial.state.name for trial in study_of(sweep, space, optuna.samplers.RandomSampler()).trials]
-    assert states == ["FAIL", "COMPLETE"]
+    assert states == ["PRUNED", "COMPLETE"]
+    assert unranked(sweep)[0].startswith("trial 0000: val/mutual_info rests on")
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------
@@ -343,10 +355,19 @@ def spread(uri, written_journal):
         journal.report(trial, 1, {"val/mse": mse, "val/kl": kl, "val/elbo": -mse}, "completed")
     journal.ask("0005")
     journal.report("0005", 1, {"val/mse": 0.5, "val/kl": 0.5}, "pruned")
-    journal.ask("0006")
-    journal.report("0006", 1, {"val/mse": 0.1}, "completed")
     project(uri, journal)
     return uri
+
+
+def test_a_trial_without_a_metric_of_the_front_is_left_out_and_named(uri, written_journal):
+    journal = written_journal(metric="val/mse", direction="min")
+    for trial, metrics in (("0000", {"val/mse": 0.5, "val/kl": 0.5}), ("0001", {"val/mse": 0.1})):
+        journal.ask(trial)
+        journal.report(trial, 1, metrics, "completed")
+    project(uri, journal)
+    said = []
+    assert [row.trial for row in front(uri, ["val/mse", "val/kl"], said.append).rows] == ["0000"]
+    assert said == ["Not ranked: trial 0001: val/kl was not reported, or was not finite"]
 
 
 def test_the_front_is_what_no_trial_beats_in_all_metrics(spread):

@@ -1,5 +1,6 @@
 import math
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from trainables.errors import UserError
 from trainables.paths import parse_config, variants
 from trainables.resolve import resolve
 from trainables.trainer import Trainer
-from tuner.queries.metrics_info import METRICS, direction_of, is_usable, rank_key
+from tuner.queries.metrics_info import METRICS, direction_of, is_result, is_usable, rank_key, why_not_ranked
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,26 @@ def test_ranking_is_by_direction_then_by_trial():
     rows = [(1.0, "0002"), (3.0, "0001"), (3.0, "0000")]
     ranked = {d: [t for _, t in sorted(rows, key=lambda row: rank_key(row[0], d, row[1]))] for d in ("max", "min")}
     assert ranked == {"max": ["0000", "0001", "0002"], "min": ["0002", "0000", "0001"]}
+
+
+VALUES = [{}, {"m": 1.0}, {"m": math.inf}]
+ESTIMATES = [{"val/mutual_info": 6.5, "val/marginal_kl": 0.5, "val/mi_saturated": float(flag)} for flag in (0, 1)]
+
+
+@pytest.mark.parametrize("metrics", [("m",), ("val/mutual_info",), ("val/marginal_kl",), ("m", "val/mutual_info")])
+def test_a_trial_is_named_exactly_where_it_cannot_be_ranked(metrics):
+    trials = {f"{n:04}": {**one, **other} for n, (one, other) in enumerate(product(VALUES, ESTIMATES))}
+    said = why_not_ranked(trials.items(), metrics)
+    for trial, values in trials.items():
+        refused = not all(is_result(values, metric) for metric in metrics)
+        alone = why_not_ranked([(trial, values)], metrics)
+        assert [text.startswith(f"trial {trial}: ") for text in alone] == [True] * refused
+        assert not refused or any(text.endswith(alone[0].removeprefix(f"trial {trial}: ")) for text in said)
+
+
+def test_many_trials_are_counted():
+    (said,) = why_not_ranked([(f"{n:04}", {}) for n in range(9)], ["m"])
+    assert said == "trials 0000, 0001, 0002 and 6 more: m was not reported, or was not finite"
 
 
 QUALIFIERS = {"epoch", "train/grad_norm", "val/mi_cap", "val/mi_saturated", "val/nll_bias"}

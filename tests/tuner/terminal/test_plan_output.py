@@ -83,14 +83,25 @@ def test_a_result_names_the_budget_that_ended_the_sweep(budget, spent, sentence,
     result = SweepResult(
         name="s", experiment="e", sweep_id="i", parent_run_id=None, metrics=("val/elbo",), stop_reasons=stop_reasons,
         epochs=300, wall_s=1.0, storage="./sweeps", folder=Path("s"), disk_bytes=0, finished="budget",
-        ranked=[], pareto=[], searched=(), exhausted="all 9 are known", planned=20, budget=budget, spent=spent,
-        unsent=0, tracker_error="", exit_code=0,
+        ranked=[], unranked=[], pareto=[], searched=(), exhausted="all 9 are known", planned=20, budget=budget,
+        spent=spent, unsent=0, tracker_error="", exit_code=0,
     )  # fmt: skip
     tables.show_result(result, "table")
     shown = capsys.readouterr().out
     assert (sentence in shown) if sentence else "Stopped" not in shown
     assert "3 completed, 4 pruned, 2 budget" in shown
     assert "Nothing is left to try: all 9 are known." in shown
+
+
+@pytest.mark.parametrize(
+    ("stop_reasons", "sentence"),
+    [
+        ({"diverged": 3}, "No trial completed, so there is no best configuration."),
+        ({"completed": 3}, "No trial that completed can be ranked, so there is no best configuration."),
+    ],
+)
+def test_a_sweep_without_a_best_says_which_of_the_two_it_is(stop_reasons, sentence):
+    assert tables.no_best(stop_reasons) == sentence
 
 
 def test_progress_counts_what_is_paused_and_how_trials_ended(plan_of, monkeypatch):
