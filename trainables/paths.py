@@ -25,6 +25,7 @@ __all__ = [
     "suggest",
     "unflatten",
     "variants",
+    "written",
 ]
 
 KWARGS = "model.kwargs"
@@ -113,8 +114,12 @@ def suggest(word: str, known: Sequence[str]) -> str:
 
 
 def plain(config: TrialConfig) -> dict[str, Any]:
-    """A configuration as nested plain data, JSON and YAML safe; `kind` first, β left out where there is none."""
-    tree = config.model_dump(mode="json")
+    """A configuration as nested plain data, JSON and YAML safe, as files have it."""
+    return written(config.model_dump(mode="json"))
+
+
+def written(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's tree as files have it: `kind` first, β left out where there is none."""
     return {name: _kind_first(section) for name, section in tree.items() if section is not None}
 
 

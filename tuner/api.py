@@ -318,7 +318,8 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
 
     source: of a registered model `models:/NAME@champion`, `models:/NAME/3`, or `models:/NAME` for the latest version.
     model: of a model that a user's own `package.module:factory` made, that name again: what is loaded says which code
-    it needs, and the caller whether it may run. Raises UserError for a source that is not there or not allowed.
+    it needs, and the caller whether it may run. Raises UserError for a source that is not there or not allowed, and for
+    a run whose files are not what was trained.
     """
     if Path(source).is_file():
         return Vae.from_file(source, device, model)
@@ -329,9 +330,15 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
         raise UserError(
             f"{source} does not exist; give a checkpoint file, the id of an MLflow run, or models:/NAME@champion"
         )
+    uri = resolve_uri(tracking_uri, Path.cwd())
     with TemporaryDirectory() as folder:
-        file = from_mlflow.artifact(resolve_uri(tracking_uri, Path.cwd()), run_id, FILE_NAME, Path(folder))
-        return Vae.from_file(file, device, model)
+        vae = Vae.from_file(from_mlflow.artifact(uri, run_id, FILE_NAME, Path(folder)), device, model)
+    if from_mlflow.config_beside(uri, run_id) not in (None, vae.config):
+        raise UserError(
+            f"{FILE_NAME} of run {run_id} is not this run's: its configuration is another than the run's config.yaml; "
+            "delete the file in MLflow, and `vae-tuner sync` sends the sweep's own"
+        )
+    return vae
 
 
 def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:

@@ -86,9 +86,10 @@ def best(
         console.err().print(trials, soft_wrap=True)
     if not rows:
         raise typer.Exit(console.complain(_none_found(where, include_pruned)))
+    text = tables.exported(rows[0]) if export else ""
     registered = api.register(rows[0], register, tracking_uri=tracking_uri) if register is not None else None
     if export:
-        write_text(export, tables.exported(rows[0]))
+        write_text(export, text)
     tables.show_best(rows, output.value, metrics, export=export, plot=plot, registered=registered)
 
 

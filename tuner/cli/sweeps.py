@@ -192,12 +192,16 @@ def sync(
     tracking_uri: OwnUriOption = None,
     storage: StorageOption = "./sweeps",
 ) -> None:
-    """Send MLflow what it lacks of a sweep, artifacts included; what it has is not sent again."""
+    """Send MLflow what it lacks of a sweep, artifacts and what was deleted there included; nothing is sent again."""
     from tuner.terminal import console
     from tuner.tracking.syncing import sync_sweep
 
-    with console.working("Sending"):
-        sent = sync_sweep(storage, name, tracking_uri)
+    notes: list[str] = []
+    try:
+        with console.working("Sending"):
+            sent = sync_sweep(storage, name, tracking_uri, on_notes=notes.extend)
+    finally:
+        console.print_notes(console.err(), notes)
     typer.echo(f"Sent {sent} records of {name}." if sent else f"MLflow had all of {name}.")
 
 

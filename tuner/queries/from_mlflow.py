@@ -14,6 +14,7 @@ from trainables.paths import suggest
 from tuner.queries.conditions import Condition, is_metric, matches, number_of, parse_conditions
 from tuner.queries.metrics_info import direction_of, is_result, rank_key, why_not_ranked
 from tuner.queries.pareto import pareto_front
+from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import (
     MlflowClient,
     MlflowException,
@@ -24,10 +25,20 @@ from tuner.tracking.mlflow_store import (
     number_in_filter,
     open_existing,
 )
-from tuner.tracking.params import from_params
-from tuner.tracking.tracking_uri import shown
+from tuner.tracking.run_files import RunFiles
+from tuner.tracking.tracking_uri import cause_of, shown
 
-__all__ = ["BestTrial", "Filters", "Front", "artifact", "best", "front", "groups_by_method", "require_artifact"]
+__all__ = [
+    "BestTrial",
+    "Filters",
+    "Front",
+    "artifact",
+    "best",
+    "config_beside",
+    "front",
+    "groups_by_method",
+    "require_artifact",
+]
 
 _PAGE = 200
 _NARROWING = 16  # each is a join, of which SQLite allows 64
@@ -51,7 +62,11 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class BestTrial:
-    """A trial as MLflow knows it. metrics: those of its last epoch. metric: the one it was ranked by."""
+    """A trial as MLflow knows it. metrics: those of its last epoch. metric: the one it was ranked by.
+
+    config: what it was trained with, from the run's own file; None where that is missing or is not what was run, which
+    `fault` says.
+    """
 
     sweep: str
     run_id: str
@@ -62,7 +77,14 @@ class BestTrial:
     dataset: str
     metric: str
     metrics: dict[str, float]
-    config: TrialConfig
+    config: TrialConfig | None
+    fault: str = ""
+
+    def require_config(self) -> TrialConfig:
+        """The configuration; raises UserError where there is none that can be trusted."""
+        if self.config is None:
+            raise UserError(self.fault)
+        return self.config
 
 
 @dataclass(frozen=True)
@@ -142,20 +164,42 @@ def groups_by_method(rows: Iterable[BestTrial]) -> list[BestTrial]:
 def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path:
     """Download a run's file into `folder`; raises UserError for a run, or a file of it, that is not there."""
     client = open_existing(uri)
-    require_artifact(client, run_id, name)
-    return Path(client.download_artifacts(run_id, name, str(folder)))
+    return require_artifact(client, _known_run(client, run_id), name).fetch(name, folder)
 
 
-def require_artifact(client: MlflowClient, run_id: str, name: str) -> None:
-    """Raises UserError for a run, or a file of it, that is not there."""
+def require_artifact(client: MlflowClient, run: Run, name: str) -> RunFiles:
+    """The files of a run, where this one is among them; raises UserError where it is not."""
+    run_id, files = run.info.run_id, RunFiles(client, run.info.artifact_uri)
     try:
-        names = [file.path for file in client.list_artifacts(run_id)]
+        there = files.names()
+    except Exception as error:  # whatever the store of artifacts raises
+        raise UserError(f"the files of run {run_id!r} cannot be listed: {cause_of(error)}") from None
+    if name not in there:
+        raise UserError(f"run {run_id!r} has no {name}; only trials that completed keep theirs")
+    return files
+
+
+def config_beside(uri: str, run_id: str) -> TrialConfig | None:
+    """What a run's checkpoint has to agree with: its configuration, None for a run of an earlier version.
+
+    Raises UserError where the run's own file is not what the run was trained with.
+    """
+    client = open_existing(uri)
+    run = _known_run(client, run_id)
+    return config_of(client, run) if Tag.CONFIG in run.data.tags else None
+
+
+def _known_run(client: MlflowClient, run_id: str) -> Run:
+    """A run by its id; raises UserError where there is none, and where it was deleted."""
+    try:
+        run = client.get_run(run_id)
     except MlflowException:
         raise UserError(
             f"run {run_id!r} is not in {shown(client.tracking_uri)}; `vae-tuner best` prints the ids of runs"
         ) from None
-    if name not in names:
-        raise UserError(f"run {run_id!r} has no {name}; only trials that completed keep theirs")
+    if run.info.lifecycle_stage == "deleted":
+        raise UserError(f"run {run_id!r} was deleted in MLflow; restore it there, or ask `vae-tuner best` for another")
+    return run
 
 
 def _key_of(row: BestTrial) -> tuple[float, str]:
@@ -309,7 +353,7 @@ class _Ranking:
             if len(best_so_far) == top:
                 where += f" and {self._at_least(best_so_far[-1])}"
             runs = list(find_runs(self.client, self.experiment_id, where))
-        return [_best_trial(run, self.metrics[0]) for run in self._ranked(runs)[:top]]
+        return [_best_trial(self.client, run, self.metrics[0]) for run in self._ranked(runs)[:top]]
 
     def front(self) -> Front:
         """The trials that no other beats in all metrics."""
@@ -319,7 +363,7 @@ class _Ranking:
         for run, point in zip(runs, values, strict=True):
             cloud.setdefault(run.data.tags[Tag.METHOD], []).append(point)
         chosen = pareto_front(values, [direction_of(metric) for metric in self.metrics])
-        return Front(self.metrics, [_best_trial(runs[i], self.metrics[0]) for i in chosen], cloud)
+        return Front(self.metrics, [_best_trial(self.client, runs[i], self.metrics[0]) for i in chosen], cloud)
 
     def _filter(self, method: str | None) -> str:
         tags = {Tag.KIND: "trial"}
@@ -348,9 +392,9 @@ class _Ranking:
     def _ranked(self, runs: Iterable[Run]) -> list[Run]:
         """Runs that may win, best first; an error where there are such and none has a metric."""
         ids = {sweep.sweep_id for sweep in self.sweeps}
-        asked = [
+        asked = _one_a_trial(
             run for run in runs if run.data.tags[Tag.SWEEP_ID] in ids and run.data.tags[Tag.STOP_REASON] in self.reasons
-        ]
+        )
         recorded = {name for run in asked for name in run.data.metrics}
         for metric in self.metrics:
             if recorded and metric not in recorded:
@@ -377,8 +421,19 @@ class _Ranking:
         return rank_key(run.data.metrics[metric], direction_of(metric), run.data.tags[Tag.TRIAL])
 
 
-def _best_trial(run: Run, metric: str) -> BestTrial:
+def _one_a_trial(runs: Iterable[Run]) -> list[Run]:
+    """Of two runs of a trial, as where one that was deleted came back beside its successor, the first by its id."""
+    found: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        key = (run.data.tags[Tag.SWEEP_ID], run.data.tags[Tag.TRIAL])
+        if key not in found or run.info.run_id < found[key].info.run_id:
+            found[key] = run
+    return list(found.values())
+
+
+def _best_trial(client: MlflowClient, run: Run, metric: str) -> BestTrial:
     tags = run.data.tags
+    config, fault = _config_or_fault(client, run)
     return BestTrial(
         sweep=tags[Tag.SWEEP],
         run_id=run.info.run_id,
@@ -389,5 +444,13 @@ def _best_trial(run: Run, metric: str) -> BestTrial:
         dataset=tags[Tag.DATASET],
         metric=metric,
         metrics=dict(run.data.metrics),
-        config=from_params(run.data.params),
+        config=config,
+        fault=fault,
     )
+
+
+def _config_or_fault(client: MlflowClient, run: Run) -> tuple[TrialConfig | None, str]:
+    try:
+        return config_of(client, run), ""
+    except UserError as error:
+        return None, str(error)

@@ -41,7 +41,9 @@ class RankedTrial:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of a sweep. ranked: completed trials, best by the first metric first. unsent: what MLflow lacks.
+    """What came of a sweep. ranked: completed trials, best by the first metric first.
+
+    unsent: how many records MLflow lacks; unsent_files: of how many trials it lacks files; tracker_error: why.
 
     unranked: which completed trials cannot be ranked, and why.
     pareto: of several metrics the trials that no other dominates, ranked; empty for one metric.
@@ -72,6 +74,7 @@ class SweepResult:
     budget: Budget
     spent: str | None
     unsent: int
+    unsent_files: int
     tracker_error: str
     exit_code: int
 
@@ -134,7 +137,8 @@ def result_of(
         budget=plan.spec.budget,
         spent=spent_part(plan.spec.budget, journal) if sweep.spent else None,
         unsent=unsent,
-        tracker_error=tracker.error or "",
+        unsent_files=len(tracker.unsent_files),
+        tracker_error=tracker.error or next(iter(tracker.unsent_files.values()), ""),
         exit_code=exit_code,
     )
 

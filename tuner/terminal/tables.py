@@ -144,10 +144,10 @@ def show_spaces(name: str | None, output: str) -> None:
 def show_result(result: SweepResult, output: str) -> None:
     """The end of a sweep: how trials ended, and the best configuration."""
     where = "" if Path(result.storage) == Path("sweeps") else f" --storage {quote(result.storage)}"
-    if result.unsent:
+    if lacking := _lacking(result):
         cause = f" ({result.tracker_error})" if result.tracker_error else ""
         send = f"{command()} sync {result.name}{where}"
-        err().print(f"MLflow lacks {result.unsent} records{cause}; send them with: {send}", soft_wrap=True)
+        err().print(f"MLflow lacks {lacking}{cause}; send them with: {send}", soft_wrap=True)
     if result.finished not in ("completed", "budget"):
         err().print(f"Go on with: {command()} resume {result.name}{where}", soft_wrap=True)
     for trials in result.unranked:
@@ -191,6 +191,13 @@ def no_best(stop_reasons: Mapping[str, int]) -> str:
     return f"{none}, so there is no best configuration."
 
 
+def _lacking(result: SweepResult) -> str:
+    """What MLflow did not get, in words; empty where it has all."""
+    records = [f"{result.unsent} records"] if result.unsent else []
+    files = [f"files of {result.unsent_files} trials"] if result.unsent_files else []
+    return " and ".join([*records, *files])
+
+
 # --- best -------------------------------------------------------------------------------------------------------------
 
 
@@ -228,7 +235,7 @@ def best_document(row: BestTrial) -> dict[str, Any]:
         "stop_reason": row.stop_reason,
         "outcome": row.outcome,
         "metrics": row.metrics,
-        "config": plain(row.config),
+        "config": row.config and plain(row.config),
     }
 
 
@@ -245,6 +252,7 @@ def show_best(
     from tuner.queries.metrics_info import METRICS
 
     _print_written(rows, export, plot, registered)
+    print_notes(err(), [row.fault for row in rows if row.fault])
     if output == "json":
         print_json([best_document(row) for row in rows])
         return
@@ -256,6 +264,8 @@ def show_best(
     title = f"{_order_of(rows, pareto)} ({where})"
     console.print(_best_table(rows, metrics, title, () if one_sweep else sweeps))
     console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in metrics), end="\n\n")
+    if rows[0].config is None:
+        return
     if len(rows) > 1:
         console.print(f"trial {rows[0].trial}{'' if one_sweep else f' of {sweeps[0]}'}:")
     console.print(_config_table(rows[0].config))
@@ -290,11 +300,14 @@ def _print_written(
 
 
 def exported(row: BestTrial) -> str:
-    """A configuration as the YAML file that `vae-tuner train` takes, headed by where it comes from."""
+    """A configuration as the YAML file that `vae-tuner train` takes, headed by where it comes from.
+
+    Raises UserError for a row without one.
+    """
     from trainables.results import config_yaml
 
     origin = f"# sweep {row.sweep}, trial {row.trial}, MLflow run {row.run_id}\n"
-    return f"{origin}# {row.metric}: {row.metrics[row.metric]!r}\n{config_yaml(row.config)}"
+    return f"{origin}# {row.metric}: {row.metrics[row.metric]!r}\n{config_yaml(row.require_config())}"
 
 
 # --- train ------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,10 @@ from urllib.parse import quote
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
+from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
 from trainables.errors import UserError
 from tuner.tracking.tracking_uri import check_reachable, sqlite_path
@@ -34,6 +37,7 @@ __all__ = [
     "RegisteredModel",
     "Run",
     "Tag",
+    "artifact_repository",
     "ensure_experiment",
     "find_experiment",
     "find_runs",
@@ -60,6 +64,7 @@ class Tag:
     DATASET = "vae_tuner.dataset"
     STOP_REASON = "vae_tuner.stop_reason"
     OUTCOME = "vae_tuner.outcome"
+    CONFIG = "vae_tuner.config"
     # on the parent run only
     METRIC = "vae_tuner.metric"
     DIRECTION = "vae_tuner.direction"
@@ -127,6 +132,13 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
     database = sqlite_path(client.tracking_uri)
     location = database and str(database.parent / "mlruns" / quote(name, safe=""))
     return str(client.create_experiment(name, artifact_location=location))
+
+
+def artifact_repository(client: MlflowClient, artifact_uri: str) -> ArtifactRepository:
+    """The store of files at a run's artifact URI. The client's own would ask for the run first, and remember by its id
+    where a run's files lie, which is another place in a copy of the store."""
+    uri = add_databricks_profile_info_to_artifact_uri(artifact_uri, client.tracking_uri)
+    return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
 
 
 def has_tags(tags: Mapping[str, str]) -> str:

@@ -1,14 +1,14 @@
-"""A configuration as MLflow parameters, which are strings, and back."""
+"""A configuration as MLflow parameters, which are strings: to filter runs by and to read, never the way back."""
 
-import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.config import TrialConfig
-from trainables.paths import KWARGS, field_of, flatten, parse_config, unflatten
+from trainables.paths import KWARGS, field_of, flatten
 
-__all__ = ["from_params", "to_params"]
+__all__ = ["altered", "to_params"]
+
+_SHORTEST_CUT = 500  # older servers cut there, later ones at 6,000 characters
 
 
 def to_params(config: Mapping[str, Any]) -> dict[str, str]:
@@ -19,9 +19,13 @@ def to_params(config: Mapping[str, Any]) -> dict[str, str]:
     return {path: _text(path, value) for path, value in flatten(config).items()}
 
 
-def from_params(params: Mapping[str, str]) -> TrialConfig:
-    """The inverse of `to_params`, to the last bit; raises ConfigError for parameters that are no configuration."""
-    return parse_config(unflatten({path: _value(path, text) for path, text in params.items()}))
+def altered(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """The paths of parameters that are there with another value; one that MLflow has cut is the same."""
+    return [path for path, text in wanted.items() if path in there and not _is_same(text, there[path])]
+
+
+def _is_same(text: str, found: str) -> bool:
+    return found == text or (len(found) >= _SHORTEST_CUT and text.startswith(found))
 
 
 def _text(path: str, value: Any) -> str:
@@ -30,11 +34,3 @@ def _text(path: str, value: Any) -> str:
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _value(path: str, text: str) -> Any:
-    """Lists are parsed here; every other text is left to its field, which alone knows whether `7` is a name."""
-    if text.startswith("[") or field_of(path) == KWARGS:
-        with contextlib.suppress(json.JSONDecodeError):
-            return json.loads(text)
-    return text

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from trainables.trial_files import TrialFiles, trial_files
 from tuner.queries.metrics_info import is_usable
 from tuner.running.sweep_status import ranked_trials
 from tuner.storage.sweep_state import Sweep, Trial
+from tuner.tracking.configurations import CONFIG, config_digest, config_text, is_same_config
 from tuner.tracking.mlflow_store import (
     Metric,
     MlflowClient,
+    Run,
     Tag,
     ensure_experiment,
     find_runs,
@@ -22,22 +25,27 @@ from tuner.tracking.mlflow_store import (
     log_batches,
     status_of,
 )
-from tuner.tracking.params import to_params
+from tuner.tracking.params import altered, to_params
+from tuner.tracking.run_files import RunFiles
+from tuner.tracking.tracking_uri import cause_of
 
-__all__ = ["Projection", "points_of", "upload"]
+__all__ = ["Projection", "points_of", "results_in", "send_result"]
 
 Event = Mapping[str, Any]
 _PARENT = ""
+_ERROR = "error.txt"
 
 
 class Projection:
     """The events of one sweep, sent to MLflow in batches.
 
     Idempotent: runs are found again by their tags, and MLflow drops an exact repeat of a metric point, so any part of
-    a journal may be projected again. After a failure take a new one and `resume`.
+    a journal may be projected again. After a failure take a new one and `resume`. A file that cannot be sent is noted,
+    and holds up nothing behind it.
 
     trials: the path or the URI below which the trials' files lie, which become artifacts; None for no artifacts.
-    tags: the user's own, set on every run.
+    tags: the user's own, set on every run. unsent_files: by trial, why a file of its run was not sent; kept up.
+    mended: how many records `resume` has sent again. notes: what it found that it cannot, or did not quietly, mend.
     """
 
     def __init__(
@@ -46,7 +54,11 @@ class Projection:
         experiment: str,
         trials: Path | str | None = None,
         tags: Mapping[str, str] | None = None,
+        unsent_files: dict[str, str] | None = None,
     ):
+        self.unsent_files = {} if unsent_files is None else unsent_files
+        self.mended = 0
+        self.notes: list[str] = []
         self._client = client
         self._experiment_id = ensure_experiment(client, experiment)
         self._trials = trials
@@ -54,8 +66,9 @@ class Projection:
         self._sweep = Sweep()
         self._header: Event = {}
         self._finished: str | None = None
-        self._synced = ""
+        self._parent: Run | None = None
         self._runs: dict[str, str] = {}
+        self._places: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
         self._reopened: set[str] = set()
         self._times: dict[tuple[str, str], dict[int, int]] = {}
@@ -70,13 +83,15 @@ class Projection:
         return {trial: run_id for trial, run_id in self._runs.items() if trial != _PARENT}
 
     def resume(self, events: Sequence[Event]) -> int:
-        """Fold the events that MLflow has already, without sending any; returns their number."""
-        if events:
-            self._find_runs(events[0])
-        known = _number_synced(events, self._synced)
-        for event in events[:known]:
+        """Fold the events that MLflow has already, and send again what it has lost of them; returns their number."""
+        if not events:
+            return 0
+        self._find_parent(events[0])
+        known = events[: _number_synced(events, self._mark_there())]
+        for event in known:
             self._fold(event)
-        return known
+        self._mend(known, whole=self._find_trials())
+        return len(known)
 
     def project(self, events: Iterable[Event]) -> None:
         """Send a sweep's next events."""
@@ -100,7 +115,8 @@ class Projection:
     def _fold(self, event: Event) -> bool:
         """Whether the event was news."""
         if not self._header:
-            self._find_runs(event)
+            self._find_parent(event)
+            self._find_trials()
         before = self._n_reports(event)
         self._sweep.apply(event)
         self._finished = event["reason"] if event["event"] == "finish" else None
@@ -118,15 +134,48 @@ class Projection:
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
-    def _find_runs(self, header: Event) -> None:
+    def _find_parent(self, header: Event) -> None:
         self._header = header
-        for run in find_runs(self._client, self._experiment_id, has_tags({Tag.SWEEP_ID: header["sweep_id"]})):
-            tags = run.data.tags
-            if tags[Tag.KIND] in ("sweep", "trial"):
-                self._runs[tags.get(Tag.TRIAL, _PARENT)] = run.info.run_id
-                self._reopened.add(run.info.run_id)
-                self._statuses[run.info.run_id] = run.info.status
-                self._synced = tags.get(Tag.SYNCED, self._synced)
+        for run in self._of_kind("sweep"):
+            if self._take(_PARENT, run):
+                self._parent = run
+
+    def _find_trials(self) -> set[str]:
+        """Find the trials' runs; returns the trials of which MLflow has all that was folded."""
+        whole: set[str] = set()
+        for run in self._of_kind("trial"):
+            key = run.data.tags.get(Tag.TRIAL, "")
+            if self._take(key, run):
+                trial = self._sweep.trials.get(key)
+                whole -= {key}
+                whole |= {key} if trial and self._is_whole(trial, run) else set()
+        return whole
+
+    def _of_kind(self, kind: str) -> Iterable[Run]:
+        tags = {Tag.SWEEP_ID: self._header["sweep_id"], Tag.KIND: kind}
+        return find_runs(self._client, self._experiment_id, has_tags(tags))
+
+    def _take(self, key: str, run: Run) -> bool:
+        """Whether a run is the one that records go to: of two, as where one that was deleted came back, the first by
+        its id."""
+        run_id, known = run.info.run_id, self._runs.get(key)
+        if known is not None:
+            kept, other = sorted((known, run_id))
+            of = f"trial {key}" if key else "the sweep itself"
+            self.notes.append(f"{of} has two runs in MLflow, and records go to {kept}; delete {other} there")
+            if kept == known:
+                return False
+        self._runs[key] = run_id
+        self._reopened.add(run_id)
+        self._remember(run)
+        return True
+
+    def _remember(self, run: Run) -> None:
+        self._places[run.info.run_id] = run.info.artifact_uri
+        self._statuses[run.info.run_id] = run.info.status
+
+    def _mark_there(self) -> str:
+        return str(self._parent.data.tags.get(Tag.SYNCED, "")) if self._parent else ""
 
     def _ensure_run(self, trial: str, name: str, tags: Mapping[str, str], event: Event) -> str:
         if trial not in self._runs:
@@ -135,7 +184,7 @@ class Projection:
                 self._experiment_id, _milliseconds(event), {**self._tags, **identity, **tags}, name
             )
             self._runs[trial] = run.info.run_id
-            self._statuses[run.info.run_id] = run.info.status
+            self._remember(run)
         return self._runs[trial]
 
     def _set_status(self, run_id: str, status: str, event: Event) -> None:
@@ -152,18 +201,22 @@ class Projection:
     def _project_trial(self, trial: Trial, events: Sequence[Event]) -> None:
         run_id = self._ensure_run(trial.id, f"{self._header['name']}-{trial.id}", self._identity_of(trial), events[0])
         asked = any(event["event"] == "ask" for event in events)
+        if asked:
+            self._send_files(trial, [CONFIG])
         log_batches(
             self._client,
             run_id,
             metrics=[point for event in events if event["event"] == "report" for point in self._news(run_id, event)],
-            params=to_params(trial.config) if asked else {},
-            tags=_state_of(trial),
+            params=self._params_lacking(run_id, trial) if asked else {},
+            tags=self._tags_of(trial),
         )
-        if trial.stop_reason == "completed" and self._trials is not None:
-            upload(self._client, run_id, trial_files(self._trials, trial.id))
-        if trial.error:
-            self._client.log_text(run_id, trial.error, "error.txt")
+        self._send_files(trial, self._results_of(trial))
         self._set_status(run_id, status_of(trial.stop_reason), events[-1])
+
+    def _params_lacking(self, run_id: str, trial: Trial) -> dict[str, str]:
+        """MLflow refuses a parameter that it has with another value."""
+        there = self._client.get_run(run_id).data.params if run_id in self._reopened else {}
+        return {path: text for path, text in to_params(trial.config).items() if path not in there}
 
     def _news(self, run_id: str, report: Event) -> list[Metric]:
         """A report's points, but for those of an epoch that MLflow has from another line: a journal that lost its tail
@@ -187,25 +240,121 @@ class Projection:
             Tag.TRIAL: trial.id,
             Tag.METHOD: trial.method,
             Tag.DATASET: _dataset_of(trial),
+            Tag.CONFIG: config_digest(trial.config),
         }
+
+    def _tags_of(self, trial: Trial) -> dict[str, str]:
+        return {**self._identity_of(trial), **_state_of(trial)}
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def check_files(self, trials: Iterable[str] | None = None) -> int:
+        """Send the files that runs lack, and a `config.yaml` that is not what was run, of these trials or of all;
+        returns how many."""
+        chosen = list(self._sweep.trials if trials is None else trials)
+        for trial in chosen:
+            self.unsent_files.pop(trial, None)
+        return sum(self._send_files(self._sweep.trials[trial], None) for trial in chosen)
+
+    def _send_files(self, trial: Trial, names: Collection[str] | None) -> int:
+        """Send these files of a trial's run, or those that it lacks; returns how many. A failure is noted."""
+        sent = 0
+        if names is not None and not names:
+            return sent
+        try:
+            files = RunFiles(self._client, self._places[self._runs[trial.id]])
+            for name in self._lacking(trial, files) if names is None else names:
+                self._sender(trial, name)(files)
+                sent += 1
+        except Exception as error:  # whatever a store of files raises: records go on without it
+            self.unsent_files[trial.id] = cause_of(error)
+        return sent
+
+    def _lacking(self, trial: Trial, files: RunFiles) -> list[str]:
+        there = files.names()
+        wanted = [name for name in (CONFIG, *self._results_of(trial)) if name not in there]
+        if CONFIG in there and not is_same_config(files.text(CONFIG), config_digest(trial.config)):
+            wanted.append(CONFIG)
+        return wanted
+
+    def _results_of(self, trial: Trial) -> list[str]:
+        """The files that a trial's end brings."""
+        error = [_ERROR] if trial.error else []
+        if trial.stop_reason != "completed" or self._trials is None:
+            return error
+        return [*error, *results_in(trial_files(self._trials, trial.id))]
+
+    def _sender(self, trial: Trial, name: str) -> Callable[[RunFiles], None]:
+        if name == CONFIG:
+            return lambda files: files.send_text(CONFIG, config_text(trial.config))
+        if name == _ERROR:
+            return lambda files: files.send_text(_ERROR, str(trial.error))
+        return partial(send_result, source=trial_files(str(self._trials), trial.id), name=name)
+
+    # --- what is lost -------------------------------------------------------------------------------------------------
+
+    def _is_whole(self, trial: Trial, run: Run) -> bool:
+        """Whether a run has the parameters, tags and status of a trial, and a point of its last epoch; a parameter that
+        was edited is noted, since MLflow keeps it."""
+        wanted, there = to_params(trial.config), run.data.params
+        if edited := altered(wanted, there):
+            self.notes.append(
+                f"run {run.info.run_id} of trial {trial.id} has parameters that were edited, which MLflow keeps "
+                f"({', '.join(edited)}); they count for --where alone, and where the run is deleted it is made anew"
+            )
+        points = {point.key: point.value for report in trial.reports for point in _points(report.metrics, 0, 0)}
+        return bool(
+            wanted.keys() <= there.keys()
+            and self._tags_of(trial).items() <= run.data.tags.items()
+            and run.info.status == status_of(trial.stop_reason)
+            and points.keys() <= run.data.metrics.keys()
+            and run.data.metrics.get("epoch", 0.0) >= points.get("epoch", 0.0)
+        )
+
+    def _mend(self, known: Sequence[Event], whole: Collection[str]) -> None:
+        """Send again all that is known of the trials that are not whole, and what the sweep's own run lacks."""
+        if not known:
+            return
+        lacking = self._sweep.trials.keys() - whole
+        by_trial: dict[str, list[Event]] = {}
+        for event in known:
+            if event.get("trial") in lacking:
+                by_trial.setdefault(event["trial"], []).append(event)
+        for trial, own in by_trial.items():
+            what = "lacked a part of its record" if trial in self._runs else "was gone and was made anew"
+            self.notes.append(f"the run of trial {trial} {what}")
+            self._project_trial(self._sweep.trials[trial], own)
+            self.mended += len(own)
+        self._mend_parent(known[-1])
+
+    def _mend_parent(self, last: Event) -> None:
+        assert self._parent is not None  # it bears the mark by which events are known
+        points = self._final_points(last) if last["event"] == "finish" else []
+        tags, there = {**self._parent_tags(), **self._summary()}, self._parent.data
+        if not tags.items() <= there.tags.items() or not {point.key for point in points} <= there.metrics.keys():
+            self._project_parent(last, points)
+            self.mended += 1
 
     # --- the parent ---------------------------------------------------------------------------------------------------
 
     def _ensure_parent(self) -> None:
+        self._ensure_run(_PARENT, self._header["name"], self._parent_tags(), self._header)
+
+    def _parent_tags(self) -> dict[str, str]:
         metric = self._header["metric"]
-        tags = {
+        return {
             Tag.KIND: "sweep",
             Tag.METRIC: metric,
             Tag.DIRECTION: self._header["direction"],
             Tag.METRICS: ", ".join(self._header.get("metrics", [metric])),
         }
-        self._ensure_run(_PARENT, self._header["name"], tags, self._header)
 
     def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:
         run_id = self._runs[_PARENT]
         # The mark comes last: what is before it is not sent again.
         self._set_status(run_id, status_of(self._finished), last)
-        log_batches(self._client, run_id, points, tags={**self._summary(), Tag.SYNCED: _mark(last)})
+        tags = {**self._parent_tags(), **self._summary(), Tag.SYNCED: _mark(last)}
+        log_batches(self._client, run_id, points, tags=tags)
 
     def _summary(self) -> dict[str, str]:
         trials = list(self._sweep.trials.values())
@@ -266,19 +415,22 @@ def _milliseconds(event: Event) -> int:
 
 def points_of(report: Event) -> list[Metric]:
     """A report's finite metrics; MLflow would store ±inf as numbers that win rankings."""
-    time = _milliseconds(report)
-    return [
-        Metric(name, float(value), time, report["epoch"])
-        for name, value in report["metrics"].items()
-        if is_usable(value)
-    ]
+    return _points(report["metrics"], _milliseconds(report), report["epoch"])
 
 
-def upload(client: MlflowClient, run_id: str, files: TrialFiles) -> None:
-    """What a finished trial leaves, as artifacts; a folder that is a link may hold what is none of ours."""
-    if isinstance(files.place, Path) and files.place.is_symlink():
-        return
-    for name in files.names():
-        if name in RESULT_FILES:
-            with files.reading(name) as path:
-                client.log_artifact(run_id, str(path))
+def _points(metrics: Mapping[str, float], time: int, epoch: int) -> list[Metric]:
+    return [Metric(name, float(value), time, epoch) for name, value in metrics.items() if is_usable(value)]
+
+
+def results_in(source: TrialFiles) -> list[str]:
+    """The files that a finished trial leaves and that become artifacts; `config.yaml` comes from the journal. A folder
+    that is a link may hold what is none of ours."""
+    if isinstance(source.place, Path) and source.place.is_symlink():
+        return []
+    return [name for name in source.names() if name in RESULT_FILES and name != CONFIG]
+
+
+def send_result(files: RunFiles, source: TrialFiles, name: str) -> None:
+    """Put a file that a trial has left among those of its run."""
+    with source.reading(name) as path:
+        files.send(path)

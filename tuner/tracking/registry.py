@@ -42,11 +42,13 @@ def check_model_name(name: str) -> None:
 def register(uri: str, row: BestTrial, name: str) -> ModelVersion:
     """Make a trial's run the newest version of a registered model, if it is none yet, and move `champion` to it.
 
-    Raises UserError for a name that is not allowed, a run without a checkpoint, and where MLflow refuses.
+    Raises UserError for a name that is not allowed, a run without a checkpoint or whose configuration is not what was
+    run, and where MLflow refuses.
     """
     check_model_name(name)
+    row.require_config()
     client = open_existing(uri)
-    require_artifact(client, row.run_id, FILE_NAME)
+    require_artifact(client, client.get_run(row.run_id), FILE_NAME)
     try:
         _ensure_model(client, name)
         known = _versions_of(client, name, row.run_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainables.errors import UserError
@@ -21,24 +21,34 @@ def sync_sweep(
     name: str,
     uri: str | None = None,
     on_sent: Callable[[int, int], None] = lambda sent, total: None,
+    on_notes: Callable[[Sequence[str]], None] = lambda notes: None,
 ) -> int:
-    """Send MLflow the rest of a sweep's journal, artifacts included; returns the number of records sent.
+    """Send MLflow what it lacks of a sweep: the rest of its journal, and what was deleted there of runs, parameters,
+    tags, points and files; returns the number of records and files sent.
 
     What a killed driver left open is closed as `interrupted` first: no run stays RUNNING. Nothing is sent twice.
-    uri: by default the sweep's own. on_sent: told how many of how many records MLflow has.
-    Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached.
+    uri: by default the sweep's own. on_sent: told how many of how many records MLflow has. on_notes: told which runs
+    had lost something, and what cannot be mended.
+    Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached or
+    takes not all.
     """
     with open_storage(storage).hold(name) as held:
         journal = held.open_journal()
         try:
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
-            return _send(journal, trials_of(storage, held.folder), uri, on_sent)
+            return _send(journal, trials_of(storage, held.folder), uri, on_sent, on_notes)
         finally:
             journal.close()
 
 
-def _send(journal: Journal, trials: str, uri: str | None, on_sent: Callable[[int, int], None]) -> int:
+def _send(
+    journal: Journal,
+    trials: str,
+    uri: str | None,
+    on_sent: Callable[[int, int], None],
+    on_notes: Callable[[Sequence[str]], None],
+) -> int:
     header = journal.sweep.header
     tracking = header["spec"]["tracking"]
     store = store_of(header, uri)
@@ -47,16 +57,22 @@ def _send(journal: Journal, trials: str, uri: str | None, on_sent: Callable[[int
     from tuner.tracking.projection import Projection
 
     events = journal.events
+    again = f"`vae-tuner sync {header['name']}`"
     try:
         projection = Projection(open_client(store), tracking["experiment"], trials, tracking["tags"])
         known = projection.resume(events)
         for start in range(known, len(events), BATCH):
             projection.project(events[start : start + BATCH])
             on_sent(min(start + BATCH, len(events)), len(events))
+        n_files = projection.check_files()
     except UserError:
         raise
-    except Exception as error:  # MLflow's own, of its HTTP client, of a store of artifacts
+    except Exception as error:  # MLflow's own, of its HTTP client
+        raise UserError(f"tracking {shown(store)} refused the records: {cause_of(error)}; {again} goes on") from None
+    on_notes(projection.notes)
+    if unsent := projection.unsent_files:
         raise UserError(
-            f"tracking {shown(store)} refused the records: {cause_of(error)}; `vae-tuner sync {header['name']}` goes on"
-        ) from None
-    return len(events) - known
+            f"tracking {shown(store)} has all records, and did not take files of {len(unsent)} trials: "
+            f"{next(iter(unsent.values()))}; {again} tries again"
+        )
+    return len(events) - known + projection.mended + n_files

@@ -32,7 +32,7 @@ class Tracker(threading.Thread):
     interval: seconds between two looks at the list; doubled after each failure, up to a minute.
     check: called before anything is sent; raises where nothing may be.
     sync: puts all events on disk; called before any are sent, so that MLflow never knows more than the journal.
-    error: why the last try failed, None where it did not.
+    error: why the last try failed, None where it did not. unsent_files: by trial, why a file of its run was not sent.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Tracker(threading.Thread):
     ):
         super().__init__(name="mlflow-tracker", daemon=True)
         self.error: str | None = None
+        self.unsent_files: dict[str, str] = {}
         self._uri, self._experiment, self._trials, self._tags = uri, experiment, trials, tags
         self._events = events
         self._interval, self._check, self._sync = interval, check, sync
@@ -122,12 +123,15 @@ class Tracker(threading.Thread):
             self._sync()
             self._projection.project(batch)
             self._advance(self._projection, self._position + len(batch))
+        if self._finishing.is_set() and self.unsent_files and not self._abandoned.is_set():
+            self._projection.check_files(list(self.unsent_files))
 
     def _opened(self) -> "Projection":
         from tuner.tracking.mlflow_store import open_client
         from tuner.tracking.projection import Projection
 
-        projection = Projection(open_client(self._uri), self._experiment, self._trials, self._tags)
+        client = open_client(self._uri)
+        projection = Projection(client, self._experiment, self._trials, self._tags, self.unsent_files)
         self._advance(projection, projection.resume(self._events))
         return projection
 
@@ -159,11 +163,13 @@ def log_retrain(
 
     reports: epoch and metrics of each epoch. final: further metrics of the last one, as `test/elbo`.
     """
+    from tuner.tracking.configurations import CONFIG, config_digest, config_text
     from tuner.tracking.mlflow_store import Tag, ensure_experiment, log_batches, open_client, status_of
     from tuner.tracking.params import to_params
-    from tuner.tracking.projection import points_of, upload
+    from tuner.tracking.projection import points_of, results_in, send_result
+    from tuner.tracking.run_files import RunFiles
 
-    client = open_client(uri)
+    client, tree = open_client(uri), config.model_dump(mode="json")
     now = time.time()
     epochs = [{"t": now, "epoch": epoch, "metrics": metrics} for epoch, metrics in reports]
     epochs.append({"t": now, "epoch": epochs[-1]["epoch"] if epochs else 0, "metrics": final})
@@ -172,11 +178,15 @@ def log_retrain(
         Tag.METHOD: method_of(config),
         Tag.DATASET: config.data.name,
         Tag.STOP_REASON: stop_reason,
+        Tag.CONFIG: config_digest(tree),
         **({Tag.OUTCOME: outcome} if outcome else {}),
     }
-    run_id = str(client.create_run(ensure_experiment(client, experiment), tags=own).info.run_id)
+    run = client.create_run(ensure_experiment(client, experiment), tags=own)
+    run_id, files, source = str(run.info.run_id), RunFiles(client, run.info.artifact_uri), FilesInFolder(artifact_dir)
+    files.send_text(CONFIG, config_text(tree))
     points = [point for event in epochs for point in points_of(event)]
-    log_batches(client, run_id, points, to_params(config.model_dump(mode="json")))
-    upload(client, run_id, FilesInFolder(artifact_dir))
+    log_batches(client, run_id, points, to_params(tree))
+    for name in results_in(source):
+        send_result(files, source, name)
     client.set_terminated(run_id, status_of(stop_reason))
     return run_id

@@ -223,10 +223,10 @@ def test_an_artifact_comes_back_and_a_missing_one_is_named(uri, written_journal,
     journal = written_journal()
     journal.trial("0000", [-1.0], "completed")
     (tmp_path / "trials" / "0000").mkdir(parents=True)
-    (tmp_path / "trials" / "0000" / "config.yaml").write_text("epochs: 3")
+    (tmp_path / "trials" / "0000" / "samples.png").write_bytes(b"png")
     project(uri, journal, trials=tmp_path / "trials")
     run_id = best(uri)[0].run_id
-    assert artifact(uri, run_id, "config.yaml", tmp_path).read_text() == "epochs: 3"
+    assert artifact(uri, run_id, "samples.png", tmp_path).read_bytes() == b"png"
     with pytest.raises(UserError, match=r"has no checkpoint\.safetensors"):
         artifact(uri, run_id, "checkpoint.safetensors", tmp_path)
     with pytest.raises(UserError, match="run 'nonsense' is not in"):

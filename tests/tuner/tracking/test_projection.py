@@ -8,9 +8,12 @@ from unittest.mock import Mock
 
 import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from stores import runs_of, snapshot
 
 from trainables.errors import UserError
+from trainables.paths import parse_config
 from trainables.trial_files import trial_files
+from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.params import to_params
 from tuner.tracking.projection import Projection
@@ -20,35 +23,6 @@ def projected(uri, events, **options):
     projection = Projection(open_client(uri), "vae-tuner", **options)
     projection.project(events)
     return projection
-
-
-def runs_of(uri):
-    client = open_client(uri)
-    return {
-        run.data.tags.get(Tag.TRIAL, "sweep"): run
-        for run in find_runs(client, ensure_experiment(client, "vae-tuner"), "")
-    }
-
-
-def snapshot(uri):
-    """Everything in the store, with runs named by trial instead of by id."""
-    client, runs = open_client(uri), runs_of(uri)
-    names = {run.info.run_id: name for name, run in runs.items()}
-    return {
-        name: {
-            "tags": {tag: names.get(value, value) for tag, value in run.data.tags.items()},
-            "params": run.data.params,
-            "status": run.info.status,
-            "start": run.info.start_time,
-            "end": run.info.end_time,
-            "points": sorted(
-                (key, point.step, point.timestamp, point.value)
-                for key in run.data.metrics
-                for point in client.get_metric_history(run.info.run_id, key)
-            ),
-        }
-        for name, run in runs.items()
-    }
 
 
 @pytest.fixture
@@ -157,14 +131,19 @@ def test_files_of_completed_trials_and_errors_become_artifacts(uri, eventful_jou
     (tmp_path / "trials" / "0001").mkdir()
     for trial in ("0000", "0001"):
         with trial_files(trials_root, trial).writing() as folder:
-            (folder / "config.yaml").write_text(trial)
+            (folder / "config.yaml").write_text("of another version")
             (folder / "samples.png").write_bytes(b"png")
     projection = projected(uri, eventful_journal.events, trials=trials_root)
     client, run_ids = open_client(uri), projection.run_ids()
     names = {trial: [file.path for file in client.list_artifacts(run_ids[trial])] for trial in ("0000", "0001", "0003")}
-    assert names == {"0000": ["config.yaml", "samples.png"], "0001": [], "0003": ["error.txt"]}
-    config = Path(client.download_artifacts(run_ids["0000"], "config.yaml", str(tmp_path)))
-    assert config.read_text() == "0000"
+    assert names == {
+        "0000": ["config.yaml", "samples.png"],
+        "0001": ["config.yaml"],
+        "0003": ["config.yaml", "error.txt"],
+    }
+    asks = {event["trial"]: event["config"] for event in eventful_journal.events if event["event"] == "ask"}
+    for trial, run_id in run_ids.items():
+        assert config_of(client, client.get_run(run_id)) == parse_config(asks[trial])
     error = Path(client.download_artifacts(run_ids["0003"], "error.txt", str(tmp_path)))
     assert error.read_text() == "Traceback: out of memory"
 
@@ -219,7 +198,7 @@ def test_resuming_sends_only_what_mlflow_lacks(length, uri, eventful_journal, un
     projected(uri, events[:length])
     projection = Projection(open_client(uri), "vae-tuner")
     known = projection.resume(events)
-    assert known == length
+    assert (known, projection.mended, projection.notes) == (length, 0, [])
     projection.project(events[known:])
     assert snapshot(uri) == undisturbed
 
@@ -357,5 +336,5 @@ def test_trap_7_chatty_logging(new_store, written_journal, monkeypatch):
 
     projection = Projection(open_client(new_store("ours")), "vae-tuner")
     batched = requests_while(monkeypatch, lambda: projection.project(journal.events))
-    assert batched == {"search_runs": 1, "create_run": 4, "log_batch": 4, "update_run_info": 3}
+    assert batched == {"search_runs": 2, "create_run": 4, "log_batch": 4, "update_run_info": 3}
     assert sum(batched.values()) * 15 < sum(chatty.values())

@@ -5,7 +5,8 @@ import requests
 
 from trainables.errors import UserError
 from tuner.storage.sweep_folder import locked
-from tuner.tracking.mlflow_store import MlflowClient, Tag, ensure_experiment, find_runs, open_client
+from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
+from tuner.tracking.run_files import RunFiles
 from tuner.tracking.syncing import sync_sweep
 
 
@@ -103,17 +104,24 @@ def test_a_store_that_is_away_or_refuses_is_named(killed, uri):
 
 
 @pytest.mark.parametrize("kind", [requests.HTTPError, PermissionError, RuntimeError])
-def test_a_store_of_artifacts_that_refuses_is_named_without_the_password(kind, killed, monkeypatch):
+def test_a_store_of_artifacts_that_refuses_is_named_without_the_password(kind, killed, uri, monkeypatch):
     """What it raises is of its own HTTP client, disk or cloud."""
 
     def refuse(*_):
         raise kind("403 Client Error: Forbidden for url: http://bob:SECRET@host/api/2.0/mlflow-artifacts/artifacts/1")
 
-    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
-    with pytest.raises(UserError) as error:
-        sync_sweep(killed.storage, "s")
-    assert "refused the records: 403 Client Error: Forbidden for url: http://***@host/api" in str(error.value)
-    assert str(error.value).endswith("; `vae-tuner sync s` goes on")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFiles, "send", refuse)
+        with pytest.raises(UserError) as error:
+            sync_sweep(killed.storage, "s")
+    said = str(error.value)
+    assert (
+        "has all records, and did not take files of 3 trials: 403 Client Error: Forbidden for url: http://***@" in said
+    )
+    assert said.endswith("; `vae-tuner sync s` tries again")
+    assert [status for status, _, files, _ in stored(uri).values() if not files].count("FINISHED") == 2
+    assert sync_sweep(killed.storage, "s") == 3
+    assert all(files == ["config.yaml"] for name, (_, _, files, _) in stored(uri).items() if name != "sweep")
 
 
 def test_only_what_a_trial_leaves_is_sent_and_no_link_is_followed(killed, uri, tmp_path):
@@ -122,12 +130,14 @@ def test_only_what_a_trial_leaves_is_sent_and_no_link_is_followed(killed, uri, t
     trials = killed.storage / "s" / "trials"
     (trials / "0000" / "notes.txt").write_text("not ours")
     (trials / "0000" / "samples.png").symlink_to(tmp_path / "elsewhere" / "config.yaml")
+    (trials / "0000" / "checkpoint.safetensors").write_text("ours")
+    (tmp_path / "elsewhere" / "checkpoint.safetensors").write_text("not ours")
     (trials / "0001" / "config.yaml").unlink()
     (trials / "0001").rmdir()
     (trials / "0001").symlink_to(tmp_path / "elsewhere")
     sync_sweep(killed.storage, "s")
     artifacts = {name: files for name, (_, _, files, _) in stored(uri).items()}
-    assert (artifacts["0000"], artifacts["0001"]) == (["config.yaml"], [])
+    assert (artifacts["0000"], artifacts["0001"]) == (["checkpoint.safetensors", "config.yaml"], ["config.yaml"])
 
 
 @pytest.mark.parametrize("name", ["../s", "s/../s", "..", "t"])

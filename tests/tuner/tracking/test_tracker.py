@@ -13,6 +13,7 @@ from tuner.pruning.schedulers import JournalScheduler
 from tuner.running import driver
 from tuner.search.searchers import JournalSearcher
 from tuner.storage.lease import FencedError
+from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import (
     MlflowClient,
     MlflowException,
@@ -22,10 +23,11 @@ from tuner.tracking.mlflow_store import (
     has_tags,
     open_client,
 )
-from tuner.tracking.params import from_params
+from tuner.tracking.run_files import RunFiles
 from tuner.tracking.tracker import Tracker, log_retrain
 
-CALLS = ("create_run", "log_batch", "search_runs", "set_terminated", "log_text")
+CALLS = [(MlflowClient, name) for name in ("create_run", "log_batch", "search_runs", "set_terminated")]
+CALLS += [(RunFiles, "send_text")]
 
 
 def points_of_sweep(uri):
@@ -99,8 +101,8 @@ def test_an_outage_costs_nothing(seed, uri, eventful_journal, undisturbed, monke
         return call
 
     with monkeypatch.context() as patch:
-        for name in CALLS:
-            patch.setattr(MlflowClient, name, unreliable(name, getattr(MlflowClient, name)))
+        for owner, name in CALLS:
+            patch.setattr(owner, name, unreliable(name, getattr(owner, name)))
         sent(uri, eventful_journal.events, interval=0.01)
     assert len(failures) == 12
     assert points_of_sweep(uri) == undisturbed
@@ -263,7 +265,7 @@ def test_a_retrained_configuration_is_a_run_of_its_own(uri, tmp_path):
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"val/elbo": -4.0, "test/elbo": -4.5}
     assert [point.step for point in client.get_metric_history(run_id, "val/elbo")] == [1, 2]
-    assert from_params(run.data.params) == config
+    assert config_of(client, run) == config
     assert {tag: run.data.tags[tag] for tag in (Tag.KIND, Tag.METHOD, Tag.DATASET, Tag.STOP_REASON)} == {
         Tag.KIND: "retrain",
         Tag.METHOD: "elbo",
