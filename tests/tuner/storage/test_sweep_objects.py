@@ -87,9 +87,9 @@ def test_results_of_a_sweep_in_storage_become_artifacts_afterwards(in_storage, n
     client = open_client(uri)
     projection = Projection(client, "vae-tuner")
     projection.resume(open_storage(sweeps.storage).events("s"))
-    files = {trial: client.list_artifacts(run_id) for trial, run_id in projection.run_ids().items()}
-    assert {trial for trial, found in files.items() if found} == completed
-    assert {file.path for found in files.values() for file in found} == {"checkpoint.safetensors"}
+    for trial, run_id in projection.run_ids().items():
+        results = ["checkpoint.safetensors"] if trial in completed else []
+        assert [file.path for file in client.list_artifacts(run_id)] == [*results, "config.yaml"]
 
 
 def test_the_end_of_a_sweep_is_told_where_its_storage_is_away(in_storage, monkeypatch):

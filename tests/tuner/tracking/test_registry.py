@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from tracking_server import TrackingServer
@@ -10,6 +13,7 @@ from trainables.resolve import resolve
 from trainables.results import write_results
 from trainables.trainer import Trainer
 from tuner.queries.from_mlflow import best
+from tuner.spec import read_yaml
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.projection import Projection
 from tuner.tracking.registry import register, run_of
@@ -30,7 +34,7 @@ def trained(tmp_path_factory, vae_data_root):
 
 def project(uri, journal, trained):
     for trial, value in (("0000", -2.0), ("0001", -1.0)):
-        journal.trial(trial, [value], "completed")
+        journal.trial(trial, [value], "completed", read_yaml(trained / trial / "config.yaml"))
     journal.trial("0002", [-0.5], "pruned")
     Projection(open_client(uri), "vae-tuner", trained).project(journal.events)
     return best(uri, top=5, include_pruned=True)
@@ -86,6 +90,21 @@ def test_a_registered_model_is_the_trials_model(uri, rows, trained):
     )
     assert plain(model.config) == plain(same.config)
     assert torch.equal(model.sample(3), same.sample(3))
+
+
+def test_files_that_are_not_of_the_run_are_neither_loaded_nor_registered(uri, rows, trained):
+    _, first, second = rows
+    folder = Path(open_client(uri).get_run(first.run_id).info.artifact_uri)
+    shutil.copy(trained / "0000" / "checkpoint.safetensors", folder)
+    with pytest.raises(UserError, match=rf"checkpoint\.safetensors of run {first.run_id} is not this run's"):
+        tuner.load(first.run_id, tracking_uri=uri)
+    tuner.load(second.run_id, tracking_uri=uri)
+    shutil.copy(trained / "0000" / "config.yaml", folder)
+    wrong = rf"config\.yaml of run {first.run_id} \(trial 0001 of sweep s\) is not what was trained.*`vae-tuner sync s`"
+    with pytest.raises(UserError, match=wrong):
+        tuner.load(first.run_id, tracking_uri=uri)
+    with pytest.raises(UserError, match=wrong):
+        register(uri, best(uri)[0], "m")
 
 
 def test_one_run_may_have_several_names(uri, rows):
