@@ -196,5 +196,12 @@ def test_a_likelihood_of_gray_values_is_refused_by_the_name_of_the_metric(plan):
         plan("lr", **{"search.metric": "val/nll", "config.data.binarize": "soft"})
 
 
+@pytest.mark.parametrize(("kind", "prunes"), [("asha", True), ("median", True), ("none", False)])
+def test_the_plan_says_what_nsga2_is_blind_to(kind, prunes, plan):
+    notes = plan("lr", **{"search.sampler": "nsga2", "scheduler.kind": kind}).notes
+    (found,) = [note for note in notes if note.startswith("nsga2 learns from completed trials alone")]
+    assert found.endswith(f": under {kind} it may stay random search; use tpe, or --scheduler none") == prunes
+
+
 def test_one_earlier_sweep_needs_no_list():
     assert parse_spec({"search": {"warm_start": "earlier"}}).search.warm_start == ("earlier",)
