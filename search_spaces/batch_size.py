@@ -8,5 +8,5 @@ __all__ = ["BATCH_SIZE"]
 BATCH_SIZE = Space(
     "batch-size",
     {"lr.warmup": 0.1},
-    {"batch_size": Choice((32, 64, 128, 256)), "lr.scaling": Choice(("linear", "sqrt"))},
+    {"batch_size": Choice((32, 64, 128, 256)), "lr.scaling": Choice(("linear", "sqrt", "none"))},
 )

@@ -32,7 +32,8 @@ FLOAT32_RESOLUTION = 1e-6
 # A rate that a few steps survive is too high for whole cycles: the best CLR maximum of whole trainings was a third
 # (digits) and somewhat under a half (MNIST) of the rate at which the loss leaves its valley.
 MARGIN = 3.0
-# Where there is little room below: Smith 2015's rule of thumb for base.
+# Smith 2015's rule of thumb for base. Where the loss begins to fall is too low for cycles by one or two orders of
+# magnitude (docs/learning-rates.md).
 BASE_SHARE = 0.25
 # Cycles between nearer bounds than these are none.
 LEAST_RATIO = 2.0
@@ -137,7 +138,7 @@ def _unlagged(i: int, window: int) -> int:
 
 
 def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
-    """Bounds from a curve: base where the loss clearly starts to fall, max below where it clearly rises again.
+    """Bounds from a curve that clearly falls: max below where it clearly rises again, base a quarter of that.
 
     `clearly` is by a share of the whole fall, and by some standard deviations of the smoothed loss, so that neither
     the loss's unit nor a constant in it matters.
@@ -155,15 +156,13 @@ def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
     first = int(np.flatnonzero(curve[:bottom] >= level).max(initial=-1)) + 1
     risen = np.flatnonzero(curve > np.minimum.accumulate(curve) + clear)
     risen = risen[risen > first]
-    begins, notes = rates[_unlagged(first, window)], []
-    if first < 3 * window:
-        notes.append(f"the loss fell from the first rates on; where it begins to is below {begins:.2g}")
+    notes = []
     if n == len(losses) and not len(risen):
         notes.append(f"the loss had not risen again at {rates[-1]:.2g}; where it does is beyond")
         top = rates[-1]
     else:
         top = rates[_unlagged(risen[0], window) if len(risen) else n - 1] / MARGIN
-    base = max(min(begins, BASE_SHARE * top), rates[0])
+    base = max(BASE_SHARE * top, rates[0])
     if LEAST_RATIO * base > top:
         notes.append(f"{top:.2g} is the most that lasts, too near the first rate for cycles; begin with lower rates")
         return replace(test, notes=tuple(notes))

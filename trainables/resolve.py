@@ -17,9 +17,17 @@ from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.learned_sigma import FLOOR
 from trainables.paths import flatten, plain
+from trainables.schedules import batch_size_factor, scaling_of
 from trainables.schedules.curves import exact_length
 
-__all__ = ["identity", "likelihood_of", "notes", "output_of", "resolve", "steps_per_epoch"]
+__all__ = [
+    "identity",
+    "likelihood_of",
+    "notes",
+    "output_of",
+    "resolve",
+    "steps_per_epoch",
+]
 
 AUTO_SHARE = 0.6
 CYCLES = ("beta.period", "lr.period", "lr.step_size")
@@ -50,6 +58,7 @@ def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threa
             "objective": _geco(config.objective, data, facts)
             if isinstance(config.objective, Geco)
             else config.objective,
+            "lr": config.lr.model_copy(update={"scaling": scaling_of(config.lr.scaling)}),
             "device": device if config.device == "auto" else config.device,
             "threads": threads if config.threads == "auto" else config.threads,
         }
@@ -145,7 +154,8 @@ def _check_durations(config: TrialConfig, facts: DataFacts) -> None:
 def identity(config: TrialConfig) -> str:
     """What the numbers of a trial are a function of: resolved configurations that agree in it train to the same bits.
 
-    Lengths of schedules count in steps: `400 steps` are the fraction that has as many, and a warm-up has whole ones.
+    Lengths of schedules count in steps: `400 steps` are the fraction that has as many, and a warm-up has whole ones. Of
+    the rule for batch sizes its factor counts.
     Raises ValueError for a configuration that is not resolved.
     """
     if config.data.n_train is None:
@@ -155,7 +165,8 @@ def identity(config: TrialConfig) -> str:
         path: steps_of(duration, total) if path in WARMUPS else exact_length(duration, total)
         for path, duration in _durations(config).items()
     }
-    return json.dumps({**flatten(plain(config)), **steps}, sort_keys=True)
+    scaled = {"lr.scaling": batch_size_factor(config.lr, config.batch_size), "lr.base_batch_size": None}
+    return json.dumps({**flatten(plain(config)), **steps, **scaled}, sort_keys=True)
 
 
 def _durations(config: TrialConfig) -> dict[str, float | str]:

@@ -40,7 +40,7 @@ def train(config):
     train_set, val_set = images[598:], images[:299]
     loader = DataLoader(TensorDataset(train_set), batch_size=BATCH, shuffle=True, drop_last=True)
     model = Vae()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=6e-3)
     total, step = config["epochs"] * len(loader), 0
     for epoch in range(config["epochs"]):
         for (x,) in loader:

@@ -75,7 +75,7 @@ def test_configurations_are_frozen():
 
 def test_digits_get_settings_under_which_geco_settles_and_only_where_left_open():
     digits = parse_config({"model": {"latent_dim": 3}})
-    assert (digits.batch_size, digits.lr.base, digits.model.latent_dim, digits.model.hidden) == (32, 3e-3, 3, (128,))
+    assert (digits.batch_size, digits.lr.base, digits.model.latent_dim, digits.model.hidden) == (32, 6e-3, 3, (128,))
     assert parse_config({"lr": {"kind": "clr"}}).lr.base_batch_size == 32
     mnist = parse_config({"data": {"name": "mnist"}})
     assert (mnist.batch_size, mnist.lr.base, mnist.model.latent_dim, mnist.model.hidden) == (128, 1e-3, 16, (400,))

@@ -8,7 +8,7 @@ from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, variants
 from trainables.resolve import DURATIONS, identity, notes, output_of, resolve, steps_per_epoch
-from trainables.schedules import beta_at, lr_at
+from trainables.schedules import beta_at, lr_at, rate_in_use
 
 
 def facts(n_train=100, low=0.0, high=1.0, bits=False, kappa_max=None):
@@ -50,6 +50,27 @@ def test_no_auto_is_left_and_resolving_again_changes_nothing(given):
 )
 def test_the_likelihood_is_bernoulli_where_the_data_are_bits(given, binarize, likelihood):
     assert resolved({"data": {"binarize": binarize}}, given).data.likelihood == likelihood
+
+
+@pytest.mark.parametrize("kind", variants("optimizer"))
+def test_the_learning_rate_follows_the_root_of_the_batch_size_as_it_was_measured(kind):
+    assert resolved({"optimizer": {"kind": kind}}).lr.scaling == "sqrt"
+
+
+@pytest.mark.parametrize("scaling", ["linear", "sqrt", "none"])
+@pytest.mark.parametrize("kind", variants("optimizer"))
+def test_a_written_rule_stays_under_every_optimiser(kind, scaling):
+    config = resolved({"optimizer": {"kind": kind}, "lr": {"scaling": scaling}})
+    assert config.lr.scaling == scaling
+
+
+def test_the_schedule_is_the_same_before_and_after_the_rule_is_settled():
+    config = parse_config({"batch_size": 128})
+    settled = resolve(config, facts(n_train=200))
+    assert (config.lr.scaling, settled.lr.scaling) == ("auto", "sqrt")
+    said = "learning rate 0.012 = lr.base 0.006 × 2 (square-root scaling, batch 128 over base batch 32)"
+    assert rate_in_use(config.lr, 128) == rate_in_use(settled.lr, 128) == said
+    assert rate_in_use(settled.lr, 32) is None
 
 
 def test_sigma_is_six_tenths_of_what_the_mean_image_reaches_and_none_for_bits():
@@ -254,3 +275,11 @@ def test_configurations_that_train_alike_are_one():
     automatic, written = (resolved({"model": {"sigma": sigma}}) for sigma in ("auto", 0.6 * 0.25))
     assert identity(automatic) == identity(written) != identity(resolved({"model": {"sigma": 0.1}}))
     assert identity(automatic) != identity(resolved({"seed": 1}))
+
+
+def test_rules_for_batch_sizes_are_one_configuration_where_they_scale_alike():
+    def config(scaling, base_batch_size):
+        return identity(resolved({"lr": {"scaling": scaling, "base_batch_size": base_batch_size}}))
+
+    assert config("linear", 10) == config("sqrt", 10) == config("none", 10) == config("none", 40)
+    assert config("linear", 20) == config("sqrt", 40) != config("linear", 40)

@@ -10,7 +10,7 @@ from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.paths import parse_config, variants
 from trainables.resolve import resolve
-from trainables.schedules import batch_size_factor, beta_at, lr_at, sigma_factor_at
+from trainables.schedules import batch_size_factor, beta_at, lr_at, rate_in_use, sigma_factor_at
 
 T = 800
 
@@ -20,7 +20,7 @@ def beta_config(**tree):
 
 
 def lr_config(**tree):
-    return parse_config({"lr": {"base_batch_size": 128, **tree}}).lr
+    return parse_config({"lr": {"base_batch_size": 128, "scaling": "linear", **tree}}).lr
 
 
 def all_steps(*more):
@@ -296,6 +296,53 @@ def test_a_warm_up_rises_from_the_unscaled_rate_and_leaves_the_rest_alone(kind, 
     expected = [first + (1 - first) * min(1, t / 80) for t in range(T)]
     np.testing.assert_allclose(warm / plain, expected)
     assert (warm[80:] == plain[80:]).all()
+
+
+@pytest.mark.parametrize("batch_size", [32, 512])
+@pytest.mark.parametrize("scaling", ["linear", "sqrt"])
+@pytest.mark.parametrize("kind", variants("lr"))
+def test_the_rate_in_use_is_said_as_the_schedule_has_it(kind, scaling, batch_size):
+    """The last number is the highest rate; written rates times the factor are those that are used."""
+    tree = {"final": 0.1} if kind == "exponential" else RATES[kind][0]
+    config = lr_config(kind=kind, scaling=scaling, **tree)
+    said = rate_in_use(config, batch_size)
+    used, written = said.removeprefix("learning rate ").removeprefix("up to ").partition(" × ")[0].split(" = ")
+    rates = lr_at(config, all_steps(), T, batch_size)
+    assert float(used.split(" to ")[-1]) == pytest.approx(rates.max(), rel=0.02)
+    factor = float(said.partition(" × ")[2].partition(" ")[0])
+    assert factor == pytest.approx(batch_size_factor(config, batch_size), rel=0.01)
+    for value, stated in zip(used.split(" to "), written.split(" to "), strict=True):
+        path, rate = stated.split()
+        assert float(rate) == pytest.approx(getattr(config, path.removeprefix("lr.")))
+        assert float(value) == pytest.approx(factor * float(rate), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("tree", "batch_size", "said"),
+    [
+        ({"base": 1e-3}, 128, None),
+        ({"base": 1e-3, "scaling": "none"}, 512, None),
+        (
+            {"base": 1e-3, "base_batch_size": 32},
+            256,
+            "learning rate 0.008 = lr.base 0.001 × 8 (linear scaling, batch 256 over base batch 32)",
+        ),
+        (
+            {"kind": "clr", "base": 1e-3, "max": 1e-2, "scaling": "sqrt"},
+            32,
+            "learning rate 0.0005 to 0.005 = lr.base 0.001 to lr.max 0.01 × 0.5 (square-root scaling, batch 32 over "
+            "base batch 128)",
+        ),
+        (
+            {"kind": "one-cycle", "max": 1e-2},
+            256,
+            "learning rate up to 0.02 = lr.max 0.01 × 2 (linear scaling, batch 256 over base batch 128)",
+        ),
+        ({"base": 1e-3, "encoder": 0.5}, 128, "learning rate 0.001 = lr.base 0.001, × 0.5 in the encoder"),
+    ],
+)
+def test_a_rate_that_is_not_as_written_is_said(tree, batch_size, said):
+    assert rate_in_use(lr_config(**tree), batch_size) == said
 
 
 # --- durations and the budget -----------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_a_trial_of_one_draw_is_the_loop_that_anyone_would_write(start):
     """With the random numbers of (seed, purpose, position); 80 steps, that is into the second block of noise."""
     trainer = start({"beta": {"kind": "linear"}, "epochs": 20, "seed": 3})
     params = {name: value.detach().clone().requires_grad_() for name, value in trainer.params.items()}
-    optimizer = torch.optim.Adam(params.values(), lr=trainer.config.lr.base * 10 / 128)
+    optimizer = torch.optim.Adam(params.values(), lr=trainer.config.lr.base * math.sqrt(10 / 128))
     for step in range(80):
         if step % 4 == 0:
             order = torch.randperm(48, generator=generator("cpu", 3, "order", step // 4))

@@ -28,10 +28,13 @@ def _above_0(duration: float | str) -> float | str:
 
 
 class _Lr(Section):
-    """encoder, decoder: what the rate is multiplied by for the parameters of each."""
+    """scaling: how rates, stated for batches of base_batch_size, follow the batch size; `auto` is as it was measured.
+
+    encoder, decoder: what the rate is multiplied by for the parameters of each.
+    """
 
     base_batch_size: Count = 128
-    scaling: Literal["linear", "sqrt", "none"] = "linear"
+    scaling: Literal["auto", "linear", "sqrt", "none"] = "auto"
     warmup: Duration = 0.0
     encoder: Positive = 1.0
     decoder: Positive = 1.0

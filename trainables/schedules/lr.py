@@ -28,17 +28,48 @@ from trainables.schedules.curves import (
     triangular_wave,
 )
 
-__all__ = ["batch_size_factor", "lr_at"]
+__all__ = ["SCALING_NAMES", "batch_size_factor", "lr_at", "rate_in_use", "scaling_factor", "scaling_of"]
+
+SCALING_NAMES = {"linear": "linear", "sqrt": "square-root", "none": "no"}
 
 
 def batch_size_factor(config: LrConfig, batch_size: int) -> float:
-    """What the batch size does to every learning rate: ×k, ×√k or nothing, k = batch_size / base_batch_size.
+    """What the batch size does to every learning rate."""
+    return scaling_factor(config.scaling, batch_size / config.base_batch_size)
+
+
+def scaling_of(scaling: str) -> str:
+    """The rule that is meant: `auto` is the root, which lost least where it was measured, under Adam and under SGD
+    (docs/learning-rates.md).
+    """
+    return "sqrt" if scaling == "auto" else scaling
+
+
+def scaling_factor(scaling: str, k: float) -> float:
+    """k, √k or 1, where batches are k times the size that rates are stated for.
 
     Linear scaling: Goyal et al. 2017, arXiv 1706.02677; square root, for Adam: Malladi et al. 2022, arXiv 2205.10287.
     """
-    k = batch_size / config.base_batch_size
-    factors = {"linear": k, "sqrt": math.sqrt(k), "none": 1.0}
-    return factors[config.scaling]
+    return {"linear": k, "sqrt": math.sqrt(k), "none": 1.0}[scaling_of(scaling)]
+
+
+def rate_in_use(config: LrConfig, batch_size: int) -> str | None:
+    """What a schedule's rates come to, in words, where they are not as written; None where they are.
+
+    "learning rate 0.008 = lr.base 0.001 × 8 (linear scaling, batch 256 over base batch 32)"
+    """
+    factor = batch_size_factor(config, batch_size)
+    sides = {"encoder": config.encoder, "decoder": config.decoder}
+    own = "".join(f", × {value:g} in the {side}" for side, value in sides.items() if value != 1)
+    if factor == 1 and not own:
+        return None
+    written = {path: getattr(config, path) for path in ("base", "max") if hasattr(config, path)}
+    used = " to ".join(f"{factor * value:.3g}" for value in written.values())
+    stated = " to ".join(f"lr.{path} {value:g}" for path, value in written.items())
+    top = "up to " if "base" not in written else ""
+    sizes = f"batch {batch_size} over base batch {config.base_batch_size}"
+    scaled = f" × {factor:.3g} ({SCALING_NAMES[scaling_of(config.scaling)]} scaling, {sizes})" if factor != 1 else ""
+    return f"learning rate {top}{used} = {stated}{scaled}{own}"
 
 
 def lr_at(config: LrConfig, steps: Curve, total_steps: int, batch_size: int) -> Curve:

@@ -29,6 +29,7 @@ from tuner.planning.data_notes import describe_data
 from tuner.planning.memory_probe import largest, measured_share
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.planning.points import NO_SPACE, check_points
+from tuner.planning.rate_notes import rate_notes
 from tuner.planning.resources import (
     auto_device,
     capacity_notes,
@@ -180,6 +181,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
         notes=(
             *_data_notes(ground, default, placed),
             *notes(default, facts),
+            *rate_notes(space, ground.base, map(ground.trial, spec.search.points or [ground.first])),
             *model_notes,
             *grace_notes,
             *_fixed_notes(spec),

@@ -111,6 +111,8 @@ def _values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float
 
 def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], metrics: tuple[str, ...]) -> str | None:
     free = {*FREE, *(() if "val/nll" in metrics else ("metrics.nll_samples",))}
+    if all(config["batch_size"] == config["lr.base_batch_size"] for config in (theirs, ours)):
+        free.add("lr.scaling")  # which has nothing to scale
     paths = [path for path in {**ours, **theirs} if path not in free]
     return next((path for path in paths if not _same(theirs.get(path), ours.get(path))), None)
 

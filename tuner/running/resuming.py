@@ -10,7 +10,7 @@ from typing import Any
 from search_spaces.catalogue import parse_space
 from trainables.config import is_user_kind
 from trainables.errors import UserError
-from trainables.paths import flatten, parse_config
+from trainables.paths import flatten, parse_config, plain, unflatten
 from tuner.planning.plans import Plan, make_plan
 from tuner.running.resumable import check_named, check_resumable
 from tuner.search.known import all_known, is_exhausted
@@ -39,7 +39,11 @@ def resumed_plan(
     tracking = spec.tracking.model_copy(update={"uri": uri, "offline": offline})
     # What earlier sweeps know stands in the journal, once a trial was asked for.
     search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})
-    plan = make_plan(spec.model_copy(update={"tracking": tracking, "search": search}), data_dir)
+    spec = spec.model_copy(update={"tracking": tracking, "search": search})
+    plan = make_plan(spec, data_dir)
+    if former := _former_rates(plan, sweep):
+        config = unflatten({**flatten(spec.config), **former})
+        plan = make_plan(spec.model_copy(update={"config": config}), data_dir)
     plan = replace(plan, spec=_as_planned(plan.spec, spec.search.trials))
     _check_same(plan, sweep)
     _check_points(plan, sweep, more_trials)
@@ -49,6 +53,18 @@ def resumed_plan(
 def _as_planned(spec: SweepSpec, n_trials: int) -> SweepSpec:
     """With the trials it was begun with: an older sweep may have trained combinations twice."""
     return spec.model_copy(update={"search": spec.search.model_copy(update={"trials": n_trials})})
+
+
+def _former_rates(plan: Plan, sweep: Sweep) -> dict[str, Any]:
+    """What the sweep's first trial says of its learning rate where today's defaults say otherwise; by path.
+
+    A sweep goes on by the rates it began with: its trials stay comparable.
+    """
+    first = next(iter(sweep.trials.values()), None)
+    if first is None:
+        return {}
+    then, now = (flatten(plain(config)) for config in (parse_config(first.config), plan.resolved(first.assignment)))
+    return {path: value for path, value in then.items() if path.startswith("lr.") and now.get(path) != value}
 
 
 def _check_points(plan: Plan, sweep: Sweep, more_trials: int) -> None:

@@ -16,7 +16,7 @@ from trainables.config import ClrLr, TrialConfig
 from trainables.errors import ConfigError, UserError
 from trainables.paths import parse_config, plain
 from trainables.range_test import Bounds, RangeTest
-from trainables.schedules import batch_size_factor
+from trainables.schedules import batch_size_factor, rate_in_use
 from tuner.single_runs.single_trial import make_ready
 
 __all__ = ["LrRange", "free_folder", "run_lr_range", "stated"]
@@ -42,8 +42,10 @@ class LrRange:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know, of the trial and of the test."""
-        return (*self.trial_notes, *self.test.notes)
+        """What the user should know, of the trial, of the test and of the rates that the suggestion means."""
+        config = parse_config(self.trial())
+        rate = rate_in_use(config.lr, config.batch_size) if self.suggestion else None
+        return (*self.trial_notes, *self.test.notes, *([f"as suggested: {rate}"] if rate else []))
 
     @property
     def settings(self) -> dict[str, Any]:

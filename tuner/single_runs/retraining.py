@@ -11,6 +11,7 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 from trainables.results import write_results
+from trainables.schedules import rate_in_use
 from trainables.trainer import Report
 from tuner.single_runs.single_trial import make_ready
 from tuner.spec import SweepSpec, read_yaml
@@ -55,8 +56,9 @@ def retrain(
     """
     check_reachable(uri)
     ready = make_ready(config, chosen_data_dir)
-    on_notes(ready.notes)
     trainer, resolved = ready.trainer, ready.trainer.config
+    rate = rate_in_use(resolved.lr, resolved.batch_size)
+    on_notes((*ready.notes, *([rate] if rate else [])))
     reports: list[Report] = []
     while trainer.epoch < resolved.epochs and not (reports and reports[-1].diverged):
         reports.append(trainer.train_epoch())

@@ -215,11 +215,14 @@ def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str, sweeps:
 
 def _config_table(config: TrialConfig, paths: Sequence[str] | None = None) -> Table:
     from trainables.paths import flatten, plain
+    from trainables.schedules import rate_in_use
 
     table = new_table("configuration", "")
     for path, value in flatten(plain(config)).items():
         if paths is None or path in paths:
             table.add_row(path, text_of(value))
+    if rate := rate_in_use(config.lr, config.batch_size):
+        table.add_row("learning rate", rate.removeprefix("learning rate "))
     return table
 
 

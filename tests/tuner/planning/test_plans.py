@@ -82,14 +82,57 @@ def test_auto_prunes_by_one_metric_and_not_by_several(metric, kind, settled, pru
 @pytest.mark.parametrize(
     ("trials", "expected", "note"),
     [
-        (20, 8, "grid: 8 points, for 20 trials at most"),
-        (5, 5, "grid: 5 of 8 points, drawn by the seed; for all of them use --trials 8"),
+        (20, 12, "grid: 12 points, for 20 trials at most"),
+        (5, 5, "grid: 5 of 12 points, drawn by the seed; for all of them use --trials 12"),
     ],
 )
 def test_a_grid_has_no_more_trials_than_points(trials, expected, note, plan):
     made = plan("batch-size", **{"search.sampler": "grid", "search.trials": trials})
     assert made.spec.search.trials == expected
     assert note in made.notes
+
+
+@pytest.mark.parametrize(
+    ("space", "paths", "said"),
+    [
+        ("geco", {}, []),
+        ("lr", {}, []),
+        (
+            "geco",
+            {"config.batch_size": 128, "config.lr.scaling": "linear"},
+            ["learning rate 0.024 = lr.base 0.006 × 4 (linear scaling, batch 128 over base batch 32)"],
+        ),
+        (
+            "geco",
+            {"config.batch_size": 128},
+            ["learning rate 0.012 = lr.base 0.006 × 2 (square-root scaling, batch 128 over base batch 32)"],
+        ),
+        (
+            "lr",
+            {"config.batch_size": 128, "config.lr.scaling": "linear"},
+            ["learning rates are multiplied by 4 (linear scaling, batch 128 over base batch 32)"],
+        ),
+        (
+            "batch-size",
+            {},
+            [
+                "learning rates are multiplied by 1 to 8 (linear, square-root or no scaling, batch 32 to 256 over "
+                "base batch 32)"
+            ],
+        ),
+    ],
+)
+def test_the_learning_rates_in_use_are_said_where_they_are_not_as_written(space, paths, said, plan):
+    made = plan(space, **paths)
+    assert [note for note in made.notes if note.startswith("learning rate")] == said
+
+
+def test_given_trials_each_say_their_rate(plan):
+    points = [{"batch_size": size} for size in (32, 128, 128)]
+    made = plan("lr", **{"search.points": points})
+    assert [note for note in made.notes if note.startswith("learning rate")] == [
+        "learning rate 0.012 = lr.base 0.006 × 2 (square-root scaling, batch 128 over base batch 32)"
+    ]
 
 
 @pytest.mark.parametrize("space", ["geco-vs-annealing+lr", "clr", "batch-size+one-cycle"])

@@ -56,6 +56,17 @@ def note(plan):
     return [found for found in plan.notes if found.startswith("warm start: ")]
 
 
+@pytest.mark.parametrize(("batch_size", "used"), [(32, "1 of 1"), (64, "0 of 1")])
+def test_another_rule_for_batch_sizes_matters_where_the_batch_size_is_another(
+    batch_size, used, earlier, tmp_path, vae_data_root
+):
+    shared = {"config.batch_size": batch_size}
+    earlier("old", [(assignment(), "completed", {METRIC: 1.0})], **shared, **{"config.lr.scaling": "linear"})
+    plan = plan_of(tmp_path, vae_data_root, **{**shared, "search.warm_start": ["old"]})
+    skipped = "; skipped: 1 differ in lr.scaling" if used == "0 of 1" else ""
+    assert note(plan) == [f"warm start: {used} trials of old used{skipped}"]
+
+
 def test_trials_the_new_sweep_could_have_run_are_used_and_the_others_counted_by_reason(
     earlier, tmp_path, vae_data_root
 ):

@@ -58,6 +58,19 @@ def test_the_plan_is_the_one_it_began_with(sweeps):
     assert plan.spec.tracking.tags == {"team": "vision"}
 
 
+@pytest.mark.parametrize("space", ["lr", "geco", "optimizer"])
+def test_a_sweep_from_before_a_default_changed_goes_on_by_its_own_learning_rates(space, sweeps):
+    """Its trials were scaled linearly under Adam, which its spec did not say."""
+    sweeps.run("s", **{"space": space, "config.batch_size": 128, "config.lr.scaling": "linear"})
+    journal = Journal.open(sweeps.journal("s"))
+    journal.close()
+    del journal.sweep.header["spec"]["config"]["lr"]
+    plan, _ = resumed_plan(journal.sweep, sweeps.storage, 1, (), None, True, sweeps.data_dir)
+    for trial in journal.sweep.trials.values():
+        assert plan.trial(trial.assignment)[0] == trial.config
+        assert trial.config["lr"]["scaling"] == "linear"
+
+
 def test_priors_that_are_partly_written_are_completed(sweeps):
     sweeps.run("old", **{"search.trials": 6, "scheduler.kind": "none"})
     sweeps.run("new", **{"search.warm_start": ["old"], "search.sampler": "tpe"})

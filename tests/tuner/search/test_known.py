@@ -140,7 +140,7 @@ def test_the_plan_says_how_many_combinations_there_are(sweeps):
         plan = sweeps.plan("s", space=space, **{**SHORT, "search.trials": trials, "search.sampler": sampler})
         return plan.spec.search.trials, [note for note in plan.notes if "combination" in note]
 
-    assert notes("batch-size", 20) == (8, ["8 combinations: at most 8 trials"])
+    assert notes("batch-size", 20) == (12, ["12 combinations: at most 12 trials"])
     assert notes(SIX, 4) == (4, ["6 combinations"])
     assert notes("lr", 20) == (20, [])
     assert notes(SIX, 20, "grid") == (6, []), "a grid tells of its points"

@@ -321,7 +321,7 @@ def test_trap_optunas_grid_repeats_itself_and_its_brute_force_raises_on_conditio
             ],
         ),
         ("grid", "lr", False, None, ["grid: 20 points (levels: lr.base 19), for 20 trials at most"]),
-        ("grid", "batch-size", False, None, ["grid: 8 points, for 20 trials at most"]),
+        ("grid", "batch-size", False, None, ["grid: 12 points, for 20 trials at most"]),
         (
             "grid",
             "clr",

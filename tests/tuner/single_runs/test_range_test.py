@@ -44,7 +44,12 @@ def test_the_suggestion_gives_the_rates_that_were_seen(digits):
     cycle = lr_at(config.lr, np.arange(1001.0), 1000, config.batch_size)
     seen = digits.test.bounds
     assert (cycle.min(), cycle.max()) == pytest.approx((seen.base, seen.max), rel=0.05)
-    assert digits.settings["lr.max"] == pytest.approx(seen.max / 4, rel=0.05)
+    assert digits.settings["lr.max"] == pytest.approx(seen.max / 2, rel=0.05)
+    base, top = digits.settings["lr.base"], digits.settings["lr.max"]
+    assert digits.notes[-1] == (
+        f"as suggested: learning rate {2 * base:.3g} to {2 * top:.3g} = lr.base {base:g} to lr.max {top:g} × 2 "
+        "(square-root scaling, batch 128 over base batch 32)"
+    )
 
 
 def test_the_sweep_searches_between_the_bounds(digits, vae_data_root):

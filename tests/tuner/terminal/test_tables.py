@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from trainables.paths import parse_config
@@ -21,6 +23,16 @@ def test_rows_of_several_sweeps_name_theirs(capsys):
     assert shown.splitlines()[1].split()[:2] == ["sweep", "trial"]
     assert [line.split()[:2] for line in shown.splitlines()[2:4]] == [["one", "0003"], ["two", "0001"]]
     assert "trial 0003 of one:\nconfiguration" in shown
+
+
+@pytest.mark.parametrize(("batch_size", "shown"), [(32, False), (256, True)])
+def test_the_configuration_ends_with_the_learning_rate_where_it_is_not_as_written(batch_size, shown, capsys):
+    config = parse_config({"batch_size": batch_size, "lr": {"scaling": "linear"}})
+    show_best([replace(ROWS[0], config=config)], "table")
+    table = " ".join(capsys.readouterr().out.split())
+    rate = "learning rate 0.048 = lr.base 0.006 × 8 (linear scaling, batch 256 over base batch 32)"
+    assert (rate in table) == shown
+    assert ("learning rate" in table) == shown
 
 
 def test_rows_of_one_sweep_name_it_once(capsys):
