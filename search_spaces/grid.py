@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from search_spaces.domains import Choice, Domain, Float, Int, among, same
@@ -39,43 +40,135 @@ class Grid:
 
         Fewer are the first of more, so that a sweep can be extended.
         """
-        draw, drawn = random.Random(f"grid/{seed}"), dict[int, None]()
-        while len(drawn) < min(n, self._n_on_grid):
-            drawn[draw.randrange(self._n_on_grid)] = None
-        others = [point for point in map(self._point, drawn) if not same(point, self.default)]
-        return [self.default, *others][:n]
+        return list(islice(self.points(seed), n))
+
+    def points(self, seed: int, start: int = 0) -> Iterator[Assignment]:
+        """All of them one by one, from this number on."""
+        if start == 0:
+            yield self.default
+        yield from map(self._point, islice(self._others(seed), max(start - 1, 0), None))
+
+    def _others(self, seed: int) -> Iterator[int]:
+        """The indices of the points other than the default, shuffled by the seed."""
+        draw, drawn = random.Random(f"grid/{seed}"), set[int]()
+        default = self._index(self.default) if self._has_default else None
+        while len(drawn) < self._n_on_grid:
+            index = draw.randrange(self._n_on_grid)
+            if index not in drawn and index != default:
+                yield index
+            drawn.add(index)
 
     @cached_property
-    def _branches(self) -> list[dict[str, Sequence[Any]]]:
-        """Of each branch the values by path, a single one where the branch has chosen."""
-        return [
-            {path: (branch[path],) if path in branch else self.values[path] for path in self.space.active(branch)}
-            for branch in self.space.branches()
-        ]
-
-    @property
     def _n_on_grid(self) -> int:
-        return sum(map(_size, self._branches))
+        return self._count({})
 
-    @property
+    @cached_property
     def _has_default(self) -> bool:
         return all(_holds(self.values[path], value) for path, value in self.default.items())
 
+    # --- points by index: branch after branch, in each the digits of its values in a mixed base -----------------------
+
     def _point(self, index: int) -> Assignment:
-        """The point of this index, whose digits in the mixed base of its branch are the places of its values."""
-        for branch in self._branches:
-            if index < _size(branch):
-                return dict(_digits(branch, index))
-            index -= _size(branch)
-        raise IndexError(index)
+        """The point of this index."""
+        chosen: Assignment = {}
+        for path in self._deciding:
+            if self.space.dimensions[path].holds({**self.space.fixed, **chosen}):
+                for option in self.values[path]:
+                    below = self._count({**chosen, path: option})
+                    if index < below:
+                        chosen[path] = option
+                        break
+                    index -= below
+        return dict(_digits(self._branch(chosen), index))
+
+    def _index(self, point: Assignment) -> int:
+        """The inverse of `_point`."""
+        index, chosen = 0, dict[str, Any]()
+        for path in self._deciding:
+            if path in point:
+                options, place = self.values[path], _place(self.values[path], point[path])
+                index += sum(self._count({**chosen, path: option}) for option in options[:place])
+                chosen[path] = options[place]
+        base = 1
+        for path, values in self._branch(chosen).items():
+            index += base * _place(values, point[path])
+            base *= len(values)
+        return index
+
+    def _branch(self, chosen: Assignment) -> dict[str, Sequence[Any]]:
+        """The values by path where the deciding choices are these."""
+        return {path: (chosen[path],) if path in chosen else self.values[path] for path in self.space.active(chosen)}
+
+    @cached_property
+    def _deciding(self) -> list[str]:
+        """The choices that decide a kind or a condition: their options part the branches."""
+        parents = {parent for domain in self.space.dimensions.values() for parent in domain.when}
+        choices = [path for path, domain in self.space.dimensions.items() if isinstance(domain, Choice)]
+        return [path for path in choices if path in parents or path.endswith(".kind")]
+
+    def _count(self, chosen: Assignment) -> int:
+        """The points in which these choices have these options, by a walk that knows of the dimensions behind it only
+        what those before it depend on: each condition's subtree is counted by itself."""
+        counts: dict[tuple[tuple[str, int], ...], int] = {(): 1}
+        for path, kept in self._order:
+            after: dict[tuple[tuple[str, int], ...], int] = {}
+            for state, count in counts.items():
+                for place, n in self._ways(path, dict(state), chosen):
+                    held = {**dict(state), path: place}
+                    key = tuple(sorted((parent, at) for parent, at in held.items() if parent in kept))
+                    after[key] = after.get(key, 0) + count * n
+            counts = after
+        return sum(counts.values())
+
+    def _ways(self, path: str, parents: Mapping[str, int], chosen: Assignment) -> list[tuple[int, int]]:
+        """The number of a group of options that switch on the same (−1: not drawn), and how many these are."""
+        known = {parent: self._groups[parent][at][0] for parent, at in parents.items() if at >= 0}
+        if not self.space.dimensions[path].holds({**self.space.fixed, **known}):
+            return [(-1, 1)]
+        if path in chosen:
+            places = (place for place, group in enumerate(self._groups[path]) if among(chosen[path], group))
+            return [(place, 1) for place in places]
+        return [(place, len(group)) for place, group in enumerate(self._groups[path])]
+
+    @cached_property
+    def _groups(self) -> dict[str, list[Sequence[Any]]]:
+        """Of each dimension its values, those together that switch on the same."""
+        return {path: self._grouped(path) if path in self._deciding else [self.values[path]] for path in self.values}
+
+    def _grouped(self, path: str) -> list[Sequence[Any]]:
+        groups: dict[frozenset[str], list[Any]] = {}
+        for option in self.values[path]:
+            groups.setdefault(self.space.switched_on(path, option), []).append(option)
+        return list(groups.values())
+
+    @cached_property
+    def _order(self) -> list[tuple[str, frozenset[str]]]:
+        """The dimensions, each child as soon as its parents are there, with the parents whose children are not all
+        there yet."""
+        conditions = {path: set(domain.when) - {*self.space.fixed} for path, domain in self.space.dimensions.items()}
+        order: list[str] = []
+
+        def place(path: str) -> None:
+            order.append(path)
+            for child, parents in conditions.items():
+                if path in parents and child not in order and parents <= {*order}:
+                    place(child)
+
+        for path, parents in conditions.items():
+            if not parents:
+                place(path)
+        left = [{parent for child in order[place + 1 :] for parent in conditions[child]} for place in range(len(order))]
+        return [(path, frozenset(needed)) for path, needed in zip(order, left, strict=True)]
 
 
 def _holds(values: Sequence[Any], value: Any) -> bool:
     return value in values if isinstance(values, range) else among(value, values)
 
 
-def _size(branch: Mapping[str, Sequence[Any]]) -> int:
-    return math.prod(map(len, branch.values()))
+def _place(values: Sequence[Any], value: Any) -> int:
+    if isinstance(values, range):
+        return values.index(value)
+    return next(place for place, other in enumerate(values) if same(other, value))
 
 
 def _digits(branch: Mapping[str, Sequence[Any]], index: int) -> Iterator[tuple[str, Any]]:

@@ -1,56 +1,61 @@
-"""What a space can draw: corners that must be valid before a sweep starts, and the longest warm-up."""
+"""What a space can draw: what must be valid before a sweep starts, and the longest warm-up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from search_spaces.domains import key_of, word
+from search_spaces.covering import MOST_ENUMERATED
+from search_spaces.domains import Float, Int, among, same, word
 from search_spaces.space import Space, assemble, defaults_of
 from trainables.config import USER_MODEL, parse_duration, steps_of
 from trainables.errors import ConfigError, UserError
 from trainables.paths import field_of, flatten, variants
 
-__all__ = ["check", "longest_warmup"]
+__all__ = ["KindDefaults", "check", "is_constant", "longest_warmup"]
 
 CONSTANT = ("epochs", "device", "threads", "metrics.every", "metrics.nll_samples", "objective.constraint")
 
+Assignment = dict[str, Any]
 Parse = Callable[[dict[str, Any]], object]
 
 
 def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
     """Refuse a space that can draw what is not valid.
 
-    In every combination of the choices that decide kinds and conditions, all pairs of extremes are assembled with the
-    user's part and parsed, the other dimensions at their first. Raises ConfigError naming the dimensions at fault.
+    The draws of `Space.covering` are assembled with the user's part and parsed: their number grows with the options of
+    two choices, not with the branches. Raises ConfigError naming the dimensions at fault, and a domain that would do.
     """
     if not space.dimensions:
         raise ConfigError("space: nothing varies; add a dimension or start from a named space with `use: [NAME]`")
     _check_comparable(space)
-    reached: set[str] = set()
-    for branch in space.branches():
-        existing = defaults_of({**flatten(base), **space.fixed, **branch})
-        active = space.active(branch)
-        _check_identifiable(space, active, {**flatten(base), **space.fixed})
-        for path in active:
+    defaults, explicit = KindDefaults(), {**flatten(base), **space.fixed}
+    refusals, reached = _Refusals(space, base, parse), set[str]()
+    for draw in space.covering:
+        existing = defaults.of({**explicit, **draw})
+        _check_identifiable(space, draw, explicit)
+        for path in draw:
             _check_exists(space, path, existing)
-        reached |= {*active, *(path for path in space.fixed if field_of(path) in existing)}
-        for corner in _corners(branch, _levels(space, branch)):
-            _check_corner(space, base, parse, branch, corner)
+        reached |= {*draw, *(path for path in space.fixed if field_of(path) in existing)}
+        refusals.check(draw)
     for path in (*space.fixed, *space.dimensions):
         if path not in reached:
             raise ConfigError(f"space {space.name}: {path} is never used: nothing the space draws has it; leave it out")
 
 
+def is_constant(path: str) -> bool:
+    """Whether trials that differ in this path could not be compared."""
+    return path.startswith("data.") or path in CONSTANT
+
+
 def _check_comparable(space: Space) -> None:
     """Refuse what would make the trials of a sweep incomparable."""
     for path in space.dimensions:
-        if path.startswith("data.") or path in CONSTANT:
+        if is_constant(path):
             raise ConfigError(f"space {space.name}: {path} must be the same for all trials; set it in config")
 
 
-def _check_identifiable(space: Space, active: Sequence[str], fixed: Mapping[str, Any]) -> None:
+def _check_identifiable(space: Space, active: Collection[str], fixed: Mapping[str, Any]) -> None:
     """Refuse β beside a σ that varies too, from trial to trial or within one: what matters is β·σ²."""
     if "beta.end" not in active:
         return
@@ -77,42 +82,88 @@ def _check_exists(space: Space, path: str, existing: Mapping[str, Any]) -> None:
     )
 
 
-def _levels(space: Space, branch: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    return {path: space.dimensions[path].levels() for path in space.active(branch) if path not in branch}
+class _Refusals:
+    """What a space can draw and may not."""
+
+    def __init__(self, space: Space, base: Mapping[str, Any], parse: Parse) -> None:
+        self._space, self._base, self._parse = space, base, parse
+
+    def check(self, draw: Assignment) -> None:
+        """Raise ConfigError where a draw is refused, with the dimensions that make it so."""
+        if self._message(draw) is None:
+            return
+        draw = self._smallest(draw)
+        message = self._message(draw)
+        culprits = self._culprits(draw, message)
+        fix = self._fix(draw, culprits[0]) if len(culprits) == 1 else None
+        named = ", ".join(f"{path} = {word(draw[path])}" for path in culprits)
+        start = f"space {self._space.name} can draw {named}: " if culprits else ""
+        raise ConfigError(f"{start}{message}" + (f"; {fix}" if fix else ""))
+
+    def _message(self, draw: Assignment) -> str | None:
+        try:
+            self._parse(assemble(self._base, self._space, draw))
+        except UserError as error:
+            return str(error)
+        return None
+
+    def _with(self, draw: Assignment, path: str, value: Any) -> Assignment:
+        """The draw with another value of one dimension, and the first of those that this switches on."""
+        values = {**draw, path: value}
+        return self._space.walk(lambda at, domain, chosen: values.get(at, domain.levels()[0]))
+
+    def _others(self, draw: Assignment, path: str) -> Iterator[Assignment]:
+        levels = self._space.dimensions[path].levels()
+        return (self._with(draw, path, value) for value in levels if not same(value, draw[path]))
+
+    def _smallest(self, draw: Assignment) -> Assignment:
+        """A draw that is refused still, with as many dimensions as can be at their first value, or else at a bound."""
+        for path in list(draw):
+            levels = self._space.dimensions[path].levels()
+            tried = (self._with(draw, path, level) for level in self._simpler(draw, path, levels))
+            draw = next((other for other in tried if self._message(other) is not None), draw)
+        return draw
+
+    @staticmethod
+    def _simpler(draw: Assignment, path: str, levels: tuple[Any, ...]) -> tuple[Any, ...]:
+        if path not in draw:
+            return ()
+        return levels[:1] if among(draw[path], levels) else levels
+
+    def _culprits(self, draw: Assignment, message: str | None) -> list[str]:
+        """The dimensions of which another value changes the message, without the parents of one of them."""
+        found = [path for path in draw if any(self._message(other) != message for other in self._others(draw, path))]
+        parents = {parent for path in found for parent in self._ancestors(path)}
+        return [path for path in found if path not in parents]
+
+    def _ancestors(self, path: str) -> set[str]:
+        parents = [parent for parent in self._space.dimensions[path].when if parent in self._space.dimensions]
+        return {*parents}.union(*map(self._ancestors, parents))
+
+    def _fix(self, draw: Assignment, path: str) -> str | None:
+        """A domain in place of a range of which some values are taken and some are not."""
+        domain = self._space.dimensions[path]
+        if isinstance(domain, Float) and domain.low.is_integer() and domain.high.is_integer():
+            ends = [self._message(self._with(draw, path, end)) for end in domain.levels()]
+            return f"write {path}: {{int: [{domain.low:g}, {domain.high:g}]}}" if ends == [None, None] else None
+        if not isinstance(domain, Int) or domain.high - domain.low >= MOST_ENUMERATED:
+            return None
+        values = range(domain.low, domain.high + 1)
+        taken = [value for value in values if self._message(self._with(draw, path, value)) is None]
+        return f"write {path}: {{choice: {taken}}}" if taken else None
 
 
-def _corners(branch: Mapping[str, Any], levels: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """All pairs of levels, the other dimensions at their first."""
-    first = {**branch, **{path: values[0] for path, values in levels.items()}}
-    corners = {key_of(first): first}
-    for size in (1, 2):
-        for paths in combinations(levels, size):
-            for values in product(*(levels[path] for path in paths)):
-                corner = {**first, **dict(zip(paths, values, strict=True))}
-                corners[key_of(corner)] = corner
-    yield from corners.values()
+class KindDefaults:
+    """The defaults of a configuration by path, looked up once for each combination of kinds."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
 
-def _check_corner(
-    space: Space, base: Mapping[str, Any], parse: Parse, branch: Mapping[str, Any], corner: dict[str, Any]
-) -> None:
-    message = _refusal(space, base, parse, corner)
-    if message is None:
-        return
-    culprits = [
-        f"{path} = {word(corner[path])}"
-        for path, values in _levels(space, branch).items()
-        if any(_refusal(space, base, parse, {**corner, path: value}) != message for value in values)
-    ]
-    raise ConfigError(f"space {space.name} can draw {', '.join(culprits)}: {message}" if culprits else message)
-
-
-def _refusal(space: Space, base: Mapping[str, Any], parse: Parse, assignment: Mapping[str, Any]) -> str | None:
-    try:
-        parse(assemble(base, space, assignment))
-    except UserError as error:
-        return str(error)
-    return None
+    def of(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        kinds = repr([(path, value) for path, value in sorted(flat.items()) if path.endswith((".kind", ".name"))])
+        if kinds not in self._known:
+            self._known[kinds] = defaults_of(flat)
+        return self._known[kinds]
 
 
 def longest_warmup(space: Space, base: Mapping[str, Any], total_steps: int) -> int:
@@ -121,15 +172,14 @@ def longest_warmup(space: Space, base: Mapping[str, Any], total_steps: int) -> i
     total_steps: the budget; where the batch size varies that of the largest, at which a number of steps is the most
         epochs.
     """
-    return max(_longest(space, base, branch, total_steps) for branch in space.branches())
+    defaults, fixed = KindDefaults(), flatten(base)
+    drawn = ({**fixed, **space.fixed, **draw} for draw in space.covering)
+    return max(_ramp_steps(values, defaults.of(values), total_steps) for values in drawn)
 
 
-def _longest(space: Space, base: Mapping[str, Any], branch: Mapping[str, Any], total_steps: int) -> int:
-    fixed = flatten(assemble(base, space, branch))
-    levels = {path: (value,) for path, value in (defaults_of(fixed) | fixed).items()} | _levels(space, branch)
-
+def _ramp_steps(values: Mapping[str, Any], existing: Mapping[str, Any], total_steps: int) -> int:
     def steps(path: str) -> int:
-        return max(steps_of(parse_duration(value), total_steps) for value in levels.get(path, (0,)))
+        return steps_of(parse_duration(values.get(path, existing[path])), total_steps) if path in existing else 0
 
-    ramp = steps("beta.period") * max(map(float, levels.get("beta.ratio", (0,))))
-    return max(steps("beta.warmup"), round(ramp), steps("lr.warmup"))
+    ratio = float(values.get("beta.ratio", existing.get("beta.ratio", 0)))
+    return max(steps("beta.warmup"), round(steps("beta.period") * ratio), steps("lr.warmup"))

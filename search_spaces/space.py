@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
+from search_spaces.covering import covering_draws
 from search_spaces.domains import Choice, Domain, Float, among, constant, normalise, parse_domain, read_number, words
 from trainables.errors import ConfigError
 from trainables.paths import field_of, flatten, is_known, known_paths, parse_config, suggest, unflatten
@@ -87,14 +89,15 @@ class Space:
         """The dimensions that are drawn where the choices are those of the assignment, parents first."""
         return list(self.walk(lambda path, domain, chosen: assignment.get(path)))
 
-    def branches(self) -> list[Assignment]:
-        """Every combination of the choices that decide a kind or a condition."""
-        parents = {parent for domain in self.dimensions.values() for parent in domain.when}
-        found: list[Assignment] = [{}]
-        for path, domain in self.dimensions.items():
-            if isinstance(domain, Choice) and (path in parents or path.endswith(".kind")):
-                found = [{**branch, **step} for branch in found for step in self._steps(path, domain, branch)]
-        return found
+    @cached_property
+    def covering(self) -> list[Assignment]:
+        """Draws that hold every option and every two extremes that can meet, as `covering_draws` says."""
+        return covering_draws(self)
+
+    def switched_on(self, path: str, option: Any) -> frozenset[str]:
+        """The dimensions whose conditions this option of their parent meets."""
+        conditions = ((child, domain.when[path]) for child, domain in self.dimensions.items() if path in domain.when)
+        return frozenset(child for child, allowed in conditions if among(option, allowed))
 
     def scaled(self, kappa_max: float) -> Space:
         """Bounds that are multiples of κ_max in absolute terms."""
@@ -131,9 +134,6 @@ class Space:
 
     def _when(self, path: str) -> Mapping[str, Any]:
         return self.dimensions[path].when if path in self.dimensions else {}
-
-    def _steps(self, path: str, domain: Choice, branch: Assignment) -> list[Assignment]:
-        return [{path: option} for option in domain.options] if domain.holds({**self.fixed, **branch}) else [{}]
 
     def _conditioned(self, path: str) -> Domain:
         """A dimension with its condition checked; a list that is one of a parent's values needs no second brackets."""

@@ -31,7 +31,7 @@ from tuner.running.sweep_result import SweepResult
 from tuner.running.sweep_status import SweepStatus, sweep_statuses
 from tuner.single_runs.range_test import LrRange, run_lr_range
 from tuner.single_runs.retraining import Retrained, read_config, retrain
-from tuner.spec import SweepSpec, parse_spec, read_yaml
+from tuner.spec import SweepSpec, parse_spec, read_yaml, sweep_tree
 from tuner.storage.removal import Removed, remove_sweep
 from tuner.tracking import registry
 from tuner.tracking.registry import ModelVersion
@@ -69,7 +69,7 @@ Spec = SweepSpec | Mapping[str, Any] | str | Path
 def _spec(spec: Spec) -> SweepSpec:
     if isinstance(spec, SweepSpec):
         return spec
-    return parse_spec(spec if isinstance(spec, Mapping) else read_yaml(Path(spec)))
+    return parse_spec(sweep_tree(spec if isinstance(spec, Mapping) else Path(spec)))
 
 
 def plan(spec: Spec, *, data_dir: Path | None = None) -> Plan:

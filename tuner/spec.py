@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,23 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from search_spaces.reach import is_constant
 from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
 from trainables.remote import checked_storage
 from tuner.tracking.tracking_uri import without_secret
 
-__all__ = ["DEFAULT_SPACE", "SweepSpec", "overlaid", "parse_spec", "public", "read_yaml", "spec_yaml"]
+__all__ = [
+    "DEFAULT_SPACE",
+    "SweepSpec",
+    "overlaid",
+    "parse_spec",
+    "public",
+    "read_yaml",
+    "spec_yaml",
+    "sweep_tree",
+]
 
 DEFAULT_SPACE = "geco-vs-annealing"
 MOST_VALUES = 100_000
@@ -226,6 +237,33 @@ def public(spec: SweepSpec) -> SweepSpec:
 def spec_yaml(spec: SweepSpec) -> str:
     """A spec as YAML that parses back to the same."""
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def sweep_tree(source: Path | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A sweep's file, or the same as a mapping, with options by path laid over it.
+
+    An option fixes what the file searches by its own path. Raises ConfigError where the file itself does both.
+    """
+    tree = read_yaml(source) if isinstance(source, Path) else dict(source)
+    for path, (domain, value) in _both(tree).items():
+        if is_constant(path):
+            raise ConfigError(f"space: {path} must be the same for all trials; leave it to config")
+        raise ConfigError(
+            f"{path} is searched under space ({json.dumps(domain, default=str)}) and fixed under config "
+            f"({json.dumps(value, default=str)}); leave one of the two out"
+        )
+    laid = overlaid(tree, options or {})
+    fixed = {path: value for path, (_, value) in _both(laid).items()}
+    return {**laid, "space": {**laid["space"], **fixed}} if fixed else laid
+
+
+def _both(tree: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What a file searches by its own path under `space:` and fixes under `config:`, as (dimension, value)."""
+    space, config = tree.get("space"), tree.get("config")
+    if not isinstance(space, Mapping) or not isinstance(config, Mapping):
+        return {}
+    fixed = flatten(config)
+    return {path: (entry, fixed[path]) for path, entry in space.items() if isinstance(entry, Mapping) and path in fixed}
 
 
 def overlaid(tree: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

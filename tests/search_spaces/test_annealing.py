@@ -1,4 +1,5 @@
 import pytest
+from branches import branches
 
 from search_spaces.annealing import ANNEALING, CYCLICAL, FREE_BITS, LINEAR
 from search_spaces.geco import GECO, GECO_VS_ANNEALING
@@ -11,9 +12,9 @@ def test_whole_cycles_fill_the_budget(period):
 
 @pytest.mark.parametrize(("joined", "parts"), [(ANNEALING, 3), (GECO_VS_ANNEALING, 4)])
 def test_each_branch_is_the_space_it_is_made_of(joined, parts):
-    branches = joined.branches()
-    assert len(branches) == parts
-    for branch in branches:
+    found = branches(joined)
+    assert len(found) == parts
+    for branch in found:
         [part] = [space for space in (LINEAR, CYCLICAL, FREE_BITS, GECO) if space.fixed == branch]
         drawn = {path: joined.dimensions[path].to_mapping() for path in joined.active(branch) if path not in branch}
         for domain in drawn.values():

@@ -161,14 +161,6 @@ def test_a_fixed_value_is_a_parent_too():
     assert space(dimension, {"beta.kind": "linear"}).active({}) == ["beta.warmup"]
 
 
-def test_branches_are_every_combination_of_deciding_choices():
-    assert space({**LINEAR_OR_CYCLICAL, "batch_size": Choice((32, 64))}).branches() == [
-        {"objective.kind": "elbo", "beta.kind": "linear"},
-        {"objective.kind": "elbo", "beta.kind": "cyclical"},
-        {"objective.kind": "geco"},
-    ]
-
-
 # --- joining ----------------------------------------------------------------------------------------------------------
 
 

@@ -2,9 +2,11 @@
 
 import json
 import math
+import random
 
 import optuna
 import pytest
+from branches import branches, points
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def grid_of(name, n_max):
 def size(space, levels):
     """Σ over branches of Π of levels."""
     return sum(
-        math.prod(levels[path] for path in space.active(branch) if path not in branch) for branch in space.branches()
+        math.prod(levels[path] for path in space.active(branch) if path not in branch) for branch in branches(space)
     )
 
 
@@ -51,27 +53,59 @@ def test_a_conditional_tree_is_the_one_enumerated_by_hand():
     ]
     geco = [{"objective.kind": "geco", "objective.kappa": kappa} for kappa in (0.01, 0.1, 1.0)]
     grid = finest_grid(TOY, TOY.default({}), 12)
-    points = [
+    found = [
         {path: round(value, 9) if isinstance(value, float) else value for path, value in point.items()}
         for point in grid.assignments(100, seed=0)
     ]
-    assert sorted(keys(points)) == sorted(keys([*constant, *cyclical, *geco]))
-    assert points[0] == {"objective.kind": "elbo", "beta.kind": "constant", "beta.end": 1.0}
+    assert sorted(keys(found)) == sorted(keys([*constant, *cyclical, *geco]))
+    assert found[0] == {"objective.kind": "elbo", "beta.kind": "constant", "beta.end": 1.0}
 
 
 @pytest.mark.parametrize("n_max", [40, 200, 1000])
 @pytest.mark.parametrize("name", SPACES)
 def test_each_point_is_there_once_valid_and_in_all_as_many_as_the_branches_have(name, n_max):
     space, grid = grid_of(name, n_max)
-    points = grid.assignments(grid.n_points, seed=0)
+    found = grid.assignments(grid.n_points, seed=0)
     beside = any(value not in grid.values[path] for path, value in space.default({}).items())
     assert grid.n_points == size(space, {path: len(values) for path, values in grid.values.items()}) + beside
-    assert len(set(keys(points))) == len(points) == grid.n_points
-    for point in points:
+    assert len(set(keys(found))) == len(found) == grid.n_points
+    for point in found:
         assert list(point) == space.active(point)
         assert all(space.dimensions[path].contains(value) for path, value in point.items())
     for path, domain in space.dimensions.items():
-        assert set(domain.levels()) <= {point[path] for point in points if path in point}
+        assert set(domain.levels()) <= {point[path] for point in found if path in point}
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("name", SPACES)
+def test_points_keep_their_places_without_being_enumerated(name, seed):
+    """A grid that was cut short is gone on with by these places."""
+    space, grid = grid_of(name, 60)
+    default, every = space.default({}), list(points(space, grid.values))
+    draw = random.Random(f"grid/{seed}")
+    shuffled = dict.fromkeys(draw.randrange(len(every)) for _ in range(100))
+    expected = [default, *(every[i] for i in shuffled if every[i] != default)]
+    assert grid.assignments(len(expected), seed) == expected
+    assert [next(grid.points(seed, number)) for number in range(len(expected))] == expected
+
+
+def wide(n_parents, children):
+    """Parents of six options, each with a child under every option of `children`."""
+    entries = {}
+    for parent in (f"model.kwargs.p{number}" for number in range(n_parents)):
+        entries[parent] = {"choice": list(range(6))}
+        entries |= {f"{parent}_{o}": {"int": [1, 3], "when": {parent: o}} for o in children}
+    return Space.parse(entries)
+
+
+@pytest.mark.parametrize(("children", "levels"), [([3], 8), (range(6), 18)])
+def test_a_wide_grid_is_counted_and_its_points_are_drawn(children, levels):
+    space = wide(10, children)
+    grid = finest_grid(space, space.default({}), 10**30)
+    assert grid.n_points == levels**10
+    found = grid.assignments(5, seed=0)
+    assert len(set(keys(found))) == 5
+    assert all(list(point) == space.active(point) for point in found)
 
 
 @pytest.mark.parametrize("n_max", [100, 333, 1000])

@@ -2,12 +2,18 @@ import re
 from itertools import combinations, product
 
 import numpy as np
+import optuna
 import pytest
+from branches import branches
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from search_spaces.catalogue import parse_space, space_names
+from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Float
 from search_spaces.reach import CONSTANT, check, longest_warmup
-from search_spaces.space import Space
+from search_spaces.space import Space, assemble
+from trainables.config import steps_of
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.paths import parse_config, variants
@@ -114,6 +120,40 @@ def valid(tree):
             "space optimizer+custom: optimizer.beta1 does not exist under optimizer.kind sgd, only under "
             "adam | adamw | radam; give it that condition or leave it out",
         ),
+        (
+            {"objective.samples": {"float": [1, 5]}},
+            {},
+            "space custom can draw objective.samples = 2.52786: objective.samples: 2.5278640450004204 is not allowed; "
+            "allowed: a valid integer; write objective.samples: {int: [1, 5]}",
+        ),
+        (
+            {"model.latent_dim": {"int": [8, 24]}},
+            {"objective": {"kind": "free-bits", "groups": 8}},
+            "space custom can draw model.latent_dim = 9: objective.groups: 8 groups of equal size cannot be made of "
+            "model.latent_dim 9; allowed: its divisors, or none; write model.latent_dim: {choice: [8, 16, 24]}",
+        ),
+        (
+            {"model.latent_dim": {"int": [8, 800]}},
+            {"objective": {"kind": "free-bits", "groups": 8}},
+            "space custom can draw model.latent_dim = 9: objective.groups: 8 groups of equal size cannot be made of "
+            "model.latent_dim 9; allowed: its divisors, or none",
+        ),
+        (
+            {
+                "objective.kind": "free-bits",
+                "objective.groups": {"choice": [2, 4]},
+                "model.latent_dim": {"int": [4, 7]},
+            },
+            {},
+            "space custom can draw objective.groups = 4, model.latent_dim = 7: objective.groups: 4 groups of equal "
+            "size cannot be made of model.latent_dim 7; allowed: its divisors, or none",
+        ),
+        (
+            {"optimizer.clip_norm": {"choice": [False, 1.0]}},
+            {},
+            "space custom can draw optimizer.clip_norm = false: optimizer.clip_norm: false (YAML reads yes, no, on, "
+            "off as booleans; the word for off is `none`) is not allowed; allowed: a number",
+        ),
         ({"use": ["linear"]}, {"epochs": 0}, "epochs: 0 is not allowed; allowed: greater than or equal to 1"),
         ({"use": ["linear"]}, {"epohcs": 2}, "unknown key `epohcs`; did you mean `epochs`?"),
         (
@@ -210,6 +250,137 @@ def test_the_longest_warm_up_is_where_the_curve_of_beta_first_reaches_its_end(ki
 @pytest.mark.parametrize("name", space_names())
 def test_no_warm_up_of_the_catalogue_is_longer_than_half_the_budget(name):
     assert longest_warmup(parse_space(name), {}, 1000) <= 500
+
+
+# --- laws -------------------------------------------------------------------------------------------------------------
+
+
+def ends(levels):
+    """The least and the greatest of numbers; every word."""
+    return levels if isinstance(levels[0], str) else (min(levels), max(levels))
+
+
+def every_two_extremes(space):
+    """In every branch all pairs of extremes, the other dimensions at their first."""
+    for branch in branches(space):
+        levels = {path: ends(space.dimensions[path].levels()) for path in space.active(branch) if path not in branch}
+        first = {**branch, **{path: values[0] for path, values in levels.items()}}
+        yield first
+        for one, other in combinations(levels, 2):
+            for mine, yours in product(levels[one], levels[other]):
+                yield {**first, one: mine, other: yours}
+
+
+NAMED = [*space_names(), "geco-vs-annealing+clr+batch-size", "annealing+one-cycle+optimizer"]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_draws_that_are_parsed_hold_every_option_and_every_two_extremes(name):
+    space = parse_space(name).scaled(0.27)
+    pairs = {frozenset(two) for draw in space.covering for two in combinations(draw.items(), 2)}
+    assert {frozenset(two) for draw in every_two_extremes(space) for two in combinations(draw.items(), 2)} <= pairs
+    for draw in space.covering:
+        assert list(draw) == space.active(draw)
+        assert all(space.dimensions[path].contains(value) for path, value in draw.items())
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_longest_warm_up_is_that_of_every_branch(name):
+    space = parse_space(name).scaled(0.27)
+    configs = [parse_config(assemble({}, space, draw)) for draw in every_two_extremes(space)]
+    lengths = [
+        steps_of(getattr(config.beta, "warmup", 0), 1000)
+        if not hasattr(config.beta, "ratio")
+        else round(config.beta.ratio * steps_of(config.beta.period, 1000))
+        for config in configs
+    ]
+    lengths += [steps_of(config.lr.warmup, 1000) for config in configs]
+    assert longest_warmup(space, {}, 1000) == max(lengths)
+
+
+RANGES = {
+    "lr.base": st.floats(1e-4, 2e-2),
+    "lr.max": st.floats(1e-3, 2e-2),
+    "beta.end": st.floats(0, 4),
+    "beta.warmup": st.floats(0, 1.2),
+    "lr.step_size": st.floats(1e-5, 1),
+    "objective.samples": st.integers(0, 6),
+    "objective.groups": st.integers(1, 9),
+    "model.latent_dim": st.integers(1, 30),
+    "model.sigma": st.floats(0, 1),
+    "batch_size": st.integers(1, 1300),
+}
+OPTIONS = {
+    "objective.kind": ["elbo", "free-bits", "iwae", "geco"],
+    "lr.kind": ["constant", "clr", "one-cycle"],
+    "beta.kind": ["constant", "linear", "gqn"],
+    "model.learn_sigma": [True, False],
+    "model.hidden": [[16], [8, 8], []],
+    "objective.groups": ["none", 2, 3, 4],
+    "objective.free_bits": [0.1, [0.1, 0.2], [0.1, 0.2, 0.3]],
+    "lr.scaling": ["linear", "sqrt", "none"],
+    "lr.base": ["1e-3", 1e-2],
+    "lr.warmup": ["10 steps", "2000 steps", 0.3],
+}
+
+
+@st.composite
+def entries(draw):
+    """A dimension of a plausible path: a range of either kind, or a choice."""
+    path = draw(st.sampled_from([*RANGES, *OPTIONS]))
+    if path in OPTIONS and (path not in RANGES or draw(st.booleans())):
+        options = draw(st.lists(st.sampled_from(OPTIONS[path]), min_size=1, max_size=4, unique_by=str))
+        return path, {"choice": options}
+    bounds = sorted(draw(st.lists(RANGES[path], min_size=2, max_size=2, unique=True)))
+    whole = all(isinstance(bound, int) for bound in bounds)
+    return path, {"int" if whole and draw(st.booleans()) else "float": bounds}
+
+
+@st.composite
+def spaces(draw):
+    """Up to five dimensions, some of them under an option of one before."""
+    found = {}
+    for path, entry in draw(st.lists(entries(), min_size=1, max_size=5, unique_by=lambda entry: entry[0])):
+        parents = [parent for parent in found if "choice" in found[parent]]
+        if parents and draw(st.booleans()):
+            parent = draw(st.sampled_from(parents))
+            entry["when"] = {parent: [draw(st.sampled_from(found[parent]["choice"]))]}
+        found[path] = entry
+    return found
+
+
+BASES = [{}, {"objective": {"kind": "free-bits", "groups": 4}}, {"objective": {"kind": "iwae"}, "lr": {"kind": "clr"}}]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spaces(), st.sampled_from(BASES), st.integers(0, 2**32))
+def test_what_is_accepted_is_valid_wherever_it_is_drawn(mapping, base, seed):
+    try:
+        space = parse_space(mapping)
+        check(space, base, valid)
+    except ConfigError:
+        return
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    for _ in range(25):
+        valid(assemble(base, space, suggest_trial(study.ask(), space)))
+
+
+@pytest.mark.parametrize("children", [[3], range(6)])
+def test_ten_parents_of_six_options_take_few_draws(children):
+    entries = {}
+    for parent in (f"model.kwargs.p{number}" for number in range(10)):
+        entries[parent] = {"choice": list(range(6))}
+        entries |= {f"{parent}_{o}": {"int": [1, 3], "when": {parent: o}} for o in children}
+    space = Space.parse(entries)
+    assert len(space.covering) < 300
+    check(space, {"model": {"kind": "nets:make"}}, parse_config)
+
+
+def test_six_choices_of_fifty_options_take_few_draws():
+    paths = ("lr.base", "beta.end", "lr.encoder", "lr.decoder", "optimizer.eps", "optimizer.clip_norm")
+    space = Space.parse({path: {"choice": [1 + i / 100 for i in range(50)]} for path in paths})
+    assert len(space.covering) < 200
+    check(space, {}, parse_config)
 
 
 @pytest.mark.parametrize("path", CONSTANT)

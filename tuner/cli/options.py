@@ -115,10 +115,10 @@ PATHS = {
 
 def overlaid_spec(file: Path | None, settings: list[str] | None, **options: Any) -> SweepSpec:
     """A sweep's file, or none, under the options that were given, and these under `--set PATH=VALUE`."""
-    from tuner.spec import overlaid, parse_spec, read_yaml
+    from tuner.spec import parse_spec, sweep_tree
 
-    tree = overlaid(read_yaml(file) if file else {}, {PATHS[name]: value for name, value in options.items()})
-    return parse_spec(overlaid(tree, parsed_settings(settings or [])))
+    tree = sweep_tree(file or {}, {PATHS[name]: value for name, value in options.items()})
+    return parse_spec(sweep_tree(tree, parsed_settings(settings or [])))
 
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:

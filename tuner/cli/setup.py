@@ -55,7 +55,7 @@ def doctor(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Check what a sweep needs, with the fix beside each failure: packages, data, storage, tracking, disk, device."""
-    from tuner.spec import overlaid, parse_spec, read_yaml
+    from tuner.spec import parse_spec, sweep_tree
     from tuner.terminal import console, tables
 
     options = {
@@ -66,7 +66,7 @@ def doctor(
         "resources.ray_address": ray_address,
         "storage": storage,
     }
-    parsed = parse_spec(overlaid(read_yaml(spec) if spec else {}, options))
+    parsed = parse_spec(sweep_tree(spec or {}, options))
     with console.working("Looking around"):
         from tuner.preflight.checks import examine
 

@@ -8,17 +8,19 @@ STARTER = """\
 # State is kept in ./sweeps/NAME; left out, the name is SPACE-DATASET-N.
 # name: my-first-sweep
 
-# The fixed part of every trial; defaults fill the rest.
+# The fixed part of every trial; defaults fill the rest. What is fixed here is not searched below.
 config:
   data: {name: digits}            # digits, mnist, fashion-mnist, cifar10, …, or your own: faces.npz, ./photos
-  model: {kind: mlp, latent_dim: 8}     # mlp, conv, linear-vae, or your own: nets:make
-  epochs: 40
+  # model: {kind: conv}           # mlp (where nothing is said), conv, linear-vae, or your own: nets:make
+  # epochs: 40                    # of a trial that is not pruned
 
 # What varies: named spaces (`vae-tuner spaces` lists them), and dimensions by configuration path.
 space:
   use: [geco-vs-annealing]
   # lr.base: {float: [1e-3, 1e-2], log: true}
   # batch_size: {choice: [32, 64]}
+  # model.latent_dim: {int: [4, 32], log: true}
+  # model.hidden: {choice: [[128], [256, 128]]}
   # objective.kappa: {float: [0.12, 0.2], log: true, when: {objective.kind: geco}}
 
 search: {sampler: tpe, trials: 20, seed: 0, metric: auto}   # several metrics: [val/mse, val/kl] with nsga2

@@ -32,21 +32,20 @@ def largest(
 ) -> TrialConfig:
     """The configuration of the most parameters × batch size × samples that the space can draw.
 
-    In each combination of the choices that decide kinds, every dimension in turn takes the level where that is most.
-    base: the fixed part, as a tree.
+    Dimension by dimension, children before their parents, the level where that is most, with what is known of the
+    others; a parent's options are compared with the largest of what they switch on. base: the fixed part, as a tree.
     """
+    best: dict[str, Any] = {}
 
-    def grown(branch: dict[str, Any]) -> TrialConfig:
-        levels = {path: space.dimensions[path].levels() for path in space.active(branch) if path not in branch}
-        best = resolved(assemble(base, space, corner := branch | {path: first for path, (first, *_) in levels.items()}))
-        for path, values in levels.items():
-            for value in values[1:]:
-                other = resolved(assemble(base, space, corner | {path: value}))
-                if _size(other, shape) > _size(best, shape):
-                    best, corner = other, corner | {path: value}
-        return best
+    def drawn(values: Mapping[str, Any]) -> TrialConfig:
+        chosen = space.walk(lambda path, domain, _: values.get(path, best.get(path, domain.levels()[0])))
+        return resolved(assemble(base, space, chosen))
 
-    return max(map(grown, space.branches()), key=lambda config: _size(config, shape))
+    for path, domain in reversed(list(space.dimensions.items())):
+        draw = next(draw for draw in space.covering if path in draw)
+        sizes = {i: _size(drawn({**draw, **best, path: value}), shape) for i, value in enumerate(domain.levels())}
+        best[path] = domain.levels()[max(sizes, key=lambda i: sizes[i])]
+    return drawn({})
 
 
 def _size(config: TrialConfig, shape: tuple[int, ...]) -> int:

@@ -35,7 +35,9 @@ def chosen_metrics(
 
 def _auto_metric(default: TrialConfig, base: Mapping[str, Any], space: Space) -> str:
     """IWAE loses on the ELBO what it wins on the likelihood, so that a space with it is ranked by that."""
-    if any({**base, **space.fixed, **branch}.get("objective.kind") == "iwae" for branch in space.branches()):
+    searched = space.dimensions.get("objective.kind")
+    kinds = searched.levels() if searched else ({**base, **space.fixed}.get("objective.kind"),)
+    if "iwae" in kinds:
         return NLL
     return "val/elbo" if default.data.likelihood == "bernoulli" else "val/elbo_cal"
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from search_spaces.catalogue import parse_space
 from search_spaces.geco import within_reach
-from search_spaces.reach import check, longest_warmup
-from search_spaces.space import Space, assemble, defaults_of
+from search_spaces.reach import KindDefaults, check, longest_warmup
+from search_spaces.space import Space, assemble
 from trainables.config import TrialConfig, UserModel, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
@@ -265,14 +265,16 @@ def _split_fixed(space: Space, base: dict[str, Any]) -> tuple[Space, dict[str, A
 
 def _fixed_notes(spec: SweepSpec) -> list[str]:
     """What the space would search and the user's own part holds fixed."""
-    searched = {} if spec.search.points else parse_space(spec.space).dimensions
+    own = spec.space if isinstance(spec.space, Mapping) else {}
+    searched = {} if spec.search.points else {**own, **parse_space(spec.space).dimensions}
     fixed = [path for path in flatten(spec.config) if path in searched]
     return [f"{path} is fixed by the configuration and not searched" for path in fixed]
 
 
 def _check_used(base: Mapping[str, Any], space: Space) -> None:
     """Refuse what the user fixes and no trial can have, because the space decides otherwise."""
-    existing = set().union(*(defaults_of({**base, **space.fixed, **branch}) for branch in space.branches()))
+    defaults = KindDefaults()
+    existing = set().union(*(defaults.of({**base, **space.fixed, **draw}) for draw in space.covering))
     for path, value in base.items():
         if path not in existing and space.decides(path):
             raise ConfigError(

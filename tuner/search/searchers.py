@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Self
 
 import optuna
@@ -92,8 +93,9 @@ def ask(
     """
     number = len(sweep.trials)
     if sampling.kind == "grid":
-        points = sampling.grid(space).assignments(sampling.n_trials + len(sweep.priors) + DRAWS, sampling.seed)
-        return next((Asked(point, {}) for point in points[number:] if not is_known(point)), None)
+        points = sampling.grid(space).points(sampling.seed, start=number)
+        tried = islice(points, sampling.n_trials + len(sweep.priors) + DRAWS)
+        return next((Asked(point, {}) for point in tried if not is_known(point)), None)
     storage = InMemoryStorage()
     seen = Sweep(sweep.header) if sampling.kind == "random" else sweep
     study = study_of(seen, space, new_sampler(sampling, space, number), storage, told)

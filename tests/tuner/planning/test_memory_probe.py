@@ -4,6 +4,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from branches import branches
 
 from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
@@ -38,11 +39,23 @@ def test_the_largest_is_looked_for_in_every_branch():
     assert largest_of(objectives).objective.kind == "iwae", "its samples are as many examples"
 
 
+def test_the_largest_has_all_that_several_parents_switch_on():
+    config = largest_of(
+        {
+            "optimizer.kind": {"choice": ["adam", "sgd"]},
+            "lr.scaling": {"choice": ["linear", "sqrt"]},
+            "model.latent_dim": {"int": [2, 40], "when": {"optimizer.kind": "sgd"}},
+            "batch_size": {"int": [40, 80], "when": {"lr.scaling": "sqrt"}},
+        }
+    )
+    assert (config.model.latent_dim, config.batch_size) == (40, 80)
+
+
 @pytest.mark.parametrize("space", ["geco-vs-annealing", "batch-size+one-cycle", "optimizer"])
 def test_nothing_a_space_can_draw_is_larger(space):
     parsed = parse_space(space)
     config = largest(parsed, {}, parse_config, (1, 8, 8))
-    drawn = [parse_config(assemble({}, parsed, parsed.default(branch))) for branch in parsed.branches()]
+    drawn = [parse_config(assemble({}, parsed, parsed.default(branch))) for branch in branches(parsed)]
     assert all(other.batch_size <= config.batch_size for other in drawn)
     assert plain(largest(parsed, {}, parse_config, (1, 8, 8))) == plain(config)
 
