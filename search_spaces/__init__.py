@@ -6,5 +6,6 @@ annealing, geco, learning_rate, batch_size, optimizer
 catalogue     spaces by name, joined by `+`, or from a user's YAML
 grid          every combination of a space, branch by branch, as fine as a number of trials allows
 compile       a space as an Optuna define-by-run function, Optuna distributions, or Tune's native dictionary
-reach         what a space can draw: corners that must be valid, and its longest warm-up
+covering      few draws of a space that hold every option and every two extremes
+reach         what a space can draw: what must be valid, and its longest warm-up
 """

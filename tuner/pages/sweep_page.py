@@ -212,9 +212,17 @@ def _write_trials(sweep: Sweep, path: Path) -> None:
     metrics = sorted({name for trial in trials for name in trial.last})
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
-        out.writerow(["trial", "method", "stop_reason", "outcome", "epochs", *assigned, *metrics])
+        out.writerow(["trial", "method", "stop_reason", "outcome", "error", "epochs", *assigned, *metrics])
         for trial in trials:
-            ends = [trial.id, trial.method, trial.stop_reason or "", trial.outcome or "", trial.epochs]
+            error = (trial.error or "").strip().splitlines()[-1:]
+            ends = [
+                trial.id,
+                trial.method,
+                trial.stop_reason or "",
+                trial.outcome or "",
+                *(error or [""]),
+                trial.epochs,
+            ]
             values = (
                 [trial.assignment.get(name, "") for name in assigned],
                 [trial.last.get(name, "") for name in metrics],

@@ -15,7 +15,10 @@ from ray.tune.search import Searcher
 
 from search_spaces.compile import distributions, parameters, suggest_trial
 from search_spaces.grid import every_point
-from search_spaces.space import Space
+from search_spaces.space import Space, assemble, defaults_of
+from trainables.config import method_of
+from trainables.errors import UserError
+from trainables.paths import flatten, parse_config, unflatten
 from tuner.queries.metrics_info import is_result
 from tuner.search.known import Known
 from tuner.search.samplers import FIRST_GENERATION, Sampling, even_sampler, new_sampler, trials_to_run
@@ -30,6 +33,9 @@ DRAWS = 30
 """How often a sampler draws again what is known, before another finds what is left."""
 MOST_POINTS = 1000
 """How many points are looked through for what is left."""
+
+AGAIN: dict[str, Any] = {}
+"""No suggestion yet: what was asked for has ended already."""
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
@@ -212,8 +218,9 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     memory and shall run alone, for which others would never leave enough room before, then no more.
 
     The first is the space's default configuration, unless an earlier sweep has told of exactly that. None is asked for
-    that is known, but for points that are given; where no other is left, the sweep ends with the trials it has. Results
-    reach the study through the journal, never through Tune.
+    that is known, but for points that are given; where no other is left, the sweep ends with the trials it has. A trial
+    whose configuration is refused after all ends as an error before it has begun. Results reach the study through the
+    journal, never through Tune.
 
     n_trials, more: planned when the sweep began, which decides how is sampled, and added since. points: the trials,
     where they are given and not drawn. concurrency: how many
@@ -241,7 +248,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         is_spent: Callable[[int], bool] = lambda unwritten: False,
     ) -> None:
         super().__init__()
-        self._journal, self._space, self._resolved = journal, space, resolved
+        self._journal, self._space, self._base, self._resolved = journal, space, base, resolved
         self._at_once = concurrency if callable(concurrency) else lambda: concurrency
         concurrent = callable(concurrency) or concurrency > 1
         self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
@@ -253,6 +260,11 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._handed: set[tuple[str, int, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
+        while (given := self._suggestion()) is AGAIN:
+            pass
+        return given
+
+    def _suggestion(self) -> Mapping[str, Any] | str | None:
         if self._journal.sweep.spent:
             return str(Searcher.FINISHED)
         self._settle()
@@ -270,7 +282,8 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         trial = (first or waiting)[0] if first or all_asked else self._new_trial()
         if trial is None:
             self._on_event(self._journal.append("exhausted"))
-            return self.suggest(trial_id)
+        if trial is None or not trial.unfinished:
+            return AGAIN
         self._handed.add(_turn(trial))
         given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
         return {**given, "alone": trial.alone}
@@ -287,11 +300,22 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         asked = self._given(number) or self._next()
         if asked is None:
             return None
-        config, method = self._resolved(asked.assignment)
+        config, method, refusal = self._configured(asked.assignment)
         trial = f"{number:04}"
         fields = {**asked._asdict(), "config": config, "method": method}
         self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
+        if refusal is not None:
+            self._on_event(self._journal.append("end", trial=trial, reason="error", error=refusal, kind="refused"))
         return sweep.trials[trial]
+
+    def _configured(self, assignment: Assignment) -> tuple[dict[str, Any], str, str | None]:
+        """An assignment's configuration and method, and why it is refused; then as far as it is known."""
+        try:
+            return *self._resolved(assignment), None
+        except UserError as error:
+            drawn = flatten(assemble(self._base, self._space, assignment))
+            defaults = defaults_of(drawn)
+            return unflatten({**defaults, **drawn}), method_of(parse_config(unflatten(defaults))), str(error)
 
     def _given(self, number: int) -> Asked | None:
         return Asked(dict(self._points[number]), {}) if self._points else None

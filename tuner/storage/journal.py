@@ -14,7 +14,8 @@ writes so himself is {"$float": [VALUE]}.
                                          `worker` or `node` was lost, `memory` ran out; not in old journals
     warning   {trial, text}              what a worker had to say
     end       {trial, reason, error, kind}   a trial that ends without a report: `error`, `interrupted` or `budget`.
-                                         kind: of an error, as of a failure; not in old journals
+                                         kind: of an error, as of a failure, or `refused` where its configuration
+                                         is not valid; not in old journals
     budget    {}                         the sweep's budget is spent and something is left undone
     exhausted {}                         no configuration is left to ask for that is not known
     resume    {more}                     another session begins; more: trials beyond those planned

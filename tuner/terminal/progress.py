@@ -92,6 +92,8 @@ class SweepProgress:
                 self._console.print(f"Nothing is left to try after {self._asked} trials", soft_wrap=True)
             case "warning":
                 self._console.print(f"Warning: trial {event['trial']}: {event['text']}", soft_wrap=True)
+            case "end" if event.get("kind") == "refused":
+                self._console.print(f"Trial {event['trial']} is refused: {event['error']}", soft_wrap=True)
             case "failure":
                 cause = str(event["error"]).strip().splitlines()[-1]
                 self._console.print(f"Trial {event['trial']} goes on from its last checkpoint: {cause}", soft_wrap=True)
