@@ -29,14 +29,16 @@ __all__ = ["DataFacts", "Dataset", "data_facts", "held_on_device", "load"]
 MAX_SPLIT_OFF = 5_000
 MAX_VALIDATION = 10_000
 DEVICE_PART = 0.25
+ROUNDING = 1e-6
+"""By how much of its scale a value may miss 0 or 1 and still count as it: sums and conversions of floats leave that."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
     """What the driver and `resolve` need to know of the data.
 
-    shape: of one example. low, high: range of all values. bits: all of them are 0 or 1. value_bytes: what a value takes
-        where it is kept, 1 if it came as a byte.
+    shape: of one example. low, high: range of all values; 0 and 1 where they miss them by a millionth. bits: all of
+        them are 0 or 1, to a millionth. value_bytes: what a value takes where it is kept, 1 if it came as a byte.
     kappa_max: by constraint, what the mean image reaches per element: the RMS error (`re`), the nats (`nll`, where
         values lie in [0, 1]). A larger κ constrains nothing.
     """
@@ -111,7 +113,7 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
     split = _split(config, sources.read(config.name, root, config.image_size))
     train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
     everything = train + val + test
-    low, high = everything.low / split.scale, everything.high / split.scale
+    low, high = (_rounded(value / split.scale) for value in (everything.low, everything.high))
     return DataFacts(
         shape=tuple(split.shape),
         n_train=len(split.train),
@@ -160,10 +162,21 @@ def _sums(examples: Examples, scale: float) -> _Sums:
             squares.sum(0, dtype=np.float64).ravel(),
             float(chunk.min()),
             float(chunk.max()),
-            bool(((chunk == 0) | (chunk == scale)).all()),
+            _are_bits(chunk, scale),
         )
 
     return reduce(add, map_ahead(of, examples.chunks(), workers=os.cpu_count() or 1))
+
+
+def _are_bits(chunk: Array, scale: float) -> bool:
+    if chunk.dtype.kind != "f":
+        return bool(((chunk == 0) | (chunk == scale)).all())
+    return bool((np.minimum(np.abs(chunk), np.abs(chunk - scale)) <= ROUNDING * scale).all())
+
+
+def _rounded(value: float) -> float:
+    """0 or 1 where it is meant."""
+    return next((bound for bound in (0.0, 1.0) if abs(value - bound) <= ROUNDING), value)
 
 
 def _kappa_max(mean: Array, square_mean: Array, *, bits: bool, unit: bool) -> dict[str, float]:

@@ -28,7 +28,7 @@ def held_out_metrics(trainer: Trainer, draws: int) -> dict[str, float]:
 
 
 def held_out_nll(trainer: Trainer, samples: int, sigma: float | None = None) -> dict[str, float]:
-    """`test/nll` of the first 1,000 test examples by K importance samples, `test/nll_bias`, and how it was taken.
+    """`test/nll` of the first 1,000 test examples by K importance samples, its bias at least, and how it was taken.
 
     Compare at one K. sigma: the pixel σ of the likelihood; none for the model's own, and under bits.
     """
@@ -37,7 +37,7 @@ def held_out_nll(trainer: Trainer, samples: int, sigma: float | None = None) -> 
     pixel = trainer.sigma if sigma is None else torch.tensor(sigma, device=trainer.device)
     noise = partial(metrics.evaluation_noise, *where)
     found = metrics.importance_nll(trainer.program, trainer.params, x, pixel, samples, noise)
-    values = _numbers({"test/nll": found.nll.mean(), "test/nll_bias": found.bias.mean()})
+    values = _numbers({name: value.mean() for name, value in found.by_name("test").items()})
     taken = {"test/nll_samples": float(samples), "test/nll_examples": float(len(x))}
     return values | taken | ({} if sigma is None else {"test/nll_sigma": sigma})
 
@@ -47,13 +47,14 @@ def _passes(trainer: Trainer, first: metrics.Evaluation, draws: int) -> list[met
 
 
 def _aggregate(trainer: Trainer, found: metrics.Evaluation) -> dict[str, float]:
+    """What the posteriors of the first 1,000 examples say together; KL and mutual information are of one set."""
     mean, log_variance, z = (values[EXAMPLES] for values in (found.mean, found.log_variance, found.z))
     draw = generator(trainer.device, trainer.config.data.split_seed, "agg_kl_dims")
     values = _numbers({
         "test/agg_kl_gauss": metrics.agg_kl_gauss(found.mean, found.log_variance),
         "test/agg_kl_dims": metrics.agg_kl_dims(mean, log_variance, draw),
         "test/mutual_info": metrics.mutual_information(mean, log_variance, z),
-        "test/kl": found.kl.sum(-1).mean(),
+        "test/kl": found.kl[EXAMPLES].sum(-1).mean(),
     })  # fmt: skip
     kl, information = values.pop("test/kl"), values["test/mutual_info"]
     return {

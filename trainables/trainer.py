@@ -180,7 +180,7 @@ class Trainer:
         if self.epoch == self.config.epochs or self.epoch % self.config.metrics.every == 0:
             values |= self._aggregate_metrics(val) | {"train_eval/elbo": train.elbo()} | self._nll_metrics("val")
         numbers = dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
-        return numbers | self._mutual_information_metrics(numbers, min(len(val.z), metrics.AGGREGATE_EXAMPLES))
+        return numbers | self._mutual_information_metrics(numbers, val)
 
     def evaluation(self, part: str, sample: int = 0) -> metrics.Evaluation:
         """One pass over the validation (`val`), test, or first training examples (`train_eval`), under the noise of
@@ -206,7 +206,7 @@ class Trainer:
         if samples is None:
             return {}
         found = self.importance_nll(part, samples)
-        return {f"{part}/nll": found.nll.mean(), f"{part}/nll_bias": found.bias.mean()}
+        return {name: value.mean() for name, value in found.by_name(part).items()}
 
     def fit_metrics(self, found: metrics.Evaluation, part: str) -> dict[str, Tensor]:
         """What one pass says of the fit."""
@@ -226,13 +226,16 @@ class Trainer:
         }
 
     @staticmethod
-    def _mutual_information_metrics(values: dict[str, float], n: int) -> dict[str, float]:
+    def _mutual_information_metrics(values: dict[str, float], val: metrics.Evaluation) -> dict[str, float]:
+        """The marginal KL is of the examples that the mutual information is of."""
         if "val/mutual_info" not in values:
             return {}
+        some = slice(metrics.AGGREGATE_EXAMPLES)
+        n = len(val.z[some])
         return {
             "val/mi_cap": math.log(n),
             "val/mi_saturated": float(metrics.saturated(values["val/mutual_info"], n)),
-            "val/marginal_kl": values["val/kl"] - values["val/mutual_info"],
+            "val/marginal_kl": float(val.kl[some].sum(-1).mean()) - values["val/mutual_info"],
         }
 
     def test_metrics(self) -> dict[str, float]:

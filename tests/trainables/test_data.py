@@ -13,7 +13,7 @@ from trainables.data import data_facts, held_on_device, load
 from trainables.errors import DataError
 from trainables.examples import Examples
 from trainables.paths import parse_config
-from trainables.resolve import resolve
+from trainables.resolve import likelihood_of, resolve
 from trainables.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -360,6 +360,27 @@ def test_bits_are_recognised(user_file, tmp_path):
         assert data_facts(DataConfig(name=user_file(bits)), tmp_path).bits
     assert not data_facts(DataConfig(name=user_file(x + 1)), tmp_path).bits
     assert not data_facts(DataConfig(name=user_file(x * 0.5)), tmp_path).bits
+
+
+@pytest.mark.parametrize("off", [1e-7, -1e-7, 2e-7])
+@pytest.mark.parametrize("value", [0, 1])
+def test_one_value_that_is_rounded_leaves_bits_bits_and_a_range_a_range(off, value, user_file, tmp_path):
+    bits = np.random.default_rng(0).integers(0, 2, size=(40, 6)).astype(np.float32)
+    gray = np.random.default_rng(0).random(size=(40, 6)).astype(np.float32)
+    for x, are_bits in ((bits, True), (gray, False)):
+        x[7, 3], x[8, 3], x[9, 3] = 0, 1, np.float32(value + off)
+        facts = data_facts(DataConfig(name=user_file(x)), tmp_path)
+        assert (facts.low, facts.high, facts.bits) == (0, 1, are_bits)
+        assert "nll" in facts.kappa_max
+    assert likelihood_of(DataConfig(name="x", binarize="soft"), facts) == "bernoulli"
+
+
+def test_a_value_that_is_off_by_more_is_not_rounded(user_file, tmp_path):
+    x = np.random.default_rng(0).integers(0, 2, size=(40, 6)).astype(np.float32)
+    x[7, 3] = 1 + 1e-5
+    facts = data_facts(DataConfig(name=user_file(x)), tmp_path)
+    assert (facts.bits, facts.high) == (False, x[7, 3])
+    assert "nll" not in facts.kappa_max
 
 
 @pytest.mark.parametrize("value", [0.1, 0.2, 0.3])

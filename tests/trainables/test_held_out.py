@@ -40,6 +40,7 @@ def test_the_nll_is_that_of_a_trial_and_says_how_it_was_taken(trained):
     found, estimate = held_out_nll(trained, samples=20), trained.importance_nll("test", 20)
     assert found["test/nll"] == pytest.approx(estimate.nll.mean().item(), rel=1e-9)
     assert found["test/nll_bias"] == pytest.approx(estimate.bias.mean().item(), rel=1e-6)
+    assert found["test/nll_drop"] == pytest.approx(estimate.drop.mean().item(), rel=1e-6)
     assert (found["test/nll_samples"], found["test/nll_examples"]) == (20, len(trained.dataset.test))
 
 

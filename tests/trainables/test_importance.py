@@ -129,6 +129,35 @@ def test_where_one_sample_carries_the_sum_the_estimated_bias_is_a_half_and_says_
     assert (found.bias <= 0.5).all()
 
 
+@pytest.mark.parametrize("samples", [10, 37, 100])
+def test_the_drop_is_from_the_mean_over_ten_disjoint_tenths_of_the_samples(samples):
+    """As if each tenth had been an estimate of its own, from its own draws."""
+    program, params, x = random_mlp("gaussian")
+    noise, tenth, sigma = draws(len(x), 3), samples // 10, torch.tensor(0.7)
+    whole = metrics.importance_nll(program, params, x, sigma, samples, noise)
+    parts = [
+        metrics.importance_nll(program, params, x, sigma, tenth, lambda k, at=block * tenth: noise(at + k)).nll
+        for block in range(10)
+    ]
+    torch.testing.assert_close(whole.drop, torch.stack(parts).mean(0) - whole.nll, rtol=1e-6, atol=1e-9)
+
+
+def test_the_drop_is_the_difference_of_the_expected_biases(wrong_posterior):
+    """Var(w)/2K: nine times the bias that is left."""
+    estimate, _, variance = wrong_posterior
+    found = estimate(400)
+    assert found.drop.mean().item() == pytest.approx(9 * variance / 800, rel=0.1)
+
+
+def test_the_drop_tells_of_a_bias_that_the_weights_do_not_see(digits):
+    program, params, x, sigma, likelihood = digits
+    params = params | {"encoder.log_variance": params["encoder.log_variance"] - 2 * math.log(100)}
+    params |= {"encoder.bias": params["encoder.bias"] + 0.5}
+    found = metrics.importance_nll(program, params, x, sigma, 100, draws(len(x), 8, torch.float64))
+    assert (found.drop > 0.5).all()
+    assert (found.drop < found.nll + torch.tensor(likelihood)).all()
+
+
 def random_mlp(likelihood, n=23, n_elements=12, latent_dim=3):
     model = MlpVae(n_elements, latent_dim, (5,), "tanh")
     x = torch.rand(n, n_elements, generator=torch.Generator().manual_seed(0)).round()
@@ -200,17 +229,22 @@ def test_a_trial_reports_the_nll_with_the_aggregate_metrics_and_where_it_is_aske
     )
     assert ["val/nll" in report for report in reports] == [False, True, True, False]
     assert ["test/nll" in report for report in reports] == [False, False, False, True]
-    assert not any("nll_bias" in name or name.endswith("/nll") for report in silent for name in report)
+    assert not any("/nll" in name for report in silent for name in report)
+    assert reports[2]["val/nll_drop"] > 0
     assert 0 < reports[2]["val/nll_bias"] < 0.5
     assert reports[2]["val/nll"] < -reports[2]["val/elbo"]
     assert reports[3]["test/nll"] == pytest.approx(reports[2]["val/nll"], abs=0.1)
 
 
-def test_a_single_sample_has_no_bias_to_report(in_memory, trial, finish, gaussian):
-    trainer = trial(in_memory(gaussian(np.ones(6), 40)), epochs=1, metrics={"nll_samples": 1})
+@pytest.mark.parametrize(
+    ("samples", "reported"), [(1, set()), (9, {"nll_bias"}), (10, {"nll_bias", "nll_drop"})], ids=["one", "few", "ten"]
+)
+def test_too_few_samples_have_no_bias_or_drop_to_report(samples, reported, in_memory, trial, finish, gaussian):
+    trainer = trial(in_memory(gaussian(np.ones(6), 40)), epochs=1, metrics={"nll_samples": samples})
     found = finish(trainer).metrics | trainer.test_metrics()
     assert {"val/nll", "test/nll"} < found.keys()
-    assert not {"val/nll_bias", "test/nll_bias"} & found.keys()
+    of_nll = {name for name in found if "/nll_" in name}
+    assert of_nll == {f"{part}/{name}" for part in ("val", "test") for name in reported}
 
 
 def test_the_nll_is_of_the_first_1000_examples_with_noise_of_the_split_seed(in_memory, trial, gaussian):

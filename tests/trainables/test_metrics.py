@@ -229,3 +229,15 @@ def test_with_probabilistic_pca_the_elbo_is_the_likelihood_and_a_rotation_opens_
         gaps.append(gap.item())
     assert gaps[0] == pytest.approx(0, abs=1e-12)
     assert gaps[1] > 0.1
+
+
+def test_the_marginal_kl_is_of_the_examples_that_the_mutual_information_is_of(in_memory, trial, finish, gaussian):
+    """What lies beyond the first 1,000 examples moves the KL alone."""
+    x = gaussian(np.ones(6), 1_200)
+    longer = torch.cat([x[:1_000], 5 + x[1_000:]])
+    model = {"kind": "linear-vae", "latent_dim": 2, "sigma": 1.0}
+    trainer = trial(in_memory(longer), model=model, epochs=1)
+    found = finish(trainer).metrics
+    first = trainer.evaluation("val").kl[:1_000].sum(-1).mean().item()
+    assert found["val/kl"] > first + 0.1
+    assert found["val/marginal_kl"] == pytest.approx(first - found["val/mutual_info"], rel=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,19 +17,28 @@ __all__ = ["NLL_EXAMPLES", "ImportanceEstimate", "importance_nll"]
 
 NLL_EXAMPLES = 1_000
 DECODED_ELEMENTS = 2**20
+BLOCKS = 10
 
 
 @dataclass(frozen=True)
 class ImportanceEstimate:
     """nll: −log (1/K) Σ_k w_k of each example. Biased up: its expectation falls with K, to −log p(x).
 
-    bias: by how much, to first order in 1/K: Var(w/p(x))/2K from the same weights; NaN for K = 1. An order of
-    magnitude: it is at most ½, and too small where few samples carry the sum, so that methods with one K and one bias
-    compare, and a bias near ½ says that K is too small. Both [N], float64.
+    bias: at least by how much, to first order in 1/K: Var(w/p(x))/2K from the same weights; NaN for K = 1. It cannot
+    exceed ½, and is far too small where few samples carry the sum: on gray MNIST images K = 10 → 1,000 lowered the NLL
+    by 6 to 17 nats where it says .3 to .4.
+    drop: NLL(K/10) − NLL(K), what ten times the samples have lowered the estimate by; NaN for K < 10. NLL(K/10) is the
+    mean over ten disjoint tenths of the samples. Models whose NLLs differ by less cannot be ranked at this K.
+    All [N], float64.
     """
 
     nll: Tensor
     bias: Tensor
+    drop: Tensor
+
+    def by_name(self, part: str) -> dict[str, Tensor]:
+        """As metrics of a part of the data: `val` or `test`."""
+        return {f"{part}/nll": self.nll, f"{part}/nll_bias": self.bias, f"{part}/nll_drop": self.drop}
 
 
 @torch.no_grad()
@@ -50,19 +60,38 @@ def importance_nll(
     examples = [slice(start, start + rows) for start in range(0, len(x), rows)]
     posteriors = [program.model.encode(params, x[some]) for some in examples]
     at_once = max(1, rows // len(x))
-    log_sum = log_sum_of_squares = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
-    for first in range(0, samples, at_once):
-        draws = torch.stack([noise(k) for k in range(first, min(first + at_once, samples))])
-        parts = [
-            _log_weights(program, params, x[some], *posterior, draws[:, some], sigma)
-            for some, posterior in zip(examples, posteriors, strict=True)
-        ]
-        log_weights = torch.cat(parts, dim=1)
-        log_sum = log_sum.logaddexp(log_weights.logsumexp(0))
-        log_sum_of_squares = log_sum_of_squares.logaddexp((2 * log_weights).logsumexp(0))
+    nothing = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
+    log_sum_of_squares, log_sums = nothing, []
+    for start, stop in pairwise(_edges(samples)):
+        log_sum = nothing
+        for first in range(start, stop, at_once):
+            draws = torch.stack([noise(k) for k in range(first, min(first + at_once, stop))])
+            parts = [
+                _log_weights(program, params, x[some], *posterior, draws[:, some], sigma)
+                for some, posterior in zip(examples, posteriors, strict=True)
+            ]
+            log_weights = torch.cat(parts, dim=1)
+            log_sum = log_sum.logaddexp(log_weights.logsumexp(0))
+            log_sum_of_squares = log_sum_of_squares.logaddexp((2 * log_weights).logsumexp(0))
+        log_sums.append(log_sum)
+    return _estimate(torch.stack(log_sums), log_sum_of_squares, samples)
+
+
+def _edges(samples: int) -> list[int]:
+    """Where ten equal blocks of samples begin, and what is left over after them; one block of fewer than ten."""
+    tenths = samples // BLOCKS
+    return sorted({*(tenths * block for block in range(BLOCKS + 1)), samples})
+
+
+def _estimate(log_sums: Tensor, log_sum_of_squares: Tensor, samples: int) -> ImportanceEstimate:
+    """log_sums: ln Σ w of each block of samples, [blocks, N]; log_sum_of_squares: ln Σ w² of all, [N]."""
+    log_sum = log_sums.logsumexp(0)
+    nll = math.log(samples) - log_sum
     concentration = (log_sum_of_squares - 2 * log_sum).exp()
     bias = (samples * concentration - 1) / (2 * (samples - 1))
-    return ImportanceEstimate(math.log(samples) - log_sum, bias)
+    tenths = samples // BLOCKS
+    of_a_tenth = math.log(tenths) - log_sums[:BLOCKS].mean(0) if tenths else torch.full_like(nll, math.nan)
+    return ImportanceEstimate(nll, bias, of_a_tenth - nll)
 
 
 def _log_weights(

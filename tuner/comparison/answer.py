@@ -102,7 +102,7 @@ class Comparison:
             "levels": [
                 {"kappa": e.kappa, "lambda": e.weight, "rate": e.rate, "outcome": e.outcome} for e in self.levels
             ],
-            "path": [vars(result) for result in self.path.rivals],
+            "path": [result.document() for result in self.path.rivals],
             "path_left_out": self.path.left_out,
             "path_lost": self.path.lost,
             "null_rejections": self.path.null,
@@ -126,7 +126,7 @@ class Comparison:
 _WORDS = {
     "lower": "lower than with {}",
     "higher": "higher than with {}",
-    "equivalent": f"equivalent within {MARGIN:g} nat to {{}}",
+    "equivalent": f"equivalent within {MARGIN:g} nat at every level to {{}}",
     "undecided": "undecided against {}",
 }
 
@@ -138,7 +138,14 @@ def _listed(results: Sequence[RivalResult]) -> str:
 def _spoken(result: RivalResult) -> str:
     if not math.isfinite(result.lo):
         return f"{result.mean:+.2f} nat with the one seed that is left"
-    return f"{result.mean:+.2f} nat, {result.lo:+.2f} to {result.hi:+.2f}"
+    return f"{result.mean:+.2f} nat, {result.lo:+.2f} to {result.hi:+.2f}{_at_most(result)}"
+
+
+def _at_most(result: RivalResult) -> str:
+    """The level that differs most, where not all are equivalent: a mean hides levels that differ in sign."""
+    if result.verdict == "equivalent":
+        return f", at most {result.largest.mean:+.2f} at one level"
+    return f"; {result.largest.mean:+.2f} at κ = {result.largest.kappa:.3g}"
 
 
 def _known(value: Any) -> Any:

@@ -24,7 +24,7 @@ from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
 from search_spaces.geco import within_reach
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
-from tuner.comparison.selection import Cell, best_rate, selection_sd
+from tuner.comparison.selection import Cell, best_rate, selection_sds
 
 __all__ = ["LEVELS", "PLAIN", "Design", "Level", "Run", "Trained"]
 
@@ -229,13 +229,17 @@ class Design:
             for method in self.rivals
         }
 
-    def selection_sds(self, levels: Sequence[Level], pilots: Sequence[Trained]) -> dict[str, float]:
-        """By rival, the standard deviation that choosing its learning rates and GECO's adds to their difference."""
+    def selection_sds(self, levels: Sequence[Level], pilots: Sequence[Trained]) -> dict[str, dict[float, float]]:
+        """By rival and κ, the standard deviation that the choice of both learning rates adds to the difference."""
+        kept = _kept(levels)
         own = {
-            method: selection_sd([self._cell_of(method, level, pilots) for level in _kept(levels)])
+            method: selection_sds([self._cell_of(method, level, pilots) for level in kept])
             for method in ("geco", *self.rivals)
         }
-        return {rival: math.hypot(own["geco"], own[rival]) for rival in self.rivals}
+        return {
+            rival: {level.kappa: math.hypot(*both) for level, *both in zip(kept, own["geco"], own[rival], strict=True)}
+            for rival in self.rivals
+        }
 
     def _cell_of(self, method: str, level: Level, pilots: Sequence[Trained]) -> Cell:
         assert level.weight is not None

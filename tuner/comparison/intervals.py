@@ -11,7 +11,7 @@ from scipy.stats import t
 
 __all__ = ["Interval", "is_equivalent", "mean_interval"]
 
-EQUIVALENCE_LEVEL = 0.9
+EQUIVALENCE_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,5 @@ def mean_interval(values: Sequence[float], level: float = 0.95, common_sd: float
 
 def is_equivalent(differences: Sequence[float], margin: float, common_sd: float = 0.0) -> bool:
     """Two one-sided t tests at 5 %: whether the 90 % interval lies within ±margin (Schuirmann 1987)."""
-    found = mean_interval(differences, EQUIVALENCE_LEVEL, common_sd)
+    found = mean_interval(differences, 1 - 2 * EQUIVALENCE_ALPHA, common_sd)
     return -margin < found.lo and found.hi < margin

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from tuner.comparison.design import Level, Trained
 from tuner.comparison.intervals import Interval, mean_interval
+from tuner.queries.metrics_info import unranked_by_nll
 
 __all__ = ["NLL_SAMPLES", "NllAnswer", "answer_nll", "measured_level"]
 
@@ -17,10 +18,11 @@ NLL_SAMPLES = 1_000
 
 @dataclass(frozen=True)
 class NllAnswer:
-    """By method the mean over seeds with its 95 % interval, and the mean bias of the estimates, in nats.
+    """By method the mean over seeds with its 95 % interval, in nats.
 
     All models are weighed by one likelihood, the one that the level's λ̂ amounts to at β = 1. sigma: its pixel σ, None
-    under bits. samples: K. examples: of the test set.
+    under bits. samples: K. examples: of the test set. bias: by method, what the estimates are too high by, at least.
+    drop: by method NLL(K/10) − NLL(K), None of runs that did not record it: smaller differences rank nothing.
     """
 
     kappa: float
@@ -29,6 +31,12 @@ class NllAnswer:
     examples: int
     values: dict[str, Interval]
     bias: dict[str, float]
+    drop: dict[str, float | None]
+
+    @property
+    def unranked(self) -> list[str]:
+        """The methods, lowest NLL first, that cannot be told from the lowest; empty where the lowest is the best."""
+        return unranked_by_nll({name: (value.mean, self.drop[name] or 0.0) for name, value in self.values.items()})
 
     def document(self) -> dict[str, Any]:
         """As plain data."""
@@ -56,7 +64,12 @@ def answer_nll(levels: Sequence[Level], path: Sequence[Trained]) -> NllAnswer | 
         int(first["test/nll_examples"]),
         {method: mean_interval([test["test/nll"] for test in tests]) for method, tests in own.items()},
         {method: fmean(test["test/nll_bias"] for test in tests) for method, tests in own.items()},
+        {method: _mean_of("test/nll_drop", tests) for method, tests in own.items()},
     )
+
+
+def _mean_of(metric: str, tests: Sequence[Mapping[str, float]]) -> float | None:
+    return fmean(test[metric] for test in tests) if all(metric in test for test in tests) else None
 
 
 def _methods(runs: Sequence[Trained]) -> list[str]:

@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from tuner.comparison.design import Design, Level, Trained
-from tuner.comparison.verdicts import ALPHA, RivalResult, judge
+from tuner.comparison.verdicts import ALPHA, RivalResult, adjusted_p, judge
 
 __all__ = ["PathAnswer", "answer_path", "differences", "rejected_under_shuffling"]
 
@@ -78,16 +78,13 @@ def _lost(trained: Sequence[Trained]) -> dict[str, float]:
     return {method: fmean(diverged) for method, diverged in by_method.items()}
 
 
-def differences(table: Table, rivals: Sequence[str]) -> dict[str, list[float]]:
-    """By rival, for each seed the mean over the levels at which both have ended of GECO's J minus the rival's."""
-    found: dict[str, list[float]] = {}
+def differences(table: Table, rivals: Sequence[str]) -> dict[str, dict[float, dict[int, float]]]:
+    """By rival, κ and seed GECO's J minus the rival's, where both have ended."""
+    found: dict[str, dict[float, dict[int, float]]] = {}
     for rival in rivals:
-        by_seed: dict[int, list[float]] = {}
-        for (_, seed), cell in table.items():
+        for (kappa, seed), cell in table.items():
             if rival in cell and "geco" in cell:
-                by_seed.setdefault(seed, []).append(cell["geco"] - cell[rival])
-        if by_seed:
-            found[rival] = [fmean(values) for values in by_seed.values()]
+                found.setdefault(rival, {}).setdefault(kappa, {})[seed] = cell["geco"] - cell[rival]
     return found
 
 
@@ -99,7 +96,7 @@ def rejected_under_shuffling(table: Table, rivals: Sequence[str], seed: int = 0)
     rejected = 0
     for _ in range(SHUFFLES):
         shuffled = {cell: _relabelled(values, draw) for cell, values in table.items()}
-        rejected += any(result.p <= ALPHA for result in judge(differences(shuffled, rivals)))
+        rejected += any(p <= ALPHA for p in adjusted_p(differences(shuffled, rivals)).values())
     return rejected / SHUFFLES
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-__all__ = ["Cell", "best_rate", "selection_sd"]
+__all__ = ["Cell", "best_rate", "selection_sds"]
 
 DRAWS = 1_000
 
@@ -21,8 +21,8 @@ def best_rate(cell: Cell) -> float:
     return min(cell, key=lambda rate: fmean(cell[rate]))
 
 
-def selection_sd(cells: Sequence[Cell], seed: int = 0) -> float:
-    """How far, in root mean square over other pilots one might have had, a method's J averaged over its levels moves.
+def selection_sds(cells: Sequence[Cell], seed: int = 0) -> list[float]:
+    """How far, in root mean square over other pilots one might have had, a method's J at each of its levels moves.
 
     Seeds alone do not show it: the choice is the same for all of them. Where two learning rates are nearly as good, the
     pilots' noise decides which is taken; one method under two names then differs by what the choice cost, and a test
@@ -31,14 +31,16 @@ def selection_sd(cells: Sequence[Cell], seed: int = 0) -> float:
     """
     noise = _noise_of_a_mean(cells)
     draw = np.random.default_rng(seed)
-    squares = 0.0
+    found = []
     for cell in cells:
         means = np.array([fmean(values) for values in cell.values()])
         means = means[np.isfinite(means)]
         if len(means) > 1:
             chosen = (means + draw.normal(0, noise, size=(DRAWS, len(means)))).argmin(axis=1)
-            squares += float(np.square(means[chosen] - means.min()).mean())
-    return math.sqrt(squares) / max(1, len(cells))
+            found.append(math.sqrt(float(np.square(means[chosen] - means.min()).mean())))
+        else:
+            found.append(0.0)
+    return found
 
 
 def _noise_of_a_mean(cells: Sequence[Cell]) -> float:

@@ -20,7 +20,7 @@ from tuner.figures.comparison import FIGURES
 from tuner.figures.comparison.series import by_method
 from tuner.figures.picture_rows import picture_rows_figure
 from tuner.pages.comparison_numbers import table_behind, write_numbers
-from tuner.pages.comparison_tables import nll_table, placed_table, transfer_table
+from tuner.pages.comparison_tables import levels_table, nll_table, placed_table, transfer_table
 from tuner.pages.markup import inline_svg, save_png
 from tuner.pages.page import Page, Picture, Section, Table, rendered
 from tuner.pages.provenance import commit, versions_line
@@ -129,7 +129,7 @@ def _sections(comparison: Comparison, pictures: Mapping[str, Picture]) -> list[S
             "Q1: the path",
             _path_text(comparison),
             shown("path", "plane"),
-            [_levels(comparison), *placed_table(comparison)],
+            [_levels(comparison), *levels_table(comparison), *placed_table(comparison)],
         ),
         Section("Q2: quality for n trials", _quality_text(comparison), shown("quality"), [_ends(comparison)]),
         Section("Q3: a target, and no sweep", _target_text(comparison), shown("target")),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tuner.comparison.answer import Comparison
 from tuner.comparison.transfer import Transferred
+from tuner.comparison.verdicts import MARGIN, LevelResult
 from tuner.pages.page import Table
+from tuner.pages.wording import with_interval
 from tuner.terminal.console import text_of
 
-__all__ = ["nll_table", "placed_table", "transfer_table"]
+__all__ = ["levels_table", "nll_table", "placed_table", "transfer_table"]
 
 
 def nll_table(comparison: Comparison) -> list[Table]:
@@ -18,15 +20,47 @@ def nll_table(comparison: Comparison) -> list[Table]:
     if found is None:
         return []
     rows = [
-        (method, f"{value.mean:.2f} ({value.lo:.2f} to {value.hi:.2f})", f"{found.bias[method]:.2g}")
+        (
+            method,
+            f"{value.mean:.2f} ({value.lo:.2f} to {value.hi:.2f})",
+            f"{found.bias[method]:.2g}",
+            "–" if (drop := found.drop[method]) is None else f"{drop:.2g}",
+        )
         for method, value in found.values.items()
     ]
     under = "" if found.sigma is None else f" under σ = {found.sigma:.3g}, at which λ̂ is β = 1"
     caption = (
         f"Secondary, NLL at κ = {found.kappa:.4g}{under}: {found.samples:,} importance samples on {found.examples:,} "
-        "test examples, mean over seeds and 95 % interval, no tests"
+        f"test examples, mean over seeds and 95 % interval, no tests{_unranked(found.unranked)}"
     )
-    return [Table(caption, ("method", "test/nll  [nats]", "its bias, about"), rows)]
+    head = ("method", "test/nll  [nats]", "its bias, at least", "its drop from a tenth of the samples")
+    return [Table(caption, head, rows)]
+
+
+def _unranked(methods: Sequence[str]) -> str:
+    """What cannot be ranked by estimates that still fall."""
+    return f". {', '.join(methods)} differ by less than their estimates still drop: no ranking" if methods else ""
+
+
+def levels_table(comparison: Comparison) -> list[Table]:
+    """Q1 at each level: a mean over levels may hide effects of both signs."""
+    results = comparison.path.rivals
+    if not results:
+        return []
+    kappas = sorted({level.kappa for result in results for level in result.levels})
+    at = {(result.rival, level.kappa): level for result in results for level in result.levels}
+    rows = [(f"{kappa:.4g}", *(_level_cell(at.get((result.rival, kappa))) for result in results)) for kappa in kappas]
+    caption = (
+        f"Q1 level by level: J of GECO − J of the rival [nats], mean over seeds and its 95 % interval; = is within "
+        f"{MARGIN:g} nat by two one-sided t tests at 5 %"
+    )
+    return [Table(caption, ("κ", *(result.rival for result in results)), rows)]
+
+
+def _level_cell(level: LevelResult | None) -> str:
+    if level is None:
+        return "–"
+    return f"{with_interval(level.mean, level.lo, level.hi, '+.2f')}{' =' if level.equivalent else ''}"
 
 
 def placed_table(comparison: Comparison) -> list[Table]:

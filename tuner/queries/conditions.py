@@ -51,6 +51,7 @@ DIAGNOSTICS = (
     "val/mi_cap",
     "val/mi_saturated",
     "val/nll_bias",
+    "val/nll_drop",
 )
 """What is reported beside the metrics one can rank by."""
 

@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from trainables.errors import UserError
 from trainables.paths import suggest
@@ -19,9 +19,11 @@ __all__ = [
     "is_usable",
     "rank_key",
     "why_not_ranked",
+    "unranked_by_nll",
 ]
 
 Direction = Literal["max", "min"]
+Name = TypeVar("Name", str, int)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ METRICS: dict[str, MetricInfo] = {
     "val/nll": MetricInfo(
         "min",
         "rewards the likelihood itself, by metrics.nll_samples importance samples on 1,000 images, however loose the "
-        "bound; its bias falls with the samples and is unequal by method, about val/nll_bias",
+        "bound; its bias falls with the samples, is unequal by method and at least val/nll_bias: models that differ by "
+        "less than val/nll_drop, what ten times the samples lowered it by, cannot be ranked",
     ),
     "val/recon_nll": MetricInfo(
         "min", "rewards reconstruction alone; a model that ignores the prior wins, and its samples are poor"
@@ -131,6 +134,17 @@ def why_not_ranked(trials: Iterable[tuple[str, Mapping[str, float]]], metrics: S
 def _named(trials: Sequence[str]) -> str:
     more = f" and {len(trials) - NAMED_TRIALS} more" if len(trials) > NAMED_TRIALS else ""
     return f"trial{'s' if len(trials) > 1 else ''} {', '.join(trials[:NAMED_TRIALS])}{more}"
+
+
+def unranked_by_nll(found: Mapping[Name, tuple[float, float]]) -> list[Name]:
+    """The names, lowest NLL first, that cannot be told from the lowest; empty where the lowest is the best.
+
+    found: by name, the NLL and by how much ten times the samples have lowered it. Estimates still fall by at least that
+    much, unequally, so that smaller differences may turn round.
+    """
+    first, *others = sorted(found, key=lambda name: found[name][0])
+    near = [each for each in others if found[each][0] - found[first][0] < max(found[first][1], found[each][1])]
+    return [first, *near] if near else []
 
 
 def rank_key(value: float, direction: Direction, trial: str) -> tuple[float, str]:

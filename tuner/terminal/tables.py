@@ -177,7 +177,7 @@ def show_result(result: SweepResult, output: str) -> None:
         console.print(_best_table(result.pareto, result.metrics, title))
         console.print()
     console.print(_best_table(result.ranked[:5], [result.metric], f"best by {result.metric}"))
-    console.print()
+    console.print(*_unranked_note(result.ranked[:5], result.metric), sep="\n")
     console.print(_config_table(result.best.config, result.searched))
     verb = command()
     console.print(
@@ -211,6 +211,18 @@ def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str, sweeps:
         values = [text_of(row.metrics[name]) if name in row.metrics else "" for name in shown]
         table.add_row(*sweeps[i : i + 1], row.trial, row.method, row.outcome or row.stop_reason, *values)
     return table
+
+
+def _unranked_note(rows: Sequence[Any], metric: str) -> list[str]:
+    """Which of the best trials an estimate of the likelihood cannot tell apart."""
+    if metric != "val/nll":
+        return [""]
+    from tuner.queries.metrics_info import unranked_by_nll
+
+    found = {at: (row.metrics[metric], row.metrics.get("val/nll_drop", 0.0)) for at, row in enumerate(rows)}
+    near = ", ".join(rows[at].trial for at in unranked_by_nll(found))
+    note = f"{near} differ in val/nll by less than val/nll_drop: to rank them, raise metrics.nll_samples"
+    return ["", note, ""] if near else [""]
 
 
 def _config_table(config: TrialConfig, paths: Sequence[str] | None = None) -> Table:
@@ -266,7 +278,8 @@ def show_best(
     console = out()
     title = f"{_order_of(rows, pareto)} ({where})"
     console.print(_best_table(rows, metrics, title, () if one_sweep else sweeps))
-    console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in metrics), end="\n\n")
+    console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in metrics))
+    console.print(*_unranked_note(rows, metrics[0]), sep="\n")
     if rows[0].config is None:
         return
     if len(rows) > 1:

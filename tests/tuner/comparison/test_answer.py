@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+from comparisons import PRECISE
+
 from tuner.comparison.answer import concluded
 
 CONTRACT = {"name", "report", "levels", "path", "quality", "target", "verdict"}
@@ -16,10 +18,11 @@ def test_the_document_keeps_the_contract_and_is_json(comparison):
 
 
 def test_the_answer_is_two_sentences_with_each_rival_named_once(comparison):
-    verdict = comparison("geco", "beta", "linear", effects={"linear": 1.0}).verdict
+    verdict = comparison("geco", "beta", "linear", effects={"linear": 1.0}, spread=PRECISE).verdict
     assert verdict.startswith("on mnist with mlp, the loss J = KL + λ̂·distortion is, where GECO led the way, ")
-    assert "equivalent within 0.5 nat to beta (" in verdict
+    assert "equivalent within 0.5 nat at every level to beta (" in verdict
     assert "lower than with linear (-" in verdict
+    assert " at κ = " in verdict
     assert "The best of 3 random trials is expected to reach a test/elbo_cal of " in verdict
 
 

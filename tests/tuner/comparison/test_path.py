@@ -2,17 +2,20 @@
 
 import numpy as np
 import pytest
+from comparisons import PRECISE
 
 from tuner.comparison.design import LEVELS
+from tuner.comparison.intervals import is_equivalent
 from tuner.comparison.path import answer_path, differences
-from tuner.comparison.verdicts import ALPHA, judge
+from tuner.comparison.verdicts import ALPHA, MARGIN, judge, means_by_seed
 
 
-def share_with(words, design, drawn, follow, n, cost=1.0, outcomes=None, **effects):
+def share_with(words, design, drawn, follow, n, cost=1.0, outcomes=None, effects=None, **given):
     """The share of n drawn comparisons in which a rival gets one of these words."""
     found = 0
     for seed in range(n):
-        levels, pilots, path = follow(design, drawn(seed, cost=cost, effects=effects, outcomes=outcomes or {}))
+        ends = drawn(seed, cost=cost, effects=effects or {}, outcomes=outcomes or {}, **given)
+        levels, pilots, path = follow(design, ends)
         judged = judge(differences(_table(design, levels, path), design.rivals), design.selection_sds(levels, pilots))
         found += any(result.verdict in words for result in judged)
     return found / n
@@ -70,7 +73,7 @@ def test_the_obvious_design_tells_one_method_from_itself(drawn, design):
         observed = quality + draw.normal(0, 0.1, size=quality.shape)
         winners = quality[[0, 1], observed.argmin(axis=1)]
         retrained = winners[:, None] + draw.normal(0, 0.02, size=(2, 10))
-        found.append(judge({"same": list(retrained[0] - retrained[1])})[0].p <= 0.05)
+        found.append(judge({"same": {0.1: dict(enumerate(retrained[0] - retrained[1]))}})[0].p <= 0.05)
     assert np.mean(found) > 0.14
 
 
@@ -84,8 +87,43 @@ def test_half_a_nat_at_the_measured_spread_is_found(design, drawn, follow):
     assert found / 200 >= 0.8
 
 
+BOTH_SIGNS = dict(zip(LEVELS, (-1.5, -0.4, 0.2, 0.4, 0.5), strict=True))
+
+
+def test_levels_that_differ_are_not_equivalent_because_their_mean_is_small(design, drawn, follow):
+    """The mean of these effects is −.16 nat, which the same test over seeds takes for equivalence."""
+    of, by_mean, by_level = design("geco", "beta"), 0, 0
+    for seed in range(100):
+        levels, pilots, path = follow(of, drawn(seed, effects={"geco": BOTH_SIGNS}))
+        found = differences(_table(of, levels, path), of.rivals)
+        [result] = judge(found, of.selection_sds(levels, pilots))
+        by_mean += is_equivalent(means_by_seed(found["beta"]), MARGIN)
+        by_level += result.verdict == "equivalent"
+        assert result.largest.kappa == pytest.approx(LEVELS[0] * 0.25)
+    assert by_mean >= 90
+    assert by_level == 0
+
+
+def test_one_level_at_the_margin_is_seldom_called_equivalent(design, drawn, follow):
+    effects = {"geco": {LEVELS[2]: MARGIN}}
+    assert share_with(["equivalent"], design("geco", "beta"), drawn, follow, 300, effects=effects) <= 0.07
+
+
+def test_no_difference_at_any_level_is_found_to_be_none(design, drawn, follow):
+    found = share_with(["equivalent"], design("geco", "beta"), drawn, follow, 100, cost=1.0, spread=2 * PRECISE)
+    assert found >= 0.8
+
+
+def test_the_levels_average_to_the_mean(design, drawn, follow):
+    levels, pilots, path = follow(of := design("geco", *FOUR), drawn(effects={"geco": BOTH_SIGNS}))
+    for result in answer_path(of, levels, pilots, path).rivals:
+        assert len(result.levels) == len(LEVELS)
+        assert np.mean([level.mean for level in result.levels]) == pytest.approx(result.mean)
+
+
 def test_equal_methods_come_out_equivalent_and_a_nat_lower(design, drawn, follow):
-    levels, pilots, path = follow(of := design("geco", "beta", "linear"), drawn(3, effects={"linear": 1.0}))
+    ends = drawn(3, effects={"linear": 1.0}, spread=PRECISE)
+    levels, pilots, path = follow(of := design("geco", "beta", "linear"), ends)
     answer = answer_path(of, levels, pilots, path)
     assert {result.rival: result.verdict for result in answer.rivals} == {"beta": "equivalent", "linear": "lower"}
     assert answer.rivals[1].mean == pytest.approx(-1, abs=0.3)

@@ -4,8 +4,12 @@ import pytest
 from tuner.comparison.verdicts import judge
 
 
-def verdicts(**differences):
-    return {result.rival: result.verdict for result in judge(differences)}
+def at_one_level(**values):
+    return {rival: {0.1: dict(enumerate(found))} for rival, found in values.items()}
+
+
+def verdicts(**values):
+    return {result.rival: result.verdict for result in judge(at_one_level(**values))}
 
 
 def test_each_word_is_for_what_it_says():
@@ -25,7 +29,7 @@ def test_each_word_is_for_what_it_says():
 
 def test_p_values_are_corrected_for_the_number_of_rivals():
     values = [-1.0] * 6
-    alone, among = judge({"a": values})[0], judge({"a": values, "b": [1.0, -1.0] * 3, "c": [1.0, -1.0] * 3})[0]
+    [alone], [among, *_] = judge(at_one_level(a=values)), judge(at_one_level(a=values, b=[1, -1] * 3, c=[1, -1] * 3))
     assert among.p == pytest.approx(3 * alone.p)
 
 

@@ -65,3 +65,11 @@ def test_what_was_written_is_said_beside_the_answer(output, capsys, tmp_path):
 def test_an_exported_configuration_says_where_it_comes_from():
     lines = exported(ROWS[0]).splitlines()
     assert lines[:2] == ["# sweep one, trial 0003, MLflow run run-0003", "# val/mse: 0.5"]
+
+
+@pytest.mark.parametrize(("drop", "said"), [(0.5, False), (3.0, True)])
+def test_a_ranking_within_what_the_estimates_still_drop_is_flagged(drop, said, capsys):
+    nlls = {"0003": 90.0, "0001": 91.0, "0002": 99.0}
+    rows = [row("one", trial, {"val/nll": nll, "val/nll_drop": drop}) for trial, nll in nlls.items()]
+    show_best([replace(each, metric="val/nll") for each in rows], "table")
+    assert ("0003, 0001 differ in val/nll by less than val/nll_drop" in capsys.readouterr().out) is said
