@@ -104,7 +104,7 @@ def _with_nll(levels, path):
     level = measured_level(levels)
     taken = {
         "test/nll_bias": 0.2,
-        "test/nll_drop": 0.7,
+        "test/nll_drop": 0.01,
         "test/nll_samples": 1000.0,
         "test/nll_examples": 900.0,
         "test/nll_sigma": 0.3,

@@ -18,12 +18,12 @@ __all__ = [
     "is_result",
     "is_usable",
     "rank_key",
-    "why_not_ranked",
     "unranked_by_nll",
+    "why_not_ranked",
 ]
 
 Direction = Literal["max", "min"]
-Name = TypeVar("Name", str, int)
+NameT = TypeVar("NameT")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _named(trials: Sequence[str]) -> str:
     return f"trial{'s' if len(trials) > 1 else ''} {', '.join(trials[:NAMED_TRIALS])}{more}"
 
 
-def unranked_by_nll(found: Mapping[Name, tuple[float, float]]) -> list[Name]:
+def unranked_by_nll(found: Mapping[NameT, tuple[float, float]]) -> list[NameT]:
     """The names, lowest NLL first, that cannot be told from the lowest; empty where the lowest is the best.
 
     found: by name, the NLL and by how much ten times the samples have lowered it. Estimates still fall by at least that

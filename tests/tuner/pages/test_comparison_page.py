@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from comparisons import compared, without_levels
+from comparisons import PRECISE, compared, without_levels
 from html_pages import check_page
 from PIL import Image
 
@@ -19,7 +19,7 @@ def written(comparison, folder, command="vae-tuner compare", gallery=()):
 
 @pytest.fixture(scope="module")
 def full():
-    return compared(*METHODS, effects={"linear": 1.0})
+    return compared(*METHODS, effects={"linear": 1.0}, spread=PRECISE)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from comparisons import compared, without_levels
 
 from tuner.comparison.intervals import Interval
 from tuner.comparison.transfer import Transferred
-from tuner.pages.comparison_tables import nll_table, placed_table, transfer_table
+from tuner.pages.comparison_tables import levels_table, nll_table, placed_table, transfer_table
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,29 @@ def test_the_nll_says_at_which_level_and_how_it_was_taken(full):
     )
     assert [row[0] for row in table.rows] == ["geco", "beta", "linear"]
     own = full.nll.values["geco"]
-    assert table.rows[0][1:] == (f"{own.mean:.2f} ({own.lo:.2f} to {own.hi:.2f})", "0.2")
+    assert table.rows[0][1:] == (f"{own.mean:.2f} ({own.lo:.2f} to {own.hi:.2f})", "0.2", "0.01")
+
+
+def test_methods_that_the_nll_cannot_rank_are_named(full):
+    still_falling = replace(full.nll, drop=dict.fromkeys(full.nll.values, 9.0))
+    caption = starting(replace(full, nll=still_falling), "Secondary, NLL").caption
+    names = ", ".join(still_falling.unranked)
+    assert set(still_falling.unranked) == {"geco", "beta", "linear"}
+    assert caption.endswith(f". {names} differ by less than their estimates still drop: no ranking")
+    unknown = replace(full.nll, drop=dict.fromkeys(full.nll.values))
+    assert {row[3] for row in starting(replace(full, nll=unknown), "Secondary, NLL").rows} == {"–"}
+
+
+def test_each_level_stands_in_a_row_of_its_own_with_what_was_found_there(full):
+    [table] = levels_table(full)
+    assert table.head == ("κ", "beta", "linear")
+    assert len(table.rows) == 5
+    linear = full.path.rivals[1]
+    for row, level in zip(table.rows, linear.levels, strict=True):
+        assert row[0] == f"{level.kappa:.4g}"
+        assert row[2].replace("−", "-").startswith(f"{level.mean:+.2f}\n({level.lo:.2f}")
+        assert row[2].endswith(" =") is level.equivalent
+    assert levels_table(without_levels("geco", "beta")) == []
 
 
 def test_bits_have_no_sigma_to_tell(full):
