@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
 
@@ -29,6 +29,7 @@ __all__ = ["DataFacts", "Dataset", "data_facts", "held_on_device", "load"]
 MAX_SPLIT_OFF = 5_000
 MAX_VALIDATION = 10_000
 DEVICE_PART = 0.25
+MEAN_CHUNK = 10_000
 ROUNDING = 1e-6
 """By how much of its scale a value may miss 0 or 1 and still count as it: sums and conversions of floats leave that."""
 
@@ -213,6 +214,14 @@ class Dataset:
     def floats(self, values: Tensor) -> Tensor:
         """Examples in the units of the model."""
         return _floats(values, self.scale)
+
+    @cached_property
+    def train_mean(self) -> Tensor:
+        """The mean image of the training examples, in the units of the model. [D]."""
+        train = self.train
+        chunks = train.flat_chunks() if isinstance(train, Examples) else torch.split(train, MEAN_CHUNK)
+        total = reduce(add, (chunk.sum(0, dtype=torch.float64) for chunk in chunks))
+        return (total / len(train) / self.scale).float().to(self.device)
 
     def train_batch(self, index: Tensor, seed: int, step: int) -> Tensor:
         """The training examples of an index, as the model sees them at a step. [B] → [B, D]."""

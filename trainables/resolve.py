@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from trainables.config import (
     DataConfig,
@@ -21,15 +22,20 @@ from trainables.schedules import batch_size_factor, scaling_of
 from trainables.schedules.curves import exact_length
 
 __all__ = [
+    "geco_notes",
     "identity",
     "likelihood_of",
     "notes",
     "output_of",
     "resolve",
     "steps_per_epoch",
+    "updates_to_settle",
 ]
 
 AUTO_SHARE = 0.6
+SETTLING_UPDATES = 1_000  # docs/geco-regimes.md
+SETTLING_BATCH = 32
+FAR_ABOVE = 10  # times the mean image's error
 CYCLES = ("beta.period", "lr.period", "lr.step_size")
 WARMUPS = ("beta.warmup", "lr.warmup")
 DURATIONS = (*WARMUPS, "lr.timescale", *CYCLES)
@@ -175,6 +181,24 @@ def _durations(config: TrialConfig) -> dict[str, float | str]:
     return {path: value for path, value in tree.items() if path in DURATIONS}
 
 
+def updates_to_settle(config: TrialConfig) -> int:
+    """The updates by which GECO's λ has settled in nine runs of ten: 1,000, times √(32/B) for a batch B below 32."""
+    return math.ceil(SETTLING_UPDATES * math.sqrt(max(1.0, SETTLING_BATCH / config.batch_size)))
+
+
+def geco_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
+    """On a budget that is too short for GECO, whatever the objective of this configuration."""
+    per_epoch = steps_per_epoch(facts.n_train, config.batch_size)
+    updates, needed = config.epochs * per_epoch, updates_to_settle(config)
+    if updates >= needed:
+        return []
+    return [
+        f"objective.kind geco: {updates:,} updates ({config.epochs} epochs of {per_epoch} steps at batch_size "
+        f"{config.batch_size}) are fewer than the {needed:,} by which its λ settles: expect the outcome unmet or "
+        f"unsettled; set epochs to {math.ceil(needed / per_epoch)}, or lower batch_size"
+    ]
+
+
 def notes(config: TrialConfig, facts: DataFacts) -> list[str]:
     """What a user should know about a resolved configuration that is allowed all the same."""
     found = []
@@ -190,6 +214,12 @@ def notes(config: TrialConfig, facts: DataFacts) -> list[str]:
                 "objective.constraint re under a Bernoulli likelihood: the result is not comparable with trials that "
                 "maximise the Bernoulli likelihood"
             )
+    sigma, rms = config.model.sigma, facts.kappa_max["re"]
+    if isinstance(sigma, float) and not isinstance(config.objective, Geco) and sigma > FAR_ABOVE * rms > 0:
+        found.append(
+            f"model.sigma {sigma:g} is far above {rms:.4g}, the RMS error of the mean image: reconstruction hardly "
+            f"counts and the KL falls to 0; set it to auto, which is {AUTO_SHARE * rms:.4g}"
+        )
     if config.data.binarize == "soft":
         found.append("data.binarize soft: gray values under a Bernoulli likelihood are never ranked with bits")
     return found

@@ -17,8 +17,9 @@ from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig
 from trainables.data import Dataset
 from trainables.models import Params, build_model
-from trainables.objectives import GecoObjective, State, build_objective, outcome
+from trainables.objectives import GecoObjective, State, build_objective
 from trainables.optimizers import LrGroups, OptimizerState
+from trainables.outcomes import Ending, ending_of
 from trainables.random_streams import generator
 from trainables.resolve import output_of, steps_per_epoch
 from trainables.step import Program, Record, advance
@@ -33,7 +34,7 @@ TRAIN_EVAL_EXAMPLES = 1_000
 class Report:
     """What an epoch ended with.
 
-    outcome: at the last epoch of a trial that has not diverged, how the constraint stood (`ok` where there is none).
+    outcome: at the last epoch, unless diverged: worse-than-mean, or how the constraint stood, `ok` where there is none.
     """
 
     epoch: int
@@ -109,15 +110,18 @@ class Trainer:
         *train, finite = torch.cat([means, params_finite[None].to(means.dtype)]).tolist()
         trained = time.perf_counter()
         values = dict(zip(("train/loss", "train/recon_nll", "train/kl", "train/grad_norm"), train, strict=True))
-        values |= self._evaluate() | self._schedule_metrics()
+        val, train_eval = self.evaluation("val"), self.evaluation("train_eval")
+        values |= self._evaluate(val, train_eval) | self._schedule_metrics()
         values |= self._val_violation(values)
         if log_weights:
             values["geco/lambda_median"] = float(torch.stack(log_weights).median().exp())
+        ending = self._ending(val, train_eval) if self.epoch == self.config.epochs else None
+        values |= ending.metrics if ending else {}
         values["epoch"] = float(self.epoch)
         values["time/epoch_s"] = time.perf_counter() - started
         values["time/samples_per_s"] = self.steps_per_epoch * self.config.batch_size / (trained - started)
         diverged = not (finite and all(math.isfinite(value) for value in train))
-        return Report(self.epoch, _finite(values), diverged, None if diverged else self._outcome())
+        return Report(self.epoch, _finite(values), diverged, ending.outcome if ending and not diverged else None)
 
     def steps(self) -> Iterator[Record]:
         """The train steps of the next epoch, each taken when its record is asked for."""
@@ -169,8 +173,7 @@ class Trainer:
                 noises = torch.randn(shape, generator=draw, device=self.device)
             yield noises[step % block_steps]
 
-    def _evaluate(self) -> dict[str, float]:
-        val, train = self.evaluation("val"), self.evaluation("train_eval")
+    def _evaluate(self, val: metrics.Evaluation, train: metrics.Evaluation) -> dict[str, float]:
         values = self.fit_metrics(val, "val") | {
             "val/active_units": metrics.active_units(val.mean),
             "train_eval/mse": train.sse.mean() / self.n_elements,
@@ -280,12 +283,9 @@ class Trainer:
         distortion = values["val/mse"] if objective.constraint == "re" else values["val/recon_nll"] / self.n_elements
         return {"geco/val_violation": distortion / objective.target - 1}
 
-    def _outcome(self) -> str | None:
-        if self.epoch < self.config.epochs:
-            return None
-        if isinstance(self.program.objective, GecoObjective):
-            return outcome(self.program.objective, {name: float(value) for name, value in self.state.items()})
-        return "ok"
+    def _ending(self, val: metrics.Evaluation, train_eval: metrics.Evaluation) -> Ending:
+        likelihood, x = self.config.data.likelihood, self._evaluation["val"]
+        return ending_of(self.program.objective, self.state, likelihood, self.dataset, x, val, train_eval)
 
     def checkpoint(self, report: Report | None = None) -> Checkpoint:
         """The trial's whole state, with the report of its epoch."""
@@ -295,12 +295,10 @@ class Trainer:
         return Checkpoint(self.config, self.epoch, self.dataset.shape, groups, metrics, outcome)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint as if never interrupted."""
+        """Go on from a checkpoint as if never interrupted; what an older one lacks of the objective's state begins."""
         # a file sorts its tensors, and the gradient norm is a sum in the order of the parameters
-        ordered = {
-            group: {name: checkpoint.groups[group][name] for name in own}
-            for group, own in self.checkpoint().groups.items()
-        }
+        found = {**checkpoint.groups, "state": {**self.state, **checkpoint.groups["state"]}}
+        ordered = {group: {name: found[group][name] for name in own} for group, own in self.checkpoint().groups.items()}
         self.epoch = checkpoint.epoch
         self.params = self._trainable(ordered["params"])
         self.optimizer = OptimizerState(ordered["first"], ordered["second"], ordered["count"])

@@ -7,7 +7,16 @@ from trainables.config import DEFAULT_KIND
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config, plain, variants
-from trainables.resolve import DURATIONS, identity, notes, output_of, resolve, steps_per_epoch
+from trainables.resolve import (
+    DURATIONS,
+    geco_notes,
+    identity,
+    notes,
+    output_of,
+    resolve,
+    steps_per_epoch,
+    updates_to_settle,
+)
 from trainables.schedules import beta_at, lr_at, rate_in_use
 
 
@@ -232,6 +241,16 @@ def test_what_does_not_fit_the_data_is_refused(tree, given, message):
                 "maximise the Bernoulli likelihood"
             ],
         ),
+        ({"model": {"sigma": 2.5}}, GRAY, []),
+        ({"model": {"sigma": 2.6}, "objective": {"kind": "geco", "kappa": 0.2}}, GRAY, []),
+        (
+            {"model": {"sigma": 2.6}},
+            GRAY,
+            [
+                "model.sigma 2.6 is far above 0.25, the RMS error of the mean image: reconstruction hardly counts and "
+                "the KL falls to 0; set it to auto, which is 0.15"
+            ],
+        ),
         (
             {"data": {"binarize": "soft"}},
             GRAY,
@@ -283,3 +302,21 @@ def test_rules_for_batch_sizes_are_one_configuration_where_they_scale_alike():
 
     assert config("linear", 10) == config("sqrt", 10) == config("none", 10) == config("none", 40)
     assert config("linear", 20) == config("sqrt", 40) != config("linear", 40)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "needed"), [(4, 2829), (8, 2000), (16, 1415), (32, 1000), (128, 1000), (1000, 1000)]
+)
+def test_the_updates_that_geco_needs_grow_as_batches_get_small(batch_size, needed):
+    assert updates_to_settle(parse_config({"batch_size": batch_size})) == needed
+
+
+def test_a_budget_too_short_for_geco_is_told_with_what_to_raise():
+    given = facts(n_train=1_000)
+    config = resolved({"objective": {"kind": "geco"}, "epochs": 10, "batch_size": 32}, given)
+    assert geco_notes(config, given) == [
+        "objective.kind geco: 310 updates (10 epochs of 31 steps at batch_size 32) are fewer than the 1,000 by which "
+        "its λ settles: expect the outcome unmet or unsettled; set epochs to 33, or lower batch_size"
+    ]
+    assert geco_notes(config.model_copy(update={"epochs": 33}), given) == []
+    assert geco_notes(config.model_copy(update={"epochs": 32}), given) != []

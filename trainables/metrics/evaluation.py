@@ -36,6 +36,10 @@ class Evaluation:
         """β = 1, unclipped KL, the configured likelihood with its constants."""
         return -(self.recon_nll.mean() + self.kl.sum(-1).mean())
 
+    def distortion(self, constraint: str) -> Tensor:
+        """What GECO's constraint of this name bounds: the SSE (`re`), or recon_nll (`nll`). [N]."""
+        return self.sse if constraint == "re" else self.recon_nll
+
 
 def evaluation_noise(n: int, latent_dim: int, seed: int, part: str, device: torch.device, sample: int = 0) -> Tensor:
     """The noise of an evaluation, equal for all trials of a split_seed; one draw for each `sample`. [N, M]."""

@@ -6,7 +6,7 @@ from trainables.config import Elbo, FreeBits, Geco, Iwae, OptimizerConfig, RAdam
 from trainables.objectives.base import Constants, Hyper, Objective, State, Terms
 from trainables.objectives.elbo import ElboObjective
 from trainables.objectives.free_bits import FreeBitsObjective
-from trainables.objectives.geco import GecoObjective, outcome
+from trainables.objectives.geco import GecoObjective, Violation, outcome
 from trainables.objectives.iwae import IwaeObjective
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Objective",
     "State",
     "Terms",
+    "Violation",
     "build_objective",
     "outcome",
 ]

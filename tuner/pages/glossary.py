@@ -48,10 +48,13 @@ TERMS = (
     Term("κ*", "the target of Q3: the middle one of the five levels of κ.", r"κ\*"),
     Term("level", "one of five values of κ, from .45 to .8 of what the mean image reaches.", r"\blevels?\b"),
     Term("ok", "of a GECO run: its bound was met and held."),
-    Term("unsettled", "of a GECO run: at its end the error was more than 2 % off the bound; train longer."),
+    Term("unsettled", "of a GECO run: at its end the error was off the bound by more than 2 % and more than chance; "
+         "train longer."),
     Term("unmet", "of a GECO run: the bound was never met in the time given; train longer."),
     Term("infeasible", "of a GECO run: the bound was out of the model's reach, λ at its ceiling."),
     Term("slack", "of a GECO run: the bound asks for nothing, λ at its floor."),
+    Term("worse-than-mean", "of any run: its error on validation examples is above that of the mean image by over 2 %, "
+         "and more than chance; rescale the data to order 1, or train longer."),
     # --- methods ------------------------------------------------------------------------------------------------------
     Term("elbo", "the plain ELBO, β = 1.", r"(?<![\w/])(?:elbo|ELBO)\b(?!_)"),
     Term("beta", "β-VAE: a constant β.", r"(?<![\w/.])beta\b(?!\.)"),
@@ -106,7 +109,7 @@ TERMS = (
     Term("diverged", "its numbers were no longer finite."),
     Term("budget", "stopped because the sweep's time or epochs were spent.", r"\d+ budget\b|^budget$"),
     Term("interrupted", "cut short with the sweep."),
-    Term("outcome", "how GECO's bound stood at the end."),
+    Term("outcome", "whether the error at the end is below the mean image's, and how GECO's bound stood."),
     Term("importance", "the share of what separates the best trials from the rest that a dimension explains "
          "(PED-ANOVA, Watanabe et al. 2023).", r"\b[Ii]mportances?\b|\bexplains\b"),
 )  # fmt: skip

@@ -22,7 +22,7 @@ from trainables.errors import ConfigError
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model
 from trainables.paths import flatten, parse_config, plain, unflatten
-from trainables.resolve import likelihood_of, notes, resolve, steps_per_epoch
+from trainables.resolve import geco_notes, likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import absolute, data_dir
 from tuner.planning.capacity import Capacity, capacity_of
 from tuner.planning.data_notes import describe_data
@@ -182,6 +182,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
             *_data_notes(ground, default, placed),
             *notes(default, facts),
             *rate_notes(space, ground.base, map(ground.trial, spec.search.points or [ground.first])),
+            *_geco_notes(space, default, facts),
             *model_notes,
             *grace_notes,
             *_fixed_notes(spec),
@@ -309,6 +310,14 @@ def _model_notes(
         tree = unflatten({**base, "model.kind": kind})
         found += check_user_model(resolved(assemble(tree, space, space.default(tree))).model, facts.shape)
     return found
+
+
+def _geco_notes(space: Space, default: TrialConfig, facts: DataFacts) -> list[str]:
+    """On the budget of GECO's trials, of those that the sweep can draw the one with the fewest updates."""
+    domain = space.dimensions.get("objective.kind")
+    if "geco" not in (domain.levels() if domain else (default.objective.kind,)):
+        return []
+    return geco_notes(default.model_copy(update={"batch_size": _largest_batch(space, default)}), facts)
 
 
 def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:

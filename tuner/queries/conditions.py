@@ -43,6 +43,8 @@ DIAGNOSTICS = (
     "geco/lambda",
     "geco/lambda_median",
     "geco/val_violation",
+    "geco/violation",
+    "geco/violation_se",
     "schedule/beta",
     "schedule/lr",
     "schedule/sigma_eq",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from trainables.config import TrialConfig
+from trainables.config import Geco, TrialConfig
 from trainables.data import data_facts, load
 from trainables.errors import ConfigError
 from trainables.models.inspection import check_user_model
-from trainables.resolve import notes, resolve
+from trainables.resolve import geco_notes, notes, resolve
 from trainables.sources import data_dir
 from trainables.trainer import Trainer
 from tuner.planning.data_notes import describe_data
@@ -38,4 +38,5 @@ def make_ready(config: TrialConfig, chosen_data_dir: Path | None = None) -> Read
             f"device: {resolved.device} is not here; `--set device=cpu` runs on the CPU, to other last digits"
         )
     trainer = Trainer(resolved, load(resolved.data, root, torch.device(resolved.device)))
-    return Ready(trainer, (*describe_data(resolved, facts), *notes(resolved, facts), *model_notes))
+    geco = geco_notes(resolved, facts) if isinstance(resolved.objective, Geco) else ()
+    return Ready(trainer, (*describe_data(resolved, facts), *notes(resolved, facts), *geco, *model_notes))

@@ -37,6 +37,38 @@ def test_a_rate_that_does_not_settle_has_no_say_in_the_choice(level):
     assert alone.weight == pytest.approx(geometric_mean([runs[alone.rate, seed].weight for seed in (0, 1)]))
 
 
+def of_violation(outcome, violation, stderr=0.01):
+    return {"outcome": outcome, "val": {"geco/violation": violation, "geco/violation_se": stderr}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        (of_violation("unsettled", 0.024), of_violation("ok", -0.005), True),  # one unlucky pilot
+        (of_violation("unsettled", -0.024), of_violation("unsettled", 0.022), True),
+        (of_violation("unmet", 0.024), of_violation("ok", 0.01), True),
+        (of_violation("unsettled", -0.06), of_violation("ok", -0.01), False),
+        (of_violation("unsettled", -0.03), of_violation("unsettled", -0.03), False),
+        (of_violation("infeasible", 0.021), of_violation("ok", 0.0), False),  # λ at a bound is no weight
+        (of_violation("worse-than-mean", 0.021), of_violation("ok", 0.0), False),
+        (of_violation("ok", 0.024, stderr=0.0121), of_violation("ok", 0.024, stderr=0.0121), True),  # each settled
+        ({"outcome": "unsettled"}, of_violation("ok", 0.0), False),  # a record that has no violation
+        ({"outcome": "unsettled"}, {"outcome": "ok"}, False),
+    ],
+    ids=str,
+)
+def test_a_rate_is_judged_by_the_mean_violation_of_its_pilots(first, second, kept, design, drawn):
+    of = design("geco")
+    ends = [each for each in drawn().train(of.pilot()) if each.run.kappa == of.kappas[0]]
+    changed = [
+        replace(each, **{**change, "val": each.val | change.get("val", {})})
+        for each in ends
+        for change in ((first, second)[each.run.seed],)
+    ]
+    [found] = of.levels(changed)
+    assert (found.kept, found.outcome == "ok") == (kept, kept)
+
+
 def test_a_level_on_which_no_rate_settles_is_dropped_with_the_outcome_of_the_best(level):
     unmet = {f"at_{rate}": {"outcome": "unmet"} for rate in ("0.0005", "0.002")}
     found, _ = level(**unmet, **{"at_0.001": {"outcome": "unsettled"}})

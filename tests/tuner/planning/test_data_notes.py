@@ -97,3 +97,31 @@ def test_a_cluster_with_gpus_can_be_planned_for_from_a_machine_without(tmp_path)
     assert made.default.device == "cuda"
     assert not [note for note in made.notes if "host memory" in note]
     assert seconds_per_epoch(made) is None, "what is not here cannot be timed"
+
+
+@pytest.mark.parametrize(("unit", "told"), [(1.0, False), (0.1, True), (1e-2, True), (1e-4, True)])
+def test_data_in_a_small_unit_are_told_with_what_to_divide_by(unit, told, notes):
+    """Of values that vary by .27."""
+    x = np.clip(np.random.default_rng(0).normal(0.5, 0.27, (400, 16)), 0, 1) * unit
+    found = [note for note in notes({"name": write("x.npy", x)}) if "order 1" in note]
+    assert len(found) == told
+    if told:
+        rms = f"{x[:268].std():.1g}"
+        assert f"off their mean image by {rms[:3]}" in found[0]
+        assert "divide the values by" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("space", "epochs", "batches", "told"),
+    [
+        ("geco", 40, {}, None),
+        ("geco", 10, {}, "370 updates (10 epochs of 37 steps at batch_size 32)"),
+        ("geco-vs-annealing", 10, {}, "370 updates (10 epochs of 37 steps at batch_size 32)"),
+        ("linear", 10, {}, None),
+        ("geco", 40, {"batch_size": {"choice": [32, 128]}}, "360 updates (40 epochs of 9 steps at batch_size 128)"),
+    ],
+)
+def test_a_plan_tells_of_a_budget_that_is_too_short_for_geco(space, epochs, batches, told, vae_data_root):
+    spec = {"space": {"use": [space], **batches}, "config": {"epochs": epochs, "device": "cpu"}}
+    found = [note for note in make_plan(parse_spec(spec), vae_data_root).notes if "by which its λ settles" in note]
+    assert [told in note for note in found] == ([True] if told else [])
