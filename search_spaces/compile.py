@@ -85,6 +85,8 @@ def _tune_domain(path: str, domain: Domain) -> Any:
 
 
 def _absolute(path: str, domain: Domain) -> Domain:
-    if isinstance(domain, Float) and domain.relative_to:
-        raise ValueError(f"{path} is relative to {domain.relative_to}; call Space.scaled first")
+    if isinstance(domain, Float) and domain.references:
+        raise ValueError(
+            f"{path} is relative to {' and '.join(dict.fromkeys(domain.references))}; call Space.scaled first"
+        )
     return domain

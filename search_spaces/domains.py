@@ -32,6 +32,9 @@ __all__ = [
     "words",
 ]
 
+REFERENCES = ("kappa_max", "kappa_min")
+ASSUMED_REACH = 0.5
+
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +129,16 @@ def word(value: Any) -> str:
     return value if isinstance(value, str) else _shown(value)
 
 
+def _references(named: Any) -> str | tuple[str, str] | None:
+    """One reference for both bounds, or one each."""
+    if named is None or (isinstance(named, str) and named in REFERENCES):
+        return named
+    pair = tuple(named) if isinstance(named, list | tuple) else ()
+    if len(pair) != 2 or not all(each in REFERENCES for each in pair):
+        raise ConfigError(f"relative_to: {_shown(named)} is unknown; known: {', '.join(REFERENCES)}, or a pair of them")
+    return pair[0] if pair[0] == pair[1] else (pair[0], pair[1])
+
+
 # --- domains ----------------------------------------------------------------------------------------------------------
 
 
@@ -188,10 +201,15 @@ class _Range(_Domain):
         if not isinstance(self.log, bool):
             raise ConfigError(f"log: {_shown(self.log)} is not allowed; allowed: true or false")
         shown = f"{self.kind} [{self.low:g}, {self.high:g}]"
-        if self.low >= self.high:
+        if self._in_one_unit and self.low >= self.high:
             raise ConfigError(f"{shown}: the low bound must be below the high bound; fix one value by writing it alone")
         if self.log and self.low <= 0:
             raise ConfigError(f"{shown}: a log scale needs a low bound above 0")
+
+    @property
+    def _in_one_unit(self) -> bool:
+        """Whether the bounds can be compared."""
+        return True
 
     def contains(self, value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
@@ -213,29 +231,55 @@ class _Range(_Domain):
 class Float(_Range):
     """A real number in [low, high], uniform or uniform in its logarithm.
 
-    relative_to: `kappa_max` where the bounds are multiples of the RMS error of the mean image, known with the data.
+    relative_to: what the bounds are multiples of, one reference for both or a pair: `kappa_max`, what the mean image
+        reaches, known with the data; `kappa_min`, what the largest model reaches, measured at the start of a sweep.
     """
 
     kind: ClassVar[str] = "float"
-    relative_to: str | None = None
+    relative_to: str | tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         normalise(self, low=_number(self.low), high=_number(self.high))
+        normalise(self, relative_to=_references(self.relative_to))
         super().__post_init__()
-        if self.relative_to not in (None, "kappa_max"):
-            raise ConfigError(f"relative_to: {_shown(self.relative_to)} is unknown; known: kappa_max")
 
-    def scaled(self, kappa_max: float) -> Float:
-        """Its bounds in absolute terms."""
-        if self.relative_to is None:
+    @property
+    def references(self) -> tuple[str, str] | None:
+        """What each bound is a multiple of; None where both are numbers."""
+        named = self.relative_to
+        return (named, named) if isinstance(named, str) else named
+
+    @property
+    def _in_one_unit(self) -> bool:
+        return not isinstance(self.relative_to, tuple)
+
+    def scaled(self, kappa_max: float, kappa_min: float | None = None) -> Float:
+        """Its bounds in absolute terms; raises ConfigError where the low one is not below the high one.
+
+        kappa_min: where it is not known yet it counts as half of κ_max, or as less where that leaves no range.
+        """
+        if self.references is None:
             return self
-        return replace(self, low=self.low * kappa_max, high=self.high * kappa_max, relative_to=None)
+        if kappa_min is None:
+            most = 0.9 * self.high / self.low if self.references == ("kappa_min", "kappa_max") else ASSUMED_REACH
+            kappa_min = min(ASSUMED_REACH, most) * kappa_max
+        references = {"kappa_max": kappa_max, "kappa_min": kappa_min}
+        low, high = (bound * references[of] for bound, of in zip((self.low, self.high), self.references, strict=True))
+        if low >= high:
+            raise ConfigError(
+                f"from {self} is from {low:.4g} to {high:.4g} here, which is no range; give the bounds in numbers"
+            )
+        return replace(self, low=low, high=high, relative_to=None)
 
     def to_mapping(self) -> dict[str, Any]:
-        return super().to_mapping() | ({"relative_to": self.relative_to} if self.relative_to else {})
+        named = list(self.relative_to) if isinstance(self.relative_to, tuple) else self.relative_to
+        return super().to_mapping() | ({"relative_to": named} if named else {})
 
     def __str__(self) -> str:
-        return super().__str__() + (f" × {self.relative_to}" if self.relative_to else "")
+        if not isinstance(self.relative_to, tuple):
+            return super().__str__() + (f" × {self.relative_to}" if self.relative_to else "")
+        low, high = (f"{bound:g} × {of}" for bound, of in zip((self.low, self.high), self.relative_to, strict=True))
+        return f"{low} to {high}" + (" (log)" if self.log else "")
 
 
 @dataclass(frozen=True)

@@ -99,15 +99,18 @@ class Space:
         conditions = ((child, domain.when[path]) for child, domain in self.dimensions.items() if path in domain.when)
         return frozenset(child for child, allowed in conditions if among(option, allowed))
 
-    def scaled(self, kappa_max: float) -> Space:
-        """Bounds that are multiples of κ_max in absolute terms."""
-        return replace(
-            self,
-            dimensions={
-                path: domain.scaled(kappa_max) if isinstance(domain, Float) else domain
-                for path, domain in self.dimensions.items()
-            },
-        )
+    def scaled(self, kappa_max: float, kappa_min: float | None = None) -> Space:
+        """Bounds that are multiples of κ_max and κ_min in absolute terms.
+
+        kappa_min: None where it is not known yet, and bounds are preliminary. Raises ConfigError for a range that is
+        none.
+        """
+
+        def in_numbers(path: str, domain: Domain) -> Domain:
+            with _naming(path):
+                return domain.scaled(kappa_max, kappa_min) if isinstance(domain, Float) else domain
+
+        return replace(self, dimensions={path: in_numbers(path, domain) for path, domain in self.dimensions.items()})
 
     def default(self, base: Mapping[str, Any]) -> Assignment:
         """The default configuration as an assignment: of each dimension the value that the user's part, or else the

@@ -42,6 +42,10 @@ class DataFacts:
         them are 0 or 1, to a millionth. value_bytes: what a value takes where it is kept, 1 if it came as a byte.
     kappa_max: by constraint, what the mean image reaches per element: the RMS error (`re`), the nats (`nll`, where
         values lie in [0, 1]). A larger κ constrains nothing.
+    kappa_min: by constraint, what the largest model has reached in a run at β → 0; None where that was not measured,
+        empty where it could not be.
+    pixel_noise: the RMS error of the gray values themselves against the bits that are drawn from them: no smaller RMS
+        error can be kept to; 0 where no bits are drawn.
     """
 
     shape: tuple[int, ...]
@@ -53,6 +57,8 @@ class DataFacts:
     bits: bool
     kappa_max: dict[str, float]
     value_bytes: int = 1
+    kappa_min: dict[str, float] | None = None
+    pixel_noise: float = 0.0
 
     @property
     def n_elements(self) -> int:
@@ -115,6 +121,11 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
     train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
     everything = train + val + test
     low, high = (_rounded(value / split.scale) for value in (everything.low, everything.high))
+    mean, square_mean = (
+        train.values / len(split.train) / split.scale,
+        train.squares / len(split.train) / split.scale**2,
+    )
+    drawn = config.binarize in ("dynamic", "fixed")
     return DataFacts(
         shape=tuple(split.shape),
         n_train=len(split.train),
@@ -123,13 +134,9 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
         low=low,
         high=high,
         bits=everything.bits,
-        kappa_max=_kappa_max(
-            train.values / len(split.train) / split.scale,
-            train.squares / len(split.train) / split.scale**2,
-            bits=config.binarize in ("dynamic", "fixed"),
-            unit=low >= 0 and high <= 1,
-        ),
+        kappa_max=_kappa_max(mean, square_mean, bits=drawn, unit=low >= 0 and high <= 1),
         value_bytes=split.train.dtype.itemsize,
+        pixel_noise=float(np.sqrt((mean - square_mean).mean().clip(min=0))) if drawn else 0.0,
     )
 
 

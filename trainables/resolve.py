@@ -22,6 +22,7 @@ from trainables.schedules import batch_size_factor, scaling_of
 from trainables.schedules.curves import exact_length
 
 __all__ = [
+    "MET_FROM",
     "geco_notes",
     "identity",
     "likelihood_of",
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 AUTO_SHARE = 0.6
+MET_FROM = 1.05
+AUTO_BELOW_MEAN = 0.95
 SETTLING_UPDATES = 1_000  # docs/geco-regimes.md
 SETTLING_BATCH = 32
 FAR_ABOVE = 10  # times the mean image's error
@@ -140,8 +143,14 @@ def _geco(objective: Geco, data: DataConfig, facts: DataFacts) -> Geco:
     constraint = natural if objective.constraint == "auto" else objective.constraint
     if constraint == "nll" and natural == "re":
         raise ConfigError("objective.constraint: nll needs the Bernoulli likelihood; use re under a Gaussian one")
-    kappa = AUTO_SHARE * facts.kappa_max[constraint] if objective.kappa == "auto" else objective.kappa
+    kappa = _auto_kappa(constraint, facts) if objective.kappa == "auto" else objective.kappa
     return objective.model_copy(update={"constraint": constraint, "kappa": kappa})
+
+
+def _auto_kappa(constraint: str, facts: DataFacts) -> float:
+    """max(0.6·κ_max, 1.05·κ_min), where κ_min is known, and at most 0.95·κ_max."""
+    limit, reach = facts.kappa_max[constraint], (facts.kappa_min or {}).get(constraint, 0.0)
+    return min(max(AUTO_SHARE * limit, MET_FROM * reach), AUTO_BELOW_MEAN * limit)
 
 
 def _check_durations(config: TrialConfig, facts: DataFacts) -> None:
@@ -173,6 +182,15 @@ def identity(config: TrialConfig) -> str:
     }
     scaled = {"lr.scaling": batch_size_factor(config.lr, config.batch_size), "lr.base_batch_size": None}
     return json.dumps({**flatten(plain(config)), **steps, **scaled}, sort_keys=True)
+
+
+def _noise_notes(kappa: float, facts: DataFacts) -> list[str]:
+    """On the floor of an RMS error of bits that are drawn from gray values."""
+    noise = facts.pixel_noise
+    if not noise:
+        return []
+    floor = f"the pixel noise of the bits has an RMS of {noise:.4g}: no smaller κ can be kept to"
+    return [f"objective.kappa {kappa:.4g} is out of reach: {floor}; raise it" if kappa <= noise else floor]
 
 
 def _durations(config: TrialConfig) -> dict[str, float | str]:
@@ -214,6 +232,7 @@ def notes(config: TrialConfig, facts: DataFacts) -> list[str]:
                 "objective.constraint re under a Bernoulli likelihood: the result is not comparable with trials that "
                 "maximise the Bernoulli likelihood"
             )
+            found += _noise_notes(config.objective.kappa, facts)
     sigma, rms = config.model.sigma, facts.kappa_max["re"]
     if isinstance(sigma, float) and not isinstance(config.objective, Geco) and sigma > FAR_ABOVE * rms > 0:
         found.append(

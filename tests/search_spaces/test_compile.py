@@ -113,7 +113,9 @@ def test_tune_has_no_conditions():
 
 def test_relative_bounds_are_never_drawn_as_they_stand():
     for draw in (lambda space: optuna_draws(space, 1), to_tune, lambda space: distributions(space, {})):
-        with pytest.raises(ValueError, match=r"^objective\.kappa is relative to kappa_max; call Space\.scaled first$"):
+        with pytest.raises(
+            ValueError, match=r"^objective\.kappa is relative to kappa_min and kappa_max; call Space\.scaled first$"
+        ):
             draw(space_named("geco"))
 
 

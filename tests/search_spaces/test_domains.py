@@ -40,7 +40,19 @@ def space(dimensions, fixed=None):
         (lambda: Float(None, 1), "bound null is not a finite number"),
         (lambda: Int(1, 2.5), "bound 2.5 is not a whole number; use float"),
         (lambda: Float(0, 1, log="yes"), 'log: "yes" is not allowed; allowed: true or false'),
-        (lambda: Float(0, 1, relative_to="kapa"), 'relative_to: "kapa" is unknown; known: kappa_max'),
+        (
+            lambda: Float(0, 1, relative_to="kapa"),
+            'relative_to: "kapa" is unknown; known: kappa_max, kappa_min, or a pair of them',
+        ),
+        (
+            lambda: Float(0, 1, relative_to=("kappa_min", "kappa_max", "kappa_max")),
+            'relative_to: ["kappa_min", "kappa_max", "kappa_max"] is unknown; known: kappa_max, kappa_min, or a pair '
+            "of them",
+        ),
+        (
+            lambda: Float(1.2, 0.8, relative_to=["kappa_min", "kappa_min"]),
+            "float [1.2, 0.8]: the low bound must be below the high bound; fix one value by writing it alone",
+        ),
         (lambda: Choice(()), "choice takes a list of options, not []"),
         (lambda: Choice("linear"), 'choice takes a list of options, not "linear"'),
         (lambda: Choice((1, 2, 1.0)), "choice [1, 2, 1] names an option twice"),
@@ -383,10 +395,41 @@ def test_the_default_follows_data_set_user_and_kind():
 def test_relative_bounds_become_absolute_and_others_stay():
     scaled = space_named("geco-vs-annealing").scaled(0.25)
     assert scaled.dimensions["objective.kappa"] == Float(
-        0.45 * 0.25, 0.8 * 0.25, log=True, when={"objective.kind": "geco"}
+        0.9 * 0.125, 0.8 * 0.25, log=True, when={"objective.kind": "geco"}
     )
     assert scaled.scaled(0.5) == scaled
     assert scaled.dimensions["beta.end"] == space_named("geco-vs-annealing").dimensions["beta.end"]
+
+
+PAIR = {"float": [1.05, 0.8], "log": True, "relative_to": ["kappa_min", "kappa_max"]}
+
+
+def test_each_bound_has_a_reference_of_its_own():
+    space = Space.parse({"objective.kind": "geco", "objective.kappa": PAIR})
+    assert space.to_mapping()["objective.kappa"] == PAIR
+    assert space.scaled(0.25, 0.1).dimensions["objective.kappa"] == Float(1.05 * 0.1, 0.8 * 0.25, log=True)
+    assert str(space.dimensions["objective.kappa"]) == "1.05 × kappa_min to 0.8 × kappa_max (log)"
+    same = {"float": [1.05, 2], "relative_to": "kappa_min"}
+    assert Space.parse({"objective.kappa": {**same, "relative_to": ["kappa_min"] * 2}}).to_mapping() == {
+        "objective.kappa": same
+    }
+
+
+@pytest.mark.parametrize("low", [0.1, 1.05, 2.0, 40.0])
+def test_before_the_reach_is_known_there_is_a_range_all_the_same(low):
+    domain = Float(low, 0.8, relative_to=["kappa_min", "kappa_max"])
+    preliminary = domain.scaled(0.25)
+    assert preliminary.low < preliminary.high == 0.8 * 0.25
+
+
+def test_references_that_leave_no_range_are_named():
+    space = Space.parse({"objective.kind": "geco", "objective.kappa": PAIR})
+    with pytest.raises(ConfigError) as error:
+        space.scaled(0.25, 0.2)
+    assert str(error.value) == (
+        "space: objective.kappa: from 1.05 × kappa_min to 0.8 × kappa_max (log) is from 0.21 to 0.2 here, which is no "
+        "range; give the bounds in numbers"
+    )
 
 
 def test_a_space_is_printed_as_path_range_and_condition():
@@ -396,5 +439,5 @@ def test_a_space_is_printed_as_path_range_and_condition():
         Row("objective.kind", "elbo | free-bits | geco", ""),
         Row("batch_size", "32 | 64 | 128 | 256", ""),
     ]
-    assert Row("objective.kappa", "0.45 to 0.8 (log) × kappa_max", "objective.kind = geco") in rows
+    assert Row("objective.kappa", "0.9 × kappa_min to 0.8 × kappa_max (log)", "objective.kind = geco") in rows
     assert Row("beta.warmup", "0 to 0.5", "objective.kind = elbo, beta.kind = linear") in rows

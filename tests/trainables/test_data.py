@@ -354,6 +354,25 @@ def test_kappa_max_is_what_the_mean_image_reaches(binarize, user_file, tmp_path)
     assert found["nll"] == pytest.approx(nll, abs=0.002)
 
 
+@pytest.mark.parametrize("binarize", ["none", "fixed", "dynamic"])
+def test_the_pixel_noise_is_the_error_of_gray_values_against_bits_drawn_from_them(binarize, user_file, tmp_path):
+    x = np.tile(np.random.default_rng(0).random((50, 3)), (2000, 1))
+    gray = DataConfig(name=user_file(x_train=x, x_val=x[:1], x_test=x[:1]))
+    config = gray.model_copy(update={"binarize": binarize})
+    seen, expected = (
+        on_device(load(each, tmp_path, CPU)).train_batch(torch.arange(len(x)), 0, 0).double() for each in (config, gray)
+    )
+    noise = (seen - expected).square().mean().sqrt().item()
+    assert data_facts(config, tmp_path).pixel_noise == pytest.approx(noise, abs=0.002)
+
+
+def test_binarised_mnist_has_a_pixel_noise_of_1365(data_dir):
+    """Of all 60,000 images; a constraint on the squared error cannot be kept below it."""
+    assert data_facts(DataConfig(name="mnist", binarize="dynamic"), data_dir).pixel_noise == pytest.approx(
+        0.1365, abs=5e-4
+    )
+
+
 def test_bits_are_recognised(user_file, tmp_path):
     x = np.random.default_rng(0).integers(0, 2, (30, 4))
     for bits in (x, x.astype(bool), x.astype(float), x.astype(np.uint8)):

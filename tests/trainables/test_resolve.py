@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def facts(n_train=100, low=0.0, high=1.0, bits=False, kappa_max=None):
 
 
 GRAY, BITS, REAL = facts(), facts(bits=True), facts(low=-3, high=3, kappa_max={"re": 1.5})
+NOISY = replace(BITS, pixel_noise=0.1365)
 
 
 def resolved(tree=None, given=GRAY, **options):
@@ -92,6 +94,17 @@ def test_sigma_is_six_tenths_of_what_the_mean_image_reaches_and_none_for_bits():
 def test_a_learned_sigma_starts_at_a_number():
     model = resolved({"model": {"learn_sigma": True}}).model
     assert (model.learn_sigma, model.sigma) == (True, pytest.approx(0.6 * 0.25))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.58, 0.7, 0.9, 0.94, 1.5])
+@pytest.mark.parametrize(("given", "constraint"), [(GRAY, "re"), (BITS, "nll")], ids=["gray", "bits"])
+def test_kappa_auto_is_within_reach_and_constrains_something(given, constraint, share):
+    limit = given.kappa_max[constraint]
+    reached = replace(given, kappa_min={"re": share * given.kappa_max["re"], constraint: share * limit})
+    kappa = resolved({"objective": {"kind": "geco"}}, reached).objective.kappa
+    assert 0.6 * limit <= kappa <= 0.95 * limit
+    assert kappa == pytest.approx(min(max(0.6, 1.05 * share), 0.95) * limit)
+    assert resolved({"objective": {"kind": "geco", "kappa": 0.1}}, reached).objective.kappa == 0.1
 
 
 def test_kappa_is_six_tenths_of_what_the_mean_image_reaches_under_its_constraint():
@@ -251,6 +264,26 @@ def test_what_does_not_fit_the_data_is_refused(tree, given, message):
                 "the KL falls to 0; set it to auto, which is 0.15"
             ],
         ),
+        (
+            {"objective": {"kind": "geco", "constraint": "re"}},
+            NOISY,
+            [
+                "objective.constraint re under a Bernoulli likelihood: the result is not comparable with trials that "
+                "maximise the Bernoulli likelihood",
+                "the pixel noise of the bits has an RMS of 0.1365: no smaller κ can be kept to",
+            ],
+        ),
+        (
+            {"objective": {"kind": "geco", "constraint": "re", "kappa": 0.13}},
+            NOISY,
+            [
+                "objective.constraint re under a Bernoulli likelihood: the result is not comparable with trials that "
+                "maximise the Bernoulli likelihood",
+                "objective.kappa 0.13 is out of reach: the pixel noise of the bits has an RMS of 0.1365: no smaller κ "
+                "can be kept to; raise it",
+            ],
+        ),
+        ({"objective": {"kind": "geco"}}, NOISY, []),
         (
             {"data": {"binarize": "soft"}},
             GRAY,

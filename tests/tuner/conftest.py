@@ -176,7 +176,11 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
             (folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
             (folder / "trials" / trial / "config.yaml").write_text(trial)
 
+    def reached(plan: Any, measuring: Any) -> Any:
+        return plan.with_reach({"re": 0.1, "nll": 0.2}) if plan.awaits_reach else plan
+
     monkeypatch.setattr(driver, "_run_tune", run)
+    monkeypatch.setattr(driver, "reached", reached)
     return Sweeps(tmp_path / "sweeps", vae_data_root)
 
 

@@ -37,7 +37,7 @@ class Geco(Section):
     """Minimise KL subject to a reconstruction constraint (Rezende & Viola 2018).
 
     kappa: what is accepted per element: the RMS error under `re`, the nats under `nll`; `auto` is 0.6 of what the mean
-        image reaches.
+        image reaches (κ_max), or more where a run at β → 0 (κ_min) shows that to be out of reach.
     constraint: `auto` is `re` (squared error) under a Gaussian and `nll` under a Bernoulli likelihood.
     """
 

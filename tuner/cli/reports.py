@@ -107,6 +107,7 @@ def compare(
                 options={path: value for path, value in resources.items() if value is not None},
                 progress=progress.SweepProgress,
                 testing=progress.testing,
+                measuring=progress.measuring,
             ),
         )
     except StoppedError as stopped:

@@ -137,7 +137,7 @@ def sweep(
         return
     from tuner.running.driver import run_sweep
 
-    result = run_sweep(ready, progress.SweepProgress)
+    result = run_sweep(ready, progress.SweepProgress, progress.measuring)
     tables.show_result(result, output.value)
     raise typer.Exit(result.exit_code)
 

@@ -18,6 +18,7 @@ from tuner.comparison.keeping import held_alone
 from tuner.comparison.request import Request, command_of, remembered
 from tuner.comparison.running import STAGES, Place, Testing, prepared, run_comparison, stopping
 from tuner.running.driver import ProgressFactory, silent
+from tuner.running.reach import Measuring, unseen
 from tuner.storage.journal import JOURNAL
 from tuner.tracking.tracking_uri import resolve_uri, without_secret
 
@@ -41,6 +42,7 @@ class Settings:
     options: dict[str, Any] = field(default_factory=dict)
     progress: ProgressFactory = silent
     testing: Testing = _no_testing
+    measuring: Measuring = unseen
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _place(settings: Settings, root: Path) -> Place:
         "tracking.offline": settings.offline,
     }
     options = {path: value for path, value in {**settings.options, **tracking}.items() if value is not None}
-    return Place(settings.storage, root, options, settings.progress, settings.testing)
+    return Place(settings.storage, root, options, settings.progress, settings.testing, settings.measuring)
 
 
 def _writable(reports: Path) -> Path:

@@ -13,22 +13,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+import numpy as np
 import optuna
 
 from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
-from search_spaces.geco import within_reach
+from search_spaces.geco import constrained, has_room, in_numbers
 from trainables.objectives import Violation
+from trainables.resolve import MET_FROM
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
 from tuner.comparison.selection import Cell, best_rate, selection_sds
 
 __all__ = ["LEVELS", "PLAIN", "Design", "Level", "Run", "Trained"]
 
+N_LEVELS = 5
+HIGHEST_LEVEL = 0.8
+# Where κ_min is not known, as in comparisons that were begun before it was measured.
 LEVELS = (0.45, 0.53, 0.61, 0.7, 0.8)
 LEVELS_OF_BITS = (0.58, 0.63, 0.68, 0.74, 0.8)  # whose nats have a floor, most of κ_max
 RATE_FACTORS = (0.5, 1.0, 2.0)
@@ -125,9 +130,17 @@ class Design:
 
     @property
     def kappas(self) -> list[float]:
-        """The levels, as shares of κ_max within a small model's reach."""
+        """The levels: from the least that the model can keep to, at equal ratios, to .8 of κ_max."""
+        scale = self.scale
+        if scale.kappa_min is not None and has_room(scale.constraint, scale.kappa_max, scale.kappa_min):
+            low, high = MET_FROM * scale.kappa_min, HIGHEST_LEVEL * scale.kappa_max
+            return [float(level) for level in np.geomspace(low, high, N_LEVELS)]
         shares = LEVELS_OF_BITS if self.scale.sigma is None else LEVELS
         return [share * self.scale.kappa_max for share in shares]
+
+    def reaching(self, kappa_min: Mapping[str, float]) -> Design:
+        """The same where it is known what the model reaches, by constraint."""
+        return replace(self, scale=replace(self.scale, kappa_min=kappa_min.get(self.scale.constraint)))
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
@@ -196,8 +209,9 @@ class Design:
         return Run(stage, method, level.kappa, rate, seed, ending_at(method, level.weight, self.scale))
 
     def _pool(self, method: str) -> list[Run]:
-        space = within_reach(parse_space(pool_space(method, self.scale, self.rates)), self.scale.constraint)
-        space = space.scaled(self.scale.kappa_max)
+        space = parse_space(pool_space(method, self.scale, self.rates))
+        scale = self.scale
+        space = in_numbers(constrained(space, scale.constraint), scale.constraint, scale.kappa_max, scale.kappa_min)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self.seed))
         found = []

@@ -21,11 +21,13 @@ LR = "lr.base"
 @dataclass(frozen=True)
 class Scale:
     """What the data say of the dials. kappa_max: what the mean image reaches under the constraint. sigma: the pixel σ
-    of the configuration, None under a Bernoulli likelihood. n_elements: D."""
+    of the configuration, None under a Bernoulli likelihood. n_elements: D. kappa_min: what the model reaches; None
+    where that is not known."""
 
     kappa_max: float
     sigma: float | None
     n_elements: int
+    kappa_min: float | None = None
 
     @property
     def constraint(self) -> str:

@@ -27,10 +27,12 @@ from tuner.spec import NAME
 
 __all__ = [
     "FILE",
+    "REACH_FILE",
     "Request",
     "command_of",
     "design_of",
     "differing_paths",
+    "known_reach",
     "named_after",
     "read_request",
     "remembered",
@@ -40,6 +42,7 @@ FEWEST_SEEDS = 2
 QUICK_SEEDS, QUICK_POOL = 5, 24
 SEEDS, POOL = 10, 64
 FILE = "comparison.json"
+REACH_FILE = "reach.json"
 LONGEST_NAME = 48
 OWNED = ("seed", "objective", "beta")
 ASKED_FOR = {"data.name": "--dataset", "model.kind": "--model"}
@@ -146,6 +149,13 @@ def remembered(request: Request, folder: Path) -> None:
         )
     if newly_named and request.transfer:
         write_json(file, before)
+
+
+def known_reach(folder: Path) -> dict[str, float] | None:
+    """κ_min by constraint, as it was measured for a comparison; None where it was not."""
+    file = folder / REACH_FILE
+    found: dict[str, float] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return found
 
 
 def differing_paths(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

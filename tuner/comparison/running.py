@@ -17,15 +17,17 @@ from trainables.held_out import held_out_metrics, held_out_nll
 from trainables.paths import unflatten
 from tuner.comparison.answer import Comparison, concluded
 from tuner.comparison.design import Design, Level, Run, Trained
+from tuner.comparison.keeping import write_json
 from tuner.comparison.likelihood import NLL_SAMPLES, measured_level
 from tuner.comparison.measuring import Measure, Share, measured
 from tuner.comparison.other import other_comparison
-from tuner.comparison.request import Request, design_of
+from tuner.comparison.request import REACH_FILE, Request, design_of, known_reach
 from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_trials, candidates, runs_of
 from tuner.planning.plans import Plan, make_plan
 from tuner.preflight.checks import require_ready
 from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
 from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
+from tuner.running.reach import Measuring, reached, unseen
 from tuner.running.sweep_result import SweepResult
 from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.journal import JOURNAL, read_journal
@@ -80,6 +82,7 @@ class Place:
     options: dict[str, Any]
     progress: ProgressFactory
     testing: Testing
+    measuring: Measuring = unseen
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def prepared(request: Request, place: Place) -> Prepared:
 
 def run_comparison(ready: Prepared) -> Comparison:
     """Train all stages, or what is left of them, and answer the three questions."""
-    request, design, metric, other = ready.request, ready.design, ready.metric, ready.other
+    request, metric, other = ready.request, ready.metric, ready.other
+    design = _within_reach(ready)
     stage = _Stages(request, design, ready.place, ready.plan.gpus_per_trial)
     with _one_ray(ready.plan):
         pilot = stage.trained("pilot", design.pilot())
@@ -124,6 +128,17 @@ def run_comparison(ready: Prepared) -> Comparison:
         request.name, request.dataset, request.model, metric, request.quick, design, levels, {**trained, **carried}
     )
     return replace(found, transfer=transfer)
+
+
+def _within_reach(ready: Prepared) -> Design:
+    """The design from what the model reaches, measured once; one whose pilot was begun without goes on without."""
+    stages = _Stages(ready.request, ready.design, ready.place)
+    folder = ready.place.storage / ready.request.name
+    reach = known_reach(folder)
+    if reach is None and not stages.has_begun("pilot"):
+        reach = reached(stages.reach_plan(), ready.place.measuring).facts.kappa_min
+        write_json(folder / REACH_FILE, reach)
+    return ready.design.reaching(reach or {})
 
 
 def _metric(config: TrialConfig) -> str:
@@ -246,15 +261,21 @@ class _Stages:
         """Of the sweep that trains a stage."""
         return make_plan(parse_spec(self._spec(stage, runs)), self.place.data_dir)
 
+    def reach_plan(self) -> Plan:
+        """Of a search for κ, which knows what the model reaches once that is measured."""
+        return make_plan(parse_spec({**self._shared({}), "space": "geco"}), self.place.data_dir)
+
+    def has_begun(self, stage: str) -> bool:
+        """Whether a session has trained some of it."""
+        return (self._folder(stage) / JOURNAL).exists()
+
     def _spec(self, stage: str, runs: Sequence[Run]) -> dict[str, Any]:
-        own = {
-            "name": self._name(stage),
-            "search.points": [run.full for run in runs],
-            "search.sampler": "random",
-            "scheduler.kind": "none",
-            "storage": str(self.place.storage),
-            **self.place.options,
-        }
+        points = [run.full for run in runs]
+        return self._shared({"name": self._name(stage), "search.points": points, "search.sampler": "random"})
+
+    def _shared(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Of all stages, and what is a stage's own by path."""
+        own = {**own, "scheduler.kind": "none", "storage": str(self.place.storage), **self.place.options}
         return {**unflatten(own), "config": unflatten(self.design.base)}
 
     def _measured(self, what: str, found: list[Trained], file: str, measure: Measure) -> list[Trained]:

@@ -45,8 +45,9 @@ TERMS = (
          "the bound is violated (Rezende & Viola 2018, “Taming VAEs”).", r"\bGECO\b|\bgeco\b"),
     Term("κ", "the error that GECO may leave: RMS per element, for bits nats per element.", r"κ(?!\*|_max)"),
     Term("κ_max", "the error of the mean image, which every model reaches.", "κ_max"),
+    Term("κ_min", "the error that the model reaches in a run at β → 0, which no κ can be far below.", "κ_min"),
     Term("κ*", "the target of Q3: the middle one of the five levels of κ.", r"κ\*"),
-    Term("level", "one of five values of κ, from .45 to .8 of what the mean image reaches.", r"\blevels?\b"),
+    Term("level", "one of five values of κ, from 1.05 of κ_min to .8 of κ_max.", r"\blevels?\b"),
     Term("ok", "of a GECO run: its bound was met and held."),
     Term("unsettled", "of a GECO run: at its end the error was off the bound by more than 2 % and more than chance; "
          "train longer."),

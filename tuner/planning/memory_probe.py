@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from search_spaces.space import Space, assemble
-from trainables.config import TrialConfig
+from trainables.config import ModelConfig, TrialConfig
 from trainables.errors import UserError
 from trainables.models import build_model
 from trainables.paths import plain
@@ -20,7 +20,7 @@ from trainables.probe import measure
 from tuner.planning.capacity import Capacity, Node, node_here
 from tuner.planning.packing import gpu_share, trials_per_gpu
 
-__all__ = ["largest", "measured_share", "packed"]
+__all__ = ["largest", "measured_share", "n_parameters", "packed"]
 
 WAIT_SECONDS = 900.0
 
@@ -48,10 +48,14 @@ def largest(
     return drawn({})
 
 
+def n_parameters(model: ModelConfig, shape: tuple[int, ...]) -> int:
+    """How many numbers a model of examples of this shape learns."""
+    return sum(value.numel() for value in build_model(model, shape).init(0, torch.device("cpu")).values())
+
+
 def _size(config: TrialConfig, shape: tuple[int, ...]) -> int:
-    params = build_model(config.model, shape).init(0, torch.device("cpu"))
     samples = getattr(config.objective, "samples", 1)
-    return sum(value.numel() for value in params.values()) * config.batch_size * samples
+    return n_parameters(config.model, shape) * config.batch_size * samples
 
 
 def measured_share(

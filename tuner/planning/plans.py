@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from search_spaces.catalogue import parse_space
-from search_spaces.geco import within_reach
+from search_spaces.geco import constrained, in_numbers
 from search_spaces.reach import KindDefaults, check, longest_warmup
 from search_spaces.space import Space, assemble
 from trainables.config import TrialConfig, UserModel, method_of
@@ -26,10 +26,11 @@ from trainables.resolve import geco_notes, likelihood_of, notes, resolve, steps_
 from trainables.sources import absolute, data_dir
 from tuner.planning.capacity import Capacity, capacity_of
 from tuner.planning.data_notes import describe_data
-from tuner.planning.memory_probe import largest, measured_share
+from tuner.planning.memory_probe import largest, measured_share, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.planning.points import NO_SPACE, check_points
 from tuner.planning.rate_notes import rate_notes
+from tuner.planning.reach import as_begun, asks_for_reach, reach_notes
 from tuner.planning.resources import (
     auto_device,
     capacity_notes,
@@ -38,7 +39,7 @@ from tuner.planning.resources import (
     memory_share,
     placement_notes,
 )
-from tuner.planning.warm_start import warm_starts
+from tuner.planning.warm_start import WarmStart, warm_starts
 from tuner.pruning.asha import Asha, grace_for, rungs_for
 from tuner.pruning.hyperband import HyperBand
 from tuner.pruning.median import MedianRule
@@ -57,13 +58,15 @@ class Plan:
     """A sweep ready to start.
 
     spec: with no more trials than there are combinations, or points of a grid. base: the fixed part of every trial by
-    path. space: bounds in absolute terms. metrics: what is searched by; rungs and ranking go by the first. rungs: the
-    epochs at which trials are compared, of the median rule the first; empty without a scheduler. priors: trials of
-    earlier sweeps that the sampler is told of. notes: what the user should know.
+    path. relative: the space with bounds that κ_min and κ_max are to settle. space: with bounds in absolute terms,
+    preliminary ones where the plan `awaits_reach`. metrics: what is searched by; rungs and ranking go by the first.
+    rungs: the epochs at which trials are compared, of the median rule the first; empty without a scheduler. warm: what
+    earlier sweeps tell the sampler. remarks: what the user should know, but for what κ and `warm` say.
     """
 
     spec: SweepSpec
     base: Mapping[str, Any]
+    relative: Space
     space: Space
     facts: DataFacts
     data_dir: Path
@@ -72,8 +75,8 @@ class Plan:
     rungs: tuple[int, ...]
     concurrency: int
     gpus_per_trial: float
-    priors: tuple[Prior, ...]
-    notes: tuple[str, ...]
+    warm: tuple[WarmStart, ...]
+    remarks: tuple[str, ...]
 
     @property
     def epochs(self) -> int:
@@ -113,6 +116,56 @@ class Plan:
         return plain(config), method_of(config)
 
     @property
+    def priors(self) -> tuple[Prior, ...]:
+        """The trials of earlier sweeps that the sampler is told of."""
+        return tuple(prior for source in self.warm for prior in source.priors)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know."""
+        kappa = self.space.dimensions.get("objective.kappa")
+        return (
+            *self.remarks,
+            *notes(self.default, self.facts),
+            *reach_notes(kappa, self.constraint, self.facts, awaited=self.awaits_reach),
+            *map(str, self.warm),
+        )
+
+    @property
+    def constraint(self) -> str:
+        """What κ is measured on."""
+        return _constraint(self.base, self.relative, self.facts)
+
+    @property
+    def awaits_reach(self) -> bool:
+        """Whether some trial's κ depends on κ_min, and it is not measured yet."""
+        if self.facts.kappa_min is not None:
+            return False
+        return asks_for_reach(self.relative, unflatten(self.base), self.spec.search.points)
+
+    @property
+    def known_space(self) -> Space:
+        """The space as far as it is known: in absolute terms, but for what κ_min is to settle."""
+        return self.relative if self.awaits_reach else self.space
+
+    @property
+    def biggest(self) -> TrialConfig:
+        """The default configuration with the largest model that a trial can have."""
+        return _with_largest_model(self)
+
+    def with_reach(self, kappa_min: Mapping[str, float]) -> Plan:
+        """The same where κ_min is known, by constraint; empty where it could not be measured.
+
+        Raises ConfigError for a range of the user's own that is none then.
+        """
+        facts = replace(self.facts, kappa_min=dict(kappa_min))
+        space = _in_numbers(self.relative, self.constraint, facts)
+        reached = replace(self, facts=facts, space=space)
+        default = reached.resolved(reached.first)
+        warm = warm_starts(self.spec, space, self.metrics, reached.resolved)
+        return replace(reached, default=default, warm=tuple(warm))
+
+    @property
     def follows_cluster(self) -> bool:
         """Whether more trials run at once where the cluster gets more nodes."""
         resources = self.spec.resources
@@ -150,12 +203,18 @@ class Plan:
         return min(expected, self.most_epochs)
 
 
-def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Capacity | None = None) -> Plan:
+def make_plan(
+    spec: SweepSpec,
+    chosen_data_dir: Path | None = None,
+    capacity: Capacity | None = None,
+    begun: Mapping[str, Any] | None = None,
+) -> Plan:
     """Check a spec against its data and settle what `auto` means; raises UserError for what cannot run.
 
-    capacity: what it is planned for; by default this machine, or the cluster of the spec, which is joined.
+    capacity: what it is planned for; by default this machine, or the cluster of the spec, which is joined. begun: the
+    header of a sweep that goes on: its κ_min and its range of κ hold.
     """
-    ground = _ground(spec, data_dir(chosen_data_dir), capacity)
+    ground = _ground(spec, data_dir(chosen_data_dir), capacity, begun)
     space, facts, default = ground.space, ground.facts, ground.trial(ground.first)
     model_notes = _model_notes(space, ground.base, default, facts, ground.resolved)
     metrics = chosen_metrics(spec.search.metric, default, ground.base, space)
@@ -169,6 +228,7 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
     return Plan(
         spec=_with_trials(spec, sampling, space),
         base=ground.base,
+        relative=ground.relative,
         space=space,
         facts=facts,
         data_dir=ground.root,
@@ -177,10 +237,9 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
         rungs=rungs,
         concurrency=placed.concurrency,
         gpus_per_trial=placed.gpus,
-        priors=priors,
-        notes=(
+        warm=tuple(known),
+        remarks=(
             *_data_notes(ground, default, placed),
-            *notes(default, facts),
             *rate_notes(space, ground.base, map(ground.trial, spec.search.points or [ground.first])),
             *_geco_notes(space, default, facts),
             *model_notes,
@@ -191,7 +250,6 @@ def make_plan(spec: SweepSpec, chosen_data_dir: Path | None = None, capacity: Ca
             *metric_notes(spec, metrics),
             *sampling_notes,
             *sampler_notes(sampling, space, warm=bool(known), pruned_by=scheduler_kind(spec) if rungs else None),
-            *map(str, known),
         ),
     )
 
@@ -206,6 +264,7 @@ class _Ground:
     spec: SweepSpec
     root: Path
     base: dict[str, Any]
+    relative: Space
     space: Space
     facts: DataFacts
     room: Capacity
@@ -223,22 +282,40 @@ class _Ground:
         return self.resolved(assemble(unflatten(self.base), self.space, assignment))
 
 
-def _ground(spec: SweepSpec, root: Path, capacity: Capacity | None) -> _Ground:
+def _ground(spec: SweepSpec, root: Path, capacity: Capacity | None, begun: Mapping[str, Any] | None) -> _Ground:
     """Every configuration that the space can draw is valid on the data."""
     base, points = _base(spec), spec.search.points
     facts = data_facts(parse_config({"data": unflatten(base).get("data", {})}).data, root)
-    space, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
-    constraint = _constraint(base, space, facts)
-    space = within_reach(space, constraint).scaled(facts.kappa_max[constraint])
+    relative, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
+    constraint = _constraint(base, relative, facts)
+    relative = constrained(relative, constraint)
+    if begun is not None:
+        relative, facts = as_begun(relative, begun), replace(facts, kappa_min=begun.get("kappa_min", {}))
+    space = _in_numbers(relative, constraint, facts)
     room = capacity or capacity_of(spec.resources.ray_address)
     device, device_notes = auto_device(spec.resources, {**base, **space.fixed}.get("device", "auto"), room)
-    found = _Ground(spec, root, base, space, facts, room, device, device_notes)
+    found = _Ground(spec, root, base, relative, space, facts, room, device, device_notes)
     if points:
         check_points(points, unflatten(base), found.resolved)
     else:
         check(space, unflatten(base), found.resolved)
         _check_used(base, space)
     return found
+
+
+def _in_numbers(relative: Space, constraint: str, facts: DataFacts) -> Space:
+    kappa_min = (facts.kappa_min or {}).get(constraint)
+    return in_numbers(relative, constraint, facts.kappa_max[constraint], kappa_min)
+
+
+def _with_largest_model(plan: Plan) -> TrialConfig:
+    def resolved(tree: Mapping[str, Any]) -> TrialConfig:
+        return _resolved(tree, plan.facts, plan.spec, plan.default.device)
+
+    given = [plan.resolved(point) for point in plan.spec.search.points]
+    candidates = given or [largest(plan.space, unflatten(plan.base), resolved, plan.facts.shape)]
+    biggest = max(candidates, key=lambda config: n_parameters(config.model, plan.facts.shape))
+    return plan.default.model_copy(update={"model": biggest.model})
 
 
 def _base(spec: SweepSpec) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tuner.running.budget import is_spent
 from tuner.running.lost_workers import OUT_OF_MEMORY
 from tuner.running.ray_address import connect, leave
 from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
+from tuner.running.reach import Measuring, reached, unseen
 from tuner.running.resumable import named
 from tuner.running.resuming import resumed_plan
 from tuner.running.signals import Signals
@@ -78,10 +79,14 @@ def silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
     yield _Silent()
 
 
-def run_sweep(plan: Plan, progress: ProgressFactory = silent) -> SweepResult:
-    """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept."""
+def run_sweep(plan: Plan, progress: ProgressFactory = silent, measuring: Measuring = unseen) -> SweepResult:
+    """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept.
+
+    measuring: is shown how κ_min is measured, before anything is written, where the plan awaits it.
+    """
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
     _check(plan)
+    plan = reached(plan, measuring)
     with open_storage(plan.spec.storage).new(plan) as held:
         journal = _begun(plan, held, uri)
         return _session(plan, journal, held.folder, uri, progress)
@@ -186,6 +191,7 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
         "rungs": list(plan.rungs),
         "scheduler": {**plan.spec.scheduler.model_dump(mode="json"), "kind": plan.scheduler_kind},
         "kappa_max": plan.facts.kappa_max,
+        "kappa_min": plan.facts.kappa_min or {},
         "versions": {package: version(package) for package in ("vae-tuner", "ray", "optuna", "mlflow", "torch")},
     }
 

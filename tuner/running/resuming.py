@@ -40,10 +40,10 @@ def resumed_plan(
     # What earlier sweeps know stands in the journal, once a trial was asked for.
     search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})
     spec = spec.model_copy(update={"tracking": tracking, "search": search})
-    plan = make_plan(spec, data_dir)
+    plan = make_plan(spec, data_dir, begun=sweep.header)
     if former := _former_rates(plan, sweep):
         config = unflatten({**flatten(spec.config), **former})
-        plan = make_plan(spec.model_copy(update={"config": config}), data_dir)
+        plan = make_plan(spec.model_copy(update={"config": config}), data_dir, begun=sweep.header)
     plan = replace(plan, spec=_as_planned(plan.spec, spec.search.trials))
     _check_same(plan, sweep)
     _check_points(plan, sweep, more_trials)
@@ -99,8 +99,13 @@ def _kinds(spec: SweepSpec, sweep: Sweep) -> list[Any]:
 def _check_same(plan: Plan, sweep: Sweep) -> None:
     """The journal's decisions hold only for the space and the rungs they were made in."""
     header = sweep.header
-    found = {"space": plan.space.to_mapping(), "rungs": list(plan.rungs), "epochs": plan.epochs}
-    changed = [name for name, value in found.items() if header[name] != value]
+    found = {
+        "space": plan.space.to_mapping(),
+        "kappa_max": plan.facts.kappa_max,
+        "rungs": list(plan.rungs),
+        "epochs": plan.epochs,
+    }
+    changed = [name for name, value in found.items() if header.get(name, value) != value]
     if changed:
         raise UserError(
             f"sweep {header['name']} cannot go on: its {' and '.join(changed)} would differ; are the data, or the "

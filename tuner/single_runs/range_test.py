@@ -136,7 +136,7 @@ def run_lr_range(
             f"learning rates from {low:g} to {high:g} are too far apart; high and high / low must be finite"
         )
     config = parse_config(tree)
-    ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir)
+    ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir, trained_as=config)
     test = range_test.run(ready.trainer)
     factor = batch_size_factor(config.lr, config.batch_size)
     suggestion = test.bounds and stated(test.bounds, low, high, factor)

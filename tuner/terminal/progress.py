@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tuner.planning.plans import Plan
     from tuner.storage.sweep_state import Sweep, Trial
 
-__all__ = ["SweepProgress", "epoch_progress", "testing"]
+__all__ = ["SweepProgress", "epoch_progress", "measuring", "testing"]
 
 LINE_SECONDS = 10.0
 
@@ -166,10 +166,19 @@ def epoch_progress(epochs: int) -> Iterator[tuple[Callable[[Report], None], Call
         yield on_report, partial(print_notes, console)
 
 
-@contextmanager
-def testing(stage: str, n: int) -> Iterator[Callable[[], None]]:
+def testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
     """Of a stage's n models on the test set: what is called for each."""
+    return _counting(f"test set: {stage}", n)
+
+
+def measuring(n_epochs: int) -> AbstractContextManager[Callable[[], None]]:
+    """Of the run that measures κ_min: what is called for each of its epochs."""
+    return _counting("κ_min: the largest model at β → 0, epochs", n_epochs)
+
+
+@contextmanager
+def _counting(description: str, n: int) -> Iterator[Callable[[], None]]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=err()) as bar:
-        task = bar.add_task(f"test set: {stage}", total=n)
+        task = bar.add_task(description, total=n)
         yield partial(bar.advance, task)

@@ -52,7 +52,9 @@ def show_plan(plan: Plan, output: str) -> None:
     trials = plan.spec.search.trials
     estimate = None if seconds is None else plan.expected_epochs * seconds / plan.concurrency
     document = {
-        "space": [row._asdict() for row in plan.space.describe()],
+        "space": [row._asdict() for row in plan.known_space.describe()],
+        "kappa_max": plan.facts.kappa_max,
+        "kappa_min": plan.facts.kappa_min,
         "trials": trials,
         "combinations": n_combinations(plan.space),
         "epochs_per_trial": plan.epochs,
@@ -75,7 +77,7 @@ def show_plan(plan: Plan, output: str) -> None:
         print_json(document)
         return
     console = out()
-    console.print(_space_table(plan.space))
+    console.print(_space_table(plan.known_space))
     console.print()
     table = new_table("", "")
     table.add_row("trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}")

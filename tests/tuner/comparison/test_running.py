@@ -2,14 +2,18 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import geometric_mean
 
 import pytest
 
+from search_spaces.geco import KAPPA
 from trainables.errors import UserError
-from tuner.comparison.request import Request, design_of
-from tuner.comparison.running import Place, StoppedError, _Stages, settled_weight, stopping
+from tuner.comparison import running
+from tuner.comparison.design import LEVELS
+from tuner.comparison.request import REACH_FILE, Request, design_of
+from tuner.comparison.running import Place, Prepared, StoppedError, _Stages, _within_reach, settled_weight, stopping
 from tuner.running.driver import silent
 from tuner.spec import parse_spec
 from tuner.storage.journal import JOURNAL, lines_of
@@ -93,3 +97,44 @@ def test_a_stage_of_another_fixed_part_is_refused(stages, begun):
     longer = replace(stages, design=replace(stages.design, base={**stages.design.base, "epochs": 3}))
     with pytest.raises(UserError, match=r"c\.pilot trained other runs"):
         longer._begun("pilot", longer.design.pilot())
+
+
+@pytest.fixture
+def ready(stages, tmp_path):
+    """The comparison before anything is measured."""
+    (tmp_path / "c").mkdir()
+    plan = stages.plan("pilot", stages.design.pilot())
+    return Prepared(stages.request, stages.design, stages.place, plan, "val/elbo_cal", None)
+
+
+def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tmp_path, monkeypatch):
+    asked = []
+
+    def reached(plan, measuring):
+        asked.append(plan.biggest)
+        return plan.with_reach({"re": 0.1})
+
+    monkeypatch.setattr(running, "reached", reached)
+    design = _within_reach(ready)
+    (config,) = asked
+    assert (config.epochs, config.data.n_train, config.lr.base) == (2, 100, ready.design.rates[1])
+    assert design == _within_reach(ready)
+    assert len(asked) == 1
+    assert (tmp_path / "c" / REACH_FILE).exists()
+    assert (design.kappas[0], design.kappas[-1]) == pytest.approx((1.05 * 0.1, 0.8 * design.scale.kappa_max))
+    ratios = [high / low for low, high in pairwise(design.kappas)]
+    assert ratios == pytest.approx([ratios[0]] * 4)
+    (drawn, *_) = [run.assignment["objective.kappa"] for run in design.pools() if run.method == "geco"]
+    assert KAPPA["re"].low * 0.1 <= drawn <= 0.8 * design.scale.kappa_max
+
+
+def test_a_comparison_from_before_it_was_measured_goes_on_with_its_levels(ready, stages, begun, monkeypatch):
+    monkeypatch.setattr(running, "reached", lambda plan, measuring: pytest.fail("it has its levels"))
+    begun(stages.design.pilot())
+    assert _within_reach(ready) == ready.design
+    assert ready.design.kappas == [share * ready.design.scale.kappa_max for share in LEVELS]
+
+
+def test_a_model_that_learns_nothing_is_compared_at_shares_of_the_mean_images_error(ready):
+    design = ready.design
+    assert design.reaching({"re": 0.95 * design.scale.kappa_max}).kappas == design.kappas

@@ -1,9 +1,17 @@
 """What `train` tells of its data before it trains."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from trainables.paths import parse_config
+from trainables.data import data_facts
+from trainables.paths import parse_config, plain
+from trainables.range_test import ramped
+from trainables.reach import ReachRun, reach_config
+from tuner import lr_range
 from tuner.single_runs.retraining import retrain
+from tuner.single_runs.single_trial import make_ready
 
 SOFT = "data.binarize soft: gray values under a Bernoulli likelihood are never ranked with bits"
 
@@ -43,3 +51,33 @@ def test_the_learning_rate_that_is_used_is_told(lr, said, uri, vae_data_root):
     assert f"learning rate {said}" in notes
     assert report.metrics["schedule/lr"] == pytest.approx(float(said.split()[0]), rel=2e-3)
     assert retrained.config.lr.scaling == ("linear" if lr else "sqrt")
+
+
+@pytest.mark.parametrize("epochs", [1, 6])
+def test_kappa_auto_is_a_number_that_follows_what_this_configuration_reaches(epochs, vae_data_root):
+    tree = {"objective": {"kind": "geco"}, "epochs": epochs, "threads": 1}
+    ready = make_ready(parse_config(tree), vae_data_root)
+    config = ready.trainer.config
+    facts = data_facts(config.data, vae_data_root)
+    run = ReachRun(
+        {
+            "config": json.dumps(plain(reach_config(config))),
+            "data_dir": str(vae_data_root),
+            "working_dir": str(Path.cwd()),
+        }
+    )
+    reach = min(run.epoch()["re"] for _ in range(epochs))
+    limit = facts.kappa_max["re"]
+    assert config.objective.kappa == pytest.approx(min(max(0.6 * limit, 1.05 * reach), 0.95 * limit))
+    assert f"κ_min re {reach:.4g}: the error that the largest model reached at β → 0" in ready.notes
+    fixed = make_ready(config, vae_data_root)
+    assert fixed.trainer.config == config
+    assert not [note for note in fixed.notes if "κ_min" in note]
+
+
+def test_a_range_test_takes_kappa_auto_as_the_configuration_it_is_for_would(vae_data_root):
+    config = parse_config({"objective": {"kind": "geco"}, "epochs": 6, "threads": 1})
+    expected = make_ready(config, vae_data_root).trainer.config.objective
+    test = lr_range(config, epochs=2, data_dir=vae_data_root)
+    assert make_ready(ramped(config, 1e-6, 1.0, 2), vae_data_root, config).trainer.config.objective == expected
+    assert any(note.startswith("κ_min re ") for note in test.notes)

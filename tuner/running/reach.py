@@ -1,0 +1,110 @@
+"""κ_min, measured where the trials train: in a process of its own here, or on a node of the cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
+
+from trainables.paths import plain
+from trainables.reach import Reach, ReachRun, least, reach_config
+from tuner.planning.plans import Plan
+from tuner.running.ray_address import secrets
+from tuner.running.ray_session import stdout_on_stderr
+
+__all__ = ["Measuring", "measured", "reached", "unseen"]
+
+Measuring = Callable[[int], AbstractContextManager[Callable[[], None]]]
+"""Of so many epochs: what is called after each."""
+
+
+def unseen(n_epochs: int) -> AbstractContextManager[Callable[[], None]]:
+    """Shows nothing."""
+    return nullcontext(lambda: None)
+
+
+class _FailedError(Exception):
+    """No κ_min could be measured, for this cause."""
+
+
+def reached(plan: Plan, measuring: Measuring = unseen) -> Plan:
+    """The plan with κ_min known, where it awaits it; without it, and told why, where it cannot be measured.
+
+    Raises ConfigError for a range of κ of the user's own that is none then.
+    """
+    return measured(plan, measuring) if plan.awaits_reach else plan
+
+
+def measured(plan: Plan, measuring: Measuring = unseen) -> Plan:
+    """The same for a plan of which it is not known whether it awaits it."""
+    config = reach_config(plan.biggest)
+    request = {"config": json.dumps(plain(config)), "data_dir": str(plan.data_dir), "working_dir": str(Path.cwd())}
+    try:
+        with measuring(config.epochs) as on_epoch:
+            found = least(_told(_epochs(plan, request, config.epochs), on_epoch))
+        return plan.with_reach(found) if found else _unreached(plan, "the run diverged")
+    except _FailedError as error:
+        return _unreached(plan, str(error))
+
+
+def _unreached(plan: Plan, cause: str) -> Plan:
+    told = f"κ_min could not be measured: {cause}; GECO's κ begins at a share of κ_max"
+    return replace(plan.with_reach({}), remarks=(*plan.remarks, told))
+
+
+def _told(epochs: Iterator[Reach], on_epoch: Callable[[], None]) -> Iterator[Reach]:
+    for reach in epochs:
+        on_epoch()
+        yield reach
+
+
+def _epochs(plan: Plan, request: Mapping[str, str], n_epochs: int) -> Iterator[Reach]:
+    if plan.spec.resources.ray_address is None:
+        return _here(request)
+    return _on_cluster(request, n_epochs, plan.spec.resources.cpus_per_trial, plan.gpus_per_trial)
+
+
+def _here(request: Mapping[str, str]) -> Iterator[Reach]:
+    """In a process of its own, which ends with this one: the memory it takes of a GPU is given back."""
+    command = [sys.executable, "-P", "-m", "trainables.reach", json.dumps(request)]
+    environment = {name: value for name, value in os.environ.items() if name not in secrets(but_for_storage=False)}
+    with (
+        TemporaryFile("w+") as said,
+        Popen(command, stdin=PIPE, stdout=PIPE, stderr=said, text=True, env=environment) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                yield json.loads(line)
+            if process.wait():
+                said.seek(0)
+                raise _failure(said.read())
+        finally:
+            process.kill()
+
+
+def _on_cluster(request: Mapping[str, str], n_epochs: int, cpus: float, gpus: float) -> Iterator[Reach]:
+    import ray
+
+    with stdout_on_stderr():
+        run = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(ReachRun).remote(request)
+        try:
+            for _ in range(n_epochs):
+                yield ray.get(run.epoch.remote())
+        except ray.exceptions.RayError as error:
+            raise _failure(str(error)) from None
+        except SystemExit:  # what Ray makes of SIGTERM
+            raise SystemExit(128 + signal.SIGTERM) from None
+        finally:
+            ray.kill(run)
+
+
+def _failure(said: str) -> _FailedError:
+    return _FailedError((said.strip() or "its process died").splitlines()[-1])
