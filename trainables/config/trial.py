@@ -30,7 +30,7 @@ class MetricsConfig(Section):
 
 
 # GECO needs about 1,500 updates to settle on the 1,200 digits; MNIST's batch size would give it 360. The learning rate
-# is the best constant one of GECO and of every hand-annealing alike, within .3 nat (docs/learning-rates.md).
+# is the best constant one of GECO and of every hand-annealing alike (docs/learning-rates.md).
 _DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {
         "batch_size": 32,
