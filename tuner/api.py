@@ -29,6 +29,7 @@ from tuner.queries.from_mlflow import BestTrial
 from tuner.running.driver import resume_sweep, run_sweep
 from tuner.running.sweep_result import SweepResult
 from tuner.running.sweep_status import SweepStatus, sweep_statuses
+from tuner.single_runs.origin import parted
 from tuner.single_runs.range_test import LrRange, run_lr_range
 from tuner.single_runs.retraining import Retrained, read_config, retrain
 from tuner.spec import SweepSpec, parse_spec, read_yaml, sweep_tree
@@ -285,9 +286,11 @@ def train(
     data_dir: Path | None = None,
 ) -> Retrained:
     """Train one configuration to its end and log it: a TrialConfig, its YAML file, or nested plain data."""
+    origin = None
     if not isinstance(config, TrialConfig):
-        config = parse_config(config if isinstance(config, Mapping) else read_config(Path(config)))
-    return retrain(config, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir)
+        tree, origin = parted(config if isinstance(config, Mapping) else read_config(Path(config)))
+        config = parse_config(tree)
+    return retrain(config, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, origin=origin)
 
 
 def lr_range(

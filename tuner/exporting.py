@@ -12,22 +12,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
-import yaml
-
 from trainables.errors import ConfigError, UserError
+from trainables.paths import written
 from trainables.remote import is_remote
 from trainables.results import RESULT_FILES
 from trainables.trial_files import FILE_NAME
 from tuner.comparison.request import FILE as REQUEST
 from tuner.comparison.running import STAGES
 from tuner.running.sweep_status import known_sweep, ranked_trials
+from tuner.single_runs.origin import Origin
+from tuner.spec import as_yaml
 from tuner.storage.journal import JOURNAL, lines_of
 from tuner.storage.sweep_objects import TRIALS, files_of
-from tuner.storage.sweep_state import Trial
+from tuner.storage.sweep_state import Sweep, Trial
 from tuner.storage.sweep_storage import open_storage
 
 __all__ = ["Exported", "export"]
 
+CONFIG = "config.yaml"
 PAGE_FILES = (".html", ".png", ".json", ".csv")
 SWEEP = {
     "report/": "open index.html in a browser, offline; the figures as PNG, the numbers as JSON and CSV",
@@ -108,12 +110,12 @@ def _pack_sweep(zipped: ZipFile, storage: str | Path, name: str) -> str | None:
 
     sweep = known_sweep(storage, name)
     ranked = ranked_trials(sweep)
-    zipped.writestr(f"{name}/spec.yaml", _yaml(sweep.header["spec"]))
+    zipped.writestr(f"{name}/spec.yaml", as_yaml(sweep.header["spec"]))
     zipped.writestr(f"{name}/{JOURNAL}", lines_of(open_storage(storage).events(name)))
     for trial in sweep.trials.values():
-        zipped.writestr(f"{name}/{TRIALS}/{trial.id}/config.yaml", _yaml(trial.config))
+        zipped.writestr(f"{name}/{TRIALS}/{trial.id}/{CONFIG}", _config(sweep, trial))
         zipped.writestr(f"{name}/{TRIALS}/{trial.id}/curves.csv", _curves(trial))
-    with_checkpoint = bool(ranked) and _pack_best(zipped, storage, name, ranked[0])
+    with_checkpoint = bool(ranked) and _pack_best(zipped, storage, sweep, ranked[0])
     if ranked:
         with TemporaryDirectory(prefix="vae-tuner-") as scratch:
             write_sweep_page(storage, name, Path(scratch))
@@ -123,13 +125,17 @@ def _pack_sweep(zipped: ZipFile, storage: str | Path, name: str) -> str | None:
     return best
 
 
-def _pack_best(zipped: ZipFile, storage: str | Path, name: str, best: Trial) -> bool:
+def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) -> bool:
     """A trial's results; whether its checkpoint is among them."""
+    name = sweep.header["name"]
     if not is_remote(str(storage)) and _leads_elsewhere(Path(storage) / name / TRIALS / best.id):
         return False
     files = files_of(storage, name, best.id)
     known = [file for file in RESULT_FILES if file in files.names()]
     for file in known:
+        if file == CONFIG:
+            zipped.writestr(f"{name}/best/{file}", _config(sweep, best))
+            continue
         with files.reading(file) as path:
             zipped.write(path, f"{name}/best/{file}")
     return FILE_NAME in known
@@ -139,8 +145,10 @@ def _leads_elsewhere(trial: Path) -> bool:
     return any(folder.is_symlink() for folder in (trial, *trial.parents[:2]))
 
 
-def _yaml(tree: Any) -> str:
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+def _config(sweep: Sweep, trial: Trial) -> str:
+    """A trial's configuration and where it comes from."""
+    origin = Origin(sweep.header["name"], sweep.header["sweep_id"], trial.id)
+    return as_yaml({**written(trial.config), **origin.section()})
 
 
 def _curves(trial: Trial) -> str:

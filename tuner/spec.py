@@ -236,7 +236,12 @@ def public(spec: SweepSpec) -> SweepSpec:
 
 def spec_yaml(spec: SweepSpec) -> str:
     """A spec as YAML that parses back to the same."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return as_yaml(spec.model_dump(mode="json"))
+
+
+def as_yaml(tree: Mapping[str, Any]) -> str:
+    """Nested plain data as YAML, in its order."""
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
 
 
 def sweep_tree(source: Path | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -18,9 +18,11 @@ LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # its dozen processes mo
 class TrackingServer:
     """Its folder, with its store as a copy of a migrated database; it runs within `with`."""
 
-    def __init__(self, folder, environment, migrated_database):
+    def __init__(self, folder, environment, migrated_database, files=()):
+        """files: the options that say where the files of runs lie; by default the server keeps them."""
         self.folder, self._environment, self._port = folder, {**environment, **LEAN}, free_port()
         self.uri, self.store = f"http://127.0.0.1:{self._port}", f"sqlite:///{folder}/store.db"
+        self._files = files or ["--artifacts-destination", str(folder / "artifacts")]
         shutil.copy(migrated_database, folder / "store.db")
         self._process = None
 
@@ -32,7 +34,7 @@ class TrackingServer:
 
     def start(self):
         arguments = ["server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
-        arguments += ["--backend-store-uri", self.store, "--artifacts-destination", str(self.folder / "artifacts")]
+        arguments += ["--backend-store-uri", self.store, *self._files]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [MLFLOW, *arguments],

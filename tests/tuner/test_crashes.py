@@ -84,7 +84,7 @@ def spec(scheduler="asha", sampler="tpe", concurrency=1, trials=TRIALS, **parts)
 
 def story(folder):
     """What happened, in order, but for who wrote it, when and in how many sessions."""
-    who = ("seq", "session", "t", "sweep_id", "tracking_uri")
+    who = ("seq", "session", "t", "sweep_id", "tracking_uri", "place")
     events = [event for event in events_in(folder) if event["event"] != "resume"]
     told = [{key: event[key] for key in event if key not in who} for event in events]
     told[0].pop("spec")

@@ -118,12 +118,15 @@ def train(
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
     with console.working("Loading PyTorch"):
         from trainables.paths import parse_config
+        from tuner.single_runs.origin import parted
         from tuner.single_runs.retraining import read_config, retrain
         from tuner.tracking.tracking_uri import resolve_uri
 
-        parsed = parse_config(overlaid(read_config(config), {"seed": seed, "epochs": epochs, **changes}))
+        tree, origin = parted(read_config(config))
+        parsed = parse_config(overlaid(tree, {"seed": seed, "epochs": epochs, **changes}))
     with progress.epoch_progress(parsed.epochs) as (on_report, on_notes):
-        result = retrain(parsed, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, on_report, on_notes)
+        uri = resolve_uri(tracking_uri, Path.cwd())
+        result = retrain(parsed, uri, experiment, data_dir, on_report, on_notes, origin)
     tables.show_retrained(result, output.value)
     raise typer.Exit(0 if result.stop_reason == "completed" else 1)
 

@@ -20,7 +20,7 @@ from tuner.comparison.running import STAGES, Place, Testing, prepared, run_compa
 from tuner.running.driver import ProgressFactory, silent
 from tuner.running.reach import Measuring, unseen
 from tuner.storage.journal import JOURNAL
-from tuner.tracking.tracking_uri import resolve_uri, without_secret
+from tuner.tracking.tracking_uri import cause_of, resolve_uri, shown, without_secret
 
 __all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
 
@@ -87,8 +87,16 @@ def compare_methods(request: Request, settings: Settings) -> Compared:
             return Compared(found, page, None)
         parts = [settings.storage / f"{request.name}.{stage}" for stage in STAGES]
         uri = resolve_uri(settings.tracking_uri, Path.cwd())
-        run_id = record(found, page, [part for part in parts if (part / JOURNAL).exists()], uri, settings.experiment)
-        return Compared(found, page, run_id)
+        begun = [part for part in parts if (part / JOURNAL).exists()]
+        try:
+            return Compared(found, page, record(found, page, begun, uri, settings.experiment))
+        except UserError:
+            raise
+        except Exception as error:  # MLflow's own, of its HTTP client, of a store of files
+            raise UserError(
+                f"tracking {shown(uri)} refused the page {page}, which is whole: {cause_of(error)}; the same command "
+                "sends it again"
+            ) from None
 
 
 def _place(settings: Settings, root: Path) -> Place:

@@ -19,6 +19,7 @@ VERDICT = "vae_tuner.verdict"
 def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str, experiment: str) -> str:
     """Log the page's folder as artifacts of a run of kind `comparison`, once for each of its sweeps; returns its id."""
     from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, has_tags, open_client
+    from tuner.tracking.run_files import RunFiles
 
     client = open_client(uri)
     experiment_id = ensure_experiment(client, experiment)
@@ -26,12 +27,9 @@ def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str,
     identity = {Tag.KIND: "comparison", Tag.SWEEP_ID: ids[0]}
     known = next(find_runs(client, experiment_id, has_tags(identity)), None)
     tags = {**identity, Tag.SWEEP: comparison.name, Tag.DATASET: comparison.dataset, PARTS: json.dumps(ids)}
-    run_id = (
-        known.info.run_id
-        if known
-        else client.create_run(experiment_id, tags=tags, run_name=comparison.name).info.run_id
-    )
+    run = known or client.create_run(experiment_id, tags=tags, run_name=comparison.name)
+    run_id = str(run.info.run_id)
     client.set_tag(run_id, VERDICT, comparison.verdict)
-    client.log_artifacts(run_id, str(page.parent))
+    RunFiles(client, run.info.artifact_uri).send_folder(page.parent)
     client.set_terminated(run_id, "FINISHED")
-    return str(run_id)
+    return run_id

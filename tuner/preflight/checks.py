@@ -27,6 +27,7 @@ from tuner.preflight.node_checks import ask_nodes, asking, told
 from tuner.running.ray_address import connect
 from tuner.running.ray_session import quiet_ray
 from tuner.spec import SweepSpec
+from tuner.tracking.artifact_root import check_artifacts, located, recorded_root
 from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri, shown, sqlite_path
 
 __all__ = ["Finding", "examine", "require_ready"]
@@ -172,10 +173,23 @@ def _tracking(spec: SweepSpec) -> Finding:
     except UserError as error:
         raise UserError(f"{error}, or begin with --offline and send the records later with `vae-tuner sync`") from None
     path = sqlite_path(uri)
-    if path is not None and not path.exists():
-        return Finding("tracking", "ok", f"{uri} will be created")
-    if path is None or not _is_well(path, experiment):
+    new = path is not None and not path.exists()
+    if path is None or not (new or _is_well(path, experiment)):
         _query(uri, experiment)
+    check_artifacts(uri, experiment)
+    return Finding("tracking", "ok", f"{uri} will be created") if new else _found_store(uri, experiment)
+
+
+def _found_store(uri: str, experiment: str) -> Finding:
+    database = sqlite_path(uri)
+    recorded = recorded_root(database, experiment) if database else None
+    if recorded and (today := located(uri, recorded)) != recorded:
+        return Finding(
+            "tracking",
+            "warning",
+            f"{uri} answers, and was moved or copied: the files of its runs were in {recorded}, and are in {today}",
+            "none is needed; the next sweep, sync or train writes so into it",
+        )
     return Finding("tracking", "ok", f"{shown(uri)} answers")
 
 

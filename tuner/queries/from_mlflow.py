@@ -79,6 +79,7 @@ class BestTrial:
     metrics: dict[str, float]
     config: TrialConfig | None
     fault: str = ""
+    sweep_id: str = ""
 
     def require_config(self) -> TrialConfig:
         """The configuration; raises UserError where there is none that can be trusted."""
@@ -446,6 +447,7 @@ def _best_trial(client: MlflowClient, run: Run, metric: str) -> BestTrial:
         metrics=dict(run.data.metrics),
         config=config,
         fault=fault,
+        sweep_id=tags[Tag.SWEEP_ID],
     )
 
 

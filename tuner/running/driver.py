@@ -35,6 +35,7 @@ from tuner.storage.sweep_folder import HeldSweep
 from tuner.storage.sweep_objects import trials_of
 from tuner.storage.sweep_state import Sweep
 from tuner.storage.sweep_storage import open_storage
+from tuner.tracking.sweep_store import place_of
 from tuner.tracking.tracker import Tracker, resolve_uri
 from tuner.tracking.tracking_uri import without_secret
 
@@ -98,7 +99,7 @@ def _begun(plan: Plan, held: HeldSweep, uri: str) -> Journal:
     try:
         held.write("spec.yaml", spec_yaml(public(plan.spec.model_copy(update={"name": name}))))
         journal = held.create_journal()
-        journal.append("header", **header_of(plan, name, uri))
+        journal.append("header", **header_of(plan, name, uri), place=place_of(plan.spec.storage, held.folder))
         _tell_priors(plan, journal)
     except FencedError:
         raise
@@ -128,11 +129,14 @@ def resume_sweep(
     """
     with open_storage(storage).hold(name) as held:
         journal = held.open_journal()
-        plan, uri = resumed_plan(journal.sweep, storage, more_trials, named(model), tracking_uri, offline, data_dir)
+        place = place_of(storage, held.folder)
+        plan, uri = resumed_plan(
+            journal.sweep, storage, place, more_trials, named(model), tracking_uri, offline, data_dir
+        )
         _check(plan)
         if not journal.sweep.trials:
             _tell_priors(plan, journal)
-        journal.append("resume", more=more_trials)
+        journal.append("resume", more=more_trials, place=place)
         return _session(plan, journal, held.folder, uri, progress)
 
 

@@ -17,7 +17,7 @@ from tuner.search.known import all_known, is_exhausted
 from tuner.search.samplers import Sampling
 from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.sweep_state import Sweep
-from tuner.tracking.tracking_uri import store_of
+from tuner.tracking.sweep_store import store_of
 
 __all__ = ["resumed_plan"]
 
@@ -25,6 +25,7 @@ __all__ = ["resumed_plan"]
 def resumed_plan(
     sweep: Sweep,
     storage: str | Path,
+    place: str,
     more_trials: int,
     models: Sequence[str],
     tracking_uri: str | None,
@@ -35,7 +36,7 @@ def resumed_plan(
     check_resumable(sweep, more_trials)
     spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
     check_named(filter(is_user_kind, _kinds(spec, sweep)), models)
-    uri = store_of(sweep.header, tracking_uri)
+    uri = store_of(sweep, place, tracking_uri)
     tracking = spec.tracking.model_copy(update={"uri": uri, "offline": offline})
     # What earlier sweeps know stands in the journal, once a trial was asked for.
     search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})

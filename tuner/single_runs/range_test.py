@@ -17,6 +17,7 @@ from trainables.errors import ConfigError, UserError
 from trainables.paths import parse_config, plain
 from trainables.range_test import Bounds, RangeTest
 from trainables.schedules import batch_size_factor, rate_in_use
+from tuner.single_runs.origin import parted
 from tuner.single_runs.single_trial import make_ready
 
 __all__ = ["LrRange", "free_folder", "run_lr_range", "stated"]
@@ -135,6 +136,7 @@ def run_lr_range(
         raise ConfigError(
             f"learning rates from {low:g} to {high:g} are too far apart; high and high / low must be finite"
         )
+    tree, _ = parted(tree)
     config = parse_config(tree)
     ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir, trained_as=config)
     test = range_test.run(ready.trainer)

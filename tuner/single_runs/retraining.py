@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from trainables.config import TrialConfig
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, UserError
 from trainables.results import write_results
 from trainables.schedules import rate_in_use
 from trainables.trainer import Report
+from tuner.single_runs.origin import Origin
 from tuner.single_runs.single_trial import make_ready
 from tuner.spec import SweepSpec, read_yaml
-from tuner.tracking.tracker import check_reachable, log_retrain
+from tuner.tracking.artifact_root import check_artifacts
+from tuner.tracking.tracker import RetrainedRun, log_retrain
+from tuner.tracking.tracking_uri import cause_of, check_reachable, shown
 
 __all__ = ["Retrained", "read_config", "retrain"]
 
@@ -49,34 +54,45 @@ def retrain(
     chosen_data_dir: Path | None = None,
     on_report: Callable[[Report], None] = lambda report: None,
     on_notes: Callable[[Sequence[str]], None] = lambda notes: None,
+    origin: Origin | None = None,
 ) -> Retrained:
     """Train a configuration to its end and log it as a run of kind `retrain`; stops at once where it diverges.
 
-    on_notes: is told before the first epoch what the user should know of data and model.
+    on_notes: is told before the first epoch what the user should know of data and model. origin: the trial it was of.
+    Raises UserError for what cannot be trained, and where MLflow does not take the run: its files are kept then.
     """
     check_reachable(uri)
+    check_artifacts(uri, experiment)
+    started = time.time()
     ready = make_ready(config, chosen_data_dir)
     trainer, resolved = ready.trainer, ready.trainer.config
     rate = rate_in_use(resolved.lr, resolved.batch_size)
     on_notes((*ready.notes, *([rate] if rate else [])))
-    reports: list[Report] = []
-    while trainer.epoch < resolved.epochs and not (reports and reports[-1].diverged):
-        reports.append(trainer.train_epoch())
-        on_report(reports[-1])
-    last = reports[-1]
-    stop_reason = "diverged" if last.diverged else "completed"
+    events: list[dict[str, Any]] = []
+    while True:
+        last = trainer.train_epoch()
+        on_report(last)
+        events.append({"t": time.time(), "epoch": last.epoch, "metrics": last.metrics})
+        if last.diverged or trainer.epoch == resolved.epochs:
+            break
     final = {} if last.diverged else trainer.test_metrics()
-    with TemporaryDirectory() as folder:
-        if not last.diverged:
-            write_results(Path(folder), trainer)
-        run_id = log_retrain(
-            uri,
-            experiment,
-            resolved,
-            [(report.epoch, report.metrics) for report in reports],
-            final,
-            Path(folder),
-            stop_reason=stop_reason,
-            outcome=last.outcome,
-        )
-    return Retrained(run_id, {**last.metrics, **final}, resolved, stop_reason, last.outcome)
+    events.append({"t": time.time(), "epoch": last.epoch, "metrics": final})
+    run = RetrainedRun(resolved, started, events, "diverged" if last.diverged else "completed", last.outcome, origin)
+    folder = Path(mkdtemp(prefix="vae-tuner-train-"))
+    if not last.diverged:
+        write_results(folder, trainer)
+    run_id = _logged(uri, experiment, run, folder)
+    return Retrained(run_id, {**last.metrics, **final}, resolved, run.stop_reason, last.outcome)
+
+
+def _logged(uri: str, experiment: str, run: RetrainedRun, folder: Path) -> str:
+    """The id of the run that takes what is in the folder; where MLflow refuses, the folder stays and is named."""
+    try:
+        run_id = log_retrain(uri, experiment, run, folder)
+    except Exception as error:  # a user's own, MLflow's, of its HTTP client, of a store of files
+        raise UserError(
+            f"tracking {shown(uri)} did not take the run: {cause_of(error)}; it was trained, and its files are in "
+            f"{folder}"
+        ) from None
+    shutil.rmtree(folder)
+    return run_id

@@ -13,7 +13,7 @@ from tuner.storage.journal import check_begun
 from tuner.storage.sweep_folder import Storage
 from tuner.storage.sweep_state import Sweep, fold
 from tuner.storage.sweep_storage import open_storage
-from tuner.tracking.tracking_uri import store_of
+from tuner.tracking.sweep_store import place_of, store_of
 
 __all__ = ["Removed", "remove_sweep"]
 
@@ -36,15 +36,15 @@ def remove_sweep(
     """Delete a sweep's folder, and the data sent along with its job, which lie beside it, unless another sweep there
     names them; with `keep_best` only the other trials' folders, so that journal and winner stay.
 
-    with_runs: delete its MLflow runs too, in the store `uri`, by default the sweep's own. Raises UserError while a
-    driver runs it.
+    with_runs: delete its MLflow runs too, in the store `uri`, by default the sweep's own; those of models that `train`
+    has made of it stay. Raises UserError while a driver runs it.
     """
     opened = open_storage(storage)
     with opened.hold(name) as held:
         sweep = fold(opened.events(name)) if keep_best or with_runs else Sweep()
         if keep_best or with_runs:
             check_begun(sweep)
-        runs = _delete_runs(store_of(sweep.header, uri), sweep) if with_runs else 0
+        runs = _delete_runs(store_of(sweep, place_of(storage, held.folder), uri), sweep) if with_runs else 0
         best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
         if keep_best:
             return Removed(name, held.remove_trials(best), best, runs)
@@ -75,7 +75,8 @@ def _delete_runs(uri: str, sweep: Sweep) -> int:
     client = open_existing(uri)
     found = client.get_experiment_by_name(sweep.header["spec"]["tracking"]["experiment"])
     identity = has_tags({Tag.SWEEP_ID: sweep.header["sweep_id"]})
-    runs = list(find_runs(client, found.experiment_id, identity)) if found else []
+    theirs = find_runs(client, found.experiment_id, identity) if found else ()
+    runs = [run for run in theirs if run.data.tags.get(Tag.KIND) != "retrain"]
     for run in runs:
         client.delete_run(run.info.run_id)
     return len(runs)

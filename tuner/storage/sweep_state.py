@@ -120,6 +120,7 @@ class Sweep:
     priors: what the sampler was told beforehand; they are no trials of this sweep. more: trials beyond those planned.
     spent: whether the budget has stopped something. exhausted: whether nothing was left to ask for.
     seconds: in all sessions, each from its first event to its last. latest: session and time of the last event.
+    place: where the latest session kept it; None in old journals.
     """
 
     header: Event = field(default_factory=dict)
@@ -132,6 +133,7 @@ class Sweep:
     exhausted: bool = False
     seconds: float = 0.0
     latest: tuple[str, float] = ("", 0.0)
+    place: str | None = None
 
     @property
     def epochs(self) -> int:
@@ -146,6 +148,7 @@ class Sweep:
     def apply(self, event: Mapping[str, Any]) -> None:
         """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
         self.finished = None
+        self.place = event.get("place", self.place)
         self._clock(event["session"], event["t"])
         match event["event"]:
             case "header":

@@ -323,9 +323,13 @@ def exported(row: BestTrial) -> str:
     Raises UserError for a row without one.
     """
     from trainables.results import config_yaml
+    from tuner.single_runs.origin import Origin
+    from tuner.spec import as_yaml
 
-    origin = f"# sweep {row.sweep}, trial {row.trial}, MLflow run {row.run_id}\n"
-    return f"{origin}# {row.metric}: {row.metrics[row.metric]!r}\n{config_yaml(row.require_config())}"
+    head = f"# sweep {row.sweep}, trial {row.trial}, MLflow run {row.run_id}\n"
+    value = f"# {row.metric}: {row.metrics[row.metric]!r}\n"
+    origin = Origin(row.sweep, row.sweep_id, row.trial, row.run_id).section()
+    return f"{head}{value}{config_yaml(row.require_config())}{as_yaml(origin)}"
 
 
 # --- train ------------------------------------------------------------------------------------------------------------

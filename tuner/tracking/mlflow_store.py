@@ -17,7 +17,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import RegisteredModel
@@ -28,6 +27,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
 from trainables.errors import UserError
+from tuner.tracking.artifact_root import follow, located, new_root
 from tuner.tracking.tracking_uri import check_reachable, sqlite_path
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "number_in_filter",
     "open_client",
     "open_existing",
+    "server_root",
     "status_of",
 ]
 
@@ -125,19 +126,31 @@ def find_experiment(client: MlflowClient, name: str) -> str | None:
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
-    """The id of an experiment, created where missing; artifacts of a SQLite store lie in `mlruns` beside it."""
-    found = find_experiment(client, name)
+    """The id of an experiment, created where missing; files of a SQLite store lie in `mlruns` beside it, and a store
+    that was moved or copied is told so."""
+    found, database = find_experiment(client, name), sqlite_path(client.tracking_uri)
+    if found is None:
+        return str(client.create_experiment(name, artifact_location=database and new_root(database, name)))
+    if database is not None:
+        follow(database)
+    return found
+
+
+def server_root(client: MlflowClient, name: str) -> str:
+    """Where a server has the files of an experiment, or will most likely have those of a new one: beside those of its
+    latest. It does not say before."""
+    found = client.get_experiment_by_name(name)
     if found is not None:
-        return found
-    database = sqlite_path(client.tracking_uri)
-    location = database and str(database.parent / "mlruns" / quote(name, safe=""))
-    return str(client.create_experiment(name, artifact_location=location))
+        return str(found.artifact_location)
+    latest = client.search_experiments(max_results=1, order_by=["creation_time DESC"])
+    return str(latest[0].artifact_location).rpartition("/")[0] if latest else "mlflow-artifacts:"
 
 
 def artifact_repository(client: MlflowClient, artifact_uri: str) -> ArtifactRepository:
-    """The store of files at a run's artifact URI. The client's own would ask for the run first, and remember by its id
-    where a run's files lie, which is another place in a copy of the store."""
-    uri = add_databricks_profile_info_to_artifact_uri(artifact_uri, client.tracking_uri)
+    """The store of files at a run's artifact URI, or where its project folder was moved to. The client's own would ask
+    for the run first, and remember by its id where a run's files lie, which is another place in a copy of the store."""
+    place = located(client.tracking_uri, artifact_uri)
+    uri = add_databricks_profile_info_to_artifact_uri(place, client.tracking_uri)
     return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
 
 

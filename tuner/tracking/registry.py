@@ -7,6 +7,7 @@ from trainables.checkpoint import FILE_NAME
 from trainables.errors import UserError
 from trainables.paths import suggest
 from tuner.queries.from_mlflow import BestTrial, require_artifact
+from tuner.tracking.artifact_root import located
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, open_existing
 
 __all__ = ["ALIAS", "ModelVersion", "check_model_name", "is_model_uri", "register", "run_of"]
@@ -81,7 +82,7 @@ def _new_version(client: MlflowClient, row: BestTrial, name: str) -> int:
         Tag.METRIC: row.metric,
         Tag.VALUE: repr(row.metrics[row.metric]),
     }
-    source = client.get_run(row.run_id).info.artifact_uri
+    source = located(client.tracking_uri, client.get_run(row.run_id).info.artifact_uri)
     return int(client.create_model_version(name, source, row.run_id, tags).version)
 
 

@@ -38,6 +38,10 @@ class RunFiles:
         """Put a file there under its own name, in place of one of that name."""
         self._repository.log_artifact(str(path))
 
+    def send_folder(self, folder: Path) -> None:
+        """Put all files of a folder there."""
+        self._repository.log_artifacts(str(folder))
+
     def send_text(self, name: str, text: str) -> None:
         """Put a text there as a file."""
         with TemporaryDirectory(prefix="vae-tuner-") as scratch:

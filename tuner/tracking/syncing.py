@@ -9,7 +9,8 @@ from trainables.errors import UserError
 from tuner.storage.journal import Journal, check_begun, close_session
 from tuner.storage.sweep_objects import trials_of
 from tuner.storage.sweep_storage import open_storage
-from tuner.tracking.tracking_uri import cause_of, check_reachable, shown, store_of
+from tuner.tracking.sweep_store import place_of, store_of
+from tuner.tracking.tracking_uri import cause_of, check_reachable, shown
 
 __all__ = ["sync_sweep"]
 
@@ -37,7 +38,8 @@ def sync_sweep(
         try:
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
-            return _send(journal, trials_of(storage, held.folder), uri, on_sent, on_notes)
+            store = store_of(journal.sweep, place_of(storage, held.folder), uri)
+            return _send(journal, trials_of(storage, held.folder), store, on_sent, on_notes)
         finally:
             journal.close()
 
@@ -45,13 +47,12 @@ def sync_sweep(
 def _send(
     journal: Journal,
     trials: str,
-    uri: str | None,
+    store: str,
     on_sent: Callable[[int, int], None],
     on_notes: Callable[[Sequence[str]], None],
 ) -> int:
     header = journal.sweep.header
     tracking = header["spec"]["tracking"]
-    store = store_of(header, uri)
     check_reachable(store)
     from tuner.tracking.mlflow_store import open_client
     from tuner.tracking.projection import Projection

@@ -2,19 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
 from trainables.trial_files import FilesInFolder
+from tuner.single_runs.origin import Origin
 from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri
 
 if TYPE_CHECKING:
     from tuner.tracking.projection import Projection
 
-__all__ = ["Tracker", "check_reachable", "log_retrain", "resolve_uri"]
+__all__ = ["RetrainedRun", "Tracker", "check_reachable", "log_retrain", "resolve_uri"]
 
 _BATCH = 2000
 _LONGEST_DELAY = 60.0
@@ -149,19 +151,32 @@ def _is_permanent(error: Exception) -> bool:
     return isinstance(error, UserError)
 
 
-def log_retrain(
-    uri: str,
-    experiment: str,
-    config: TrialConfig,
-    reports: Iterable[tuple[int, Mapping[str, float]]],
-    final: Mapping[str, float],
-    artifact_dir: Path,
-    stop_reason: str = "completed",
-    outcome: str | None = None,
-) -> str:
+@dataclass(frozen=True)
+class RetrainedRun:
+    """One training of a configuration. started: in seconds since 1970.
+
+    reports: `t` in seconds since 1970, `epoch` and `metrics`, the last with those of the end, as `test/elbo`.
+    """
+
+    config: TrialConfig
+    started: float
+    reports: Sequence[Mapping[str, Any]]
+    stop_reason: str = "completed"
+    outcome: str | None = None
+    origin: Origin | None = None
+
+    @property
+    def name(self) -> str:
+        """After sweep, trial and seed, or else after what was trained."""
+        of = self.origin
+        stem = f"{of.sweep}-{of.trial}" if of else f"{Path(self.config.data.name).stem}-{method_of(self.config)}"
+        return f"{stem}-seed-{self.config.seed}"
+
+
+def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> str:
     """Log one training of a configuration as a run of kind `retrain`; returns its id.
 
-    reports: epoch and metrics of each epoch. final: further metrics of the last one, as `test/elbo`.
+    results: the folder of what it left. May raise what MLflow or its store of files raises.
     """
     from tuner.tracking.configurations import CONFIG, config_digest, config_text
     from tuner.tracking.mlflow_store import Tag, ensure_experiment, log_batches, open_client, status_of
@@ -169,24 +184,21 @@ def log_retrain(
     from tuner.tracking.projection import points_of, results_in, send_result
     from tuner.tracking.run_files import RunFiles
 
-    client, tree = open_client(uri), config.model_dump(mode="json")
-    now = time.time()
-    epochs = [{"t": now, "epoch": epoch, "metrics": metrics} for epoch, metrics in reports]
-    epochs.append({"t": now, "epoch": epochs[-1]["epoch"] if epochs else 0, "metrics": final})
+    client, tree, of = open_client(uri), run.config.model_dump(mode="json"), run.origin
     own = {
         Tag.KIND: "retrain",
-        Tag.METHOD: method_of(config),
-        Tag.DATASET: config.data.name,
-        Tag.STOP_REASON: stop_reason,
+        Tag.METHOD: method_of(run.config),
+        Tag.DATASET: run.config.data.name,
+        Tag.STOP_REASON: run.stop_reason,
         Tag.CONFIG: config_digest(tree),
-        **({Tag.OUTCOME: outcome} if outcome else {}),
+        **({Tag.OUTCOME: run.outcome} if run.outcome else {}),
+        **({Tag.SWEEP: of.sweep, Tag.SWEEP_ID: of.sweep_id, Tag.TRIAL: of.trial} if of else {}),
     }
-    run = client.create_run(ensure_experiment(client, experiment), tags=own)
-    run_id, files, source = str(run.info.run_id), RunFiles(client, run.info.artifact_uri), FilesInFolder(artifact_dir)
+    made = client.create_run(ensure_experiment(client, experiment), round(run.started * 1000), own, run.name)
+    run_id, files, source = str(made.info.run_id), RunFiles(client, made.info.artifact_uri), FilesInFolder(results)
+    log_batches(client, run_id, [point for report in run.reports for point in points_of(report)], to_params(tree))
     files.send_text(CONFIG, config_text(tree))
-    points = [point for event in epochs for point in points_of(event)]
-    log_batches(client, run_id, points, to_params(tree))
     for name in results_in(source):
         send_result(files, source, name)
-    client.set_terminated(run_id, status_of(stop_reason))
+    client.set_terminated(run_id, status_of(run.stop_reason), round(run.reports[-1]["t"] * 1000))
     return run_id

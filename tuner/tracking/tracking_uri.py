@@ -10,14 +10,13 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from trainables.errors import UserError
 
-__all__ = ["cause_of", "check_reachable", "resolve_uri", "shown", "sqlite_path", "store_of", "without_secret"]
+__all__ = ["cause_of", "check_reachable", "resolve_uri", "shown", "sqlite_path", "without_secret"]
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 _SECRET = re.compile(r"((?:password|passwd|token|sslpassword)=)[^&\s]*", re.IGNORECASE)
@@ -44,17 +43,6 @@ def resolve_uri(uri: str | None, base: Path) -> str:
             "sqlite:///mlflow.db"
         )
     return uri if path is None else f"sqlite:///{(base / path).resolve()}"
-
-
-def store_of(header: Mapping[str, Any], uri: str | None) -> str:
-    """The store of a sweep that exists: `uri`, else its own; raises UserError where that one was not written down."""
-    known = uri or header["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI")
-    if not known:
-        raise UserError(
-            f"the tracking URI of sweep {header['name']} held a password, which its journal does not keep; pass it "
-            "again with --tracking-uri, or set MLFLOW_TRACKING_URI"
-        )
-    return resolve_uri(known, Path.cwd())
 
 
 def _is_url(uri: str) -> bool:

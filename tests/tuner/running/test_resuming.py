@@ -30,7 +30,7 @@ def plan_again(sweeps, name, **options):
     journal = Journal.open(sweeps.journal(name))
     journal.close()
     given = {"more_trials": 0, "models": (), "tracking_uri": None, "offline": True, **options}
-    return resumed_plan(journal.sweep, sweeps.storage, *given.values(), sweeps.data_dir)
+    return resumed_plan(journal.sweep, sweeps.storage, str(sweeps.storage / "s"), *given.values(), sweeps.data_dir)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "grid", "qmc"])

@@ -1,9 +1,12 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
+from trainables.errors import ConfigError
 from trainables.paths import parse_config
 from tuner.queries.from_mlflow import BestTrial
+from tuner.single_runs.origin import Origin, parted
 from tuner.terminal.tables import exported, show_best
 from tuner.tracking.registry import ModelVersion
 
@@ -63,8 +66,29 @@ def test_what_was_written_is_said_beside_the_answer(output, capsys, tmp_path):
 
 
 def test_an_exported_configuration_says_where_it_comes_from():
-    lines = exported(ROWS[0]).splitlines()
-    assert lines[:2] == ["# sweep one, trial 0003, MLflow run run-0003", "# val/mse: 0.5"]
+    row = replace(ROWS[0], sweep_id="id-of-one")
+    text = exported(row)
+    assert text.splitlines()[:2] == ["# sweep one, trial 0003, MLflow run run-0003", "# val/mse: 0.5"]
+    config, origin = parted(yaml.safe_load(text))
+    assert parse_config(config) == row.config
+    assert origin == Origin("one", "id-of-one", "0003", "run-0003")
+
+
+def test_a_file_without_an_origin_is_a_configuration_of_its_own():
+    assert parted({"epochs": 3}) == ({"epochs": 3}, None)
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "s", ["s"], {}, {"sweep": "s", "trial": "0000"}, {"sweep": "s", "sweep_id": "i", "trial": 7}]
+)
+def test_an_origin_that_is_none_is_named(origin):
+    with pytest.raises(ConfigError, match=r"origin: .* is not allowed; allowed: \{sweep: NAME"):
+        parted({"epochs": 3, "origin": origin})
+
+
+def test_what_later_versions_say_of_an_origin_is_left_to_them():
+    _, origin = parted({"origin": {"sweep": "s", "sweep_id": "i", "trial": "0000", "more": 1}})
+    assert origin == Origin("s", "i", "0000")
 
 
 @pytest.mark.parametrize(("drop", "said"), [(0.5, False), (3.0, True)])

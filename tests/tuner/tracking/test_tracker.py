@@ -12,6 +12,7 @@ from trainables.paths import parse_config
 from tuner.pruning.schedulers import JournalScheduler
 from tuner.running import driver
 from tuner.search.searchers import JournalSearcher
+from tuner.single_runs.origin import Origin
 from tuner.storage.lease import FencedError
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import (
@@ -24,7 +25,7 @@ from tuner.tracking.mlflow_store import (
     open_client,
 )
 from tuner.tracking.run_files import RunFiles
-from tuner.tracking.tracker import Tracker, log_retrain
+from tuner.tracking.tracker import RetrainedRun, Tracker, log_retrain
 
 CALLS = [(MlflowClient, name) for name in ("create_run", "log_batch", "search_runs", "set_terminated")]
 CALLS += [(RunFiles, "send_text")]
@@ -148,6 +149,33 @@ def test_a_driver_puts_its_journal_on_disk_before_it_sends(sweeps, uri, monkeypa
     assert set(synced) == {sweeps.journal("s").resolve()}
 
 
+def test_a_file_that_cannot_be_sent_holds_up_nothing_and_is_tried_again(
+    uri, eventful_journal, undisturbed, monkeypatch
+):
+    """A folder of files that cannot be written; it can again when the sweep ends, or not."""
+
+    def refuse(self, path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFiles, "send", refuse)
+        tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+        tracker.start()
+        while tracker.unsent:
+            time.sleep(0.01)
+        assert (tracker.error, tracker.unsent_files["0000"]) == (None, "[Errno 13] Permission denied")
+        assert points_of_sweep(uri) == undisturbed
+        another = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+        another.unsent_files["0000"] = "before"
+        assert another.finish(60) == 0
+        assert another.unsent_files == {"0000": "[Errno 13] Permission denied"}
+    assert tracker.finish(60) == 0
+    assert tracker.unsent_files == {}
+    client = open_client(uri)
+    for run_id in tracker.run_ids().values():
+        config_of(client, client.get_run(run_id))
+
+
 def test_the_password_of_a_tracker_that_is_away_is_not_told(eventful_journal):
     """MLflow's own error quotes the URI."""
     tracker = Tracker("http://bob:SECRET@127.0.0.1:9", "vae-tuner", eventful_journal.events, interval=0.01)
@@ -254,15 +282,24 @@ def test_a_tracker_with_nothing_to_send_knows_the_runs(uri, eventful_journal):
     assert second.run_ids() == first.run_ids() != {}
 
 
-def test_a_retrained_configuration_is_a_run_of_its_own(uri, tmp_path):
+@pytest.mark.parametrize("origin", [None, Origin("faces", "id-of-faces", "0007", "some-run")])
+def test_a_retrained_configuration_is_a_run_of_its_own(origin, uri, tmp_path):
     config = parse_config({"lr": {"kind": "constant", "base": 0.1 + 0.2}})
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "config.yaml").write_text("x")
-    reports = [(1, {"val/elbo": -5.0}), (2, {"val/elbo": -4.0, "val/mse": float("nan")})]
-    run_id = log_retrain(uri, "vae-tuner", config, reports, {"test/elbo": -4.5}, tmp_path / "files")
+    metrics = [{"val/elbo": -5.0}, {"val/elbo": -4.0, "val/mse": float("nan")}, {"test/elbo": -4.5}]
+    reports = [{"t": 1_700_000_060.5 + n, "epoch": min(n + 1, 2), "metrics": each} for n, each in enumerate(metrics)]
+    run = RetrainedRun(config, 1_700_000_000.5, reports, origin=origin)
+    run_id = log_retrain(uri, "vae-tuner", run, tmp_path / "files")
     client = open_client(uri)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
+    assert run.info.run_name == ("faces-0007-seed-0" if origin else "digits-elbo-seed-0")
+    assert (run.info.start_time, run.info.end_time) == (1_700_000_000_500, 1_700_000_062_500)
+    times = [point.timestamp for point in client.get_metric_history(run_id, "val/elbo")]
+    assert times == [1_700_000_060_500, 1_700_000_061_500]
+    of = {tag: run.data.tags.get(tag) for tag in (Tag.SWEEP, Tag.SWEEP_ID, Tag.TRIAL, Tag.PARENT)}
+    assert list(of.values()) == (["faces", "id-of-faces", "0007", None] if origin else [None] * 4)
     assert run.data.metrics == {"val/elbo": -4.0, "test/elbo": -4.5}
     assert [point.step for point in client.get_metric_history(run_id, "val/elbo")] == [1, 2]
     assert config_of(client, run) == config

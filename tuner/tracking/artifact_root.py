@@ -1,0 +1,121 @@
+"""Where the files of runs lie, and whether they can be written there.
+
+MLflow writes down absolute paths. For a SQLite store, whose files lie in `mlruns` beside it, they are read as relative
+to the database: a project folder may be moved or copied. MLflow itself is imported for servers only.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import quote, unquote, urlsplit
+
+from trainables.errors import UserError
+from tuner.tracking.tracking_uri import cause_of, shown, sqlite_path
+
+__all__ = ["artifact_root", "check_artifacts", "follow", "local_path", "located", "new_root", "recorded_root"]
+
+_FOLDER = "mlruns"
+_DERIVED = (("runs", "artifact_uri"), ("model_versions", "source"), ("model_versions", "storage_location"))
+
+
+def new_root(database: Path, experiment: str) -> str:
+    """Where the files of a new experiment of a SQLite store go."""
+    return str(database.parent / _FOLDER / quote(experiment, safe=""))
+
+
+def located(tracking_uri: str, location: str) -> str:
+    """Where files are today that a store says to be at `location`: P/mlruns/REST is mlruns/REST beside the database
+    where that exists, and where P does not."""
+    database, recorded = sqlite_path(tracking_uri), local_path(location)
+    if database is None or recorded is None or _FOLDER not in recorded.parts:
+        return location
+    if recorded.is_relative_to(database.parent):
+        return location
+    at = len(recorded.parts) - 1 - recorded.parts[::-1].index(_FOLDER)
+    root, today = Path(*recorded.parts[:at]), database.parent.joinpath(*recorded.parts[at:])
+    if root.is_dir() and (root.samefile(database.parent) or not today.exists()):
+        return location
+    return str(today)
+
+
+def local_path(location: str) -> Path | None:
+    """The path that an artifact location means on this machine, None for one that is elsewhere."""
+    parts = urlsplit(location)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if re.match(r"[\w+.-]+:", location) else Path(location)
+
+
+def follow(database: Path) -> None:
+    """Write into a SQLite store that was moved or copied where its files are today: those of its experiments, runs and
+    registered models, in one transaction."""
+    uri = f"sqlite:///{database}"
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        for key, recorded in list(connection.execute("SELECT experiment_id, artifact_location FROM experiments")):
+            today = located(uri, recorded or "")
+            if not recorded or today == recorded:
+                continue
+            for table, column in _DERIVED:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (today, len(recorded) + 1, len(recorded) + 1, f"{recorded}/"),
+                )
+            connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (today, key))
+
+
+def recorded_root(database: Path, experiment: str) -> str | None:
+    """Where a SQLite store says that an experiment's files lie; None where it does not know the experiment."""
+    if not database.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,))
+            return next((str(location) for (location,) in found), None)
+    except sqlite3.Error:
+        return None
+
+
+def artifact_root(uri: str, experiment: str) -> str:
+    """Where the files of an experiment's next runs will be; raises UserError for a server that does not say."""
+    database = sqlite_path(uri)
+    if database is not None:
+        recorded = recorded_root(database, experiment)
+        return located(uri, recorded) if recorded else new_root(database, experiment)
+    from tuner.tracking.mlflow_store import MlflowException, open_client, server_root
+
+    try:
+        return server_root(open_client(uri), experiment)
+    except MlflowException as error:
+        raise UserError(
+            f"tracking {shown(uri)} cannot be queried: {cause_of(error)}; name an MLflow server with --tracking-uri"
+        ) from None
+
+
+def check_artifacts(uri: str, experiment: str) -> None:
+    """Raises UserError where the files of runs go to a folder that this machine cannot write."""
+    root = local_path(artifact_root(uri, experiment))
+    if root is None:
+        return
+    try:
+        with NamedTemporaryFile(dir=_nearest(root), prefix=".vae-tuner-"):
+            pass
+    except OSError as error:
+        way_out = (
+            "change its permissions, or name another --experiment"
+            if sqlite_path(uri)
+            else "let the server pass files on (mlflow server --serve-artifacts) and create the experiment there "
+            f"(mlflow experiments create --experiment-name {experiment}), or name another server with --tracking-uri"
+        )
+        raise UserError(
+            f"tracking {shown(uri)}: the files of experiment {experiment!r} go to {root}, which cannot be written from "
+            f"here ({error.strerror}); {way_out}"
+        ) from None
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the last above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
