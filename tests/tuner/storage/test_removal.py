@@ -12,7 +12,7 @@ from tuner.running import driver
 from tuner.running.sweep_status import sweep_statuses
 from tuner.storage.removal import remove_sweep
 from tuner.storage.sweep_folder import bytes_in, locked
-from tuner.tracking.mlflow_store import ensure_experiment, find_runs, open_client
+from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.syncing import sync_sweep
 
 
@@ -58,6 +58,16 @@ def test_with_its_runs_go_exactly_its_runs_wherever_they_are(sweeps, new_store):
     assert len(runs_in(elsewhere)) == 10
     assert remove_sweep(sweeps.storage, "other", with_runs=True, uri=elsewhere).runs == 5
     assert (len(runs_in(uri)), len(runs_in(elsewhere))) == (5, 5)
+
+
+def test_runs_that_were_trained_from_a_sweep_stay(sweeps, uri):
+    sweeps.run("s", **{"tracking.uri": uri})
+    sync_sweep(sweeps.storage, "s")
+    client = open_client(uri)
+    own = {Tag.KIND: "retrain", Tag.SWEEP_ID: sweeps.events("s")[0]["sweep_id"]}
+    client.create_run(ensure_experiment(client, "vae-tuner"), tags=own, run_name="mine")
+    assert remove_sweep(sweeps.storage, "s", with_runs=True).runs == 5
+    assert runs_in(uri) == {"mine"}
 
 
 def test_a_store_that_is_away_leaves_all_as_it_is(sweeps):
