@@ -128,6 +128,8 @@ def test_a_refused_draw_ends_one_trial_with_its_reason_and_not_the_sweep(sampler
     assert len(trials) == (11 if sampler == "grid" else 12)  # two options by five levels, and the default beside them
     assert {2, 3} == set(groups)
     assert result.stop_reasons == {"completed": len(trials) - len(refused), "error": len(refused)}
+    reported = {event["trial"] for event in sweeps.events("s") if event["event"] == "report"}
+    assert reported == {trial.id for trial in trials if trial not in refused}, "a refused trial is never handed out"
     for trial in refused:
         assert trial.failed
         assert trial.error.startswith("objective.groups: 3 groups of equal size cannot be made of model.latent_dim 4")
