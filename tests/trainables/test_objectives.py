@@ -175,12 +175,12 @@ def test_a_violated_constraint_makes_lambda_grow_and_a_met_one_shrink(mse, grows
     ("before", "violation", "change"),
     [
         (0.02, 0.02, 0.04 * 4 * 0.02),  # in proportion
-        (0.2, 0.2, 0.04 * 0.25),  # up by a quarter of the rate at most
+        (0.2, 0.2, 0.04 * 0.5),  # up by half the rate at most
         (-0.02, -0.02, -0.04 * 4 * 0.02),
         (-0.9, -0.9, -0.04),  # down by the whole of it
         (0.0, 0.1, 0.04 * 4 * 0.01 + 0.01),  # and with the change of the average
-        (0.2, -0.2, 0.04 * 0.25 - 0.04),
-        (5.0, 4.0, 0.04 * 0.25),  # which is seen within 30 % of the target
+        (0.2, -0.2, 0.04 * 0.5 - 0.04),
+        (5.0, 4.0, 0.04 * 0.5),  # which is seen within 30 % of the target
         (0.3, -9.7, -0.04 - 0.6),
     ],
 )

@@ -5,10 +5,10 @@ relative violation with clipped steps, and held until the decoder has had time t
 
     c = distortion/D − target;   m ← α·m + (1 − α)·c,  m₀ = c₀;   v = m/s
     loss = KL + λ·D·(c + stop_gradient(m − c))                     value: the moving average; gradient: this batch
-    ln λ += ν·clip(g·v, −1, ¼) + clip(v, ±0.3) − clip(v before, ±0.3),   λ within λ₀·[1/1000, 30]
+    ln λ += ν·clip(g·v, −1, ½) + clip(v, ±0.3) − clip(v before, ±0.3),   λ within λ₀·[1/1000, 30]
 
 A violated constraint (v > 0) makes λ grow, slowly: a λ that has overshot leaves codes longer than they need be, and it
-takes long to come back. It falls up to four times as fast. The difference of v is the proportional term of a PI
+takes long to come back. It falls up to twice as fast. The difference of v is the proportional term of a PI
 controller (Stooke et al. 2020, arXiv 2007.03964), which damps the rest. The gain g is 4, and falls to 1 over the last
 tenth of the budget, where a learning rate near 0 leaves λ nothing to follow but noise. At λ₀ = M/(2Dκ²) the latents'
 noise alone is worth the accepted error, at 30·λ₀ a thirtieth of it: a larger λ buys nothing.
@@ -34,7 +34,7 @@ __all__ = ["GecoObjective", "Violation", "outcome"]
 MOVING_AVERAGE = 0.9
 HOLD = 0.1
 FLOOR, CEILING = 1e-3, 30.0
-GAIN, UP = 4.0, 0.25
+GAIN, UP = 4.0, 0.5
 GAIN_FALLS = 0.1
 DAMPED = 0.3
 SETTLED = 0.02
