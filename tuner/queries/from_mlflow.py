@@ -20,6 +20,7 @@ from tuner.tracking.mlflow_store import (
     MlflowException,
     Run,
     Tag,
+    at_last_epoch,
     find_runs,
     has_tags,
     number_in_filter,
@@ -402,7 +403,7 @@ class _Ranking:
                 raise UserError(
                     f"metric {metric!r} was not recorded by these trials; recorded: {_listed(sorted(recorded))}"
                 )
-        wanted = [run for run in asked if self._is_wanted(run)]
+        wanted = [run for run in map(at_last_epoch, asked) if self._is_wanted(run)]
         self.refused.update({self._named(run): run.data.metrics for run in wanted if not self._is_result(run)})
         return sorted(filter(self._is_result, wanted), key=self._key)
 

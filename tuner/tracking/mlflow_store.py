@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunData, RunTag
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -38,6 +38,7 @@ __all__ = [
     "Run",
     "Tag",
     "artifact_repository",
+    "at_last_epoch",
     "ensure_experiment",
     "find_experiment",
     "find_runs",
@@ -173,6 +174,19 @@ def find_runs(client: MlflowClient, experiment_id: str, filter_string: str, page
         token = found.token
         if not token:
             return
+
+
+def at_last_epoch(run: Run) -> Run:
+    """A trial's run with the metrics of its last epoch alone: of each name MLflow has the latest value, which may be of
+    an epoch before, where the name is not reported every epoch."""
+    data = run.data.to_proto()
+    last = max((metric.step for metric in data.metrics), default=0)
+    whole = [metric for metric in data.metrics if metric.step == last]
+    if len(whole) == len(data.metrics):
+        return run
+    del data.metrics[:]
+    data.metrics.extend(whole)
+    return Run(run.info, RunData.from_proto(data))
 
 
 def log_batches(

@@ -63,6 +63,41 @@ def test_pruned_trials_are_ranked_when_asked_for_and_failed_ones_never(swept):
     assert [row.trial for row in best(swept, top=3, include_pruned=True)] == ["0006", "0003", "0004"]
 
 
+@pytest.fixture
+def sparse(uri, written_journal):
+    """One metric each epoch, another at every second one; the pruned trials ended between, and one value was NaN."""
+    journal = written_journal()
+    for trial, values, reason in (("0000", [5.0, 4.0], "completed"), ("0001", [9.0, 1.0, 2.0], "pruned")):
+        journal.ask(trial)
+        for epoch, value in enumerate(values, 1):
+            some = {"val/agg_kl_gauss": 10 * value} if epoch % 2 == 0 else {}
+            last = reason if epoch == len(values) else None
+            journal.report(trial, epoch, {"val/elbo_cal": value, **some}, last)
+    journal.ask("0002")
+    journal.report("0002", 1, {"val/elbo_cal": 1.0, "val/kl": 3.0})
+    journal.report("0002", 2, {"val/elbo_cal": 1.5, "val/kl": math.nan}, "completed")
+    project(uri, journal)
+    return uri, {trial.id: trial.last for trial in fold(journal.events).trials.values()}
+
+
+def test_the_metrics_of_a_row_are_of_one_epoch(sparse):
+    uri, last = sparse
+    rows = best(uri, top=3, include_pruned=True)
+    assert {row.trial for row in rows} == set(last)
+    for row in rows:
+        assert row.metrics == {name: value for name, value in last[row.trial].items() if math.isfinite(value)}
+
+
+def test_a_trial_is_neither_ranked_nor_found_by_a_metric_of_an_epoch_before_its_last(sparse):
+    uri, _ = sparse
+    assert [row.trial for row in best(uri, metric="val/agg_kl_gauss", top=3, include_pruned=True)] == ["0000"]
+    assert [row.trial for row in best(uri, where="val/agg_kl_gauss > 0", top=3, include_pruned=True)] == ["0000"]
+    assert best(uri, where="val/kl < 5") == []
+    pareto = front(uri, ["val/agg_kl_gauss", "val/elbo_cal"], include_pruned=True)
+    assert [row.trial for row in pareto.rows] == ["0000"]
+    assert sum(map(len, pareto.cloud.values())) == 1
+
+
 def test_a_minimised_metric_is_ranked_upwards(uri, written_journal):
     journal = written_journal(metric="val/mse", direction="min")
     for n, value in enumerate([90.0, 80.0, 100.0]):
