@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.errors import DataError
+from trainables.identity import Identity, parse_identity
 from trainables.paths import parse_config, plain
 from trainables.trial_files import FILE_NAME
 
@@ -32,6 +33,7 @@ class Checkpoint:
 
     groups: tensors by group (`params`, `first`, `second`, `count`, `state`) and name. shape: of one example.
     metrics, outcome: what the epoch was reported with, so that a report that was lost can be given again.
+    identity: the data, code and versions of the epoch's training.
     """
 
     config: TrialConfig
@@ -40,6 +42,7 @@ class Checkpoint:
     groups: Mapping[str, Mapping[str, Tensor]]
     metrics: Mapping[str, float] = field(default_factory=dict)
     outcome: str | None = None
+    identity: Identity = field(default_factory=Identity)
 
 
 def config_hash(config: TrialConfig) -> str:
@@ -63,6 +66,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "config_hash": config_hash(checkpoint.config),
         "metrics": json.dumps(dict(checkpoint.metrics)),
         "outcome": json.dumps(checkpoint.outcome),
+        "identity": json.dumps(checkpoint.identity.document()),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid4().hex}")  # processes of two nodes may have one number
@@ -97,6 +101,7 @@ def read(path: Path, device: str | torch.device = "cpu", name: str | None = None
             _grouped({key: value.to(device) for key, value in tensors.items()}),
             dict(json.loads(metadata["metrics"])),
             json.loads(metadata["outcome"]),
+            parse_identity(json.loads(metadata.get("identity", "{}"))),
         )
     except (KeyError, TypeError, ValueError) as error:  # a checksum is no secret: others can make one
         raise DataError(f"{name} is no checkpoint of the format {FORMAT}: {error} is not as it should be") from None

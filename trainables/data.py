@@ -46,6 +46,7 @@ class DataFacts:
         empty where it could not be.
     pixel_noise: the RMS error of the gray values themselves against the bits that are drawn from them: no smaller RMS
         error can be kept to; 0 where no bits are drawn.
+    digest: of all values before they are split, None where it is unknown.
     """
 
     shape: tuple[int, ...]
@@ -59,6 +60,7 @@ class DataFacts:
     value_bytes: int = 1
     kappa_min: dict[str, float] | None = None
     pixel_noise: float = 0.0
+    digest: str | None = None
 
     @property
     def n_elements(self) -> int:
@@ -137,6 +139,7 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
         kappa_max=_kappa_max(mean, square_mean, bits=drawn, unit=low >= 0 and high <= 1),
         value_bytes=split.train.dtype.itemsize,
         pixel_noise=float(np.sqrt((mean - square_mean).mean().clip(min=0))) if drawn else 0.0,
+        digest=sources.digest(config.name, root, config.image_size),
     )
 
 
@@ -203,6 +206,7 @@ class Dataset:
     train: `Examples` where they stay in host memory, in files that all processes of the node map. dynamic: training
         batches are binarised afresh at every step; validation and test were binarised once. ahead: training batches are
         gathered from host memory ahead of the step that takes them. None of it shows in the numbers.
+    digest: of all values before they were split, None where it is unknown.
     """
 
     shape: tuple[int, ...]
@@ -212,6 +216,7 @@ class Dataset:
     scale: float
     dynamic: bool
     ahead: bool = False
+    digest: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -277,6 +282,7 @@ def load(config: DataConfig, root: Path, device: torch.device, memory_share: flo
         split.scale,
         dynamic=config.binarize == "dynamic",
         ahead=not held,
+        digest=sources.digest(config.name, root, config.image_size),
     )
 
 

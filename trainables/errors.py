@@ -3,7 +3,8 @@
 UserError               one sentence, exit code 2, never a stack trace
 ├── ConfigError         a configuration value: names field, value, what is allowed and the fix
 ├── DataError           a data set: a missing file, an array that cannot be trained on
-└── StorageError        a disk that takes no more: what runs is stopped in order, and nothing written is lost
+└── StorageError        a disk that takes no more, or data and code that change under a sweep: what runs is stopped in
+                        order, and nothing written is lost
 """
 
 __all__ = ["ConfigError", "DataError", "StorageError", "UserError"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import traceback
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from typing import Any
 import torch
 from ray import tune
 
+from trainables import sources
 from trainables.checkpoint import FILE_NAME
-from trainables.config import DataConfig, UserModel
+from trainables.config import DataConfig, TrialConfig, UserModel
 from trainables.data import Dataset, load
 from trainables.errors import StorageError
 from trainables.generations import Generations
+from trainables.identity import Identity, differences, parse_identity
 from trainables.models.user import RAISED, make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.paths import parse_config
@@ -30,8 +34,17 @@ __all__ = ["VaeTrainable"]
 
 
 @lru_cache(maxsize=1)
-def _dataset(config: DataConfig, root: Path, device: str, memory_share: float) -> Dataset:
+def _dataset(config: DataConfig, root: Path, device: str, memory_share: float, digest: str) -> Dataset:
+    """digest: of the data as they are now; others than those before are read anew."""
     return load(config, root, torch.device(device), memory_share)
+
+
+def _data_of(trial: TrialConfig, given: Mapping[str, Any]) -> Dataset:
+    """The data of a trial, of which the actor holds one set at a time."""
+    name = on_this_node(trial.data.name, Path(given.get("working_dir", "")), _working_dir())
+    root, share = Path(given["data_dir"]), given.get("memory_share", 1.0)
+    digest = sources.digest(name, root, trial.data.image_size)
+    return _dataset(trial.data.model_copy(update={"name": name}), root, trial.device, share, digest)
 
 
 def _working_dir() -> Path:
@@ -42,13 +55,14 @@ def _working_dir() -> Path:
 class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one epoch a step and returns its report as JSON under RESULT_KEY, which Tune cannot take apart.
 
-    Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's trials: a
-    path that every node sees, or a URI of object storage), `data_dir` (made on every node that has none), `working_dir`
-    (the driver's, where a user's model and data are found), `memory_share` (the part of its device's memory a trial may
-    count on; all of it where it is not given), `session` (of the driver), `epochs_done` (how many the driver knows of).
-    A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of is reported again. What a
-    model raises is a report too, so that the actor serves the next trial. Tune saves and restores nothing: the sweep's
-    folder has all.
+    Its configuration: `trial` (our id), `config` (the resolved TrialConfig as JSON), `folder` (of the sweep's
+    trials: a path that every node sees, or a URI of object storage), `data_dir` (made on every node that has none),
+    `working_dir` (the driver's, where a user's model and data are found), `memory_share` (the part of its device's
+    memory a trial may count on; all of it where it is not given), `session` (of the driver), `epochs_done` (how
+    many the driver knows of), `identity` (what the sweep trains on and with, as JSON; other data or code here stop
+    the sweep in order). A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of
+    is reported again. What a model raises is a report too, so that the actor serves the next trial. Tune saves and
+    restores nothing: the sweep's folder has all.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -63,21 +77,22 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             trial_config = parse_config(json.loads(config["config"]))
             if isinstance(trial_config.model, UserModel):
                 make_importable(Path(config["working_dir"]))
-            name = on_this_node(trial_config.data.name, Path(config.get("working_dir", "")), _working_dir())
-            dataset = _dataset(
-                trial_config.data.model_copy(update={"name": name}),
-                Path(config["data_dir"]),
-                trial_config.device,
-                config.get("memory_share", 1.0),
-            )
+            trainer = Trainer(trial_config, _data_of(trial_config, config))
+            self._check_same(trainer, parse_identity(json.loads(config.get("identity", "{}"))))
             self.generations = Generations(self.files, config["session"], self.warnings.append)
-            trainer = Trainer(trial_config, dataset)
             self._go_on(trainer, config["epochs_done"])
             self.trainer = trainer
         except StorageError as error:
             self.failure = {"storage": str(error)}
         except RAISED as error:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = _failure(error)
+
+    @staticmethod
+    def _check_same(trainer: Trainer, recorded: Identity) -> None:
+        """Each node has its own copies, and files may change while a sweep runs."""
+        changed = differences(trainer.identity, recorded, trainer.config.data.name, "of the sweep")
+        if changed:
+            raise StorageError(f"on {socket.gethostname()} {'; '.join(changed)}; put back what the sweep began with")
 
     def _go_on(self, trainer: Trainer, epochs_done: int) -> None:
         """Take up the last checkpoint, which may be an epoch ahead of what the driver has heard."""

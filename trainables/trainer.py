@@ -16,6 +16,7 @@ from trainables import learned_sigma, metrics, optimizers, schedules
 from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig
 from trainables.data import Dataset
+from trainables.identity import Identity, versions
 from trainables.models import Params, build_model
 from trainables.objectives import GecoObjective, State, build_objective
 from trainables.optimizers import LrGroups, OptimizerState
@@ -287,12 +288,17 @@ class Trainer:
         likelihood, x = self.config.data.likelihood, self._evaluation["val"]
         return ending_of(self.program.objective, self.state, likelihood, self.dataset, x, val, train_eval)
 
+    @property
+    def identity(self) -> Identity:
+        """What its numbers come from."""
+        return Identity(self.dataset.digest, versions=versions())
+
     def checkpoint(self, report: Report | None = None) -> Checkpoint:
         """The trial's whole state, with the report of its epoch."""
         moments = {"first": self.optimizer.first, "second": self.optimizer.second, "count": self.optimizer.count}
         groups = {"params": self.params, "state": self.state, **moments}
         metrics, outcome = (report.metrics, report.outcome) if report else ({}, None)
-        return Checkpoint(self.config, self.epoch, self.dataset.shape, groups, metrics, outcome)
+        return Checkpoint(self.config, self.epoch, self.dataset.shape, groups, metrics, outcome, self.identity)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint as if never interrupted; what an older one lacks of the objective's state begins."""

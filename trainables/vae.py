@@ -13,6 +13,7 @@ from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig, UserModel
 from trainables.distributions import reparameterise
 from trainables.errors import UserError
+from trainables.identity import Identity, versions
 from trainables.random_streams import generator
 from trainables.step import Program, decoded_mean
 from trainables.trainer import build_program
@@ -23,7 +24,8 @@ __all__ = ["Vae"]
 class Vae:
     """The model of a checkpoint. Examples have their own shape, [N, *shape], in the units it was trained on.
 
-    config: the configuration it was trained with. shape: of one example.
+    config: the configuration it was trained with. shape: of one example. identity: of the data and the code that it
+    was trained with.
     """
 
     def __init__(self, checkpoint: Checkpoint, program: Program | None = None, model: str | None = None) -> None:
@@ -34,6 +36,7 @@ class Vae:
         """
         self.config: TrialConfig = checkpoint.config
         self.shape = checkpoint.shape
+        self.identity = checkpoint.identity
         self._params = dict(checkpoint.groups["params"])
         self._program = program or self._built(model)
 
@@ -66,6 +69,11 @@ class Vae:
                 f"{self.config.model.kind} makes another {differing[0]} today than the one that was trained; load the "
                 "model with the code it was trained with"
             )
+
+    @property
+    def identity_here(self) -> Identity:
+        """The versions that it works with here; of data it needs none."""
+        return Identity(versions=versions())
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,9 @@ from search_spaces.space import Space
 from trainables.checkpoint import FILE_NAME
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
+from trainables.identity import notes_on
 from trainables.paths import parse_config, plain
-from trainables.sources import absolute
+from trainables.sources import absolute, data_dir, digest_at_hand
 from trainables.vae import Vae
 from tuner import exporting
 from tuner.comparison.comparing import Compared, Settings, compare_methods, folder_of
@@ -73,17 +76,18 @@ def _spec(spec: Spec) -> SweepSpec:
     return parse_spec(sweep_tree(spec if isinstance(spec, Mapping) else Path(spec)))
 
 
-def plan(spec: Spec, *, data_dir: Path | None = None) -> Plan:
+def plan(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = False) -> Plan:
     """What a sweep would do: rungs, concurrency, the space in numbers. Starts nothing."""
-    return make_plan(_spec(spec), data_dir)
+    return make_plan(_spec(spec), data_dir, allow_changed=allow_changed)
 
 
-def sweep(spec: Spec, *, data_dir: Path | None = None) -> SweepResult:
+def sweep(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = False) -> SweepResult:
     """Run a sweep to its end: a SweepSpec, its YAML file, or the same as nested plain data.
 
-    Raises UserError for what cannot run, before anything is started.
+    allow_changed: learn also from sweeps of `search.warm_start` whose data or code were others. Raises UserError for
+    what cannot run, before anything is started.
     """
-    return run_sweep(make_plan(_spec(spec), data_dir))
+    return run_sweep(make_plan(_spec(spec), data_dir, allow_changed=allow_changed))
 
 
 def resume(
@@ -94,21 +98,31 @@ def resume(
     storage: str | Path = "./sweeps",
     tracking_uri: str | None = None,
     data_dir: Path | None = None,
+    allow_changed: bool = False,
 ) -> SweepResult:
     """Go on with a sweep that was cut short, or with `trials` more than were planned.
 
-    model: of a sweep over your own models, each `package.module:factory` again. Raises UserError where nothing is left.
+    model: of a sweep over your own models, each `package.module:factory` again. allow_changed: go on although data or
+    code are not what they were, and record it. Raises UserError where nothing is left.
     """
-    return resume_sweep(storage, name, more_trials=trials, model=model, tracking_uri=tracking_uri, data_dir=data_dir)
+    return resume_sweep(
+        storage,
+        name,
+        more_trials=trials,
+        model=model,
+        tracking_uri=tracking_uri,
+        data_dir=data_dir,
+        allow_changed=allow_changed,
+    )
 
 
-def submit(spec: Spec, *, cluster: str | None = None) -> Job:
+def submit(spec: Spec, *, cluster: str | None = None, allow_changed: bool = False) -> Job:
     """Hand a sweep to a Ray cluster, with a user's model and arrays of this machine, and return at once.
 
     cluster: the URL of its dashboard, or `local` for a process of this machine; by default RAY_API_SERVER_ADDRESS, else
     local. Raises UserError for what cannot run there, before anything is sent.
     """
-    return submit_sweep(_spec(spec), backend_of(cluster), Path.cwd())
+    return submit_sweep(_spec(spec), backend_of(cluster), Path.cwd(), allow_changed=allow_changed)
 
 
 def find_job(job_id: str, *, cluster: str | None = None) -> Job:
@@ -124,6 +138,7 @@ def resume_job(
     trials: int = 0,
     model: str | Sequence[str] | None = None,
     tracking_uri: str | None = None,
+    allow_changed: bool = False,
 ) -> Job:
     """Go on with a submitted sweep in a new job, as `resume` does; storage: by default where its last job had it."""
     return submit_resume(
@@ -134,6 +149,7 @@ def resume_job(
         more_trials=trials,
         model=model,
         tracking_uri=tracking_uri,
+        allow_changed=allow_changed,
     )
 
 
@@ -159,6 +175,7 @@ def best(
     where: str | None = None,
     pareto: Sequence[str] = (),
     plot: str | Path | None = None,
+    allow_changed: bool = False,
     tracking_uri: str | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> list[BestTrial]:
@@ -166,6 +183,7 @@ def best(
 
     where: comparisons joined by `and`, as in `val/kl < 8 and objective.kind = geco`. pareto: metrics; all trials
     that no other beats in all of them, whatever `top`, best first by the first. plot: a PNG file for a picture of them.
+    allow_changed: rank sweeps together although their data, or the code of one model, are not the same.
     on_note: told which trials are left out because they cannot be ranked, and why; by default that is a warning.
     Raises UserError for a store, sweep, method, data set or metric that is not there.
     """
@@ -177,6 +195,7 @@ def best(
         dataset=dataset and absolute(dataset),
         where=where,
         include_pruned=include_pruned,
+        allow_changed=allow_changed,
     )
     if not pareto:
         if plot:
@@ -246,14 +265,15 @@ def compare_sweeps(
     name: str | None = None,
     storage: str | Path = "./sweeps",
     reports: str | Path = "./reports",
+    allow_changed: bool = False,
 ) -> Shown:
     """Show finished sweeps side by side on a page: description, no test. Raises UserError for what cannot stand so.
 
-    name: the page's folder.
+    name: the page's folder. allow_changed: show them although their data or code are not the same; the page says so.
     """
     from tuner.pages.sweeps_page import beside_each_other
 
-    return beside_each_other(sweeps, storage, Path(reports), name)
+    return beside_each_other(sweeps, storage, Path(reports), name, allow_changed=allow_changed)
 
 
 def report(name: str, *, storage: str | Path = "./sweeps", reports: str | Path = "./reports") -> Path:
@@ -285,12 +305,21 @@ def train(
     tracking_uri: str | None = None,
     data_dir: Path | None = None,
 ) -> Retrained:
-    """Train one configuration to its end and log it: a TrialConfig, its YAML file, or nested plain data."""
+    """Train one configuration to its end and log it: a TrialConfig, its YAML file, or nested plain data.
+
+    Warns where data, code or versions are not those that an exported file was recorded with.
+    """
     origin = None
     if not isinstance(config, TrialConfig):
         tree, origin = parted(config if isinstance(config, Mapping) else read_config(Path(config)))
         config = parse_config(tree)
-    return retrain(config, resolve_uri(tracking_uri, Path.cwd()), experiment, data_dir, origin=origin)
+    uri = resolve_uri(tracking_uri, Path.cwd())
+    return retrain(config, uri, experiment, data_dir, origin=origin, on_changed=_warn)
+
+
+def _warn(texts: Sequence[str]) -> None:
+    for text in texts:
+        warnings.warn(text, stacklevel=3)
 
 
 def lr_range(
@@ -322,8 +351,17 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
     source: of a registered model `models:/NAME@champion`, `models:/NAME/3`, or `models:/NAME` for the latest version.
     model: of a model that a user's own `package.module:factory` made, that name again: what is loaded says which code
     it needs, and the caller whether it may run. Raises UserError for a source that is not there or not allowed, and for
-    a run whose files are not what was trained.
+    a run whose files are not what was trained; warns where data (a file that is here), code or versions are not those
+    that the model was trained with.
     """
+    found = _loaded(source, model, tracking_uri, device)
+    data = found.config.data
+    here = replace(found.identity_here, data=digest_at_hand(data.name, data_dir()))
+    _warn(notes_on(here, found.identity, data.name, "of the trained model"))
+    return found
+
+
+def _loaded(source: str | Path, model: str | None, tracking_uri: str | None, device: str) -> Vae:
     if Path(source).is_file():
         return Vae.from_file(source, device, model)
     run_id = str(source)

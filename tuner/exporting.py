@@ -147,7 +147,7 @@ def _leads_elsewhere(trial: Path) -> bool:
 
 def _config(sweep: Sweep, trial: Trial) -> str:
     """A trial's configuration and where it comes from."""
-    origin = Origin(sweep.header["name"], sweep.header["sweep_id"], trial.id)
+    origin = Origin(sweep.header["name"], sweep.header["sweep_id"], trial.id, identity=trial.identity)
     return as_yaml({**written(trial.config), **origin.section()})
 
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+import socket
 import tempfile
 
 import numpy as np
@@ -11,6 +12,7 @@ from trainables.paths import parse_config, plain
 from trainables.ray_tune import VaeTrainable
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
+from trainables.sources import digest
 from trainables.trial_files import trial_files
 
 EPOCHS = 4
@@ -144,3 +146,29 @@ def test_what_a_model_raises_is_a_report_and_keeps_its_text(error, tmp_path, tra
     found = reported(own)
     assert str(error) in found["error"]
     assert found["kind"] == "raised"
+
+
+def test_data_that_are_not_the_sweeps_stop_it_in_order(trainable, tmp_path, vae_data_root):
+    known = digest("digits", vae_data_root)
+    assert "metrics" in reported(trainable(tmp_path / "same", identity=json.dumps({"data": known})))
+    assert "metrics" in reported(trainable(tmp_path / "unknown", identity="{}"))
+    found = reported(trainable(tmp_path / "other", identity=json.dumps({"data": "0" * 16})))
+    assert found.keys() == {"trial", "warnings", "storage"}
+    assert f"the data digits are not those of the sweep (digest {known} here, {'0' * 16} there)" in found["storage"]
+    assert found["storage"].startswith(f"on {socket.gethostname()} ")
+
+
+def test_an_actor_reads_a_file_again_that_was_written_anew(tmp_path):
+    values = np.random.default_rng(0).random((60, 4), dtype=np.float32)
+    np.save(tmp_path / "x.npy", values)
+    config = parse_config({**TINY, "data": {"name": str(tmp_path / "x.npy")}, "device": "cpu", "threads": 1})
+    resolved = json.dumps(plain(resolve(config, data_facts(config.data, tmp_path))))
+    given = {"trial": "0000", "folder": str(tmp_path / "trials"), "session": "a", "epochs_done": 0}
+    given |= {"config": resolved, "data_dir": str(tmp_path)}
+    first = VaeTrainable(given).trainer.dataset
+    assert VaeTrainable(given).trainer.dataset is first
+    np.save(tmp_path / "y.npy", values + 1)
+    (tmp_path / "y.npy").replace(tmp_path / "x.npy")
+    second = VaeTrainable(given).trainer
+    assert second.dataset.val.min() >= 1
+    assert second.identity.data == digest(str(tmp_path / "x.npy"), tmp_path) != first.digest

@@ -10,16 +10,31 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from trainables.errors import ConfigError, DataError
+from trainables.errors import ConfigError, DataError, UserError
 from trainables.paths import suggest
 from trainables.remote import checked_storage, is_remote
 from trainables.sources import arrays
 from trainables.sources.base import Source
 from trainables.sources.built_in import DATASETS, read_built_in
+from trainables.sources.digests import is_kept, kept_digest
 from trainables.sources.fetched import local_copy
 from trainables.sources.image_folder import read_image_folder
 
-__all__ = ["DATASETS", "Source", "absolute", "data_dir", "is_path", "mapped", "on_this_node", "read"]
+__all__ = [
+    "DATASETS",
+    "Source",
+    "absolute",
+    "data_dir",
+    "digest",
+    "digest_at_hand",
+    "is_path",
+    "mapped",
+    "on_this_node",
+    "read",
+]
+
+AT_HAND_BYTES = 2 * 10**8
+"""What is read for a sentence alone."""
 
 
 def data_dir(chosen: str | Path | None = None) -> Path:
@@ -77,14 +92,40 @@ def mapped(name: str, root: Path, image_size: int | None = None) -> Source:
     return _read(name, root, image_size, lambda path: arrays.map_arrays(path, root))
 
 
+def digest(name: str, root: Path, image_size: int | None = None) -> str:
+    """What the values of a data set are known by, whatever file they come from; see `digest_of_source`.
+
+    A file is read for it once for its path, size and times, and what was prepared once for as long as it is kept.
+    """
+    path = _local(name, root)
+    if is_path(path) and not Path(path).expanduser().is_dir():
+        return kept_digest(root, (Path(path).expanduser(),), lambda: read(path, root, image_size))
+    found = read(path, root, image_size)
+    return kept_digest(root, (found.train, found.val, found.test, found.scale), lambda: found)
+
+
+def digest_at_hand(name: str, root: Path) -> str | None:
+    """The digest of a user's file that is here, where knowing it takes no more than a moment; else None.
+
+    Built-in sets are what their name says, and a folder would have to be walked through.
+    """
+    path = Path(name).expanduser()
+    try:
+        if is_remote(name) or not is_path(name) or not path.is_file():
+            return None
+        at_hand = is_kept(root, path) or path.stat().st_size <= AT_HAND_BYTES
+        return digest(name, root) if at_hand else None
+    except (OSError, UserError):
+        return None
+
+
 def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Path], Source]) -> Source:
     if not (name in DATASETS or is_path(name)):
         raise DataError(
             f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
             "folder of images"
         )
-    if is_remote(name):
-        name = str(local_copy(name, root))
+    name = _local(name, root)
     folder = is_path(name) and Path(name).expanduser().is_dir()
     if image_size is not None and not (folder or name == "celeba"):
         raise ConfigError(
@@ -95,3 +136,8 @@ def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Pa
         return read_built_in(name, root, image_size)
     path = Path(name).expanduser()
     return read_image_folder(path, root, image_size) if folder else read_file(path)
+
+
+def _local(name: str, root: Path) -> str:
+    """A data set's name on this node; what lies in object storage is fetched."""
+    return str(local_copy(name, root)) if is_remote(name) else name

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.sources.base import Array, Source, kept_as
+from trainables.sources.base import Array, Source, in_parts, kept_as
 from trainables.sources.prepared import Streamed, key_of, prepared_or_in_memory
 
 __all__ = ["SUFFIXES", "map_arrays", "read_arrays"]
@@ -61,7 +60,7 @@ def _kept_parts(source: Source) -> dict[str, Streamed]:
 
 def _kept(array: Array) -> Streamed:
     dtype = kept_as(array)
-    return Streamed(array.shape, dtype, (rows.astype(dtype) for rows in _in_parts(array)))
+    return Streamed(array.shape, dtype, (rows.astype(dtype) for rows in in_parts(array)))
 
 
 def _check_path(path: Path) -> None:
@@ -105,12 +104,7 @@ def _check_array(path: Path, key: str, array: Array) -> None:
 
 
 def _n_not_finite(array: Array) -> int:
-    return sum(int(np.count_nonzero(~np.isfinite(rows))) for rows in _in_parts(array))
-
-
-def _in_parts(array: Array) -> Iterator[Array]:
-    """Some rows at a time: a file may be more than memory holds."""
-    yield from np.array_split(array, 1 + array.size // 2**22)
+    return sum(int(np.count_nonzero(~np.isfinite(rows))) for rows in in_parts(array))
 
 
 def _check_shape(path: Path, key: str, array: Array, train: Array) -> None:

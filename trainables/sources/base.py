@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Source", "kept_as"]
+__all__ = ["Array", "Source", "in_parts", "kept_as"]
 
 Array = NDArray[Any]
 
@@ -26,3 +27,8 @@ class Source:
 def kept_as(array: Array) -> np.dtype[Any]:
     """What values are trained from: bytes if they came as bytes or bits, else float32."""
     return np.dtype(np.uint8 if array.dtype in (np.uint8, np.bool_) else np.float32)
+
+
+def in_parts(array: Array) -> Iterator[Array]:
+    """Some rows at a time: a file may be more than memory holds."""
+    yield from np.array_split(array, 1 + array.size // 2**22)

@@ -6,10 +6,11 @@ Below a data directory lie
     prepared/images/KEY/       a user's folder of images
     prepared/arrays/KEY/       a user's arrays that cannot be mapped as they are: .npz, float64, …
     prepared/bits/PART/KEY/    bits drawn once from a part of any of them
+    prepared/digests/KEY       the digest of any of them
 
 KEY stands for all that they were made from, files with their sizes and times: what has changed is made anew, and of
-each kind those made last are kept. A set is there only when all of it is, and whoever makes it makes the same: a lock
-spares the others the work, and where it does not hold nothing breaks. Any of it may be removed at any time.
+each kind of array those made last are kept. A set is there only when all of it is, and whoever makes it makes the same:
+a lock spares the others the work, and where it does not hold nothing breaks. Any of it may be removed at any time.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class _PreparationError(DataError):
 def key_of(*origins: object) -> str:
     """The name of what is made from these: from text and numbers, files as given by their path, and arrays.
 
-    Of a file its size and time count; an array that is mapped is its file.
+    Of a file its size and times count, that of its last change too, which nobody can set; an array that is mapped is
+    its file.
     """
     digest = hashlib.sha256()
     for origin in origins:
@@ -113,7 +115,7 @@ def _identity(origin: object) -> bytes:
         return hashlib.sha256(np.ascontiguousarray(origin).data).digest()
     if isinstance(origin, Path):
         status = origin.stat()
-        return f"{origin.absolute()} {status.st_size} {status.st_mtime_ns}".encode()
+        return f"{origin.absolute()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode()
     return str(origin).encode()
 
 

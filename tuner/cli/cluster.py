@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from tuner.cli.options import (
+    AllowChangedOption,
     CpusPerTrialOption,
     Format,
     FormatOption,
@@ -70,6 +71,7 @@ def submit(
     ] = None,
     cpus_per_trial: CpusPerTrialOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
+    allow_changed: AllowChangedOption = False,
     settings: SettingsOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -92,7 +94,7 @@ def submit(
         gpus_per_trial=gpus_per_trial,
     )
     with working("Submitting"):
-        job = submit_sweep(parsed, backend_of(cluster), Path.cwd())
+        job = submit_sweep(parsed, backend_of(cluster), Path.cwd(), allow_changed=allow_changed)
     _shown(job, follow, output)
 
 
@@ -179,6 +181,7 @@ def resume(
     storage: JobStorageOption = None,
     trials: MoreTrialsOption = "+0",
     model: OwnModelsOption = None,
+    allow_changed: AllowChangedOption = False,
     tracking_uri: OwnUriOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -197,6 +200,7 @@ def resume(
             more_trials=more_trials,
             model=model,
             tracking_uri=tracking_uri,
+            allow_changed=allow_changed,
         )
     _shown(job, follow, output)
 

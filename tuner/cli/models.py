@@ -10,6 +10,7 @@ import typer
 
 from trainables.errors import ConfigError, UserError
 from tuner.cli.options import (
+    AllowChangedOption,
     DataDirOption,
     ExperimentOption,
     Format,
@@ -44,6 +45,7 @@ def best(
         ),
     ] = None,
     include_pruned: Annotated[bool, typer.Option("--include-pruned", help="Rank pruned trials too.")] = False,
+    allow_changed: AllowChangedOption = False,
     export: Annotated[Path | None, typer.Option(help="Write the best configuration to this YAML file.")] = None,
     register: Annotated[
         str | None,
@@ -79,6 +81,7 @@ def best(
             where=where,
             pareto=metrics,
             plot=plot,
+            allow_changed=allow_changed,
             tracking_uri=tracking_uri,
             on_note=left_out.append,
         )[:top]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuner.spec import SweepSpec
 
 __all__ = [
+    "AllowChangedOption",
     "CpusPerTrialOption",
     "DataDirOption",
     "ExperimentOption",
@@ -76,6 +77,12 @@ SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
 ]
 MoreTrialsOption = Annotated[str, typer.Option("--trials", metavar="+N", help="Trials beyond those planned.")]
+AllowChangedOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-changed", help="Go on although data, or the code of a model, are not what they were; it is recorded."
+    ),
+]
 OwnModelsOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from trainables.errors import ConfigError
 from tuner.cli.options import (
+    AllowChangedOption,
     DataDirOption,
     ExperimentOption,
     Format,
@@ -56,6 +57,7 @@ def compare(
         str | None,
         typer.Option(metavar="A,B[,…]", help="Show finished sweeps side by side instead: description, no test."),
     ] = None,
+    allow_changed: AllowChangedOption = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Compare GECO with hand-annealing on your data: trains some hundred runs, tests fairly, writes one page.
@@ -66,13 +68,17 @@ def compare(
     from tuner.terminal import console, progress
 
     if sweeps is not None:
-        _refuse_but(context, ("sweeps", "name", "storage", "reports", "output"))
+        _refuse_but(context, ("sweeps", "name", "storage", "reports", "allow_changed", "output"))
         with console.working("Drawing"):
             from tuner.pages.sweeps_page import beside_each_other
 
-            shown = beside_each_other(_names(sweeps), storage, reports, name)
+            shown = beside_each_other(_names(sweeps), storage, reports, name, allow_changed=allow_changed)
         display_comparison.show_sweeps(shown, output.value)
         return
+    if allow_changed:
+        raise ConfigError(
+            "--allow-changed: goes with --sweeps; a comparison trains all its runs on one data set and code"
+        )
     with console.working("Reading the data"):
         from tuner.comparison.comparing import Settings, compare_methods, folder_of
         from tuner.comparison.request import Request, named_after

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.options import (
+    AllowChangedOption,
     CpusPerTrialOption,
     DataDirOption,
     Format,
@@ -84,6 +85,7 @@ def sweep(
     warm_start: Annotated[
         list[str] | None, typer.Option(help="An earlier sweep to learn from; repeatable.", show_default=False)
     ] = None,
+    allow_changed: AllowChangedOption = False,
     concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
     cpus_per_trial: CpusPerTrialOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
@@ -131,7 +133,7 @@ def sweep(
     with console.working("Reading the data"):
         from tuner.planning.plans import make_plan
 
-        ready = make_plan(parsed, data_dir)
+        ready = make_plan(parsed, data_dir, allow_changed=allow_changed)
     if plan:
         tables.show_plan(ready, output.value)
         return
@@ -146,6 +148,7 @@ def resume(
     name: Annotated[str, typer.Argument(help="The sweep.")],
     trials: MoreTrialsOption = "+0",
     model: OwnModelsOption = None,
+    allow_changed: AllowChangedOption = False,
     data_dir: DataDirOption = None,
     tracking_uri: OwnUriOption = None,
     offline: OfflineOption = False,
@@ -167,6 +170,7 @@ def resume(
         tracking_uri=tracking_uri,
         offline=offline,
         data_dir=data_dir,
+        allow_changed=allow_changed,
         progress=progress.SweepProgress,
     )
     tables.show_result(result, output.value)

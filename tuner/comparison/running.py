@@ -11,10 +11,12 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from trainables import sources
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.held_out import held_out_metrics, held_out_nll
-from trainables.paths import unflatten
+from trainables.identity import Identity, differences
+from trainables.paths import parse_config, unflatten
 from tuner.comparison.answer import Comparison, concluded
 from tuner.comparison.design import Design, Level, Run, Trained
 from tuner.comparison.keeping import write_json
@@ -232,6 +234,7 @@ class _Stages:
         if not events:
             return None
         sweep = fold(events)
+        self._check_unchanged(stage, sweep)
         if sweep.more or not _is_of(sweep, parse_spec(self._spec(stage, runs))):
             name = self._name(stage)
             raise UserError(
@@ -239,6 +242,17 @@ class _Stages:
                 f"was trained anew; remove it with `vae-tuner rm {name}` and repeat the command, or choose another name"
             )
         return sweep
+
+    def _check_unchanged(self, stage: str, sweep: Sweep) -> None:
+        """All stages are trained on the same data: what they find is set against each other."""
+        data = parse_config({"data": unflatten(self.design.base).get("data", {})}).data
+        here = Identity(sources.digest(data.name, self.place.data_dir, data.image_size))
+        changed = differences(here, sweep.identity, data.name, f"of {self._name(stage)}")
+        if changed:
+            raise UserError(
+                f"name: {'; '.join(changed)}; put back what the comparison began with, or compare anew under another "
+                "name"
+            )
 
     def _ends(self, stage: str, runs: Sequence[Run]) -> list[Trained]:
         """What the journal of a stage that has ended says of its runs."""

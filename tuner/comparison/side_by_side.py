@@ -14,6 +14,7 @@ from trainables.paths import flatten
 from tuner.comparison.expected_best import Expected, expected_best
 from tuner.comparison.quality import MOST_TRIALS
 from tuner.queries.metrics_info import is_result
+from tuner.queries.origins import DATA, other_origin
 from tuner.running.sweep_status import known_sweep, ranked_trials, why_none
 from tuner.storage.sweep_state import Sweep, Trial
 from tuner.storage.sweep_storage import open_storage
@@ -41,6 +42,11 @@ class Beside:
     @property
     def dataset(self) -> str:
         return str(_data_of(next(iter(self.sweeps.values())))["name"])
+
+    @property
+    def changed(self) -> str | None:
+        """In which data or code they differ, None where they do not."""
+        return other_origin({name: sweep.origins for name, sweep in self.sweeps.items()})
 
     def best(self, name: str) -> Trial:
         """A sweep's best completed trial."""
@@ -97,9 +103,10 @@ def stop_reasons(sweep: Sweep) -> dict[str, int]:
     return dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values()).most_common())
 
 
-def side_by_side(storage: str | Path, names: Sequence[str]) -> Beside:
+def side_by_side(storage: str | Path, names: Sequence[str], *, allow_changed: bool = False) -> Beside:
     """Read finished sweeps. Raises UserError for fewer than two, for one that is unfinished or without a result, and
-    for sweeps of which numbers mean different things: another data set, split or metric."""
+    for sweeps of which numbers mean different things: another data set, split or metric; or, unless that is allowed,
+    other data under the same name, or other code of one model."""
     if len(names) < 2 or len(set(names)) != len(names):
         raise UserError(f"sweeps: {','.join(names)} is not allowed; name two or more finished sweeps, each once")
     sweeps = {name: known_sweep(storage, name) for name in names}
@@ -111,7 +118,13 @@ def side_by_side(storage: str | Path, names: Sequence[str]) -> Beside:
     header = first[1].header
     opened = open_storage(storage)
     progress = {name: _progress(opened.events(name), header["metric"], header["direction"]) for name in names}
-    return Beside(sweeps, header["metric"], header["direction"], progress, _differing(sweeps))
+    beside = Beside(sweeps, header["metric"], header["direction"], progress, _differing(sweeps))
+    if beside.changed and not allow_changed:
+        raise UserError(
+            f"sweeps: they differ in {beside.changed}, so that their numbers mean different things; leave one out, or "
+            "show them all the same with --allow-changed"
+        )
+    return beside
 
 
 def _check_ended(name: str, sweep: Sweep) -> None:
@@ -171,8 +184,12 @@ def _told(sweep: Sweep) -> dict[str, str]:
     spec = {path: value for path, value in flatten(sweep.header["spec"]).items() if not path.startswith(UNTOLD)}
     given = len(sweep.header["spec"]["search"].get("points") or ())
     versions = {f"version of {package}": found for package, found in sweep.header["versions"].items()}
+    origins = {"data" if name == DATA else f"code of {name}": digests for name, digests in sweep.origins.items()}
     trials = {"search.trials": sweep.planned, "search.points": f"{given} given" if given else "none"}
-    return {path: "none" if value is None else str(value) for path, value in {**spec, **trials, **versions}.items()}
+    return {
+        path: "none" if value is None else str(value)
+        for path, value in {**spec, **trials, **versions, **origins}.items()
+    }
 
 
 def _random_trials(sweep: Sweep) -> list[Trial]:

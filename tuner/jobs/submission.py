@@ -33,8 +33,12 @@ __all__ = ["submit_resume", "submit_sweep"]
 DEFAULT_STORAGE = "./sweeps"
 
 
-def submit_sweep(spec: SweepSpec, backend: Backend, here: Path) -> Job:
-    """Start a sweep as a job. here: the folder in which a user's model and relative paths are found.
+ALLOWED = "--allow-changed"
+
+
+def submit_sweep(spec: SweepSpec, backend: Backend, here: Path, *, allow_changed: bool = False) -> Job:
+    """Start a sweep as a job. here: the folder in which a user's model and relative paths are found. allow_changed: as
+    of `sweep`, which the job runs.
 
     Raises UserError for what cannot run there, before anything is sent.
     """
@@ -50,7 +54,8 @@ def submit_sweep(spec: SweepSpec, backend: Backend, here: Path) -> Job:
     resources = spec.resources.model_copy(update={"ray_address": None if is_local else "auto"})
     whole = spec.model_copy(update={"name": name, "storage": storage, "tracking": tracking, "resources": resources})
     address = () if is_local else ("--ray-address", "auto")
-    arguments = ("sweep", SPEC, *address, "--storage", storage, "--format", "json")
+    allowed = (ALLOWED,) if allow_changed else ()
+    arguments = ("sweep", SPEC, *address, *allowed, "--storage", storage, "--format", "json")
     shipment = shipment_of(whole, here, storage, with_data=not is_local)
     default = None if uri else _default_uri(storage, is_local, here)
     known = uri or (default if is_local else None)
@@ -66,9 +71,10 @@ def submit_resume(
     more_trials: int = 0,
     model: str | Sequence[str] | None = None,
     tracking_uri: str | None = None,
+    allow_changed: bool = False,
 ) -> Job:
     """Go on with a sweep in a new job. storage: by default where its last job had it. model: of a sweep over a user's
-    own models, each `package.module:factory` again, found in `here`."""
+    own models, each `package.module:factory` again, found in `here`. allow_changed: as of `resume`, which it runs."""
     if not NAME.fullmatch(sweep):
         raise UserError(f"name: {sweep!r} is no name of a sweep; `vae-tuner jobs list` tells those of jobs")
     models = _own_models(model)
@@ -84,6 +90,7 @@ def submit_resume(
     options = {"--tracking-uri": uri, "--trials": f"+{more_trials}" if more_trials else None}
     chosen = [word for kind in models for word in ("--model", kind)]
     chosen += [word for option, value in options.items() if value for word in (option, value)]
+    chosen += [ALLOWED] if allow_changed else []
     arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
     return _submitted(backend, sweep, storage, Shipment(code_of(models, here)), arguments, None, models, uri)
 

@@ -47,13 +47,15 @@ class Shown:
         return self.beside.document(self.page)
 
 
-def beside_each_other(names: Sequence[str], storage: str | Path, reports: Path, name: str | None = None) -> Shown:
+def beside_each_other(
+    names: Sequence[str], storage: str | Path, reports: Path, name: str | None = None, *, allow_changed: bool = False
+) -> Shown:
     """Read finished sweeps and write their page, in a folder of reports of this name. Raises UserError for what cannot
     stand side by side."""
     name = name or "-beside-".join(names)[:LONGEST_NAME]
     if not NAME.fullmatch(name):
         raise ConfigError(f"name: {name!r} is not allowed; allowed: 1 to 64 letters, digits, '.', '_' or '-'")
-    beside = side_by_side(storage, names)
+    beside = side_by_side(storage, names, allow_changed=allow_changed)
     return Shown(beside, write_sweeps_page(beside, reports / name, storage))
 
 
@@ -71,7 +73,8 @@ def write_sweeps_page(beside: Beside, folder: Path, storage: str | Path) -> Path
     (folder / "answer.json").write_text(json.dumps(beside.document(page), indent=1), encoding="utf-8")
     _write_trials(beside, folder / "trials.csv")
     _write_progress(beside, folder / "progress.csv")
-    command = ["vae-tuner", "compare", "--sweeps", ",".join(beside.sweeps), "--storage", str(storage)]
+    allowed = ["--allow-changed"] if beside.changed else []
+    command = ["vae-tuner", "compare", "--sweeps", ",".join(beside.sweeps), *allowed, "--storage", str(storage)]
     page.write_text(rendered(_page(beside, pictures, shlex.join([*command, "--name", folder.name]))), encoding="utf-8")
     return page
 
@@ -114,8 +117,8 @@ def _page(beside: Beside, pictures: Sequence[Picture], command: str) -> Page:
     )
     apart = Section(
         "In what they differ",
-        "Fields of the sweeps' specs that are not the same for all, and versions of packages. What is not named here "
-        "is equal, the data and their split among it.",
+        "Fields of the sweeps' specs that are not the same for all, digests of data and code, and versions of "
+        "packages. What is not named here is equal, the data and their split among it.",
         tables=[_differences(beside)],
     )
     return Page(

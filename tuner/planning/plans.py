@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from search_spaces.space import Space, assemble
 from trainables.config import TrialConfig, UserModel, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
+from trainables.identity import Identity, versions
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model
 from trainables.paths import flatten, parse_config, plain, unflatten
@@ -39,7 +40,7 @@ from tuner.planning.resources import (
     memory_share,
     placement_notes,
 )
-from tuner.planning.warm_start import WarmStart, warm_starts
+from tuner.planning.warm_start import Known, WarmStart, warm_starts
 from tuner.pruning.asha import Asha, grace_for, rungs_for
 from tuner.pruning.hyperband import HyperBand
 from tuner.pruning.median import MedianRule
@@ -61,7 +62,8 @@ class Plan:
     path. relative: the space with bounds that κ_min and κ_max are to settle. space: with bounds in absolute terms,
     preliminary ones where the plan `awaits_reach`. metrics: what is searched by; rungs and ranking go by the first.
     rungs: the epochs at which trials are compared, of the median rule the first; empty without a scheduler. warm: what
-    earlier sweeps tell the sampler. remarks: what the user should know, but for what κ and `warm` say.
+    earlier sweeps tell the sampler. remarks: what the user should know, but for what κ and `warm` say. identity: what
+    its trials train on and with. changed: in what that is not what the sweeps it builds on had, as the user allowed.
     """
 
     spec: SweepSpec
@@ -77,6 +79,8 @@ class Plan:
     gpus_per_trial: float
     warm: tuple[WarmStart, ...]
     remarks: tuple[str, ...]
+    identity: Identity = field(default_factory=Identity)
+    changed: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -162,7 +166,8 @@ class Plan:
         space = _in_numbers(self.relative, self.constraint, facts)
         reached = replace(self, facts=facts, space=space)
         default = reached.resolved(reached.first)
-        warm = warm_starts(self.spec, space, self.metrics, reached.resolved)
+        known = Known(default.data, self.identity, bool(self.changed))
+        warm = warm_starts(self.spec, space, self.metrics, reached.resolved, known)
         return replace(reached, default=default, warm=tuple(warm))
 
     @property
@@ -208,11 +213,14 @@ def make_plan(
     chosen_data_dir: Path | None = None,
     capacity: Capacity | None = None,
     begun: Mapping[str, Any] | None = None,
+    *,
+    allow_changed: bool = False,
 ) -> Plan:
     """Check a spec against its data and settle what `auto` means; raises UserError for what cannot run.
 
     capacity: what it is planned for; by default this machine, or the cluster of the spec, which is joined. begun: the
-    header of a sweep that goes on: its κ_min and its range of κ hold.
+    header of a sweep that goes on: its κ_min and its range of κ hold. allow_changed: learn also from sweeps whose data
+    or code were others.
     """
     ground = _ground(spec, data_dir(chosen_data_dir), capacity, begun)
     space, facts, default = ground.space, ground.facts, ground.trial(ground.first)
@@ -222,7 +230,7 @@ def make_plan(
     default = ground.trial(ground.first)
     rungs, grace_notes = _rungs(spec, space, ground.base, default, facts)
     placed = _placed(ground, default)
-    known = warm_starts(spec, space, metrics, ground.trial)
+    known = warm_starts(spec, space, metrics, ground.trial, Known(default.data, ground.identity, allow_changed))
     priors = tuple(prior for source in known for prior in source.priors)
     sampling, sampling_notes = _sampling(ground, placed.concurrency, priors)
     return Plan(
@@ -251,6 +259,8 @@ def make_plan(
             *sampling_notes,
             *sampler_notes(sampling, space, warm=bool(known), pruned_by=scheduler_kind(spec) if rungs else None),
         ),
+        identity=ground.identity,
+        changed=tuple(text for source in known for text in source.changed),
     )
 
 
@@ -274,6 +284,10 @@ class _Ground:
     @property
     def first(self) -> dict[str, Any]:
         return _first(self.spec, self.space, self.base)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.facts.digest, versions=versions())
 
     def resolved(self, tree: Mapping[str, Any]) -> TrialConfig:
         return _resolved(tree, self.facts, self.spec, self.device)

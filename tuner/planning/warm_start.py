@@ -5,59 +5,80 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.space import Space
-from trainables.config import TrialConfig
+from trainables.config import DataConfig, TrialConfig
 from trainables.errors import ConfigError
+from trainables.identity import Identity, differences, version_notes
 from trainables.paths import flatten, parse_config, plain, suggest
 from tuner.queries.metrics_info import is_result
 from tuner.spec import SweepSpec
-from tuner.storage.sweep_state import Event, Prior, Trial, fold
+from tuner.storage.sweep_state import Event, Prior, Sweep, Trial, fold
 from tuner.storage.sweep_storage import open_storage
 
-__all__ = ["WarmStart", "warm_starts"]
+__all__ = ["Known", "WarmStart", "warm_starts"]
 
 # What a trial's value does not depend on, or only as its noise does.
 FREE = ("seed", "device", "threads", "metrics.every")
+# What `auto` measures on the data: it is another on other data, where these are allowed.
+MEASURED = ("model.sigma", "objective.kappa")
 
 Resolved = Callable[[Mapping[str, Any]], TrialConfig]
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the new sweep trains on and with. allow_changed: whether it learns from others' data and code too."""
+
+    data: DataConfig
+    identity: Identity
+    allow_changed: bool = False
+
+
+@dataclass(frozen=True)
 class WarmStart:
-    """What is taken over from a sweep. skipped: how many of its trials are not, by reason."""
+    """What is taken over from a sweep. skipped: how many of its trials are not, by reason. changed: in what its data
+    and code were others. notes: on its versions."""
 
     name: str
     priors: tuple[Prior, ...]
     skipped: Mapping[str, int]
+    changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         total = len(self.priors) + sum(self.skipped.values())
         failed = sum(not prior.values for prior in self.priors)
         counts = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
-        return (
-            f"warm start: {len(self.priors)} of {total} trials of {self.name} used"
-            + (f", of which {failed} failed" if failed else "")
-            + (f"; skipped: {counts}" if counts else "")
-        )
+        used = f"warm start: {len(self.priors)} of {total} trials of {self.name} used"
+        parts = [
+            used + (f", of which {failed} failed" if failed else ""),
+            *([f"skipped: {counts}"] if counts else []),
+            *self.changed,
+            *self.notes,
+        ]
+        return "; ".join(parts)
 
 
-def warm_starts(spec: SweepSpec, space: Space, metrics: tuple[str, ...], resolved: Resolved) -> list[WarmStart]:
+def warm_starts(
+    spec: SweepSpec, space: Space, metrics: tuple[str, ...], resolved: Resolved, here: Known
+) -> list[WarmStart]:
     """Read the sweeps that `search.warm_start` names; nothing of them is executed.
 
     resolved: the configuration a trial of the new sweep runs with, by assignment. A trial is used if it has completed
     with all metrics, diverged, or raised, lies inside the space, and would run with the same configuration here, but
     for what FREE names; how much memory it found says nothing of this machine.
-    Raises ConfigError for names that are no sweeps of the storage, and JournalError for a journal that is damaged.
+    Raises ConfigError for names that are no sweeps of the storage, and for those that ran on other data or code, unless
+    that is allowed, and JournalError for a journal that is damaged.
     """
     names = list(dict.fromkeys(spec.search.warm_start))
     for name in names:
         _check_name(name, spec)
     storage = open_storage(spec.storage)
-    return [_warm_start(name, storage.events(name), space, metrics, resolved) for name in names]
+    return [_warm_start(name, storage.events(name), space, metrics, resolved, here) for name in names]
 
 
 def _check_name(name: str, spec: SweepSpec) -> None:
@@ -75,16 +96,42 @@ def _check_name(name: str, spec: SweepSpec) -> None:
 
 
 def _warm_start(
-    name: str, events: list[Event], space: Space, metrics: tuple[str, ...], resolved: Resolved
+    name: str, events: list[Event], space: Space, metrics: tuple[str, ...], resolved: Resolved, here: Known
 ) -> WarmStart:
-    trials = fold(events).trials.values()
-    found = [_prior_or_reason(name, trial, space, metrics, resolved) for trial in trials]
+    sweep = fold(events)
+    trials = sweep.trials.values()
+    changed = _changed(name, sweep, here)
+    if changed and not here.allow_changed:
+        raise ConfigError(
+            f"search.warm_start: {'; '.join(changed)}; leave {name} out, or learn from it all the same with "
+            "--allow-changed"
+        )
+    free = {*FREE, *(MEASURED if changed else ()), *(() if "val/nll" in metrics else ("metrics.nll_samples",))}
+    found = [_prior_or_reason(name, trial, space, metrics, resolved, free) for trial in trials]
     reasons = Counter(reason for reason in found if isinstance(reason, str))
-    return WarmStart(name, tuple(prior for prior in found if isinstance(prior, Prior)), dict(reasons.most_common()))
+    return WarmStart(
+        name,
+        tuple(prior for prior in found if isinstance(prior, Prior)),
+        dict(reasons.most_common()),
+        changed,
+        tuple(version_notes(here.identity, sweep.identity)),
+    )
+
+
+def _changed(name: str, sweep: Sweep, here: Known) -> tuple[str, ...]:
+    """In what its trials on the data of this name had other data or code; other data sets are skipped by their name."""
+    trials = [trial for trial in sweep.trials.values() if _is_on(trial, here.data)]
+    found = [differences(here.identity, trial.identity, here.data.name, f"of sweep {name}") for trial in trials]
+    return tuple(dict.fromkeys(text for texts in found for text in texts))
+
+
+def _is_on(trial: Trial, data: DataConfig) -> bool:
+    theirs = trial.config["data"]
+    return (theirs["name"], theirs.get("image_size")) == (data.name, data.image_size)
 
 
 def _prior_or_reason(
-    name: str, trial: Trial, space: Space, metrics: tuple[str, ...], resolved: Resolved
+    name: str, trial: Trial, space: Space, metrics: tuple[str, ...], resolved: Resolved, free: Set[str]
 ) -> Prior | str:
     values = _values_or_reason(trial, metrics)
     if isinstance(values, str):
@@ -95,7 +142,7 @@ def _prior_or_reason(
     for path, value in assignment.items():
         if path not in known or not space.dimensions[path].contains(value):
             return f"outside {path}"
-    different = _first_difference(theirs, flatten(plain(resolved(assignment))), metrics)
+    different = _first_difference(theirs, flatten(plain(resolved(assignment))), free)
     return f"differ in {different}" if different else Prior(name, trial.id, assignment, values)
 
 
@@ -109,10 +156,9 @@ def _values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float
     return f"without {without}" if without else {metric: trial.last[metric] for metric in metrics}
 
 
-def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], metrics: tuple[str, ...]) -> str | None:
-    free = {*FREE, *(() if "val/nll" in metrics else ("metrics.nll_samples",))}
+def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], free: Set[str]) -> str | None:
     if all(config["batch_size"] == config["lr.base_batch_size"] for config in (theirs, ours)):
-        free.add("lr.scaling")  # which has nothing to scale
+        free = {*free, "lr.scaling"}  # which has nothing to scale
     paths = [path for path in {**ours, **theirs} if path not in free]
     return next((path for path in paths if not _same(theirs.get(path), ours.get(path))), None)
 

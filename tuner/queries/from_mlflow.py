@@ -10,11 +10,14 @@ from typing import Any, TypedDict, Unpack
 
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
+from trainables.identity import Identity
 from trainables.paths import suggest
 from tuner.queries.conditions import Condition, is_metric, matches, number_of, parse_conditions
 from tuner.queries.metrics_info import direction_of, is_result, rank_key, why_not_ranked
+from tuner.queries.origins import DATA, other_origin
 from tuner.queries.pareto import pareto_front
 from tuner.tracking.configurations import config_of
+from tuner.tracking.identity_tags import identity_of, json_of
 from tuner.tracking.mlflow_store import (
     MlflowClient,
     MlflowException,
@@ -51,6 +54,7 @@ class Filters(TypedDict, total=False):
 
     sweep: names; all of the experiment if empty. where: an expression, as in `tuner.queries.conditions`.
     include_pruned: rank pruned trials too, by their last epoch; diverged and failed ones never.
+    allow_changed: rank sweeps together whose data, or code of one model, are not the same.
     """
 
     sweep: Sequence[str]
@@ -59,6 +63,7 @@ class Filters(TypedDict, total=False):
     dataset: str | None
     where: str | None
     include_pruned: bool
+    allow_changed: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class BestTrial:
     """A trial as MLflow knows it. metrics: those of its last epoch. metric: the one it was ranked by.
 
     config: what it was trained with, from the run's own file; None where that is missing or is not what was run, which
-    `fault` says.
+    `fault` says. identity: what it was trained on and with.
     """
 
     sweep: str
@@ -81,6 +86,7 @@ class BestTrial:
     config: TrialConfig | None
     fault: str = ""
     sweep_id: str = ""
+    identity: Identity = field(default_factory=Identity)
 
     def require_config(self) -> TrialConfig:
         """The configuration; raises UserError where there is none that can be trusted."""
@@ -103,7 +109,8 @@ class Front:
 
 @dataclass(frozen=True)
 class _SweepRun:
-    """measured: how its trials were measured, by configuration path; empty for sweeps that did not record it."""
+    """measured: how its trials were measured, by configuration path; digests: of its data, and of its models by their
+    kind; empty for sweeps that did not record it."""
 
     name: str
     sweep_id: str
@@ -111,6 +118,7 @@ class _SweepRun:
     dataset: str
     methods: tuple[str, ...]
     measured: Mapping[str, Any]
+    digests: Mapping[str, str]
 
 
 def best(
@@ -218,6 +226,7 @@ def _ranking(
     dataset: str | None = None,
     where: str | None = None,
     include_pruned: bool = False,
+    allow_changed: bool = False,
 ) -> "_Ranking":
     for metric in metrics:
         direction_of(metric)
@@ -228,6 +237,8 @@ def _ranking(
     reasons = ("completed", "pruned") if include_pruned else ("completed",)
     metrics = metrics or (_common_metric(sweeps),)
     _require_comparable(sweeps, metrics)
+    if not allow_changed:
+        _require_unchanged(sweeps)
     return _Ranking(client, experiment_id, sweeps, metrics, reasons, method, conditions)
 
 
@@ -253,6 +264,7 @@ def _sweep_runs(client: MlflowClient, experiment_id: str) -> list[_SweepRun]:
             tags[Tag.DATASET],
             tuple(tags[Tag.METHODS].split(", ")),
             json.loads(tags.get(Tag.MEASURED, "{}")),
+            {**{kind: str(code) for kind, code in json_of(tags, Tag.CODE).items()}, DATA: tags.get(Tag.DATA, "")},
         )
         for tags in found
         if Tag.DATASET in tags
@@ -292,6 +304,15 @@ def _require_comparable(sweeps: Sequence[_SweepRun], metrics: Sequence[str]) -> 
             raise UserError(
                 f"trials that differ in {path} ({found}) cannot be ranked together; choose a sweep with --sweep"
             )
+
+
+def _require_unchanged(sweeps: Sequence[_SweepRun]) -> None:
+    changed = other_origin({sweep.name: sweep.digests for sweep in sweeps})
+    if changed:
+        raise UserError(
+            f"trials that differ in {changed} cannot be ranked together; choose a sweep with --sweep, or rank them all "
+            "the same with --allow-changed"
+        )
 
 
 def _validation(value: object) -> str:
@@ -449,6 +470,7 @@ def _best_trial(client: MlflowClient, run: Run, metric: str) -> BestTrial:
         config=config,
         fault=fault,
         sweep_id=tags[Tag.SWEEP_ID],
+        identity=identity_of(tags, config.model.kind if config else ""),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -118,6 +119,7 @@ def resume_sweep(
     tracking_uri: str | None = None,
     offline: bool = False,
     data_dir: Path | None = None,
+    allow_changed: bool = False,
     progress: ProgressFactory = silent,
 ) -> SweepResult:
     """Go on with a sweep that was cut short, or add trials to one: finished trials stay, running ones go on from their
@@ -125,18 +127,19 @@ def resume_sweep(
 
     more_trials: beyond those planned. model: of a sweep over a user's own models, each `package.module:factory` again:
     the journal says which code it needs, and the caller whether it may run. tracking_uri: by default the sweep's.
+    allow_changed: go on although its data, or the code of its models, are not what they were, and write that down.
     Raises UserError where there is nothing to go on with, or another process holds the sweep.
     """
     with open_storage(storage).hold(name) as held:
         journal = held.open_journal()
         place = place_of(storage, held.folder)
-        plan, uri = resumed_plan(
-            journal.sweep, storage, place, more_trials, named(model), tracking_uri, offline, data_dir
-        )
+        given = storage, place, more_trials, named(model), tracking_uri, offline, data_dir, allow_changed
+        plan, uri = resumed_plan(journal.sweep, *given)
         _check(plan)
         if not journal.sweep.trials:
             _tell_priors(plan, journal)
-        journal.append("resume", more=more_trials, place=place)
+        known = {**plan.identity.document(), "changed": list(plan.changed)}
+        journal.append("resume", more=more_trials, place=place, **known)
         return _session(plan, journal, held.folder, uri, progress)
 
 
@@ -196,6 +199,9 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
         "scheduler": {**plan.spec.scheduler.model_dump(mode="json"), "kind": plan.scheduler_kind},
         "kappa_max": plan.facts.kappa_max,
         "kappa_min": plan.facts.kappa_min or {},
+        "data": plan.identity.data,
+        "code": dict(plan.identity.code),
+        "changed": list(plan.changed),
         "versions": {package: version(package) for package in ("vae-tuner", "ray", "optuna", "mlflow", "torch")},
     }
 
@@ -282,6 +288,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
         "memory_share": plan.memory_share,
         "working_dir": str(Path.cwd()),
         "session": journal.session,
+        "identity": json.dumps(plan.identity.document()),
     }
     try:
         with TemporaryDirectory() as scratch:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.catalogue import parse_space
+from search_spaces.space import Space
 from trainables.config import is_user_kind
 from trainables.errors import UserError
+from trainables.identity import differences, version_notes
 from trainables.paths import flatten, parse_config, plain, unflatten
 from tuner.planning.plans import Plan, make_plan
+from tuner.planning.reach import KAPPA
 from tuner.running.resumable import check_named, check_resumable
 from tuner.search.known import all_known, is_exhausted
 from tuner.search.samplers import Sampling
@@ -31,8 +34,12 @@ def resumed_plan(
     tracking_uri: str | None,
     offline: bool,
     data_dir: Path | None,
+    allow_changed: bool = False,
 ) -> tuple[Plan, str]:
-    """The plan a sweep goes on by, and its tracking URI; raises UserError where it cannot go on as it began."""
+    """The plan a sweep goes on by, and its tracking URI; raises UserError where it cannot go on as it began.
+
+    allow_changed: let its data and code be others than those it had; `changed` of the plan says in what.
+    """
     check_resumable(sweep, more_trials)
     spec = parse_spec({**sweep.header["spec"], "name": sweep.header["name"], "storage": str(storage)})
     check_named(filter(is_user_kind, _kinds(spec, sweep)), models)
@@ -41,11 +48,12 @@ def resumed_plan(
     # What earlier sweeps know stands in the journal, once a trial was asked for.
     search = spec.search.model_copy(update={"warm_start": () if sweep.trials else spec.search.warm_start})
     spec = spec.model_copy(update={"tracking": tracking, "search": search})
-    plan = make_plan(spec, data_dir, begun=sweep.header)
+    allowed = allow_changed or bool(sweep.changed)
+    plan = make_plan(spec, data_dir, begun=sweep.header, allow_changed=allowed)
     if former := _former_rates(plan, sweep):
-        config = unflatten({**flatten(spec.config), **former})
-        plan = make_plan(spec.model_copy(update={"config": config}), data_dir, begun=sweep.header)
-    plan = replace(plan, spec=_as_planned(plan.spec, spec.search.trials))
+        spec = spec.model_copy(update={"config": unflatten({**flatten(spec.config), **former})})
+        plan = make_plan(spec, data_dir, begun=sweep.header, allow_changed=allowed)
+    plan = _identified(replace(plan, spec=_as_planned(plan.spec, spec.search.trials)), sweep, allow_changed)
     _check_same(plan, sweep)
     _check_points(plan, sweep, more_trials)
     return plan, uri
@@ -97,15 +105,38 @@ def _kinds(spec: SweepSpec, sweep: Sweep) -> list[Any]:
     ]
 
 
+def _identified(plan: Plan, sweep: Sweep, allow_changed: bool) -> Plan:
+    """The plan, with what the user should know of data, code and versions that are not those of the sweep.
+
+    On other data than it began with it keeps its space and its rungs, which were measured on those.
+    """
+    name = sweep.header["name"]
+    changed = differences(plan.identity, sweep.identity, plan.default.data.name, "it had")
+    if changed and not allow_changed:
+        raise UserError(
+            f"sweep {name} cannot go on: {'; '.join(changed)}; put back what it had, or go on all the same with "
+            "--allow-changed"
+        )
+    said = (*changed, *version_notes(plan.identity, sweep.identity), *plan.remarks)
+    plan = replace(plan, remarks=said, changed=(*plan.changed, *changed))
+    if not _is_on_other_data(plan, sweep):
+        return plan
+    space = Space.parse(sweep.header["space"])
+    return replace(plan, relative=space, space=space, rungs=tuple(sweep.header["rungs"]))
+
+
+def _is_on_other_data(plan: Plan, sweep: Sweep) -> bool:
+    """Whether the sweep is known to have begun on others."""
+    return sweep.header.get("data") not in (None, plan.identity.data)
+
+
 def _check_same(plan: Plan, sweep: Sweep) -> None:
-    """The journal's decisions hold only for the space and the rungs they were made in."""
+    """The journal's decisions hold only for the space and the rungs they were made in, and for the κ_max they were
+    measured by; other data have been allowed by now."""
     header = sweep.header
-    found = {
-        "space": plan.space.to_mapping(),
-        "kappa_max": plan.facts.kappa_max,
-        "rungs": list(plan.rungs),
-        "epochs": plan.epochs,
-    }
+    found = {"space": plan.space.to_mapping(), "rungs": list(plan.rungs), "epochs": plan.epochs}
+    if KAPPA in plan.space.dimensions and not _is_on_other_data(plan, sweep):
+        found["kappa_max"] = plan.facts.kappa_max
     changed = [name for name, value in found.items() if header.get(name, value) != value]
     if changed:
         raise UserError(

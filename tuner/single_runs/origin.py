@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.errors import ConfigError
+from trainables.identity import Identity, parse_identity
 
 __all__ = ["ORIGIN", "Origin", "parted"]
 
@@ -15,16 +16,19 @@ ORIGIN = "origin"
 
 @dataclass(frozen=True)
 class Origin:
-    """The trial that a configuration was of. run_id: of MLflow, empty where it is not known."""
+    """The trial that a configuration was of. run_id: of MLflow, empty where it is not known. identity: what it was
+    trained on and with."""
 
     sweep: str
     sweep_id: str
     trial: str
     run_id: str = ""
+    identity: Identity = field(default_factory=Identity)
 
-    def section(self) -> dict[str, dict[str, str]]:
+    def section(self) -> dict[str, dict[str, Any]]:
         """As files have it."""
-        return {ORIGIN: {name: value for name, value in asdict(self).items() if value}}
+        names = ("sweep", "sweep_id", "trial", "run_id")
+        return {ORIGIN: {name: value for name in names if (value := getattr(self, name))} | self.identity.document()}
 
 
 def parted(tree: Mapping[str, Any]) -> tuple[dict[str, Any], Origin | None]:
@@ -42,4 +46,5 @@ def parted(tree: Mapping[str, Any]) -> tuple[dict[str, Any], Origin | None]:
             f"{ORIGIN}: {found!r} is not allowed; allowed: {{sweep: NAME, sweep_id: ID, trial: '0000'}} as "
             "`best --export` writes it; without the section it is a configuration of its own"
         )
-    return config, Origin(found["sweep"], found["sweep_id"], found["trial"], str(found.get("run_id", "")))
+    run_id, identity = str(found.get("run_id", "")), parse_identity(found)
+    return config, Origin(found["sweep"], found["sweep_id"], found["trial"], run_id, identity)

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
+from trainables.identity import Identity, notes_on
 from trainables.results import write_results
 from trainables.schedules import rate_in_use
 from trainables.trainer import Report
@@ -55,10 +56,13 @@ def retrain(
     on_report: Callable[[Report], None] = lambda report: None,
     on_notes: Callable[[Sequence[str]], None] = lambda notes: None,
     origin: Origin | None = None,
+    *,
+    on_changed: Callable[[Sequence[str]], None] | None = None,
 ) -> Retrained:
     """Train a configuration to its end and log it as a run of kind `retrain`; stops at once where it diverges.
 
     on_notes: is told before the first epoch what the user should know of data and model. origin: the trial it was of.
+    on_changed: is told in what that had other data, code or versions, else on_notes is.
     Raises UserError for what cannot be trained, and where MLflow does not take the run: its files are kept then.
     """
     check_reachable(uri)
@@ -66,6 +70,10 @@ def retrain(
     started = time.time()
     ready = make_ready(config, chosen_data_dir)
     trainer, resolved = ready.trainer, ready.trainer.config
+    recorded = origin.identity if origin else Identity()
+    changed = notes_on(trainer.identity, recorded, resolved.data.name, "of the recorded run")
+    if changed:
+        (on_changed or on_notes)(changed)
     rate = rate_in_use(resolved.lr, resolved.batch_size)
     on_notes((*ready.notes, *([rate] if rate else [])))
     events: list[dict[str, Any]] = []
@@ -77,7 +85,8 @@ def retrain(
             break
     final = {} if last.diverged else trainer.test_metrics()
     events.append({"t": time.time(), "epoch": last.epoch, "metrics": final})
-    run = RetrainedRun(resolved, started, events, "diverged" if last.diverged else "completed", last.outcome, origin)
+    stop_reason = "diverged" if last.diverged else "completed"
+    run = RetrainedRun(resolved, started, events, stop_reason, last.outcome, origin, trainer.identity)
     folder = Path(mkdtemp(prefix="vae-tuner-train-"))
     if not last.diverged:
         write_results(folder, trainer)

@@ -4,7 +4,9 @@ Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t`
 event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}; what a user
 writes so himself is {"$float": [VALUE]}.
 
-    header    {format, name, sweep_id, place, spec, space, metric, direction, metrics, epochs, rungs, …}
+    header    {format, name, sweep_id, place, spec, space, metric, direction, metrics, epochs, rungs, data, code,
+               changed, …}               data: the digest of its data; code: those of the user's own models, by kind;
+                                         changed: what `--allow-changed` let pass. Not in old journals
     prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header;
                                          one that failed by itself has no values
     ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
@@ -18,8 +20,8 @@ writes so himself is {"$float": [VALUE]}.
                                          is not valid; not in old journals
     budget    {}                         the sweep's budget is spent and something is left undone
     exhausted {}                         no configuration is left to ask for that is not known
-    resume    {more, place}              another session begins; more: trials beyond those planned; place: where the
-                                         sweep is now, which may have been moved; not in old journals
+    resume    {more, place, data, code, versions, changed}    another session begins; more: trials beyond those planned;
+                                         place: where the sweep is now, which may have been moved; not in old journals
     finish    {reason}
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.

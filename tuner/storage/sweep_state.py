@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainables.errors import UserError
+from trainables.identity import Identity
+from tuner.queries.origins import DATA
 
 __all__ = [
     "NODES_IN_A_ROW",
@@ -60,7 +62,8 @@ class Trial:
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
     lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
     alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
-    since its last epoch. kind: of its latest failure, as in the journal.
+    since its last epoch. kind: of its latest failure, as in the journal. data, code: the digests it was asked for and
+    reported under, one each where nothing changed; versions: of packages, in its last session.
     """
 
     id: str
@@ -80,6 +83,16 @@ class Trial:
     alone: bool = False
     nodes_lost: int = 0
     kind: str = "raised"
+    data: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> Identity:
+        """What it was trained on and with; of several digests all."""
+        kind = str(self.config.get("model", {}).get("kind"))
+        code = {kind: ", ".join(self.code)} if self.code else {}
+        return Identity(", ".join(self.data) or None, code, self.versions)
 
     @property
     def paused(self) -> bool:
@@ -120,7 +133,9 @@ class Sweep:
     priors: what the sampler was told beforehand; they are no trials of this sweep. more: trials beyond those planned.
     spent: whether the budget has stopped something. exhausted: whether nothing was left to ask for.
     seconds: in all sessions, each from its first event to its last. latest: session and time of the last event.
-    place: where the latest session kept it; None in old journals.
+    place: where the latest session kept it; None in old journals. digests: of its data (`data`) and of each model of
+    the user's own (its kind), those that were ever said, the present one last. versions: of packages, in the last
+    session that said so. changed: what of it was let pass although it was not the same.
     """
 
     header: Event = field(default_factory=dict)
@@ -134,6 +149,20 @@ class Sweep:
     seconds: float = 0.0
     latest: tuple[str, float] = ("", 0.0)
     place: str | None = None
+    digests: dict[str, list[str]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> Identity:
+        """What its last session trained on and with."""
+        present = {name: known[-1] for name, known in self.digests.items()}
+        return Identity(present.pop(DATA, None), present, self.versions)
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Of its data and models, all their digests as text."""
+        return {name: ", ".join(known) for name, known in self.digests.items()}
 
     @property
     def epochs(self) -> int:
@@ -153,6 +182,7 @@ class Sweep:
         match event["event"]:
             case "header":
                 self.header = dict(event)
+                self._identify(event)
             case "prior":
                 names = ("source_sweep", "source_trial", "assignment", "values")
                 self.priors.append(Prior(**{name: event[name] for name in names}))
@@ -160,7 +190,7 @@ class Sweep:
                 _check_id(event["trial"])
                 fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
                 fields["memory"] = event.get("memory", {})
-                self.trials.setdefault(event["trial"], Trial(event["trial"], **fields))
+                self._note_digests(self.trials.setdefault(event["trial"], Trial(event["trial"], **fields)))
             case "report":
                 self._report(self.trials[event["trial"]], event)
             case "decision":
@@ -169,6 +199,7 @@ class Sweep:
                 self._failure(self.trials[event["trial"]], event.get("kind", "raised"))
             case "resume":
                 self._resume(event["more"])
+                self._identify(event)
             case "end":
                 self._end(self.trials[event["trial"]], event)
             case "budget":
@@ -194,6 +225,24 @@ class Sweep:
             if trial.stop_reason == "interrupted":
                 trial.stop_reason = None
 
+    def _identify(self, event: Mapping[str, Any]) -> None:
+        """What a session begins with; what it does not say stays as it was."""
+        for name, digest in {DATA: event.get("data"), **event.get("code", {})}.items():
+            if digest:
+                before = [known for known in self.digests.get(name, []) if known != digest]
+                self.digests[name] = [*before, digest]
+        self.versions = dict(event.get("versions", self.versions))
+        self.changed += event.get("changed", [])
+
+    def _note_digests(self, trial: Trial) -> None:
+        kind = trial.config.get("model", {}).get("kind")
+        for name, known in ((DATA, trial.data), (kind, trial.code)):
+            digest = self.digests.get(name, [""])[-1]
+            if digest and digest not in known:
+                known.append(digest)
+        if trial.data:  # else it is of a journal that says nothing of it
+            trial.versions = self.versions
+
     def _clock(self, session: str, time: float) -> None:
         before, then = self.latest
         self.seconds += max(0.0, time - then) if session == before else 0.0
@@ -204,6 +253,7 @@ class Sweep:
             return
         fields = {name: event[name] for name in ("epoch", "metrics", "decision", "reason", "rung")}
         trial.reports.append(Report(**fields))
+        self._note_digests(trial)
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
         trial.pauses += event["decision"] == "pause"
         trial.nodes_lost = 0

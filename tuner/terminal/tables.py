@@ -328,7 +328,7 @@ def exported(row: BestTrial) -> str:
 
     head = f"# sweep {row.sweep}, trial {row.trial}, MLflow run {row.run_id}\n"
     value = f"# {row.metric}: {row.metrics[row.metric]!r}\n"
-    origin = Origin(row.sweep, row.sweep_id, row.trial, row.run_id).section()
+    origin = Origin(row.sweep, row.sweep_id, row.trial, row.run_id, row.identity).section()
     return f"{head}{value}{config_yaml(row.require_config())}{as_yaml(origin)}"
 
 

@@ -67,6 +67,9 @@ class Tag:
     STOP_REASON = "vae_tuner.stop_reason"
     OUTCOME = "vae_tuner.outcome"
     CONFIG = "vae_tuner.config"
+    DATA = "vae_tuner.data"
+    CODE = "vae_tuner.code"
+    VERSIONS = "vae_tuner.versions"
     # on the parent run only
     METRIC = "vae_tuner.metric"
     DIRECTION = "vae_tuner.direction"
@@ -78,6 +81,7 @@ class Tag:
     BEST_TRIAL = "vae_tuner.best_trial"
     BEST_VALUE = "vae_tuner.best_value"
     BEST_PARAMS = "vae_tuner.best_params"
+    CHANGED = "vae_tuner.changed"
     SYNCED = "vae_tuner.synced"
     # on a model version only
     VALUE = "vae_tuner.value"

@@ -7,13 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from trainables.identity import Identity
 from trainables.paths import flatten
 from trainables.results import RESULT_FILES
 from trainables.trial_files import TrialFiles, trial_files
 from tuner.queries.metrics_info import is_usable
+from tuner.queries.origins import DATA
 from tuner.running.sweep_status import ranked_trials
 from tuner.storage.sweep_state import Sweep, Trial
 from tuner.tracking.configurations import CONFIG, config_digest, config_text, is_same_config
+from tuner.tracking.identity_tags import identity_tags
 from tuner.tracking.mlflow_store import (
     Metric,
     MlflowClient,
@@ -244,7 +247,7 @@ class Projection:
         }
 
     def _tags_of(self, trial: Trial) -> dict[str, str]:
-        return {**self._identity_of(trial), **_state_of(trial)}
+        return {**self._identity_of(trial), **_state_of(trial), **identity_tags(trial.identity)}
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -369,6 +372,7 @@ class Projection:
                 Tag.MEASURED: json.dumps(flatten({name: trials[0].config[name] for name in ("data", "metrics")})),
                 Tag.METHODS: ", ".join(methods),
             }
+        summary |= self._identity()
         best = self._best()
         if best:
             summary |= {
@@ -378,6 +382,13 @@ class Projection:
                 Tag.BEST_PARAMS: json.dumps(to_params(best.assignment)),
             }
         return summary
+
+    def _identity(self) -> dict[str, str]:
+        """Of several digests all; of models by their kind, as a sweep may have some."""
+        said = self._sweep.origins
+        tags = identity_tags(Identity(said.pop(DATA, None), versions=self._sweep.versions))
+        tags |= {Tag.CODE: json.dumps(said)} if said else {}
+        return tags | ({Tag.CHANGED: "; ".join(self._sweep.changed)} if self._sweep.changed else {})
 
     def _final_points(self, finish: Event) -> list[Metric]:
         """The best metric, and how many trials ended how, at the number of trials so far."""

@@ -3,12 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
+from trainables.identity import Identity
 from trainables.trial_files import FilesInFolder
 from tuner.single_runs.origin import Origin
 from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri
@@ -153,7 +154,7 @@ def _is_permanent(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class RetrainedRun:
-    """One training of a configuration. started: in seconds since 1970.
+    """One training of a configuration. started: in seconds since 1970. identity: what it was trained on and with.
 
     reports: `t` in seconds since 1970, `epoch` and `metrics`, the last with those of the end, as `test/elbo`.
     """
@@ -164,6 +165,7 @@ class RetrainedRun:
     stop_reason: str = "completed"
     outcome: str | None = None
     origin: Origin | None = None
+    identity: Identity = field(default_factory=Identity)
 
     @property
     def name(self) -> str:
@@ -179,6 +181,7 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
     results: the folder of what it left. May raise what MLflow or its store of files raises.
     """
     from tuner.tracking.configurations import CONFIG, config_digest, config_text
+    from tuner.tracking.identity_tags import identity_tags
     from tuner.tracking.mlflow_store import Tag, ensure_experiment, log_batches, open_client, status_of
     from tuner.tracking.params import to_params
     from tuner.tracking.projection import points_of, results_in, send_result
@@ -193,6 +196,7 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
         Tag.CONFIG: config_digest(tree),
         **({Tag.OUTCOME: run.outcome} if run.outcome else {}),
         **({Tag.SWEEP: of.sweep, Tag.SWEEP_ID: of.sweep_id, Tag.TRIAL: of.trial} if of else {}),
+        **identity_tags(run.identity),
     }
     made = client.create_run(ensure_experiment(client, experiment), round(run.started * 1000), own, run.name)
     run_id, files, source = str(made.info.run_id), RunFiles(client, made.info.artifact_uri), FilesInFolder(results)

@@ -9,6 +9,7 @@ from statistics import geometric_mean
 import pytest
 
 from search_spaces.geco import KAPPA
+from trainables import sources
 from trainables.errors import UserError
 from tuner.comparison import running
 from tuner.comparison.design import LEVELS
@@ -54,11 +55,13 @@ def stages(tmp_path, vae_data_root):
 
 @pytest.fixture
 def begun(stages, tmp_path):
-    """begun(runs, more) writes the journal of a pilot of these runs, with so many more asked for."""
+    """begun(runs, more) writes the journal of a pilot of these runs, with so many more, on data of this digest."""
 
-    def write(runs, more=0):
+    def write(runs, more=0, data=None):
         spec = parse_spec(stages._spec("pilot", runs)).model_dump(mode="json")
-        header = {"seq": 0, "session": "s", "t": 0.0, "event": "header", "name": "c.pilot", "spec": spec}
+        header = {"seq": 0, "session": "s", "t": 0.0, "event": "header", "name": "c.pilot", "spec": spec} | {
+            "data": data
+        }
         resume = {"seq": 1, "session": "t", "t": 1.0, "event": "resume", "more": more}
         folder = Path(tmp_path, "c.pilot")
         folder.mkdir(exist_ok=True)
@@ -138,3 +141,15 @@ def test_a_comparison_from_before_it_was_measured_goes_on_with_its_levels(ready,
 def test_a_model_that_learns_nothing_is_compared_at_shares_of_the_mean_images_error(ready):
     design = ready.design
     assert design.reaching({"re": 0.95 * design.scale.kappa_max}).kappas == design.kappas
+
+
+def test_a_stage_of_other_data_is_refused_and_one_of_unknown_data_is_not(stages, begun, vae_data_root):
+    runs = stages.design.pilot()
+    for data in (None, sources.digest("digits", vae_data_root)):
+        begun(runs, data=data)
+        assert stages._begun("pilot", runs).resumable
+    begun(runs, data="0" * 16)
+    with pytest.raises(
+        UserError, match=r"^name: the data digits are not those of c\.pilot \(digest .* there\); put back"
+    ):
+        stages._begun("pilot", runs)

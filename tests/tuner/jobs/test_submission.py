@@ -114,6 +114,8 @@ def test_a_resume_asks_for_the_storage_only_where_it_is_not_known(tmp_path):
     assert job.resume_command == (f"vae-tuner jobs resume s --cluster {URL} --storage /old/sweeps --model nets:make")
     submit_resume("s", backend, tmp_path, storage="/new")
     assert backend.orders[-1].arguments == ("resume", "s", "--storage", "/new", "--format", "json")
+    submit_resume("s", backend, tmp_path, storage="/new", allow_changed=True)
+    assert backend.orders[-1].arguments == ("resume", "s", "--allow-changed", "--storage", "/new", "--format", "json")
     with pytest.raises(UserError) as error:
         submit_resume("other", backend, tmp_path)
     assert str(error.value) == (

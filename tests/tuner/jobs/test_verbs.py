@@ -30,6 +30,7 @@ class Noted:
         return []
 
     def submit(self, order):
+        self.arguments = order.arguments
         self.spec = read_yaml(order.folder / "spec.yaml")
 
     def job(self, job_id):
@@ -56,6 +57,15 @@ def test_options_of_a_submission_are_laid_over_its_spec(noted, tmp_path):
     expected = {"concurrency": 3, "gpus_per_trial": 0.5, "cpus_per_trial": 2.0, "retries": 1, "ray_address": "auto"}
     assert {name: found["resources"][name] for name in expected} == expected
     assert (found["config"]["epochs"], found["search"]["trials"]) == (4, 5)
+
+
+@pytest.mark.parametrize("allowed", [(), ("--allow-changed",)])
+@pytest.mark.parametrize("verb", [("submit", "s.yaml"), ("jobs", "resume", "s", "--storage", "/shared")])
+def test_a_job_is_told_what_its_verb_was(verb, allowed, noted, tmp_path):
+    (tmp_path / "s.yaml").write_text("storage: /shared")
+    done = CliRunner().invoke(cli.app, [*verb, *allowed], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert tuple(word for word in noted.arguments if word == "--allow-changed") == allowed
 
 
 @pytest.mark.parametrize("verb", [["resume"], ["jobs", "resume"]])

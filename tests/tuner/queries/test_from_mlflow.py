@@ -90,10 +90,13 @@ def test_the_metrics_of_a_row_are_of_one_epoch(sparse):
 
 def test_a_trial_is_neither_ranked_nor_found_by_a_metric_of_an_epoch_before_its_last(sparse):
     uri, _ = sparse
-    assert [row.trial for row in best(uri, metric="val/agg_kl_gauss", top=3, include_pruned=True)] == ["0000"]
-    assert [row.trial for row in best(uri, where="val/agg_kl_gauss > 0", top=3, include_pruned=True)] == ["0000"]
-    assert best(uri, where="val/kl < 5") == []
-    pareto = front(uri, ["val/agg_kl_gauss", "val/elbo_cal"], include_pruned=True)
+    told, metric = [], "val/agg_kl_gauss"
+    options = {"include_pruned": True, "on_note": told.append}
+    assert [row.trial for row in best(uri, metric=metric, top=3, **options)] == ["0000"]
+    assert told == [f"Not ranked: trials 0001, 0002: {metric} was not reported, or was not finite"]
+    assert [row.trial for row in best(uri, where=f"{metric} > 0", top=3, **options)] == ["0000"]
+    assert best(uri, where="val/kl < 5", **options) == []
+    pareto = front(uri, [metric, "val/elbo_cal"], **options)
     assert [row.trial for row in pareto.rows] == ["0000"]
     assert sum(map(len, pareto.cloud.values())) == 1
 
