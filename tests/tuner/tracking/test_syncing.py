@@ -2,8 +2,11 @@
 
 import pytest
 import requests
+from stores import runs_of
 
 from trainables.errors import UserError
+from trainables.paths import parse_config
+from tuner.queries.from_mlflow import best
 from tuner.storage.sweep_folder import locked
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.run_files import RunFiles
@@ -85,6 +88,45 @@ def test_a_spent_budget_is_what_a_killed_sweep_ended_by(sweeps, uri):
     sweeps.cut("s", -1)
     sync_sweep(sweeps.storage, "s")
     assert sweeps.events("s")[-1]["reason"] == "budget"
+
+
+def run_of(uri, trial):
+    return runs_of(uri)[trial].info.run_id
+
+
+def test_a_cut_off_trial_whose_run_was_deleted_is_exported_as_it_ran(killed, uri):
+    sync_sweep(killed.storage, "s")
+    open_client(uri).delete_run(run_of(uri, "0002"))
+    assert killed.resume("s", offline=False).unsent == 0
+    asked = next(event["config"] for event in killed.events("s") if event.get("trial") == "0002")
+    (row,) = best(uri, where="trial = 0002")
+    assert row.config == parse_config(asked)
+    assert sync_sweep(killed.storage, "s") == 0
+
+
+@pytest.mark.parametrize("lost", ["0002", "0000", "sweep"])
+def test_a_run_that_was_deleted_holds_up_nothing(lost, sweeps, uri):
+    """0002 is the best."""
+    online = {"tracking.uri": uri, "tracking.offline": False, "scheduler.kind": "none"}
+    result = sweeps.run("s", **online)
+    assert (result.best.trial, result.unsent) == ("0002", 0)
+    open_client(uri).delete_run(run_of(uri, lost))
+    assert sweeps.resume("s", more_trials=1, offline=False).unsent == 0
+    assert sync_sweep(sweeps.storage, "s") == 0
+    runs = runs_of(uri)
+    assert sorted(runs) == ["0000", "0001", "0002", "0003", "0004", "sweep"]
+    assert runs["sweep"].data.tags[Tag.BEST_RUN_ID] == runs["0002"].info.run_id
+    assert {run.data.tags.get(Tag.PARENT, runs["sweep"].info.run_id) for run in runs.values()} == {run_of(uri, "sweep")}
+
+
+def test_what_was_lost_is_told_and_counted(killed, uri):
+    sync_sweep(killed.storage, "s")
+    open_client(uri).delete_run(run_of(uri, "0000"))
+    own = [event for event in killed.events("s") if event.get("trial") == "0000"]
+    notes = []
+    sent = sync_sweep(killed.storage, "s", on_notes=notes.extend)
+    assert notes == ["the run of trial 0000 was gone and was made anew"]
+    assert sent == len(own)
 
 
 def test_a_running_sweep_sends_by_itself(killed):
