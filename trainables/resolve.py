@@ -13,6 +13,7 @@ from trainables.config import (
     ModelConfig,
     TrialConfig,
     steps_of,
+    steps_per_epoch,
 )
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
@@ -42,11 +43,6 @@ FAR_ABOVE = 10  # times the mean image's error
 CYCLES = ("beta.period", "lr.period", "lr.step_size")
 WARMUPS = ("beta.warmup", "lr.warmup")
 DURATIONS = (*WARMUPS, "lr.timescale", *CYCLES)
-
-
-def steps_per_epoch(n_train: int, batch_size: int) -> int:
-    """Updates an epoch; a ragged last batch is left out."""
-    return n_train // batch_size
 
 
 def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threads: int = 1) -> TrialConfig:

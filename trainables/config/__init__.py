@@ -42,7 +42,16 @@ from trainables.config.models import (
 from trainables.config.objectives import Elbo, FreeBits, Geco, Iwae, ObjectiveConfig
 from trainables.config.optimizers import Adam, AdamW, OptimizerConfig, RAdam, Sgd
 from trainables.config.trial import DEFAULT_KIND, MetricsConfig, TrialConfig, kind_in, method_of
-from trainables.config.values import Auto, Count, Optional, Positive, Seed, parse_duration, steps_of
+from trainables.config.values import (
+    Auto,
+    Count,
+    Optional,
+    Positive,
+    Seed,
+    parse_duration,
+    steps_of,
+    steps_per_epoch,
+)
 
 __all__ = [
     "DEFAULT_KIND",
@@ -95,4 +104,5 @@ __all__ = [
     "method_of",
     "parse_duration",
     "steps_of",
+    "steps_per_epoch",
 ]

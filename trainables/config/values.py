@@ -22,6 +22,7 @@ __all__ = [
     "Seed",
     "parse_duration",
     "steps_of",
+    "steps_per_epoch",
 ]
 
 
@@ -61,6 +62,11 @@ def steps_of(duration: float | str, total_steps: int) -> int:
     if isinstance(duration, str):
         return int(duration.split()[0])
     return round(duration * total_steps)
+
+
+def steps_per_epoch(n_train: int, batch_size: int) -> int:
+    """Updates an epoch; a ragged last batch is left out."""
+    return n_train // batch_size
 
 
 Number = Annotated[float, BeforeValidator(_refuse_bool)]

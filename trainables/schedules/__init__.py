@@ -7,13 +7,16 @@ result the value used IN that step. Durations up to 1 are fractions of the budge
 from trainables.schedules.beta import beta_at, sigma_factor_at
 from trainables.schedules.curves import Curve
 from trainables.schedules.lr import SCALING_NAMES, batch_size_factor, lr_at, rate_in_use, scaling_factor, scaling_of
+from trainables.schedules.phases import Phases, phases_of
 
 __all__ = [
     "SCALING_NAMES",
     "Curve",
+    "Phases",
     "batch_size_factor",
     "beta_at",
     "lr_at",
+    "phases_of",
     "rate_in_use",
     "scaling_factor",
     "scaling_of",

@@ -32,11 +32,11 @@ class Asha:
     def summary(self) -> str:
         return f"epoch {', '.join(map(str, self.rungs))}: the best 1/{self.reduction_factor} go on"
 
-    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float) -> Verdict:
+    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float | None) -> Verdict:
         """Decide on a report; a value is filed once a rung, at the highest rung it has reached."""
         rung = rung_reached(self.rungs, sweep.rungs, trial, epoch)
-        if rung is None:
-            return Verdict("continue")
+        if rung is None or value is None:
+            return Verdict("continue", rung)
         cutoff = self.cutoff(sweep.rungs.get(rung, {}).values())
         return Verdict("stop" if cutoff is not None and self._worse(value, cutoff) else "continue", rung, cutoff)
 
@@ -50,9 +50,9 @@ class Asha:
         lengths = [stop - start for start, stop in zip((0, *stops), stops, strict=False)]
         return sum(max(1, round(trials / self.reduction_factor**i)) * length for i, length in enumerate(lengths))
 
-    def cutoff(self, values: Iterable[float]) -> float | None:
+    def cutoff(self, values: Iterable[float | None]) -> float | None:
         """The value that 1/reduction_factor of the values reach, interpolated; None where there are none."""
-        known = list(values)
+        known = [value for value in values if value is not None]
         if not known:
             return None
         sign = sign_of(self.direction)

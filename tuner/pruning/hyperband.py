@@ -71,11 +71,11 @@ class HyperBand:
         told = [" → ".join(f"{n} to epoch {epoch}" for n, epoch in found) for found in rounds.values()]
         return f"brackets in turn: {'; '.join(told)}"
 
-    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float) -> Verdict:
-        """Pause at a rung."""
+    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float | None) -> Verdict:
+        """Pause at a rung; a trial without a value passes, and no cohort waits for it longer than for its arrival."""
         rungs = self._bracket_of(sweep.trials[trial]).rungs
         rung = rung_reached(rungs, sweep.rungs, trial, epoch)
-        return Verdict("continue" if rung is None else "pause", rung)
+        return Verdict("continue" if rung is None or value is None else "pause", rung)
 
     def release(self, sweep: Sweep) -> list[tuple[str, Verdict]]:
         """The verdicts on paused trials whose whole cohort has arrived."""
@@ -101,7 +101,8 @@ class HyperBand:
         arrived = [trial for trial in cohort if trial.epochs >= rung or not trial.unfinished]
         if len(arrived) < (len(cohort) if sweep.exhausted else len(bracket.numbers)):
             return
-        filed = [(trial.id, sweep.rungs[rung][trial.id]) for trial in cohort if trial.id in sweep.rungs[rung]]
+        values = ((trial.id, sweep.rungs[rung].get(trial.id)) for trial in cohort)
+        filed = [(trial, value) for trial, value in values if value is not None]
         ranked = sorted(filed, key=lambda entry: -sign_of(self.direction) * entry[1])
         kept = _kept(len(ranked), self.reduction_factor)
         for place, (trial, _) in enumerate(ranked):

@@ -22,8 +22,9 @@ class MedianRule:
 
     Vizier compares with the running averages of all completed trials. Here a peer is any other trial that has reached
     epoch e, completed or not: its average up to e is known, and a sweep that prunes completes few. Only epochs from the
-    grace on count, in the averages as in the best, so that no warm-up is compared with; a peer with a value there that
-    is not finite is none. With fewer than 3 peers nothing stops.
+    grace on count, in the averages as in the best, and of each trial only those at which its schedules let it be
+    compared: the ends of its cycles, and what follows its warm-up. A peer with none, or with a value there that is not
+    finite, is none. With fewer than 3 peers nothing stops, nor does a trial between the ends of its cycles.
 
     grace: the first epoch that counts. direction: `max` or `min`.
     """
@@ -38,9 +39,10 @@ class MedianRule:
             f"averages, once {LEAST_PEERS} others have come as far"
         )
 
-    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float) -> Verdict:
+    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float | None) -> Verdict:
         """Decide on a report; the cutoff is the median."""
-        if epoch < self.grace:
+        own = sweep.trials[trial]
+        if epoch < self.grace or value is None or own.phases.compared_epoch(epoch) != epoch:
             return Verdict("continue")
         metric = sweep.header["metric"]
         peers = [other for other in sweep.trials.values() if other.id != trial and other.epochs >= epoch]
@@ -49,11 +51,15 @@ class MedianRule:
         if len(averages) < LEAST_PEERS:
             return Verdict("continue")
         sign, cutoff = sign_of(self.direction), float(np.median(averages))
-        best = max(sign * known for known in [*self._values(sweep.trials[trial], metric, epoch), value])
+        best = max(sign * known for known in [*self._values(own, metric, epoch), value])
         return Verdict("stop" if best < sign * cutoff else "continue", cutoff=cutoff)
 
     def _values(self, trial: Trial, metric: str, epoch: int) -> list[float]:
-        return [report.metrics.get(metric, math.nan) for report in trial.reports if self.grace <= report.epoch <= epoch]
+        return [
+            report.metrics.get(metric, math.nan)
+            for report in trial.reports
+            if self.grace <= report.epoch <= epoch and trial.phases.compared_epoch(report.epoch) == report.epoch
+        ]
 
     def release(self, sweep: Sweep) -> tuple[()]:
         """Nothing waits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,7 +17,7 @@ Decision = Literal["continue", "stop", "pause"]
 class Verdict:
     """decision: `stop` for a hopeless trial, `pause` for one that waits for others to arrive at its rung.
 
-    rung: where its value was filed. cutoff: what it was held against.
+    rung: where its value was filed, or where it passed without one. cutoff: what it was held against.
     """
 
     decision: Decision
@@ -35,8 +35,11 @@ class Rule(Protocol):
     def summary(self) -> str:
         """What it does when, as a plan shows it."""
 
-    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float) -> Verdict:
-        """The verdict on a trial's next report, which the sweep does not hold yet."""
+    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float | None) -> Verdict:
+        """The verdict on a trial's next report, which the sweep does not hold yet.
+
+        value: that of the trial's last complete cycle; None before, and while a warm-up rises: then it goes on.
+        """
 
     def release(self, sweep: Sweep) -> Sequence[tuple[str, Verdict]]:
         """The verdicts that are due on paused trials, which go on or stop."""
@@ -50,12 +53,12 @@ def sign_of(direction: str) -> int:
     return 1 if direction == "max" else -1
 
 
-def rung_reached(rungs: Iterable[int], filed: Mapping[int, Mapping[str, float]], trial: str, epoch: int) -> int | None:
+def rung_reached(rungs: Iterable[int], filed: Mapping[int, Container[str]], trial: str, epoch: int) -> int | None:
     """The rung at which a report is filed: the highest that has been reached, once a trial; None where it is not.
 
-    A trial that reports seldom is never compared with what others reached much earlier. filed: by rung, the values of
-    the trials that were filed there.
+    A trial that reports seldom is never compared with what others reached much earlier. filed: by rung, the trials that
+    were filed there.
     """
     rung = max((rung for rung in rungs if rung <= epoch), default=None)
-    known = rung is not None and any(trial in values for other, values in filed.items() if other >= rung)
+    known = rung is not None and any(trial in trials for other, trials in filed.items() if other >= rung)
     return None if known else rung

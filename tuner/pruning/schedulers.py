@@ -121,7 +121,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
             self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error, kind=kind))
 
     def _decide(self, report: Mapping[str, Any]) -> None:
-        reason, verdict = self._verdict(report)
+        compared = self._journal.sweep.trials[report["trial"]].phases.compared_epoch(report["epoch"])
+        reason, verdict = self._verdict(report, compared)
         self._on_event(
             self._journal.append(
                 "report",
@@ -130,19 +131,22 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
                 metrics=report["metrics"],
                 reason=reason,
                 **vars(verdict if reason is None else replace(verdict, decision="stop")),
+                compared=None if verdict.rung is None else compared,
                 outcome=report["outcome"],
                 checkpoint=report["checkpoint"],
             )
         )
 
-    def _verdict(self, report: Mapping[str, Any]) -> tuple[str | None, Verdict]:
-        """Why the trial ends with this report, None where it does not, and what the rule says."""
+    def _verdict(self, report: Mapping[str, Any], compared: int | None) -> tuple[str | None, Verdict]:
+        """Why the trial ends with this report, None where it does not, and what the rule says of the epoch compared."""
         value = report["metrics"].get(self._name, math.nan)
         if report["diverged"] or not math.isfinite(value):
             return "diverged", Verdict("stop")
         verdict = Verdict("continue")
         if self._rule is not None:
-            verdict = self._rule.decide(self._journal.sweep, report["trial"], report["epoch"], value)
+            sweep, trial = self._journal.sweep, self._journal.sweep.trials[report["trial"]]
+            then = value if compared == report["epoch"] else trial.value_at(compared, self._name)
+            verdict = self._rule.decide(sweep, trial.id, report["epoch"], then)
         if report["epoch"] >= self._epochs:
             return "completed", verdict
         if verdict.decision == "stop":

@@ -10,7 +10,9 @@ writes so himself is {"$float": [VALUE]}.
     prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header;
                                          one that failed by itself has no values
     ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
-    report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint}
+    report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint, compared}
+                                         compared: the epoch whose value was filed at the rung, null where the trial
+                                         passed without one; not in old journals
     decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
     failure   {trial, error, kind}       the trial goes on from its last checkpoint. kind: its model `raised`, its
                                          `worker` or `node` was lost, `memory` ran out; not in old journals

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from trainables.config import steps_per_epoch
 from trainables.errors import UserError
 from trainables.identity import Identity
+from trainables.paths import parse_config
+from trainables.schedules import Phases, phases_of
 from tuner.queries.origins import DATA
 
 __all__ = [
@@ -94,6 +98,13 @@ class Trial:
         code = {kind: ", ".join(self.code)} if self.code else {}
         return Identity(", ".join(self.data) or None, code, self.versions)
 
+    @cached_property
+    def phases(self) -> Phases:
+        """At which epochs its schedules let it be compared."""
+        config = parse_config(self.config)
+        n_train = config.data.n_train
+        return phases_of(config, steps_per_epoch(n_train, config.batch_size) if n_train else 1)
+
     @property
     def paused(self) -> bool:
         """Whether it waits to be decided on."""
@@ -120,6 +131,10 @@ class Trial:
         """The last epoch reported."""
         return self.reports[-1].epoch if self.reports else 0
 
+    def value_at(self, epoch: int | None, metric: str) -> float | None:
+        """A metric as reported at an epoch; None where it was not."""
+        return next((report.metrics.get(metric) for report in self.reports if report.epoch == epoch), None)
+
     @property
     def last(self) -> dict[str, float]:
         """The metrics of the last epoch: a trial's metrics."""
@@ -128,7 +143,8 @@ class Trial:
 
 @dataclass
 class Sweep:
-    """What the events so far amount to. rungs: by rung, the value each trial was filed with.
+    """What the events so far amount to. rungs: by rung, the value each trial was filed with, None where its schedules
+    let it pass.
 
     priors: what the sampler was told beforehand; they are no trials of this sweep. more: trials beyond those planned.
     spent: whether the budget has stopped something. exhausted: whether nothing was left to ask for.
@@ -141,7 +157,7 @@ class Sweep:
     header: Event = field(default_factory=dict)
     priors: list[Prior] = field(default_factory=list)
     trials: dict[str, Trial] = field(default_factory=dict)
-    rungs: dict[int, dict[str, float]] = field(default_factory=dict)
+    rungs: dict[int, dict[str, float | None]] = field(default_factory=dict)
     finished: str | None = None
     more: int = 0
     spent: bool = False
@@ -259,7 +275,8 @@ class Sweep:
         trial.nodes_lost = 0
         self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
-            self.rungs.setdefault(event["rung"], {})[trial.id] = event["metrics"][self.header["metric"]]
+            value = trial.value_at(event.get("compared", event["epoch"]), self.header["metric"])
+            self.rungs.setdefault(event["rung"], {})[trial.id] = value
 
     @staticmethod
     def _failure(trial: Trial, kind: str) -> None:

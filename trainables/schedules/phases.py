@@ -1,0 +1,101 @@
+"""When trials under different schedules can be compared: at equal phases.
+
+A metric taken while a warm-up rises, or in the middle of a cycle, says at which phase the trial stands, and little of
+how it will end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from trainables.config import (
+    BetaConfig,
+    ClrLr,
+    CosineBeta,
+    CosineWaveBeta,
+    CosineWaveLr,
+    CyclicalBeta,
+    GqnBeta,
+    LinearBeta,
+    LinearWaveLr,
+    LrConfig,
+    OneCycleLr,
+    SigmoidBeta,
+    TanhBeta,
+    TrialConfig,
+    TriangularWaveBeta,
+    steps_of,
+)
+from trainables.schedules.curves import exact_length
+
+__all__ = ["Phases", "phases_of"]
+
+
+@dataclass(frozen=True)
+class Phases:
+    """settled: the epochs after which every warm-up has ended and a one-cycle rate has passed its peak.
+
+    periods: of the cycles of β and of the learning rate that are longer than an epoch, in epochs.
+    """
+
+    settled: float = 0.0
+    periods: tuple[float, ...] = ()
+
+    def compared_epoch(self, epoch: int) -> int | None:
+        """The epoch up to `epoch` whose metrics are comparable: that of the last complete cycle; None without one.
+
+        Phases(periods=(8.0,)): None at 4, 8 at 8 and at 12. Phases(settled=5.0): None at 4, 6 at 6. Of two kinds of
+        cycles the one that ended earlier counts.
+        """
+        ended = min((_floor(_floor(epoch / period) * period) for period in self.periods), default=epoch)
+        return ended if ended >= max(1.0, self.settled) else None
+
+
+def phases_of(config: TrialConfig, steps_per_epoch: int) -> Phases:
+    """The phases of a resolved configuration.
+
+    ramps of β, GQN's σ, lr.warmup: settled at their end; one-cycle: at its peak; cyclical β, waves, CLR: periods.
+    Constants and decays are comparable at every epoch.
+    """
+    total = config.epochs * steps_per_epoch
+    settled = max(_beta_settles(config.beta, total), _lr_settles(config.lr, total), steps_of(config.lr.warmup, total))
+    periods = (_beta_period(config.beta, total), _lr_period(config.lr, total))
+    return Phases(
+        settled / steps_per_epoch, tuple(each / steps_per_epoch for each in periods if each > steps_per_epoch)
+    )
+
+
+def _beta_settles(config: BetaConfig | None, total: int) -> float:
+    match config:
+        case LinearBeta() | SigmoidBeta() | TanhBeta() | CosineBeta() | GqnBeta():
+            return steps_of(config.warmup, total)
+        case _:
+            return 0.0
+
+
+def _lr_settles(config: LrConfig, total: int) -> float:
+    return config.pct_start * total if isinstance(config, OneCycleLr) else 0.0
+
+
+def _beta_period(config: BetaConfig | None, total: int) -> float:
+    match config:
+        case CyclicalBeta() | CosineWaveBeta() | TriangularWaveBeta():
+            return exact_length(config.period, total)
+        case _:
+            return 0.0
+
+
+def _lr_period(config: LrConfig, total: int) -> float:
+    match config:
+        case ClrLr():
+            return 2 * exact_length(config.step_size, total)
+        case LinearWaveLr() | CosineWaveLr():
+            return exact_length(config.period, total)
+        case _:
+            return 0.0
+
+
+def _floor(value: float) -> int:
+    """What is whole but for rounding counts as whole."""
+    return math.floor(value + 1e-9)
