@@ -29,6 +29,7 @@ from tuner.planning.capacity import Capacity, capacity_of
 from tuner.planning.data_notes import describe_data
 from tuner.planning.memory_probe import largest, measured_share, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
+from tuner.planning.phase_notes import phase_notes
 from tuner.planning.points import NO_SPACE, check_points
 from tuner.planning.rate_notes import rate_notes
 from tuner.planning.reach import as_begun, asks_for_reach, reach_notes
@@ -252,6 +253,7 @@ def make_plan(
             *_geco_notes(space, default, facts),
             *model_notes,
             *grace_notes,
+            *(phase_notes(space, ground.base, default) if rungs else ()),
             *_fixed_notes(spec),
             *ground.device_notes,
             *placed.notes,
@@ -432,7 +434,7 @@ def _rungs(
         per_epoch = steps_per_epoch(facts.n_train, _largest_batch(space, default))
         longest = longest_warmup(space, unflatten(base), epochs * per_epoch)
         grace, capped = grace_for(epochs, math.ceil(longest / per_epoch))
-    found = [f"grace is capped at {grace} of {epochs} epochs: some warm-ups are longer than that"] if capped else []
+    found = [f"grace is capped at {grace} of {epochs} epochs: trials in longer warm-ups go on"] if capped else []
     rungs = rungs_for(epochs, grace, spec.scheduler.reduction_factor)
     if not rungs:
         found.append(f"a grace of {grace} leaves no comparison before the last of {epochs} epochs: nothing is pruned")

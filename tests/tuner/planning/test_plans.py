@@ -248,3 +248,20 @@ def test_the_plan_says_what_nsga2_is_blind_to(kind, prunes, plan):
 
 def test_one_earlier_sweep_needs_no_list():
     assert parse_spec({"search": {"warm_start": "earlier"}}).search.warm_start == ("earlier",)
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "said"),
+    [
+        ("clr", "asha", "under lr.kind clr trials are compared at the end of their last complete cycle"),
+        ("annealing", "median", "under beta.kind cyclical trials are compared"),
+        ("cyclical+clr", "hyperband", "under beta.kind cyclical, lr.kind clr trials are compared"),
+        ("one-cycle", "asha", "under lr.kind one-cycle trials go on until their learning rate has passed its peak"),
+        ("linear", "asha", None),
+        ("clr", "none", None),
+    ],
+)
+def test_a_plan_says_at_which_epochs_trials_are_compared(space, kind, said, plan):
+    notes = [note for note in plan(space, **{"scheduler.kind": kind}).notes if note.startswith("under ")]
+    assert len(notes) == (said is not None)
+    assert said is None or notes[0].startswith(said)
