@@ -30,7 +30,7 @@ from tuner.storage.sweep_state import Sweep
 
 CURVES = Path(__file__).parent / "curves"
 DATA = {"data": {"name": "digits"}}
-ORDERS = 1_000
+ORDERS = 200
 
 Compared = Callable[[Phases, int], int | None]
 COMPARED: dict[str, Compared] = {

@@ -206,11 +206,17 @@ def _result(values: Mapping[str, float], metrics: list[str]) -> dict[str, Any]:
 
 
 def _by_epoch(trial: Trial, metrics: list[str]) -> dict[int, float]:
-    """A pruned trial's metric by epoch; Optuna has no such values for several metrics."""
+    """A pruned trial's metric at the epochs that may be compared, of which Optuna takes the last; none for several
+    metrics, for which it has no such values."""
     if len(metrics) > 1:
         return {}
     (metric,) = metrics
-    return {report.epoch: report.metrics[metric] for report in trial.reports if metric in report.metrics}
+    compared = {trial.phases.compared_epoch(report.epoch) for report in trial.reports}
+    return {
+        report.epoch: report.metrics[metric]
+        for report in trial.reports
+        if report.epoch in compared and metric in report.metrics
+    }
 
 
 class JournalSearcher(Searcher):  # type: ignore[misc]
