@@ -12,7 +12,7 @@ import torch
 from trainables.checkpoint import FILE_NAME, Checkpoint, config_hash, read, write
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, DataError
-from trainables.trial_files import TrialFiles
+from trainables.trial_files import BEST_NAME, TrialFiles
 
 __all__ = ["Generations"]
 
@@ -33,14 +33,28 @@ class Generations:
     session: str
     warn: Callable[[str], None]
 
-    def save(self, checkpoint: Checkpoint) -> str:
-        """Write a checkpoint, drop all before the newest two epochs up to its own; returns its file's name."""
+    def save(self, checkpoint: Checkpoint, best: int | None = None) -> str:
+        """Write a checkpoint, drop all before the newest two epochs up to its own; returns its file's name.
+
+        best: an epoch of which the checkpoint stays.
+        """
         name = f"epoch-{checkpoint.epoch:05}-{self.session}.safetensors"
         with self.files.writing() as folder:
             write(folder / name, checkpoint)
         epochs = {epoch for epoch in self._ours().values() if epoch <= checkpoint.epoch}
-        self._drop(sorted(epochs)[-KEPT:][0])
+        self._drop(sorted(epochs)[-KEPT:][0], best)
         return name
+
+    def of_epoch(self, epoch: int, config: TrialConfig, device: str | torch.device) -> Checkpoint | None:
+        """The checkpoint of the best epoch, whole and of this configuration; None with a warning where it is gone."""
+        names = [name for name, known in self._ours().items() if known == epoch]
+        kept = [BEST_NAME] if BEST_NAME in self.files.names() else []
+        for name in (*kept, *reversed(names)):
+            found = self._whole(name, config, device)
+            if found is not None and found.epoch == epoch:
+                return found
+        self.warn(f"{self.files.place} has no checkpoint of epoch {epoch}, the best: the last one's is all there is")
+        return None
 
     def latest(self, config: TrialConfig, device: str | torch.device, at_most: int) -> Checkpoint | None:
         """The newest checkpoint that is whole, of this configuration and not beyond an epoch; None where there is none.
@@ -73,9 +87,9 @@ class Generations:
         """Remove them; the final checkpoint stays."""
         self._drop(math.inf)
 
-    def _drop(self, before: float) -> None:
+    def _drop(self, before: float, but: int | None = None) -> None:
         for name, epoch in self._ours().items():
-            if epoch < before:
+            if epoch < before and epoch != but:
                 self.files.delete(name)
 
     def _ours(self) -> dict[str, int]:

@@ -24,6 +24,7 @@ from trainables.identity import Identity, differences, parse_identity
 from trainables.models.user import RAISED, make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.paths import parse_config
+from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_of, is_spent
 from trainables.reporting import RESULT_KEY
 from trainables.results import write_results
 from trainables.sources import on_this_node
@@ -60,7 +61,9 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     `working_dir` (the driver's, where a user's model and data are found), `memory_share` (the part of its device's
     memory a trial may count on; all of it where it is not given), `session` (of the driver), `epochs_done` (how
     many the driver knows of), `identity` (what the sweep trains on and with, as JSON; other data or code here stop
-    the sweep in order). A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of
+    the sweep in order). Where trials are ranked by their best epoch also `ranking` and `patience` as JSON, and `best`,
+    the best epoch so far and its value: the checkpoint of the best is kept beside the last.
+    A trial goes on from its last whole checkpoint; an epoch that was trained and not heard of
     is reported again. What a model raises is a report too, so that the actor serves the next trial. Tune saves and
     restores nothing: the sweep's folder has all.
     """
@@ -80,6 +83,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             trainer = Trainer(trial_config, _data_of(trial_config, config))
             self._check_same(trainer, parse_identity(json.loads(config.get("identity", "{}"))))
             self.generations = Generations(self.files, config["session"], self.warnings.append)
+            self._take_ranking(config, eligible_of(trial_config, trainer.steps_per_epoch))
             self._go_on(trainer, config["epochs_done"])
             self.trainer = trainer
         except StorageError as error:
@@ -103,6 +107,14 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         if found.epoch > epochs_done:
             self.untold = Report(found.epoch, dict(found.metrics), diverged=False, outcome=found.outcome)
 
+    def _take_ranking(self, given: dict[str, Any], eligible: Eligible) -> None:
+        """What the best epoch is a function of, and the best of those that the driver knows of."""
+        ranking, best = json.loads(given.get("ranking", "null")), json.loads(given.get("best", "null"))
+        self.ranking = Ranking(**ranking) if ranking else BY_LAST
+        self.patience: int | None = json.loads(given.get("patience", "null"))
+        self.best = Best(*best) if best else None
+        self.eligible = eligible
+
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial into this actor."""
         self.setup(new_config)
@@ -123,6 +135,8 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _epoch(self) -> dict[str, Any]:
         report, self.untold = self.untold or self._running.train_epoch(), None
+        if self.ranking.kind == BEST and not report.diverged:
+            self.best = self.ranking.better(self.best, report.epoch, report.metrics, self.eligible)
         return {
             "epoch": report.epoch,
             "metrics": report.metrics,
@@ -135,12 +149,20 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         """The checkpoint is kept before the epoch is reported; a diverged epoch leaves the one before."""
         if report.diverged:
             return None
-        if report.epoch < self._running.config.epochs:
-            return self.generations.save(self._running.checkpoint(report))
+        best = self.best.epoch if self.best else None
+        if report.epoch < self._running.config.epochs and not self._is_spent(report):
+            return self.generations.save(self._running.checkpoint(report), best)
+        earlier = None
+        if best is not None and best < report.epoch:
+            earlier = self.generations.of_epoch(best, self._running.config, self._running.device)
         with self.files.writing() as folder:
-            write_results(folder, self._running, report)
+            write_results(folder, self._running, report, earlier)
         self.generations.clear()
         return FILE_NAME
+
+    def _is_spent(self, report: Report) -> bool:
+        """Whether the trial ends here with its best epoch as its result: only where it is ranked by that."""
+        return self.ranking.kind == BEST and is_spent(self.best, report.epoch, self.eligible, self.patience)
 
     @property
     def _running(self) -> Trainer:

@@ -7,16 +7,17 @@ from pathlib import Path
 import torch
 import yaml
 
-from trainables.checkpoint import FILE_NAME, write
+from trainables.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.config import TrialConfig
 from trainables.paths import plain
 from trainables.pictures import is_image, write_grid
 from trainables.trainer import Report, Trainer
+from trainables.trial_files import BEST_NAME
 from trainables.vae import Vae
 
 __all__ = ["RESULT_FILES", "config_yaml", "write_results"]
 
-RESULT_FILES = (FILE_NAME, "config.yaml", "reconstructions.png", "samples.png")
+RESULT_FILES = (FILE_NAME, BEST_NAME, "config.yaml", "reconstructions.png", "samples.png")
 GRID = 8
 
 
@@ -25,13 +26,18 @@ def config_yaml(config: TrialConfig) -> str:
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
 
 
-def write_results(folder: Path, trainer: Trainer, report: Report | None = None) -> None:
-    """config.yaml, for images samples.png and reconstructions.png, and last of all checkpoint.safetensors."""
+def write_results(folder: Path, trainer: Trainer, report: Report | None = None, best: Checkpoint | None = None) -> None:
+    """config.yaml, for images samples.png and reconstructions.png, and last of all checkpoint.safetensors.
+
+    best: of the epoch that counts where it is not the last; the pictures are of it, and best.safetensors is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = trainer.checkpoint(report)
     (folder / "config.yaml").write_text(config_yaml(trainer.config), encoding="utf-8")
     if is_image(trainer.dataset.shape):
-        _write_pictures(folder, trainer, Vae(checkpoint, trainer.program))
+        _write_pictures(folder, trainer, Vae(best or checkpoint, trainer.program))
+    if best:
+        write(folder / BEST_NAME, best)
     write(folder / FILE_NAME, checkpoint)
 
 

@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from trainables.errors import DataError, StorageError
 from trainables.remote import PATIENCE, RemoteFolder, is_remote
 
-__all__ = ["FILE_NAME", "FilesInFolder", "FilesInStorage", "TrialFiles", "trial_files"]
+__all__ = ["BEST_NAME", "FILE_NAME", "FilesInFolder", "FilesInStorage", "TrialFiles", "trial_files"]
 
 FILE_NAME = "checkpoint.safetensors"  # of the last epoch
+BEST_NAME = "best.safetensors"  # of the best, where trials are ranked by that and it is not the last
 
 
 class TrialFiles(Protocol):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.catalogue import parse_space
 from search_spaces.space import Space
-from trainables.checkpoint import FILE_NAME
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
 from trainables.identity import notes_on
@@ -34,6 +33,7 @@ from tuner.running.sweep_result import SweepResult
 from tuner.running.sweep_status import SweepStatus, sweep_statuses
 from tuner.single_runs.origin import parted
 from tuner.single_runs.range_test import LrRange, run_lr_range
+from tuner.single_runs.ranked_epoch import split_ranked
 from tuner.single_runs.retraining import Retrained, read_config, retrain
 from tuner.spec import SweepSpec, parse_spec, read_yaml, sweep_tree
 from tuner.storage.removal import Removed, remove_sweep
@@ -309,12 +309,13 @@ def train(
 
     Warns where data, code or versions are not those that an exported file was recorded with.
     """
-    origin = None
+    origin = ranked = None
     if not isinstance(config, TrialConfig):
         tree, origin = parted(config if isinstance(config, Mapping) else read_config(Path(config)))
+        tree, ranked = split_ranked(tree)
         config = parse_config(tree)
     uri = resolve_uri(tracking_uri, Path.cwd())
-    return retrain(config, uri, experiment, data_dir, origin=origin, on_changed=_warn)
+    return retrain(config, uri, experiment, data_dir, origin=origin, ranked=ranked, on_changed=_warn)
 
 
 def _warn(texts: Sequence[str]) -> None:
@@ -373,10 +374,11 @@ def _loaded(source: str | Path, model: str | None, tracking_uri: str | None, dev
         )
     uri = resolve_uri(tracking_uri, Path.cwd())
     with TemporaryDirectory() as folder:
-        vae = Vae.from_file(from_mlflow.artifact(uri, run_id, FILE_NAME, Path(folder)), device, model)
+        file = from_mlflow.checkpoint(uri, run_id, Path(folder))
+        vae = Vae.from_file(file, device, model)
     if from_mlflow.config_beside(uri, run_id) not in (None, vae.config):
         raise UserError(
-            f"{FILE_NAME} of run {run_id} is not this run's: its configuration is another than the run's config.yaml; "
+            f"{file.name} of run {run_id} is not this run's: its configuration is another than the run's config.yaml; "
             "delete the file in MLflow, and `vae-tuner sync` sends the sweep's own"
         )
     return vae

@@ -16,11 +16,12 @@ from trainables.errors import ConfigError, UserError
 from trainables.paths import written
 from trainables.remote import is_remote
 from trainables.results import RESULT_FILES
-from trainables.trial_files import FILE_NAME
+from trainables.trial_files import BEST_NAME, FILE_NAME
 from tuner.comparison.request import FILE as REQUEST
 from tuner.comparison.running import STAGES
 from tuner.running.sweep_status import known_sweep, ranked_trials
 from tuner.single_runs.origin import Origin
+from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.spec import as_yaml
 from tuner.storage.journal import JOURNAL, lines_of
 from tuner.storage.sweep_objects import TRIALS, files_of
@@ -33,7 +34,8 @@ CONFIG = "config.yaml"
 PAGE_FILES = (".html", ".png", ".json", ".csv")
 SWEEP = {
     "report/": "open index.html in a browser, offline; the figures as PNG, the numbers as JSON and CSV",
-    "best/": "the best trial: checkpoint.safetensors, config.yaml and pictures",
+    "best/": "the best trial: checkpoint.safetensors of its last epoch, best.safetensors where its best counts, "
+    "config.yaml and pictures",
     f"{TRIALS}/": "of each trial config.yaml, and curves.csv with a row for each epoch",
     "spec.yaml": "the sweep as it was asked for; search again with `vae-tuner sweep spec.yaml --name NEW`",
     JOURNAL: "all that happened, a line for each event",
@@ -46,7 +48,7 @@ The best trial trained again, to the same numbers, where its data are:
 The model as it is, in Python:
 
     import tuner
-    model = tuner.load("best/checkpoint.safetensors")
+    model = tuner.load("best/{checkpoint}")
     images = model.sample(16)
 
 The data and the code of a model of your own are not in this file.
@@ -115,21 +117,21 @@ def _pack_sweep(zipped: ZipFile, storage: str | Path, name: str) -> str | None:
     for trial in sweep.trials.values():
         zipped.writestr(f"{name}/{TRIALS}/{trial.id}/{CONFIG}", _config(sweep, trial))
         zipped.writestr(f"{name}/{TRIALS}/{trial.id}/curves.csv", _curves(trial))
-    with_checkpoint = bool(ranked) and _pack_best(zipped, storage, sweep, ranked[0])
+    checkpoint = _pack_best(zipped, storage, sweep, ranked[0]) if ranked else None
     if ranked:
         with TemporaryDirectory(prefix="vae-tuner-") as scratch:
             write_sweep_page(storage, name, Path(scratch))
             _pack_page(zipped, name, Path(scratch))
-    best = ranked[0].id if with_checkpoint else None
-    zipped.writestr(f"{name}/README.txt", _readme(name, SWEEP, zipped) + (USE if best else ""))
-    return best
+    use = USE.format(checkpoint=checkpoint) if checkpoint else ""
+    zipped.writestr(f"{name}/README.txt", _readme(name, SWEEP, zipped) + use)
+    return ranked[0].id if checkpoint else None
 
 
-def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) -> bool:
-    """A trial's results; whether its checkpoint is among them."""
+def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) -> str | None:
+    """A trial's results; the name of the checkpoint that counts, None where there is none."""
     name = sweep.header["name"]
     if not is_remote(str(storage)) and _leads_elsewhere(Path(storage) / name / TRIALS / best.id):
-        return False
+        return None
     files = files_of(storage, name, best.id)
     known = [file for file in RESULT_FILES if file in files.names()]
     for file in known:
@@ -138,7 +140,7 @@ def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) 
             continue
         with files.reading(file) as path:
             zipped.write(path, f"{name}/best/{file}")
-    return FILE_NAME in known
+    return next((file for file in (BEST_NAME, FILE_NAME) if file in known), None)
 
 
 def _leads_elsewhere(trial: Path) -> bool:
@@ -146,9 +148,10 @@ def _leads_elsewhere(trial: Path) -> bool:
 
 
 def _config(sweep: Sweep, trial: Trial) -> str:
-    """A trial's configuration and where it comes from."""
+    """A trial's configuration, which of its epochs counts, and where it comes from."""
     origin = Origin(sweep.header["name"], sweep.header["sweep_id"], trial.id, identity=trial.identity)
-    return as_yaml({**written(trial.config), **origin.section()})
+    ranked = RankedEpoch(trial.ranking.kind, trial.ranking.metric, trial.ranked_epoch, trial.config["epochs"])
+    return as_yaml({**written(trial.config), **(ranked.section() if trial.reports else {}), **origin.section()})
 
 
 def _curves(trial: Trial) -> str:

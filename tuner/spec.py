@@ -16,6 +16,7 @@ from search_spaces.reach import is_constant
 from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
+from trainables.ranking import LAST, is_ranking
 from trainables.remote import checked_storage
 from tuner.tracking.tracking_uri import without_secret
 
@@ -56,6 +57,12 @@ def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _ranking(value: str) -> str:
+    if not is_ranking(value):
+        raise ValueError("last, best, or mean-K for the mean over the last K epochs, as in mean-5")
+    return value
+
+
 def parse_time(value: Any) -> Any:
     """Seconds, from a number or from `90s`, `30m`, `2h`, `1d`."""
     if isinstance(value, str):
@@ -82,6 +89,8 @@ def _gpus(value: Any) -> Any:
 class Search(_Section):
     """sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
     `grid` enumerates. metric: `auto` follows likelihood and objective; several are searched as a Pareto set.
+    ranking: the epoch by which a trial is ranked: its `last`, its `best` by the (first) metric, or `mean-K`, the mean
+    over its last K.
     warm_start: earlier sweeps in the same storage whose trials the sampler is told of. points: exactly these trials, by
     configuration path, in this order; the space, the sampler and the number of trials then mean nothing.
     """
@@ -90,18 +99,21 @@ class Search(_Section):
     trials: Count = 20
     seed: Seed = 0
     metric: Annotated[str | tuple[str, ...], BeforeValidator(_metrics)] = "auto"
+    ranking: Annotated[str, AfterValidator(_ranking)] = LAST
     warm_start: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     points: tuple[dict[str, Any], ...] = ()
 
 
 class Scheduler(_Section):
     """kind: `auto` is asha for one metric and none for several. grace: epochs before the first comparison; `auto` from
-    the longest warm-up the space can draw.
+    the longest warm-up the space can draw. patience: a trial stops whose metric has not been better for so many epochs,
+    counted after its own warm-ups and, under cycles, at their ends alone; under GECO once its constraint was met.
     """
 
     kind: Auto | Literal["asha", "hyperband", "median", "none"] = "auto"
     grace: Count | Auto = "auto"
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+    patience: Annotated[Count | None, Optional] = None
 
 
 class Budget(_Section):

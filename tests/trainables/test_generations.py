@@ -6,7 +6,7 @@ from trainables.errors import StorageError
 from trainables.generations import Generations
 from trainables.paths import parse_config
 from trainables.remote import RemoteFolder
-from trainables.trial_files import trial_files
+from trainables.trial_files import BEST_NAME, trial_files
 
 CONFIG = parse_config({})
 
@@ -45,6 +45,28 @@ def test_the_newest_is_gone_on_from_and_two_are_kept(generations, files, warning
     assert files.names() == names[-2:]
     assert own.latest(CONFIG, "cpu", 99).epoch == 11
     assert warnings == []
+
+
+def test_the_best_stays_beside_the_newest_two(generations, files):
+    own = generations()
+    names = [own.save(a_checkpoint(epoch), best=min(epoch, 2)) for epoch in range(1, 7)]
+    assert files.names() == [names[1], *names[-2:]]
+    assert own.of_epoch(2, CONFIG, "cpu").epoch == 2
+    assert generations("b").of_epoch(2, CONFIG, "cpu").epoch == 2
+    own.save(a_checkpoint(7), best=7)
+    assert files.names() == [names[-1], "epoch-00007-a.safetensors"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_best_that_is_gone_is_told_and_what_was_kept_of_it_is_found(kept, generations, files, warnings):
+    own = generations()
+    own.save(a_checkpoint(5))
+    if kept:
+        with files.writing() as folder:
+            write(folder / BEST_NAME, a_checkpoint(2))
+    found = own.of_epoch(2, CONFIG, "cpu")
+    assert (found.epoch == 2, warnings == []) if kept else found is None
+    assert kept or "has no checkpoint of epoch 2, the best" in warnings[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None], ids=["empty", "foreign", "truncated"])

@@ -5,15 +5,16 @@ import tempfile
 
 import numpy as np
 import pytest
+import torch
 
-from trainables.checkpoint import FILE_NAME
+from trainables.checkpoint import FILE_NAME, read
 from trainables.data import data_facts
 from trainables.paths import parse_config, plain
 from trainables.ray_tune import VaeTrainable
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
 from trainables.sources import digest
-from trainables.trial_files import trial_files
+from trainables.trial_files import BEST_NAME, trial_files
 
 EPOCHS = 4
 TINY = {"data": {"n_train": 64}, "batch_size": 32, "model": {"hidden": [8], "latent_dim": 2}}
@@ -101,6 +102,63 @@ def test_what_is_reported_outlives_the_node_and_little_else_is_kept(trials_root,
         assert kept[-1] in names
         assert len(names) <= 2 or kept[-1] == FILE_NAME
     assert names == [FILE_NAME, "config.yaml", "reconstructions.png", "samples.png"]
+
+
+def best_epoch(direction, **further):
+    """What a driver gives a worker: ranked by the number of the epoch, the best is the first, or the last."""
+    ranking = {"kind": "best", "metric": "epoch", "direction": direction}
+    return {"ranking": json.dumps(ranking), **{name: json.dumps(value) for name, value in further.items()}}
+
+
+def kept(root, name):
+    with trial_files(root, "0000").reading(name) as path:
+        return read(path)
+
+
+@pytest.mark.parametrize(("direction", "best"), [("min", 1), ("max", EPOCHS)])
+def test_the_checkpoint_of_the_best_epoch_outlives_every_node_of_a_trial(
+    direction, best, trials_root, trainable, undisturbed, next_node
+):
+    for done in range(EPOCHS):
+        next_node()
+        so_far = None if done == 0 else [1, 1.0] if best == 1 else [done, float(done)]
+        report = reported(trainable(trials_root, done, **best_epoch(direction, best=so_far)))
+        assert (numbers(report), report["warnings"]) == (numbers(undisturbed[done]), [])
+    assert kept(trials_root, FILE_NAME).epoch == EPOCHS
+    names = trial_files(trials_root, "0000").names()
+    assert (BEST_NAME in names) is (best < EPOCHS)
+    found = kept(trials_root, BEST_NAME if best < EPOCHS else FILE_NAME)
+    assert found.epoch == best
+    assert numbers({"metrics": found.metrics}) == numbers(undisturbed[best - 1])
+
+
+def test_the_best_checkpoint_has_the_parameters_of_its_epoch(tmp_path, trainable):
+    own = trainable(tmp_path / "own", **best_epoch("min"))
+    then = None
+    for epoch in range(1, EPOCHS + 1):
+        reported(own)
+        if epoch == 1:
+            then = {name: value.detach().clone() for name, value in own.trainer.params.items()}
+    found = kept(tmp_path / "own", BEST_NAME).groups["params"]
+    assert all(torch.equal(found[name], value) for name, value in then.items())
+    assert any(not torch.equal(found[name], value) for name, value in own.trainer.params.items())
+
+
+def test_a_trial_that_patience_ends_leaves_its_results(trials_root, trainable, next_node):
+    for done in range(3):
+        next_node()
+        report = reported(
+            trainable(trials_root, done, **best_epoch("min", patience=2, best=[1, 1.0] if done else None))
+        )
+        assert (report["checkpoint"] == FILE_NAME) is (done == 2)
+    assert trial_files(trials_root, "0000").names() == [
+        BEST_NAME,
+        FILE_NAME,
+        "config.yaml",
+        "reconstructions.png",
+        "samples.png",
+    ]
+    assert [kept(trials_root, name).epoch for name in (BEST_NAME, FILE_NAME)] == [1, 3]
 
 
 @pytest.mark.parametrize("root", ["/proc/nothing", "file:///proc/nothing"])

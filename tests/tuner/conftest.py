@@ -187,3 +187,8 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def tune_loop() -> type[TuneLoop]:
     return TuneLoop
+
+
+@pytest.fixture
+def planned_loop() -> type[PlannedLoop]:
+    return PlannedLoop

@@ -16,6 +16,8 @@ from tuner.cli.options import (
     MoreTrialsOption,
     OwnModelsOption,
     OwnUriOption,
+    PatienceOption,
+    RankingOption,
     SettingsOption,
     overlaid_spec,
     parsed_more_trials,
@@ -66,6 +68,8 @@ def submit(
         str | None, typer.Option(help="mlp, conv, linear-vae, or package.module:factory.", show_default=False)
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of a trial that is not pruned.", show_default=False)] = None,
+    ranking: RankingOption = None,
+    patience: PatienceOption = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Trials at once; default fills the cluster.", show_default=False)
     ] = None,
@@ -89,6 +93,8 @@ def submit(
         trials=trials,
         model=model,
         epochs=epochs,
+        ranking=ranking,
+        patience=patience,
         concurrency=concurrency,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,

@@ -26,6 +26,8 @@ __all__ = [
     "OfflineOption",
     "OwnModelsOption",
     "OwnUriOption",
+    "PatienceOption",
+    "RankingOption",
     "SettingsOption",
     "StorageOption",
     "UriOption",
@@ -76,6 +78,24 @@ GpusPerTrialOption = Annotated[
 SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every trial; repeatable.")
 ]
+RankingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ranking",
+        metavar="last|best|mean-K",
+        help="The epoch by which a trial is ranked: its last (default), its best, or the mean of its last K.",
+        show_default=False,
+    ),
+]
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(
+        "--patience",
+        metavar="N",
+        help="Stop a trial that has not become better for N epochs, its warm-ups not counted. Default none.",
+        show_default=False,
+    ),
+]
 MoreTrialsOption = Annotated[str, typer.Option("--trials", metavar="+N", help="Trials beyond those planned.")]
 AllowChangedOption = Annotated[
     bool,
@@ -104,10 +124,12 @@ PATHS = {
     "seed": "search.seed",
     "sampler": "search.sampler",
     "metric": "search.metric",
+    "ranking": "search.ranking",
     "warm_start": "search.warm_start",
     "time_budget": "budget.time",
     "scheduler": "scheduler.kind",
     "grace": "scheduler.grace",
+    "patience": "scheduler.patience",
     "concurrency": "resources.concurrency",
     "cpus_per_trial": "resources.cpus_per_trial",
     "gpus_per_trial": "resources.gpus_per_trial",

@@ -19,6 +19,8 @@ from tuner.cli.options import (
     OfflineOption,
     OwnModelsOption,
     OwnUriOption,
+    PatienceOption,
+    RankingOption,
     SettingsOption,
     StorageOption,
     UriOption,
@@ -75,6 +77,8 @@ def sweep(
             "(Bernoulli) or val/nll (IWAE)."
         ),
     ] = None,
+    ranking: RankingOption = None,
+    patience: PatienceOption = None,
     time_budget: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +121,8 @@ def sweep(
         seed=seed,
         sampler=sampler and sampler.value,
         metric=metric,
+        ranking=ranking,
+        patience=patience,
         warm_start=warm_start or None,
         time_budget=time_budget,
         scheduler=scheduler and scheduler.value,

@@ -56,11 +56,11 @@ class Beside:
     def by_best(self) -> list[str]:
         """Names, the best sweep first."""
         sign = -1 if self.direction == "max" else 1
-        return sorted(self.sweeps, key=lambda name: sign * self.best(name).last[self.metric])
+        return sorted(self.sweeps, key=lambda name: sign * self.best(name).ranked[self.metric])
 
     def values(self, name: str) -> list[float]:
         """The metric of each completed trial."""
-        return [trial.last[self.metric] for trial in ranked_trials(self.sweeps[name])]
+        return [trial.ranked[self.metric] for trial in ranked_trials(self.sweeps[name])]
 
     def expected(self, name: str) -> list[Expected]:
         """Of the best of n = 1 … 20 random, unpruned trials, by the metric that selects them; empty where a sweep has
@@ -93,7 +93,7 @@ class Beside:
             "stop_reasons": stop_reasons(sweep),
             "epochs": sweep.epochs,
             "wall_s": sweep.seconds,
-            "best": {"trial": best.id, "method": best.method, "metrics": best.last, "config": best.config},
+            "best": {"trial": best.id, "method": best.method, "metrics": best.ranked, "config": best.config},
             "expected_best": [vars(found) for found in self.expected(name)],
         }
 
@@ -117,7 +117,7 @@ def side_by_side(storage: str | Path, names: Sequence[str], *, allow_changed: bo
         _check_comparable(first, other)
     header = first[1].header
     opened = open_storage(storage)
-    progress = {name: _progress(opened.events(name), header["metric"], header["direction"]) for name in names}
+    progress = {name: _progress(opened.events(name), sweep) for name, sweep in sweeps.items()}
     beside = Beside(sweeps, header["metric"], header["direction"], progress, _differing(sweeps))
     if beside.changed and not allow_changed:
         raise UserError(
@@ -141,13 +141,13 @@ def _check_comparable(one: tuple[str, Sweep], other: tuple[str, Sweep]) -> None:
         if facts.get(path) != others.get(path):
             raise UserError(
                 f"sweeps: {name} and {other_name} differ in {path} ({facts.get(path)} and {others.get(path)}), so that "
-                "their numbers mean different things; name sweeps of one data set, split and metric"
+                "their numbers mean different things; name sweeps of one data set, split, metric and ranking"
             )
 
 
 def _facts(sweep: Sweep) -> dict[str, Any]:
     data = {f"data.{field}": value for field, value in _data_of(sweep).items()}
-    return {"the metric": sweep.header["metric"], **data}
+    return {"the metric": sweep.header["metric"], "search.ranking": sweep.ranking.kind, **data}
 
 
 def _data_of(sweep: Sweep) -> dict[str, Any]:
@@ -156,17 +156,18 @@ def _data_of(sweep: Sweep) -> dict[str, Any]:
     return found
 
 
-def _progress(events: Sequence[Mapping[str, Any]], metric: str, direction: str) -> Progress:
+def _progress(events: Sequence[Mapping[str, Any]], sweep: Sweep) -> Progress:
     """In the order of the journal; a resumed trial's epochs count once."""
-    sign = 1 if direction == "max" else -1
+    metric, sign = sweep.header["metric"], 1 if sweep.header["direction"] == "max" else -1
     found: Progress = []
     seen: set[tuple[str, int]] = set()
     for event in events:
         if event["event"] != "report" or (event["trial"], event["epoch"]) in seen:
             continue
         seen.add((event["trial"], event["epoch"]))
-        if event["reason"] == "completed" and is_result(event["metrics"], metric):
-            value = event["metrics"][metric]
+        metrics = sweep.trials[event["trial"]].ranked
+        if event["reason"] == "completed" and is_result(metrics, metric):
+            value = metrics[metric]
             if not found or sign * value > sign * found[-1][1]:
                 found.append((len(seen), value))
     return [*found, (len(seen), found[-1][1])] if found else []
@@ -202,8 +203,8 @@ def _random_trials(sweep: Sweep) -> list[Trial]:
 
 def _score(trial: Trial, metric: str, sign: float) -> float:
     """Larger is better; −inf where a trial diverged."""
-    whole = trial.stop_reason == "completed" and is_result(trial.last, metric)
-    return sign * trial.last[metric] if whole else -math.inf
+    whole = trial.stop_reason == "completed" and is_result(trial.ranked, metric)
+    return sign * trial.ranked[metric] if whole else -math.inf
 
 
 def _signed(found: Expected, sign: float) -> Expected:

@@ -23,6 +23,7 @@ from tuner.pages.page import Page, Picture, Section, Table, rendered
 from tuner.pages.provenance import versions_line
 from tuner.pages.wording import duration, minus, percent
 from tuner.queries.metrics_info import METRICS
+from tuner.running.past_best import impatience_note, past_best_note
 from tuner.running.sweep_status import known_sweep, ranked_trials, unranked, why_none
 from tuner.storage.sweep_objects import files_of
 from tuner.storage.sweep_state import Sweep, Trial
@@ -127,7 +128,7 @@ def _sections(
             shown("importance", "parallel", "slices"),
             [_searched(space, ranked[0])],
         ),
-        Section("The best model", f"Trial {ranked[0].id}, after its last epoch.", pictures),
+        Section("The best model", f"Trial {ranked[0].id}, after epoch {ranked[0].ranked_epoch}.", pictures),
     ]
     return [section for section in found if section.pictures or section.tables]
 
@@ -143,18 +144,24 @@ def _lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
     outcome = f", its constraint {best.outcome}" if best.outcome and best.method == "geco" else ""
     return (
         f"The best of {len(sweep.trials)} trials ({ends}; {sweep.epochs} epochs in all) is {best.id}, {best.method}"
-        f"{outcome}, with a {metric} of {text_of(best.last[metric])}."
+        f"{outcome}, with a {metric} of {text_of(best.ranked[metric])}."
     )
 
 
 def _headline(sweep: Sweep, ranked: Sequence[Trial]) -> Table:
-    metrics = [name for name in SHOWN_METRICS if name in ranked[0].last]
+    metrics = [name for name in SHOWN_METRICS if name in ranked[0].ranked]
     rows = [
-        (trial.id, trial.method, trial.outcome or "–", *(minus(text_of(trial.last.get(name, "–"))) for name in metrics))
+        (
+            trial.id,
+            trial.method,
+            trial.outcome or "–",
+            *(minus(text_of(trial.ranked.get(name, "–"))) for name in metrics),
+        )
         for trial in ranked[:SHOWN_TRIALS]
     ]
+    title = f"The best of the completed trials by {sweep.header['metric']}, each by {sweep.ranking.says}"
     head = ("trial", "method", "outcome", *(f"{name} {_unit(name)}".strip() for name in metrics))
-    return Table(f"The best of the completed trials by {sweep.header['metric']}, after their last epoch", head, rows)
+    return Table(title, head, rows)
 
 
 def _unit(metric: str) -> str:
@@ -182,6 +189,8 @@ def _how(sweep: Sweep) -> list[tuple[str, str]]:
         ("Epochs", f"{header['epochs']} of a trial that is not pruned"),
         ("Sweep", header["sweep_id"]),
         ("Spent", f"{sweep.epochs} epochs in {duration(sweep.seconds)} of wall-clock time"),
+        *(("Past their best", note) for note in filter(None, [past_best_note(ranked_trials(sweep)[:SHOWN_TRIALS])])),
+        *(("Patience", note) for note in filter(None, [impatience_note(sweep.trials.values())])),
         *(("Not ranked", trials) for trials in unranked(sweep)),
         ("Trained with", versions_line(header["versions"])),
         ("Files", BESIDE),
@@ -201,7 +210,7 @@ def _document(sweep: Sweep, ranked: Sequence[Trial]) -> dict[str, Any]:
         "name": sweep.header["name"],
         "sweep_id": sweep.header["sweep_id"],
         "metric": sweep.header["metric"],
-        "best": {"trial": best.id, "method": best.method, "metrics": best.last, "config": best.config},
+        "best": {"trial": best.id, "method": best.method, "metrics": best.ranked, "config": best.config},
     }
 
 
@@ -209,7 +218,7 @@ def _write_trials(sweep: Sweep, path: Path) -> None:
     """Every trial with its assignment, its end and its last metrics."""
     trials = list(sweep.trials.values())
     assigned = sorted({name for trial in trials for name in trial.assignment})
-    metrics = sorted({name for trial in trials for name in trial.last})
+    metrics = sorted({name for trial in trials for name in trial.ranked})
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(["trial", "method", "stop_reason", "outcome", "error", "epochs", *assigned, *metrics])
@@ -225,7 +234,7 @@ def _write_trials(sweep: Sweep, path: Path) -> None:
             ]
             values = (
                 [trial.assignment.get(name, "") for name in assigned],
-                [trial.last.get(name, "") for name in metrics],
+                [trial.ranked.get(name, "") for name in metrics],
             )
             out.writerow([*ends, *values[0], *values[1]])
 

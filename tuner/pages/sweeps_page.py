@@ -82,7 +82,7 @@ def write_sweeps_page(beside: Beside, folder: Path, storage: str | Path) -> Path
 def lead(beside: Beside) -> str:
     """What was found, and what it is not."""
     first, *others = beside.by_best
-    values = {name: text_of(beside.best(name).last[beside.metric]) for name in beside.sweeps}
+    values = {name: text_of(beside.best(name).ranked[beside.metric]) for name in beside.sweeps}
     reached = ", ".join(f"{name} {values[name]}" for name in others)
     return minus(
         f"On {beside.dataset} the best {beside.metric} of these sweeps is {values[first]}, by trial "
@@ -98,7 +98,7 @@ def headline(beside: Beside) -> Table:
         ends = ", ".join(f"{count} {reason}" for reason, count in stop_reasons(sweep).items())
         rows.append((
             name,
-            minus(text_of(best.last[beside.metric])),
+            minus(text_of(best.ranked[beside.metric])),
             f"{best.id}, {best.method}",
             ends,
             str(sweep.epochs),
@@ -165,14 +165,14 @@ def _write_trials(beside: Beside, path: Path) -> None:
     """Every trial of every sweep with its assignment, its end and its last metrics."""
     trials = [(name, trial) for name, sweep in beside.sweeps.items() for trial in sweep.trials.values()]
     assigned = sorted({field for _, trial in trials for field in trial.assignment})
-    metrics = sorted({field for _, trial in trials for field in trial.last})
+    metrics = sorted({field for _, trial in trials for field in trial.ranked})
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(["sweep", "trial", "method", "stop_reason", "outcome", "epochs", *assigned, *metrics])
         for name, trial in trials:
             ends = [name, trial.id, trial.method, trial.stop_reason or "", trial.outcome or "", trial.epochs]
             choices = [trial.assignment.get(field, "") for field in assigned]
-            out.writerow([*ends, *choices, *(trial.last.get(field, "") for field in metrics)])
+            out.writerow([*ends, *choices, *(trial.ranked.get(field, "") for field in metrics)])
 
 
 def _write_progress(beside: Beside, path: Path) -> None:

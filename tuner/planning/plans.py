@@ -23,6 +23,7 @@ from trainables.identity import Identity, versions
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model
 from trainables.paths import flatten, parse_config, plain, unflatten
+from trainables.ranking import Ranking
 from trainables.resolve import geco_notes, likelihood_of, notes, resolve, steps_per_epoch
 from trainables.sources import absolute, data_dir
 from tuner.planning.capacity import Capacity, capacity_of
@@ -106,6 +107,11 @@ class Plan:
         return tuple(map(direction_of, self.metrics))
 
     @property
+    def ranking(self) -> Ranking:
+        """By which epoch trials are ranked."""
+        return Ranking(self.spec.search.ranking, self.metric, self.direction)
+
+    @property
     def scheduler_kind(self) -> str:
         """The scheduler's kind with `auto` settled."""
         return scheduler_kind(self.spec)
@@ -168,7 +174,7 @@ class Plan:
         reached = replace(self, facts=facts, space=space)
         default = reached.resolved(reached.first)
         known = Known(default.data, self.identity, bool(self.changed))
-        warm = warm_starts(self.spec, space, self.metrics, reached.resolved, known)
+        warm = warm_starts(self.spec, space, self.metrics, self.ranking, reached.resolved, known)
         return replace(reached, default=default, warm=tuple(warm))
 
     @property
@@ -231,7 +237,9 @@ def make_plan(
     default = ground.trial(ground.first)
     rungs, grace_notes = _rungs(spec, space, ground.base, default, facts)
     placed = _placed(ground, default)
-    known = warm_starts(spec, space, metrics, ground.trial, Known(default.data, ground.identity, allow_changed))
+    ranking = Ranking(spec.search.ranking, metrics[0], direction_of(metrics[0]))
+    here = Known(default.data, ground.identity, allow_changed)
+    known = warm_starts(spec, space, metrics, ranking, ground.trial, here)
     priors = tuple(prior for source in known for prior in source.priors)
     sampling, sampling_notes = _sampling(ground, placed.concurrency, priors)
     return Plan(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search_spaces.space import Space
@@ -14,6 +14,7 @@ from trainables.config import DataConfig, TrialConfig
 from trainables.errors import ConfigError
 from trainables.identity import Identity, differences, version_notes
 from trainables.paths import flatten, parse_config, plain, suggest
+from trainables.ranking import BEST, Ranking
 from tuner.queries.metrics_info import is_result
 from tuner.spec import SweepSpec
 from tuner.storage.sweep_state import Event, Prior, Sweep, Trial, fold
@@ -64,10 +65,11 @@ class WarmStart:
 
 
 def warm_starts(
-    spec: SweepSpec, space: Space, metrics: tuple[str, ...], resolved: Resolved, here: Known
+    spec: SweepSpec, space: Space, metrics: tuple[str, ...], ranking: Ranking, resolved: Resolved, here: Known
 ) -> list[WarmStart]:
     """Read the sweeps that `search.warm_start` names; nothing of them is executed.
 
+    ranking: of the new sweep, by which their trials count too, whatever they were ranked by.
     resolved: the configuration a trial of the new sweep runs with, by assignment. A trial is used if it has completed
     with all metrics, diverged, or raised, lies inside the space, and would run with the same configuration here, but
     for what FREE names; how much memory it found says nothing of this machine.
@@ -78,7 +80,7 @@ def warm_starts(
     for name in names:
         _check_name(name, spec)
     storage = open_storage(spec.storage)
-    return [_warm_start(name, storage.events(name), space, metrics, resolved, here) for name in names]
+    return [_warm_start(name, storage.events(name), space, metrics, ranking, resolved, here) for name in names]
 
 
 def _check_name(name: str, spec: SweepSpec) -> None:
@@ -96,10 +98,16 @@ def _check_name(name: str, spec: SweepSpec) -> None:
 
 
 def _warm_start(
-    name: str, events: list[Event], space: Space, metrics: tuple[str, ...], resolved: Resolved, here: Known
+    name: str,
+    events: list[Event],
+    space: Space,
+    metrics: tuple[str, ...],
+    ranking: Ranking,
+    resolved: Resolved,
+    here: Known,
 ) -> WarmStart:
     sweep = fold(events)
-    trials = sweep.trials.values()
+    trials = [replace(trial, ranking=ranking) for trial in sweep.trials.values()]
     changed = _changed(name, sweep, here)
     if changed and not here.allow_changed:
         raise ConfigError(
@@ -150,10 +158,11 @@ def _values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float
     """Its values, none of one that would fail here too, or why it says nothing."""
     if trial.stop_reason == "diverged" or (trial.failed and trial.kind == "raised"):
         return {}
-    if trial.stop_reason != "completed":
+    early = trial.epochs < trial.config["epochs"] and trial.ranking.kind != BEST
+    if trial.stop_reason != "completed" or early:
         return "not completed"
-    without = next((metric for metric in metrics if not is_result(trial.last, metric)), None)
-    return f"without {without}" if without else {metric: trial.last[metric] for metric in metrics}
+    without = next((metric for metric in metrics if not is_result(trial.ranked, metric)), None)
+    return f"without {without}" if without else {metric: trial.ranked[metric] for metric in metrics}
 
 
 def _first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any], free: Set[str]) -> str | None:

@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from trainables.errors import StorageError
+from trainables.ranking import BEST, is_spent
 from trainables.reporting import RESULT_KEY
 from tuner.pruning.rules import Rule, Verdict
 from tuner.running.lost_workers import error_of, why
@@ -39,6 +40,9 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     `retries` times over all sessions; one that runs out of memory once more than that, alone. A node that is lost takes
     none of them. A disk that is full stops the sweep.
 
+    A trial that has not become better for `patience` epochs ends too: with its best epoch as its result where trials
+    are ranked by that, and as pruned elsewhere.
+
     rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
     begin any more, given the number of those that are done and not written yet.
     """
@@ -52,9 +56,10 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         on_event: Callable[[Event], None],
         is_spent: Callable[[int], bool] = lambda unwritten: False,
         retries: int = 0,
+        patience: int | None = None,
     ) -> None:
         super().__init__()
-        self._retries = retries
+        self._retries, self._patience = retries, patience
         self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
         self._on_event, self._is_spent = on_event, is_spent
         self._added: deque[tuple[Any, float]] = deque()
@@ -123,6 +128,9 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     def _decide(self, report: Mapping[str, Any]) -> None:
         compared = self._journal.sweep.trials[report["trial"]].phases.compared_epoch(report["epoch"])
         reason, verdict = self._verdict(report, compared)
+        why = self._impatience(report) if reason in (None, "budget") else None
+        if why is not None:
+            reason = "completed" if self._journal.sweep.ranking.kind == BEST else "pruned"
         self._on_event(
             self._journal.append(
                 "report",
@@ -134,7 +142,21 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
                 compared=None if verdict.rung is None else compared,
                 outcome=report["outcome"],
                 checkpoint=report["checkpoint"],
+                **({"why": why} if why else {}),
             )
+        )
+
+    def _impatience(self, report: Mapping[str, Any]) -> str | None:
+        """Why a trial ends that has not become better for a while; None where it goes on."""
+        trial, epoch = self._journal.sweep.trials[report["trial"]], report["epoch"]
+        if self._patience is None:
+            return None
+        best = trial.ranking.better(trial.best, epoch, report["metrics"], trial.eligible)
+        if best is None or not is_spent(best, epoch, trial.eligible, self._patience):
+            return None
+        unit = "ends of its cycles" if trial.phases.periods else "epochs"
+        return (
+            f"{self._name} was not better than its {best.value:.6g} of epoch {best.epoch} for {self._patience} {unit}"
         )
 
     def _verdict(self, report: Mapping[str, Any], compared: int | None) -> tuple[str | None, Verdict]:

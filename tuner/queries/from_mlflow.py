@@ -12,6 +12,8 @@ from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity
 from trainables.paths import suggest
+from trainables.ranking import LAST
+from trainables.trial_files import BEST_NAME, FILE_NAME
 from tuner.queries.conditions import Condition, is_metric, matches, number_of, parse_conditions
 from tuner.queries.metrics_info import direction_of, is_result, rank_key, why_not_ranked
 from tuner.queries.origins import DATA, other_origin
@@ -19,10 +21,12 @@ from tuner.queries.pareto import pareto_front
 from tuner.tracking.configurations import config_of
 from tuner.tracking.identity_tags import identity_of, json_of
 from tuner.tracking.mlflow_store import (
+    RANKED,
     MlflowClient,
     MlflowException,
     Run,
     Tag,
+    as_ranked,
     at_last_epoch,
     find_runs,
     has_tags,
@@ -38,6 +42,7 @@ __all__ = [
     "Front",
     "artifact",
     "best",
+    "checkpoint",
     "config_beside",
     "front",
     "groups_by_method",
@@ -53,7 +58,7 @@ class Filters(TypedDict, total=False):
     """Which trials are asked about.
 
     sweep: names; all of the experiment if empty. where: an expression, as in `tuner.queries.conditions`.
-    include_pruned: rank pruned trials too, by their last epoch; diverged and failed ones never.
+    include_pruned: rank pruned trials too, by their last epoch or as their sweep ranks; diverged and failed ones never.
     allow_changed: rank sweeps together whose data, or code of one model, are not the same.
     """
 
@@ -68,7 +73,8 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class BestTrial:
-    """A trial as MLflow knows it. metrics: those of its last epoch. metric: the one it was ranked by.
+    """A trial as MLflow knows it. metrics: those it is ranked by, as `ranking` has it; metric: the
+    first of them.
 
     config: what it was trained with, from the run's own file; None where that is missing or is not what was run, which
     `fault` says. identity: what it was trained on and with.
@@ -87,6 +93,7 @@ class BestTrial:
     fault: str = ""
     sweep_id: str = ""
     identity: Identity = field(default_factory=Identity)
+    ranking: str = LAST
 
     def require_config(self) -> TrialConfig:
         """The configuration; raises UserError where there is none that can be trusted."""
@@ -117,6 +124,7 @@ class _SweepRun:
     metric: str
     dataset: str
     methods: tuple[str, ...]
+    ranking: str
     measured: Mapping[str, Any]
     digests: Mapping[str, str]
 
@@ -175,6 +183,13 @@ def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path:
     """Download a run's file into `folder`; raises UserError for a run, or a file of it, that is not there."""
     client = open_existing(uri)
     return require_artifact(client, _known_run(client, run_id), name).fetch(name, folder)
+
+
+def checkpoint(uri: str, run_id: str, folder: Path) -> Path:
+    """Download a run's checkpoint into `folder`: of its best epoch where it was ranked by that, else of the last."""
+    client = open_existing(uri)
+    files = require_artifact(client, _known_run(client, run_id), FILE_NAME)
+    return files.fetch(BEST_NAME if BEST_NAME in files.names() else FILE_NAME, folder)
 
 
 def require_artifact(client: MlflowClient, run: Run, name: str) -> RunFiles:
@@ -263,6 +278,7 @@ def _sweep_runs(client: MlflowClient, experiment_id: str) -> list[_SweepRun]:
             tags[Tag.METRIC],
             tags[Tag.DATASET],
             tuple(tags[Tag.METHODS].split(", ")),
+            tags.get(Tag.RANKING, LAST),
             json.loads(tags.get(Tag.MEASURED, "{}")),
             {**{kind: str(code) for kind, code in json_of(tags, Tag.CODE).items()}, DATA: tags.get(Tag.DATA, "")},
         )
@@ -293,7 +309,15 @@ def _selected(
 
 
 def _require_comparable(sweeps: Sequence[_SweepRun], metrics: Sequence[str]) -> None:
-    """One validation set under one likelihood, and one bias of the NLL; the number of training examples is free."""
+    """One validation set under one likelihood, one bias of the NLL, one ranking; the number of training examples is
+    free."""
+    rankings = {sweep.ranking: sweep.name for sweep in sweeps}
+    if len(rankings) > 1:
+        found = _listed(f"{ranking} in {name}" for ranking, name in sorted(rankings.items()))
+        raise UserError(
+            f"trials that differ in search.ranking ({found}) cannot be ranked together: one's last epoch is no match "
+            "for another's best; choose a sweep with --sweep"
+        )
     fields = ["data.split_seed", "data.image_size", "data.likelihood", "data.binarize"]
     if "val/nll" in metrics:
         fields.append("metrics.nll_samples")
@@ -376,7 +400,19 @@ class _Ranking:
             if len(best_so_far) == top:
                 where += f" and {self._at_least(best_so_far[-1])}"
             runs = list(find_runs(self.client, self.experiment_id, where))
-        return [_best_trial(self.client, run, self.metrics[0]) for run in self._ranked(runs)[:top]]
+        return [self._row(run) for run in self._ranked(runs)[:top]]
+
+    def _row(self, run: Run) -> BestTrial:
+        return _best_trial(self.client, run, self.metrics[0], self.ranking)
+
+    @property
+    def ranking(self) -> str:
+        """By which epoch all these sweeps rank."""
+        return self.sweeps[0].ranking
+
+    def _in_filter(self, metric: str) -> str:
+        """What MLflow has the metric of the ranked epoch under."""
+        return f"metrics.`{metric if self.ranking == LAST else RANKED + metric}`"
 
     def front(self) -> Front:
         """The trials that no other beats in all metrics."""
@@ -386,7 +422,7 @@ class _Ranking:
         for run, point in zip(runs, values, strict=True):
             cloud.setdefault(run.data.tags[Tag.METHOD], []).append(point)
         chosen = pareto_front(values, [direction_of(metric) for metric in self.metrics])
-        return Front(self.metrics, [_best_trial(self.client, runs[i], self.metrics[0]) for i in chosen], cloud)
+        return Front(self.metrics, [self._row(runs[i]) for i in chosen], cloud)
 
     def _filter(self, method: str | None) -> str:
         tags = {Tag.KIND: "trial"}
@@ -404,19 +440,23 @@ class _Ranking:
         for condition in self.conditions:
             number = number_of(condition.value)
             if is_metric(condition.name) and number is not None and float(number) == number:
-                found.append(f"metrics.`{condition.name}` {condition.operator} {number_in_filter(float(number))}")
+                found.append(
+                    f"{self._in_filter(condition.name)} {condition.operator} {number_in_filter(float(number))}"
+                )
         return found[:_NARROWING]
 
     def _at_least(self, run: Run) -> str:
         metric = self.metrics[0]
         comparison = ">=" if direction_of(metric) == "max" else "<="
-        return f"metrics.`{metric}` {comparison} {number_in_filter(run.data.metrics[metric])}"
+        return f"{self._in_filter(metric)} {comparison} {number_in_filter(run.data.metrics[metric])}"
 
     def _ranked(self, runs: Iterable[Run]) -> list[Run]:
         """Runs that may win, best first; an error where there are such and none has a metric."""
         ids = {sweep.sweep_id for sweep in self.sweeps}
         asked = _one_a_trial(
-            run for run in runs if run.data.tags[Tag.SWEEP_ID] in ids and run.data.tags[Tag.STOP_REASON] in self.reasons
+            as_ranked(run)
+            for run in runs
+            if run.data.tags[Tag.SWEEP_ID] in ids and run.data.tags[Tag.STOP_REASON] in self.reasons
         )
         recorded = {name for run in asked for name in run.data.metrics}
         for metric in self.metrics:
@@ -454,7 +494,7 @@ def _one_a_trial(runs: Iterable[Run]) -> list[Run]:
     return list(found.values())
 
 
-def _best_trial(client: MlflowClient, run: Run, metric: str) -> BestTrial:
+def _best_trial(client: MlflowClient, run: Run, metric: str, ranking: str) -> BestTrial:
     tags = run.data.tags
     config, fault = _config_or_fault(client, run)
     return BestTrial(
@@ -471,6 +511,7 @@ def _best_trial(client: MlflowClient, run: Run, metric: str) -> BestTrial:
         fault=fault,
         sweep_id=tags[Tag.SWEEP_ID],
         identity=identity_of(tags, config.model.kind if config else ""),
+        ranking=ranking,
     )
 
 

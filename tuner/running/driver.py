@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from trainables.errors import StorageError
 from trainables.paths import unflatten
+from trainables.ranking import BEST
 from tuner.planning.capacity import cluster_now, growing
 from tuner.planning.plans import Plan
 from tuner.preflight.checks import require_ready
@@ -289,6 +290,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
         "working_dir": str(Path.cwd()),
         "session": journal.session,
         "identity": json.dumps(plan.identity.document()),
+        **_ranking_given(plan),
     }
     try:
         with TemporaryDirectory() as scratch:
@@ -319,6 +321,13 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
     return True
 
 
+def _ranking_given(plan: Plan) -> dict[str, str]:
+    """What a worker that keeps the best epoch's checkpoint must know; JSON, which Tune cannot take apart."""
+    if plan.ranking.kind != BEST:
+        return {}
+    return {"ranking": json.dumps(vars(plan.ranking)), "patience": json.dumps(plan.spec.scheduler.patience)}
+
+
 def _inner(error: BaseException | None, kind: type[ErrorT]) -> ErrorT | None:
     """The error of this kind that another was raised from or over: Tune wraps what is raised in its loop."""
     while error is not None and not isinstance(error, kind):
@@ -333,8 +342,8 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
 
     search = plan.spec.search
     spent = partial(is_spent, plan.spec.budget, journal)
-    retries = plan.spec.resources.retries
-    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, shown.event, spent, retries)
+    retries, patience = plan.spec.resources.retries, plan.spec.scheduler.patience
+    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, shown.event, spent, retries, patience)
     searcher = JournalSearcher(
         journal,
         plan.space,

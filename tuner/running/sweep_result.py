@@ -11,9 +11,11 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.errors import StorageError
 from trainables.paths import parse_config, plain
+from trainables.ranking import BY_LAST, Ranking
 from tuner.planning.plans import Plan
 from tuner.queries.pareto import pareto_front
 from tuner.running.budget import spent_part
+from tuner.running.past_best import impatience_note, past_best_note
 from tuner.running.sweep_status import ranked_trials, unranked
 from tuner.search.known import all_known, is_exhausted
 from tuner.spec import Budget
@@ -23,7 +25,9 @@ from tuner.storage.sweep_objects import objects_of
 from tuner.storage.sweep_state import Trial
 from tuner.tracking.tracker import Tracker
 
-__all__ = ["RankedTrial", "SweepResult", "result_of"]
+__all__ = ["SHOWN_TRIALS", "RankedTrial", "SweepResult", "result_of"]
+
+SHOWN_TRIALS = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,10 @@ class SweepResult:
     storage: the root it is kept in; folder: its own on this machine. disk_bytes: what it takes there.
     finished: `completed`, `budget`, or else it can be resumed.
     exhausted: why nothing is left to try, None where something is.
-    planned: how many trials it was to have. spent: which part of the budget ended it, `time` or `epochs`.
+    ranking: by which epoch trials are ranked. impatient: which trials patience has ended. past_best: which of the
+    best trials were better before.
+    planned: how many trials it was to have.
+    spent: which part of the budget ended it, `time` or `epochs`.
     """
 
     name: str
@@ -77,6 +84,9 @@ class SweepResult:
     unsent_files: int
     tracker_error: str
     exit_code: int
+    ranking: Ranking = BY_LAST
+    impatient: str | None = None
+    past_best: str | None = None
 
     @property
     def metric(self) -> str:
@@ -102,7 +112,8 @@ class SweepResult:
         names = ("name", "experiment", "sweep_id", "parent_run_id", "n_trials", "stop_reasons", "epochs", "wall_s")
         front = {"pareto": list(map(_document, self.pareto))} if len(self.metrics) > 1 else {}
         best = self.best and _document(self.best)
-        return {**{name: getattr(self, name) for name in names}, "best": best, **front}
+        own = {name: getattr(self, name) for name in names}
+        return {**own, "ranking": self.ranking.kind, "past_best": self.past_best, "best": best, **front}
 
 
 def _document(trial: RankedTrial) -> dict[str, Any]:
@@ -140,6 +151,9 @@ def result_of(
         unsent_files=len(tracker.unsent_files),
         tracker_error=tracker.error or next(iter(tracker.unsent_files.values()), ""),
         exit_code=exit_code,
+        ranking=sweep.ranking,
+        impatient=impatience_note(sweep.trials.values()),
+        past_best=past_best_note(ranked_trials(sweep)[:SHOWN_TRIALS]),
     )
 
 
@@ -161,5 +175,5 @@ def _pareto(ranked: list[RankedTrial], plan: Plan) -> list[RankedTrial]:
 
 def _ranked(trial: Trial, run_id: str | None) -> RankedTrial:
     return RankedTrial(
-        run_id, trial.id, trial.method, "completed", trial.outcome, dict(trial.last), parse_config(trial.config)
+        run_id, trial.id, trial.method, "completed", trial.outcome, dict(trial.ranked), parse_config(trial.config)
     )

@@ -65,13 +65,13 @@ class SweepStatus:
 def ranked_trials(sweep: Sweep) -> list[Trial]:
     """Completed trials with a finite metric, best first, ties by id."""
     metric, direction = sweep.header["metric"], sweep.header["direction"]
-    usable = [trial for trial in _completed(sweep) if is_result(trial.last, metric)]
-    return sorted(usable, key=lambda trial: rank_key(trial.last[metric], direction, trial.id))
+    usable = [trial for trial in _completed(sweep) if is_result(trial.ranked, metric)]
+    return sorted(usable, key=lambda trial: rank_key(trial.ranked[metric], direction, trial.id))
 
 
 def unranked(sweep: Sweep) -> list[str]:
     """Which completed trials cannot be ranked by what the sweep searches by, and why: a text a reason."""
-    return why_not_ranked(((trial.id, trial.last) for trial in _completed(sweep)), list(sweep.metrics))
+    return why_not_ranked(((trial.id, trial.ranked) for trial in _completed(sweep)), list(sweep.metrics))
 
 
 def why_none(sweep: Sweep) -> str:
@@ -130,9 +130,9 @@ def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:
         epochs=sum(trial.epochs for trial in trials),
         metric=metric,
         best_trial=ranked[0].id if ranked else None,
-        best_value=ranked[0].last[metric] if ranked else None,
+        best_value=ranked[0].ranked[metric] if ranked else None,
         trials=[
-            TrialStatus(trial.id, trial.method, _state(trial, unended), trial.epochs, trial.last.get(metric))
+            TrialStatus(trial.id, trial.method, _state(trial, unended), trial.epochs, trial.ranked.get(metric))
             for trial in trials
         ],
     )

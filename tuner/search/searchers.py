@@ -19,6 +19,7 @@ from search_spaces.space import Space, assemble, defaults_of
 from trainables.config import method_of
 from trainables.errors import UserError
 from trainables.paths import flatten, parse_config, unflatten
+from trainables.ranking import BEST
 from tuner.queries.metrics_info import is_result
 from tuner.search.known import Known
 from tuner.search.samplers import FIRST_GENERATION, Sampling, even_sampler, new_sampler, trials_to_run
@@ -193,8 +194,8 @@ def _ending(trial: Trial, metrics: list[str]) -> dict[str, Any]:
     if trial.failed:
         return NO_RESULT
     if trial.stop_reason == "completed":
-        ranked = all(is_result(trial.last, metric) for metric in metrics)
-        return _result(trial.last, metrics) if ranked else NO_RESULT
+        ranked = all(is_result(trial.ranked, metric) for metric in metrics)
+        return _result(trial.ranked, metrics) if ranked else NO_RESULT
     values = _by_epoch(trial, metrics)
     if trial.stop_reason == "pruned" or (trial.stop_reason == "budget" and values):
         return {"state": TrialState.PRUNED, "intermediate_values": values}
@@ -292,7 +293,8 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             return AGAIN
         self._handed.add(_turn(trial))
         given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
-        return {**given, "alone": trial.alone}
+        best = trial.best if trial.ranking.kind == BEST else None
+        return {**given, "alone": trial.alone, "best": json.dumps(best)}
 
     def running(self) -> list[Trial]:
         """The trials that were handed out and have neither ended, paused nor failed since."""

@@ -18,6 +18,7 @@ from trainables.paths import parse_config, plain
 from trainables.range_test import Bounds, RangeTest
 from trainables.schedules import batch_size_factor, rate_in_use
 from tuner.single_runs.origin import parted
+from tuner.single_runs.ranked_epoch import split_ranked
 from tuner.single_runs.single_trial import make_ready
 
 __all__ = ["LrRange", "free_folder", "run_lr_range", "stated"]
@@ -136,7 +137,7 @@ def run_lr_range(
         raise ConfigError(
             f"learning rates from {low:g} to {high:g} are too far apart; high and high / low must be finite"
         )
-    tree, _ = parted(tree)
+    tree = split_ranked(parted(tree)[0])[0]
     config = parse_config(tree)
     ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir, trained_as=config)
     test = range_test.run(ready.trainer)

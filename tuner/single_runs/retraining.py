@@ -13,10 +13,12 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity, notes_on
+from trainables.ranking import LAST, Ranking
 from trainables.results import write_results
 from trainables.schedules import rate_in_use
 from trainables.trainer import Report
 from tuner.single_runs.origin import Origin
+from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.single_runs.single_trial import make_ready
 from tuner.spec import SweepSpec, read_yaml
 from tuner.tracking.artifact_root import check_artifacts
@@ -28,13 +30,15 @@ __all__ = ["Retrained", "read_config", "retrain"]
 
 @dataclass(frozen=True)
 class Retrained:
-    """A configuration trained again. metrics: of its last epoch, with `test/*`. config: as it ran."""
+    """A configuration trained again. metrics: of the epoch that it was ranked by, with `test/*`; says: which that is.
+    config: as it ran."""
 
     run_id: str
     metrics: dict[str, float]
     config: TrialConfig
     stop_reason: str
     outcome: str | None
+    says: str = "its last epoch"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -56,12 +60,14 @@ def retrain(
     on_report: Callable[[Report], None] = lambda report: None,
     on_notes: Callable[[Sequence[str]], None] = lambda notes: None,
     origin: Origin | None = None,
+    ranked: RankedEpoch | None = None,
     *,
     on_changed: Callable[[Sequence[str]], None] | None = None,
 ) -> Retrained:
     """Train a configuration to its end and log it as a run of kind `retrain`; stops at once where it diverges.
 
     on_notes: is told before the first epoch what the user should know of data and model. origin: the trial it was of.
+    ranked: the epoch that counts; where it is the best, training ends there, in the schedules of the whole budget.
     on_changed: is told in what that had other data, code or versions, else on_notes is.
     Raises UserError for what cannot be trained, and where MLflow does not take the run: its files are kept then.
     """
@@ -75,14 +81,17 @@ def retrain(
     if changed:
         (on_changed or on_notes)(changed)
     rate = rate_in_use(resolved.lr, resolved.batch_size)
-    on_notes((*ready.notes, *([rate] if rate else [])))
+    ranked, ranked_notes = _ranked_here(ranked, resolved)
+    on_notes((*ready.notes, *([rate] if rate else []), *ranked_notes))
+    last_epoch = ranked.last_epoch(resolved) if ranked else resolved.epochs
     events: list[dict[str, Any]] = []
     while True:
         last = trainer.train_epoch()
         on_report(last)
         events.append({"t": time.time(), "epoch": last.epoch, "metrics": last.metrics})
-        if last.diverged or trainer.epoch == resolved.epochs:
+        if last.diverged or trainer.epoch == last_epoch:
             break
+    metrics = Ranking(ranked.ranking if ranked else LAST).mean([event["metrics"] for event in events])
     final = {} if last.diverged else trainer.test_metrics()
     events.append({"t": time.time(), "epoch": last.epoch, "metrics": final})
     stop_reason = "diverged" if last.diverged else "completed"
@@ -91,7 +100,18 @@ def retrain(
     if not last.diverged:
         write_results(folder, trainer)
     run_id = _logged(uri, experiment, run, folder)
-    return Retrained(run_id, {**last.metrics, **final}, resolved, run.stop_reason, last.outcome)
+    says = ranked.says if ranked else Ranking().says
+    return Retrained(run_id, {**metrics, **final}, resolved, run.stop_reason, last.outcome, says)
+
+
+def _ranked_here(ranked: RankedEpoch | None, config: TrialConfig) -> tuple[RankedEpoch | None, list[str]]:
+    """The best of one budget is none of another."""
+    if ranked is None or ranked.is_of(config):
+        return ranked, []
+    return None, [
+        f"epoch {ranked.epoch} was the one that counted of {ranked.epochs} epochs, not of {config.epochs}: trained to "
+        "the end"
+    ]
 
 
 def _logged(uri: str, experiment: str, run: RetrainedRun, folder: Path) -> str:

@@ -12,7 +12,8 @@ writes so himself is {"$float": [VALUE]}.
     ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
     report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint, compared}
                                          compared: the epoch whose value was filed at the rung, null where the trial
-                                         passed without one; not in old journals
+                                         passed without one; not in old journals. Also `why`, where it stopped for
+                                         want of anything better
     decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
     failure   {trial, error, kind}       the trial goes on from its last checkpoint. kind: its model `raised`, its
                                          `worker` or `node` was lost, `memory` ran out; not in old journals

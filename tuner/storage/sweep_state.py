@@ -12,6 +12,7 @@ from trainables.config import steps_per_epoch
 from trainables.errors import UserError
 from trainables.identity import Identity
 from trainables.paths import parse_config
+from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, tolerance_of
 from trainables.schedules import Phases, phases_of
 from tuner.queries.origins import DATA
 
@@ -66,8 +67,9 @@ class Trial:
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
     lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
     alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
-    since its last epoch. kind: of its latest failure, as in the journal. data, code: the digests it was asked for and
-    reported under, one each where nothing changed; versions: of packages, in its last session.
+    since its last epoch. kind: of its latest failure, as in the journal. why: a sentence, where it was stopped for not
+    becoming better. data, code: the digests it was asked for and reported under, one each where nothing changed;
+    versions: of packages, in its last session.
     """
 
     id: str
@@ -90,6 +92,8 @@ class Trial:
     data: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    ranking: Ranking = BY_LAST
+    why: str | None = None
 
     @property
     def identity(self) -> Identity:
@@ -104,6 +108,11 @@ class Trial:
         config = parse_config(self.config)
         n_train = config.data.n_train
         return phases_of(config, steps_per_epoch(n_train, config.batch_size) if n_train else 1)
+
+    @cached_property
+    def eligible(self) -> Eligible:
+        """Which of its epochs may be its best."""
+        return Eligible(self.phases, tolerance_of(parse_config(self.config)))
 
     @property
     def paused(self) -> bool:
@@ -137,8 +146,31 @@ class Trial:
 
     @property
     def last(self) -> dict[str, float]:
-        """The metrics of the last epoch: a trial's metrics."""
+        """The metrics of the last epoch."""
         return self.reports[-1].metrics if self.reports else {}
+
+    @property
+    def best(self) -> Best | None:
+        """Its best epoch so far; None while there was none that may be."""
+        found: Best | None = None
+        for report in self.reports:
+            found = self.ranking.better(found, report.epoch, report.metrics, self.eligible)
+        return found
+
+    @property
+    def ranked_epoch(self) -> int:
+        """The epoch that it is ranked by, whose model counts: the last but under `best`, and also there while none may
+        be the best."""
+        best = self.best if self.ranking.kind == BEST else None
+        return best.epoch if best else self.epochs
+
+    @property
+    def ranked(self) -> dict[str, float]:
+        """A trial's metrics: those of the epoch that it is ranked by, or the means over the last ones."""
+        if self.ranking.kind.startswith(MEAN) and self.reports:
+            return self.ranking.mean([report.metrics for report in self.reports])
+        epoch = self.ranked_epoch
+        return next((report.metrics for report in reversed(self.reports) if report.epoch == epoch), {})
 
 
 @dataclass
@@ -190,6 +222,12 @@ class Sweep:
         """What is searched by: metric → direction, the first first."""
         return dict(self.header.get("metrics") or {self.header["metric"]: self.header["direction"]})
 
+    @property
+    def ranking(self) -> Ranking:
+        """By which epoch its trials are ranked; older sweeps by the last."""
+        kind = self.header.get("spec", {}).get("search", {}).get("ranking", LAST)
+        return Ranking(kind, self.header.get("metric", ""), self.header.get("direction", "max"))
+
     def apply(self, event: Mapping[str, Any]) -> None:
         """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
         self.finished = None
@@ -205,7 +243,7 @@ class Sweep:
             case "ask":
                 _check_id(event["trial"])
                 fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
-                fields["memory"] = event.get("memory", {})
+                fields |= {"memory": event.get("memory", {}), "ranking": self.ranking}
                 self._note_digests(self.trials.setdefault(event["trial"], Trial(event["trial"], **fields)))
             case "report":
                 self._report(self.trials[event["trial"]], event)
@@ -271,6 +309,7 @@ class Sweep:
         trial.reports.append(Report(**fields))
         self._note_digests(trial)
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
+        trial.why = event.get("why")
         trial.pauses += event["decision"] == "pause"
         trial.nodes_lost = 0
         self.spent |= event["reason"] == "budget"

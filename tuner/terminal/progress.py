@@ -29,7 +29,7 @@ class SweepProgress:
     """What a running sweep shows on stderr: a bar in a terminal, a line every ten seconds elsewhere."""
 
     def __init__(self, plan: Plan, sweep: Sweep, tracking_uri: str) -> None:
-        self._plan = plan
+        self._plan, self._sweep = plan, sweep
         self._console = err()
         self._ended: dict[str, int] = {}
         self._epochs = self._paused = 0
@@ -73,7 +73,7 @@ class SweepProgress:
         if not trial.unfinished:
             self._end(str(trial.stop_reason))
         if trial.stop_reason == "completed":
-            self._consider({"trial": trial.id, "metrics": trial.last})
+            self._consider({"trial": trial.id, "metrics": trial.ranked})
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take note of a journal event."""
@@ -100,7 +100,8 @@ class SweepProgress:
         if event.get("reason") is not None:
             self._end(event["reason"])
         if event.get("reason") == "completed":
-            self._consider(event)
+            trial = self._sweep.trials.get(event["trial"])
+            self._consider({**event, "metrics": trial.ranked} if trial else event)
         self._show()
 
     def sending(self, unsent: int, error: str | None) -> None:

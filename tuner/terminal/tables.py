@@ -13,6 +13,7 @@ from tuner.terminal.console import command, err, new_table, out, print_json, pri
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
+    from trainables.ranking import Ranking
     from tuner.planning.plans import Plan
     from tuner.preflight.checks import Finding
     from tuner.queries.from_mlflow import BestTrial
@@ -60,12 +61,14 @@ def show_plan(plan: Plan, output: str) -> None:
         "epochs_per_trial": plan.epochs,
         "rungs": list(plan.rungs),
         "pruning": plan.rule and plan.rule.summary,
+        "patience": plan.spec.scheduler.patience,
         "budget": plan.spec.budget.model_dump(),
         "expected_epochs": plan.expected_epochs,
         "most_epochs": plan.most_epochs,
         "metric": plan.metric,
         "direction": plan.direction,
         "metrics": dict(zip(plan.metrics, plan.directions, strict=True)),
+        "ranking": plan.ranking.kind,
         "sampler": plan.spec.search.sampler,
         "priors": len(plan.priors),
         "concurrency": plan.concurrency,
@@ -83,9 +86,14 @@ def show_plan(plan: Plan, output: str) -> None:
     table.add_row("trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}")
     table.add_row("epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {plan.most_epochs}")
     table.add_row("pruning", plan.rule.summary if plan.rule else "none")
+    if patience := plan.spec.scheduler.patience:
+        unit = "epochs after its warm-ups, or ends of its cycles"
+        table.add_row("patience", f"a trial stops after {patience} {unit} without a better value")
     searched_by = [f"{name} ({direction})" for name, direction in zip(plan.metrics, plan.directions, strict=True)]
     table.add_row("sampler", plan.spec.search.sampler)
     table.add_row("metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by))
+    if plan.ranking.kind != "last":
+        table.add_row("ranking", f"each trial by {plan.ranking.says}")
     if estimate is not None:
         table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
     if limits := _limits(plan.spec.budget):
@@ -145,6 +153,8 @@ def show_spaces(name: str | None, output: str) -> None:
 
 def show_result(result: SweepResult, output: str) -> None:
     """The end of a sweep: how trials ended, and the best configuration."""
+    from tuner.running.sweep_result import SHOWN_TRIALS
+
     where = "" if Path(result.storage) == Path("sweeps") else f" --storage {quote(result.storage)}"
     if lacking := _lacking(result):
         cause = f" ({result.tracker_error})" if result.tracker_error else ""
@@ -163,6 +173,8 @@ def show_result(result: SweepResult, output: str) -> None:
         f"{result.name}: {result.n_trials} trials ({counts}), {result.epochs} epochs, {_duration(result.wall_s)}, "
         f"{result.disk_bytes / 1e6:.1f} MB in {result.place}"
     )
+    if result.impatient:
+        console.print(result.impatient, soft_wrap=True)
     if result.spent:
         n_done = result.n_trials - result.stop_reasons.get("budget", 0)
         console.print(
@@ -178,13 +190,25 @@ def show_result(result: SweepResult, output: str) -> None:
         title = f"Pareto set of {', '.join(result.metrics)}: {len(result.pareto)} of {len(result.ranked)} completed"
         console.print(_best_table(result.pareto, result.metrics, title))
         console.print()
-    console.print(_best_table(result.ranked[:5], [result.metric], f"best by {result.metric}"))
-    console.print(*_unranked_note(result.ranked[:5], result.metric), sep="\n")
+    title = f"best by {result.metric}{_epoch_of(result.ranking)}"
+    console.print(_best_table(result.ranked[:SHOWN_TRIALS], [*_epoch_column(result.ranking), result.metric], title))
+    console.print(*_unranked_note(result.ranked[:SHOWN_TRIALS], result.metric), sep="\n")
     console.print(_config_table(result.best.config, result.searched))
+    if result.past_best:
+        print_notes(console, [result.past_best])
     verb = command()
     console.print(
         f"\nNext: {verb} best --sweep {result.name} --export best.yaml && {verb} train best.yaml", soft_wrap=True
     )
+
+
+def _epoch_of(ranking: Ranking) -> str:
+    return "" if ranking.kind == "last" else f", each trial by {ranking.says}"
+
+
+def _epoch_column(ranking: Ranking) -> list[str]:
+    """Where trials are ranked by different epochs, which those are."""
+    return ["epoch"] if ranking.kind == "best" else []
 
 
 def no_best(stop_reasons: Mapping[str, int]) -> str:
@@ -251,6 +275,7 @@ def best_document(row: BestTrial) -> dict[str, Any]:
         "method": row.method,
         "stop_reason": row.stop_reason,
         "outcome": row.outcome,
+        "ranking": row.ranking,
         "metrics": row.metrics,
         "config": row.config and plain(row.config),
     }
@@ -273,13 +298,15 @@ def show_best(
     if output == "json":
         print_json([best_document(row) for row in rows])
         return
-    metrics = pareto or [rows[0].metric]
+    from trainables.ranking import Ranking
+
+    metrics, ranking = pareto or [rows[0].metric], Ranking(rows[0].ranking)
     sweeps = [row.sweep for row in rows]
     one_sweep = len(set(sweeps)) == 1
     where = f"sweep {sweeps[0]}" if one_sweep else f"{len(set(sweeps))} sweeps"
     console = out()
-    title = f"{_order_of(rows, pareto)} ({where})"
-    console.print(_best_table(rows, metrics, title, () if one_sweep else sweeps))
+    title = f"{_order_of(rows, pareto)}{_epoch_of(ranking)} ({where})"
+    console.print(_best_table(rows, [*_epoch_column(ranking), *metrics], title, () if one_sweep else sweeps))
     console.print("".join(f"\n{metric} {METRICS[metric].rewards}." for metric in metrics))
     console.print(*_unranked_note(rows, metrics[0]), sep="\n")
     if rows[0].config is None:
@@ -324,32 +351,35 @@ def exported(row: BestTrial) -> str:
     """
     from trainables.results import config_yaml
     from tuner.single_runs.origin import Origin
+    from tuner.single_runs.ranked_epoch import ranked_section
     from tuner.spec import as_yaml
 
     head = f"# sweep {row.sweep}, trial {row.trial}, MLflow run {row.run_id}\n"
     value = f"# {row.metric}: {row.metrics[row.metric]!r}\n"
     origin = Origin(row.sweep, row.sweep_id, row.trial, row.run_id, row.identity).section()
-    return f"{head}{value}{config_yaml(row.require_config())}{as_yaml(origin)}"
+    return f"{head}{value}{config_yaml(row.require_config())}{as_yaml({**ranked_section(row), **origin})}"
 
 
 # --- train ------------------------------------------------------------------------------------------------------------
 
 
 def show_retrained(result: Retrained, output: str) -> None:
-    """The last epoch's metrics, test included."""
+    """The metrics of the epoch that counts, test included."""
     from trainables.paths import plain
 
     if output == "json":
         print_json({"run_id": result.run_id, "metrics": result.metrics, "config": plain(result.config)})
         return
     console = out()
-    table = new_table("metric", "last epoch")
+    table = new_table("metric", "value")
     for name in sorted(result.metrics):
         if name.startswith(("val/", "test/", "train_eval/")):
             table.add_row(name, repr(result.metrics[name]))
     console.print(table)
     console.print(
-        f"\n{result.stop_reason}{f' ({result.outcome})' if result.outcome else ''}; MLflow run {result.run_id}"
+        f"\n{result.stop_reason}{f' ({result.outcome})' if result.outcome else ''}, by {result.says}; "
+        f"MLflow run {result.run_id}",
+        soft_wrap=True,
     )
 
 

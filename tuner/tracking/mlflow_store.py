@@ -31,6 +31,7 @@ from tuner.tracking.artifact_root import follow, located, new_root
 from tuner.tracking.tracking_uri import check_reachable, sqlite_path
 
 __all__ = [
+    "RANKED",
     "Metric",
     "MlflowClient",
     "MlflowException",
@@ -38,6 +39,7 @@ __all__ = [
     "Run",
     "Tag",
     "artifact_repository",
+    "as_ranked",
     "at_last_epoch",
     "ensure_experiment",
     "find_experiment",
@@ -51,6 +53,8 @@ __all__ = [
     "status_of",
 ]
 
+RANKED = "ranked/"
+"""Before the metrics that a trial is ranked by, where that is not its last epoch: MLflow has the last value of each."""
 _PAGE = 1000
 _METRICS_PER_CALL = 800  # with 100 params and 100 tags MLflow's limit of 1,000 entities a call
 
@@ -74,6 +78,7 @@ class Tag:
     METRIC = "vae_tuner.metric"
     DIRECTION = "vae_tuner.direction"
     METRICS = "vae_tuner.metrics"
+    RANKING = "vae_tuner.ranking"
     MEASURED = "vae_tuner.measured"
     METHODS = "vae_tuner.methods"
     STOP_REASONS = "vae_tuner.stop_reasons"
@@ -190,6 +195,19 @@ def at_last_epoch(run: Run) -> Run:
         return run
     del data.metrics[:]
     data.metrics.extend(whole)
+    return Run(run.info, RunData.from_proto(data))
+
+
+def as_ranked(run: Run) -> Run:
+    """A trial's run with the metrics that it is ranked by, where those are not the ones of its last epoch."""
+    data = run.data.to_proto()
+    ranked = [metric for metric in data.metrics if metric.key.startswith(RANKED)]
+    if not ranked:
+        return run
+    for metric in ranked:
+        metric.key = metric.key.removeprefix(RANKED)
+    del data.metrics[:]
+    data.metrics.extend(ranked)
     return Run(run.info, RunData.from_proto(data))
 
 

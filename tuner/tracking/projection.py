@@ -9,6 +9,7 @@ from typing import Any
 
 from trainables.identity import Identity
 from trainables.paths import flatten
+from trainables.ranking import LAST
 from trainables.results import RESULT_FILES
 from trainables.trial_files import TrialFiles, trial_files
 from tuner.queries.metrics_info import is_usable
@@ -18,6 +19,7 @@ from tuner.storage.sweep_state import Sweep, Trial
 from tuner.tracking.configurations import CONFIG, config_digest, config_text, is_same_config
 from tuner.tracking.identity_tags import identity_tags
 from tuner.tracking.mlflow_store import (
+    RANKED,
     Metric,
     MlflowClient,
     Run,
@@ -209,7 +211,10 @@ class Projection:
         log_batches(
             self._client,
             run_id,
-            metrics=[point for event in events if event["event"] == "report" for point in self._news(run_id, event)],
+            metrics=[
+                *(point for event in events if event["event"] == "report" for point in self._news(run_id, event)),
+                *_ranked_points(trial, _milliseconds(events[-1])),
+            ],
             params=self._params_lacking(run_id, trial) if asked else {},
             tags=self._tags_of(trial),
         )
@@ -306,6 +311,7 @@ class Projection:
                 f"({', '.join(edited)}); they count for --where alone, and where the run is deleted it is made anew"
             )
         points = {point.key: point.value for report in trial.reports for point in _points(report.metrics, 0, 0)}
+        points |= {point.key: point.value for point in _ranked_points(trial, 0)}
         return bool(
             wanted.keys() <= there.keys()
             and self._tags_of(trial).items() <= run.data.tags.items()
@@ -350,6 +356,7 @@ class Projection:
             Tag.METRIC: metric,
             Tag.DIRECTION: self._header["direction"],
             Tag.METRICS: ", ".join(self._header.get("metrics", [metric])),
+            **({} if self._sweep.ranking.kind == LAST else {Tag.RANKING: self._sweep.ranking.kind}),
         }
 
     def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:
@@ -378,7 +385,7 @@ class Projection:
             summary |= {
                 Tag.BEST_RUN_ID: self._runs[best.id],
                 Tag.BEST_TRIAL: best.id,
-                Tag.BEST_VALUE: repr(best.last[self._header["metric"]]),
+                Tag.BEST_VALUE: repr(best.ranked[self._header["metric"]]),
                 Tag.BEST_PARAMS: json.dumps(to_params(best.assignment)),
             }
         return summary
@@ -395,7 +402,7 @@ class Projection:
         step, metric, best = len(self._sweep.trials), self._header["metric"], self._best()
         values = {f"trials/{reason}": float(count) for reason, count in self._counts().items()}
         if best:
-            values[metric] = best.last[metric]
+            values[metric] = best.ranked[metric]
         return [Metric(key, value, _milliseconds(finish), step) for key, value in values.items()]
 
 
@@ -431,6 +438,13 @@ def points_of(report: Event) -> list[Metric]:
 
 def _points(metrics: Mapping[str, float], time: int, epoch: int) -> list[Metric]:
     return [Metric(name, float(value), time, epoch) for name, value in metrics.items() if is_usable(value)]
+
+
+def _ranked_points(trial: Trial, time: int) -> list[Metric]:
+    """What a trial is ranked by, at the epoch that it ended with; none where that is its last epoch."""
+    if trial.ranking.kind == LAST or trial.stop_reason is None:
+        return []
+    return _points({f"{RANKED}{name}": value for name, value in trial.ranked.items()}, time, trial.epochs)
 
 
 def results_in(source: TrialFiles) -> list[str]:

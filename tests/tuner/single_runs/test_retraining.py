@@ -10,6 +10,8 @@ from trainables.paths import parse_config, plain
 from trainables.range_test import ramped
 from trainables.reach import ReachRun, reach_config
 from tuner import lr_range
+from tuner.api import load
+from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.single_runs.retraining import retrain
 from tuner.single_runs.single_trial import make_ready
 
@@ -81,3 +83,49 @@ def test_a_range_test_takes_kappa_auto_as_the_configuration_it_is_for_would(vae_
     test = lr_range(config, epochs=2, data_dir=vae_data_root)
     assert make_ready(ramped(config, 1e-6, 1.0, 2), vae_data_root, config).trainer.config.objective == expected
     assert any(note.startswith("κ_min re ") for note in test.notes)
+
+
+# --- the epoch that counts --------------------------------------------------------------------------------------------
+
+TINY = {"data": {"n_train": 64}, "batch_size": 32, "model": {"hidden": [8], "latent_dim": 2}, "epochs": 4, "threads": 1}
+TINY |= {"lr": {"kind": "one-cycle"}, "beta": {"kind": "linear", "warmup": 0.5}, "device": "cpu"}
+
+
+@pytest.fixture
+def trained(uri, vae_data_root):
+    """trained(ranked) → what TINY gives, and the reports and notes on the way."""
+
+    def train(ranked=None, **changes):
+        reports, notes = [], []
+        config = parse_config({**TINY, **changes})
+        found = retrain(config, uri, "vae-tuner", vae_data_root, reports.append, notes.extend, ranked=ranked)
+        return found, [numbers(report.metrics) for report in reports], notes
+
+    return train
+
+
+def numbers(metrics):
+    return {name: value for name, value in metrics.items() if not name.startswith(("time/", "test/"))}
+
+
+def test_training_again_gives_the_numbers_of_the_epoch_that_counts(trained, uri):
+    """In the schedules of the whole budget: those of the same epoch of a full training, to the last bit."""
+    _, whole, _ = trained()
+    found, reports, _ = trained(RankedEpoch("best", "val/elbo_cal", 3, 4))
+    assert reports == whole[:3]
+    assert numbers(found.metrics) == whole[2]
+    assert (found.stop_reason, found.says) == ("completed", "epoch 3 of 4, its best by val/elbo_cal")
+    assert load(found.run_id, tracking_uri=uri).config.epochs == 4
+
+
+def test_under_a_mean_the_last_model_is_taken_with_the_means(trained):
+    found, reports, _ = trained(RankedEpoch("mean-2", "val/elbo_cal", 4, 4))
+    assert len(reports) == 4
+    assert found.metrics["val/elbo_cal"] == sum(report["val/elbo_cal"] for report in reports[2:]) / 2
+    assert found.metrics["epoch"] == 4
+
+
+def test_the_best_epoch_of_one_budget_is_none_of_another(trained):
+    found, reports, notes = trained(RankedEpoch("best", "val/elbo_cal", 2, 4), epochs=3)
+    assert (len(reports), found.metrics["epoch"], found.says) == (3, 3, "its last epoch")
+    assert "epoch 2 was the one that counted of 4 epochs, not of 3: trained to the end" in notes

@@ -22,7 +22,7 @@ def parallel_coordinates_figure(sweep: Sweep, space: Space) -> Figure | None:
     if len(trials) < 2 or len(paths) < 2:
         return None
     metric, direction = sweep.header["metric"], sweep.header["direction"]
-    order = sorted(trials, key=lambda trial: rank_key(trial.last[metric], direction, trial.id), reverse=True)
+    order = sorted(trials, key=lambda trial: rank_key(trial.ranked[metric], direction, trial.id), reverse=True)
     figure = Figure(figsize=(WIDTH, 0.4 + 0.8 * len(paths)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     scales = {path: _Scale(sweep, space, path) for path in paths}

@@ -30,7 +30,7 @@ def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
     for axes, path in zip(panels, paths, strict=False):
         _draw(axes, sweep, space, path, [trial for trial in trials if path in trial.assignment])
     figure.supylabel(label_of(metric), fontsize="medium")
-    panels[0].set_ylim(*middle_half([trial.last[metric] for trial in trials]))
+    panels[0].set_ylim(*middle_half([trial.ranked[metric] for trial in trials]))
     legend = marks(colours_of(sweep), colours_of(sweep), markers_of(sweep))
     figure.legend(handles=legend, loc="outside upper right", ncols=4, frameon=False, fontsize="small")
     for axes in panels[len(paths) :]:
@@ -45,7 +45,7 @@ def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]
     for trial in trials:
         alpha = 0.9 if trial.stop_reason == "completed" else 0.3
         x, look = axis.numbers([trial.assignment[path]]), markers[trial.method]
-        axes.plot(x, [trial.last[metric]], look, color=colours[trial.method], alpha=alpha, markersize=5)
+        axes.plot(x, [trial.ranked[metric]], look, color=colours[trial.method], alpha=alpha, markersize=5)
     if axis.ticks:
         axes.set_xticks(range(len(axis.ticks)), axis.ticks, rotation=20, ha="right")
     elif axis.log:

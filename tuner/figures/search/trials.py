@@ -24,7 +24,7 @@ def ended(sweep: Sweep, reasons: Sequence[str] = ("completed", "pruned")) -> lis
     """The trials that ended so, with a value."""
     metric = sweep.header["metric"]
     found = [trial for trial in sweep.trials.values() if trial.stop_reason in reasons]
-    return [trial for trial in found if is_usable(trial.last.get(metric, math.nan))]
+    return [trial for trial in found if is_usable(trial.ranked.get(metric, math.nan))]
 
 
 def colours_of(sweep: Sweep) -> dict[str, str]:
@@ -52,7 +52,7 @@ def marks(methods: Iterable[str], colours: Mapping[str, str], markers: Mapping[s
 
 def error_of(sweeps: Sequence[Sweep]) -> tuple[str, str]:
     """How reconstruction is measured in all of these sweeps' trials, and what an axis calls it."""
-    lasts = [trial.last for sweep in sweeps for trial in ended(sweep)]
+    lasts = [trial.ranked for sweep in sweeps for trial in ended(sweep)]
     if all("val/mse" in last for last in lasts):
         return "val/mse", "squared error per element"
     return "val/recon_nll", "reconstruction  [nats per example]"

@@ -19,15 +19,15 @@ __all__ = ["planes_figure"]
 def planes_figure(beside: Beside) -> Figure | None:
     """A mark for each completed trial, a large one for the best of each sweep."""
     error, named = error_of(list(beside.sweeps.values()))
-    if not all({error, "val/kl"} <= beside.best(name).last.keys() for name in beside.sweeps):
+    if not all({error, "val/kl"} <= beside.best(name).ranked.keys() for name in beside.sweeps):
         return None
     figure, [axes] = wide_figure()
     style_axes(axes, named, "KL  [nats per example]")
     for name, look in looks_of(beside.sweeps).items():
-        lasts = [trial.last for trial in ended(beside.sweeps[name], ("completed",))]
+        lasts = [trial.ranked for trial in ended(beside.sweeps[name], ("completed",))]
         xs, ys = [last[error] for last in lasts], [last["val/kl"] for last in lasts]
         axes.plot(xs, ys, look.marker, color=look.colour, markersize=4.5, alpha=0.55, markeredgewidth=0, label=name)
-        best = beside.best(name).last
+        best = beside.best(name).ranked
         axes.plot([best[error]], [best["val/kl"]], look.marker, color=look.colour, markersize=11, fillstyle="none")
     if error == "val/mse":
         log_scale(axes, "x")

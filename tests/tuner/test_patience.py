@@ -1,0 +1,149 @@
+"""A trial that does not become better any more stops, whatever prunes beside it, and however often its driver dies."""
+
+import json
+import random
+from types import SimpleNamespace
+
+import pytest
+
+from trainables.paths import parse_config
+from trainables.ranking import Ranking
+from tuner.running.driver import header_of
+from tuner.running.past_best import impatience_note, past_best, past_best_note
+from tuner.storage.journal import Journal
+from tuner.storage.sweep_state import Report, Trial
+
+EPOCHS, PATIENCE = 20, 3
+
+
+def peak_at(best):
+    """A trial that becomes better up to an epoch, and then worse; the later ones worse than the first."""
+    return lambda number, epoch: -abs(epoch - best) - number
+
+
+@pytest.fixture
+def swept(sweeps, tmp_path, planned_loop):
+    """swept(curve, n_results, **paths) → the sweep after so many reports, and one that goes on from there."""
+
+    def run(curve, *deaths, **paths):
+        given = {"config.epochs": EPOCHS, "search.trials": 1, "scheduler.patience": PATIENCE, **paths}
+        plan, path = sweeps.plan("s", **given), tmp_path / "journal.jsonl"
+        path.unlink(missing_ok=True)
+        journal = Journal.create(path)
+        journal.append("header", **header_of(plan, "s", "sqlite:///x.db"))
+        for n_results in (*deaths, 10_000):
+            planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), curve).run(n_results=n_results)
+            journal.close()
+            journal = Journal.open(path)
+        journal.close()
+        return journal.sweep
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median", "none"])
+@pytest.mark.parametrize(("ranking", "reason"), [("last", "pruned"), ("best", "completed"), ("mean-2", "pruned")])
+def test_a_trial_stops_that_many_epochs_after_its_best(kind, ranking, reason, swept):
+    (trial,) = swept(peak_at(5), **{"scheduler.kind": kind, "search.ranking": ranking}).trials.values()
+    assert (trial.stop_reason, trial.epochs) == (reason, 5 + PATIENCE)
+    assert trial.why == f"val/elbo_cal was not better than its 0 of epoch 5 for {PATIENCE} epochs"
+    assert impatience_note([trial]) == f"Stopped by patience: trial 0000, {trial.why}"
+
+
+def test_one_that_becomes_better_to_the_end_is_left_alone(swept):
+    (trial,) = swept(peak_at(EPOCHS)).trials.values()
+    assert (trial.stop_reason, trial.epochs, trial.why) == ("completed", EPOCHS, None)
+    assert impatience_note([trial]) is None
+
+
+def test_no_patience_is_no_stop(swept):
+    (trial,) = swept(peak_at(5), **{"scheduler.patience": None}).trials.values()
+    assert (trial.stop_reason, trial.epochs) == ("completed", EPOCHS)
+
+
+def test_it_is_counted_after_the_trials_own_warm_up(swept):
+    """Half of the budget: what fell before is forgotten, and the best after it is its first epoch."""
+    warm = {"config.beta.kind": "linear", "config.beta.warmup": 0.5}
+    (trial,) = swept(lambda number, epoch: -epoch, **warm).trials.values()
+    assert trial.epochs == EPOCHS // 2 + PATIENCE
+
+
+def test_a_dip_within_a_cycle_is_no_impatience_and_ends_of_cycles_are_counted(swept):
+    cycles = {"config.beta.kind": "cyclical", "config.beta.period": 0.2}
+
+    def ends(best):
+        """Of cycles of 4 epochs; between them the value is far below."""
+        return lambda number, epoch: -abs(epoch - best) if epoch % 4 == 0 else -100 - epoch
+
+    assert [trial.epochs for trial in swept(ends(EPOCHS), **cycles).trials.values()] == [EPOCHS]
+    (trial,) = swept(ends(4), **{**cycles, "scheduler.patience": 2}).trials.values()
+    assert (trial.epochs, trial.why.endswith("of epoch 4 for 2 ends of its cycles")) == (12, True)
+
+
+def test_a_geco_trial_is_waited_for_until_it_has_met_its_constraint(swept):
+    """The loop reports none, as if it was never met."""
+    (trial,) = swept(peak_at(1), **{"config.objective.kind": "geco"}).trials.values()
+    assert (trial.stop_reason, trial.epochs) == ("completed", EPOCHS)
+
+
+@pytest.mark.parametrize("deaths", [(1,), (7,), (8,), (3, 4, 1)])
+def test_deaths_of_the_driver_change_nothing(deaths, swept):
+    paths = {"search.trials": 4, "search.ranking": "best", "scheduler.kind": "none"}
+    whole = swept(peak_at(5), **paths)
+    again = swept(peak_at(5), *deaths, **paths)
+    told = [
+        [(trial.id, trial.stop_reason, trial.epochs, trial.why, trial.ranked) for trial in sweep.trials.values()]
+        for sweep in (whole, again)
+    ]
+    assert told[0] == told[1]
+
+
+def test_the_worker_is_told_the_best_of_what_the_driver_knows(sweeps, tmp_path, planned_loop):
+    plan = sweeps.plan("t", **{"config.epochs": EPOCHS, "search.ranking": "best", "search.trials": 1})
+    journal = Journal.create(tmp_path / "t.jsonl")
+    journal.append("header", **header_of(plan, "t", "sqlite:///x.db"))
+    told = []
+    for n_results in (1, 6):
+        loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), peak_at(5))
+        told.append(json.loads(loop.searcher.suggest("")["best"]))
+        loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), peak_at(5))
+        loop.run(n_results=n_results)
+    loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), peak_at(5))
+    told.append(json.loads(loop.searcher.suggest("")["best"]))
+    assert told == [None, [1, -4.0], [5, 0.0]]
+
+
+# --- past its best ----------------------------------------------------------------------------------------------------
+
+
+def a_trial(values, kind="last", **tree):
+    reports = [Report(epoch, {"m": value}, "continue", None, None) for epoch, value in enumerate(values, start=1)]
+    config = parse_config({"epochs": len(values), **tree}).model_dump(mode="json")
+    return Trial("0007", 7, {}, config, "elbo", reports=reports, ranking=Ranking(kind, "m", "max"))
+
+
+FALLING = [float(epoch) for epoch in range(10)] + [9.0 - 0.5 * epoch for epoch in range(1, 30)]
+
+
+def test_a_trial_that_fell_from_its_best_is_named():
+    assert past_best_note([a_trial([1.0, 2.0]), a_trial(FALLING)]) == (
+        "trial 0007 is past its best since epoch 10 (9 then, -5.5 now); rank by the best epoch with --ranking best, or "
+        "stop with --patience N"
+    )
+
+
+def test_one_that_is_ranked_by_its_best_is_not():
+    assert past_best(a_trial(FALLING, "best")) is None
+
+
+@pytest.mark.parametrize("kind", ["last", "mean-3"])
+def test_noise_is_no_fall(kind):
+    """Of trials whose values only swing hardly one in a thousand is named."""
+    draw = random.Random(0)
+    named = [past_best(a_trial([draw.gauss(0, 1) for _ in range(60)], kind)) for _ in range(500)]
+    assert sum(map(bool, named)) <= 1
+
+
+def test_a_dip_within_a_cycle_is_no_fall():
+    values = [float(epoch if epoch % 4 == 0 else -50 + epoch) for epoch in range(1, 41)]
+    assert past_best(a_trial(values[:-1], beta={"kind": "cyclical", "period": "4 steps"})) is None
