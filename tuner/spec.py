@@ -88,15 +88,17 @@ def _gpus(value: Any) -> Any:
 
 class Search(_Section):
     """sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
-    `grid` enumerates. metric: `auto` follows likelihood and objective; several are searched as a Pareto set.
-    ranking: the epoch by which a trial is ranked: its `last`, its `best` by the (first) metric, or `mean-K`, the mean
-    over its last K.
-    warm_start: earlier sweeps in the same storage whose trials the sampler is told of. points: exactly these trials, by
-    configuration path, in this order; the space, the sampler and the number of trials then mean nothing.
+    `grid` enumerates. trials: configurations. repeats: how many seeds each is trained with: `seed`, `seed` + 1, …; they
+    are ranked by their mean and pruned together. metric: `auto` follows likelihood and objective; several are searched
+    as a Pareto set. ranking: the epoch by which a trial is ranked: its `last`, its `best` by the (first) metric, or
+    `mean-K`, the mean over its last K. warm_start: earlier sweeps in the same storage whose trials the sampler is told
+    of. points: exactly these trials, by configuration path, in this order; the space, the sampler and the number of
+    trials then mean nothing.
     """
 
     sampler: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
     trials: Count = 20
+    repeats: Count = 1
     seed: Seed = 0
     metric: Annotated[str | tuple[str, ...], BeforeValidator(_metrics)] = "auto"
     ranking: Annotated[str, AfterValidator(_ranking)] = LAST

@@ -17,6 +17,7 @@ from tuner.running.budget import is_spent
 from tuner.search.searchers import JournalSearcher
 from tuner.spec import Budget
 from tuner.storage.journal import Journal
+from tuner.storage.sweep_state import Trial
 
 SPACE = parse_space("lr")
 
@@ -81,8 +82,12 @@ class TuneLoop:
     def tell(self, trial: str, epoch: int) -> str:
         """One epoch; the trainable leaves out what is not finite."""
         self.n_told += 1
-        value = self.curve(self.journal.sweep.trials[trial].number, epoch)
+        value = self.value(self.journal.sweep.trials[trial], epoch)
         return self.hear(trial, epoch=epoch, metrics={self.metric: value} if math.isfinite(value) else {})
+
+    def value(self, trial: Trial, epoch: int) -> float:
+        """What a trial reports after an epoch."""
+        return self.curve(trial.number, epoch)
 
     def hear(self, trial: str, ip: str | None = None, **report: Any) -> str:
         """What the worker of a trial says, on its way through Tune. ip: of its node."""

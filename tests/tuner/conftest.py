@@ -132,10 +132,14 @@ class PlannedLoop(TuneLoop):
 
 @dataclass(frozen=True)
 class Sweeps:
-    """Sweeps of the driver with a curve in Ray's place: run(NAME, {path: value}), resume(NAME), cut(NAME, n)."""
+    """Sweeps of the driver with a curve in Ray's place: run(NAME, {path: value}), resume(NAME), cut(NAME, n).
+
+    hooks: `value`, what (trial, epoch) reports, and `next_one`, which of n running trials is the next to report.
+    """
 
     storage: Path
     data_dir: Path
+    hooks: dict[str, Any] = field(default_factory=dict)
 
     def run(self, name: str, **paths: Any) -> Any:
         return driver.run_sweep(self.plan(name, **paths))
@@ -171,7 +175,9 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     def run(plan: Any, journal: Journal, folder: Path, shown: Any, tracker: Any, signals: Any) -> None:
-        PlannedLoop(plan, journal, shown).run()
+        loop = PlannedLoop(plan, journal, shown)
+        loop.value = made.hooks.get("value", loop.value)  # type: ignore[method-assign]
+        loop.run(made.hooks.get("next_one", lambda n: 0))
         for trial in journal.sweep.trials:
             (folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
             (folder / "trials" / trial / "config.yaml").write_text(trial)
@@ -181,7 +187,8 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(driver, "_run_tune", run)
     monkeypatch.setattr(driver, "reached", reached)
-    return Sweeps(tmp_path / "sweeps", vae_data_root)
+    made = Sweeps(tmp_path / "sweeps", vae_data_root)
+    return made
 
 
 @pytest.fixture

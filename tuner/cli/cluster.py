@@ -18,6 +18,7 @@ from tuner.cli.options import (
     OwnUriOption,
     PatienceOption,
     RankingOption,
+    RepeatsOption,
     SettingsOption,
     overlaid_spec,
     parsed_more_trials,
@@ -64,6 +65,7 @@ def submit(
     storage: JobStorageOption = None,
     tracking_uri: TrackingOption = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to try.", show_default=False)] = None,
+    repeats: RepeatsOption = None,
     model: Annotated[
         str | None, typer.Option(help="mlp, conv, linear-vae, or package.module:factory.", show_default=False)
     ] = None,
@@ -91,6 +93,7 @@ def submit(
         storage=storage,
         tracking_uri=tracking_uri,
         trials=trials,
+        repeats=repeats,
         model=model,
         epochs=epochs,
         ranking=ranking,

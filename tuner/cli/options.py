@@ -28,6 +28,7 @@ __all__ = [
     "OwnUriOption",
     "PatienceOption",
     "RankingOption",
+    "RepeatsOption",
     "SettingsOption",
     "StorageOption",
     "UriOption",
@@ -96,6 +97,15 @@ PatienceOption = Annotated[
         show_default=False,
     ),
 ]
+RepeatsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--repeats",
+        metavar="K",
+        help="Seeds of each configuration, ranked by their mean. Default 1.",
+        show_default=False,
+    ),
+]
 MoreTrialsOption = Annotated[str, typer.Option("--trials", metavar="+N", help="Trials beyond those planned.")]
 AllowChangedOption = Annotated[
     bool,
@@ -121,6 +131,7 @@ PATHS = {
     "epochs": "config.epochs",
     "device": "config.device",
     "trials": "search.trials",
+    "repeats": "search.repeats",
     "seed": "search.seed",
     "sampler": "search.sampler",
     "metric": "search.metric",

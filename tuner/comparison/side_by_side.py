@@ -198,7 +198,7 @@ def _random_trials(sweep: Sweep) -> list[Trial]:
     search = sweep.header["spec"]["search"]
     if search["sampler"] != "random" or search.get("points") or sweep.header["scheduler"]["kind"] != "none":
         return []
-    return [trial for trial in sweep.trials.values() if trial.number > 0]
+    return [trial for trial in sweep.configurations.values() if trial.number > 0]
 
 
 def _score(trial: Trial, metric: str, sign: float) -> float:

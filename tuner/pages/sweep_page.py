@@ -102,7 +102,7 @@ def _page(
 ) -> Page:
     header, again = sweep.header, f"{sweep.header['name'][:58]}-again"
     return Page(
-        f"{header['name']}: {len(sweep.trials)} trials",
+        f"{header['name']}: {_counted(sweep)}",
         minus(_lead(sweep, ranked)),
         _headline(sweep, ranked),
         _sections(sweep, space, ranked, figures, pictures),
@@ -143,9 +143,20 @@ def _lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
     ends = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
     outcome = f", its constraint {best.outcome}" if best.outcome and best.method == "geco" else ""
     return (
-        f"The best of {len(sweep.trials)} trials ({ends}; {sweep.epochs} epochs in all) is {best.id}, {best.method}"
-        f"{outcome}, with a {metric} of {text_of(best.ranked[metric])}."
+        f"The best of {_counted(sweep)} ({ends}; {sweep.epochs} epochs in all) is {best.id}, {best.method}"
+        f"{outcome}, with a {metric} of {_value(best, metric)}."
     )
+
+
+def _counted(sweep: Sweep) -> str:
+    n_trials = f"{len(sweep.trials)} trials"
+    return n_trials if sweep.repeats == 1 else f"{len(sweep.configurations)} configurations in {n_trials}"
+
+
+def _value(trial: Trial, metric: str) -> str:
+    """Of several seeds their mean with its standard error."""
+    value = text_of(trial.ranked[metric])
+    return f"{value} ± {trial.stderr[metric]:.2g} over {len(trial.seeds)} seeds" if trial.stderr else value
 
 
 def _headline(sweep: Sweep, ranked: Sequence[Trial]) -> Table:
@@ -201,7 +212,9 @@ def _search(sweep: Sweep) -> str:
     search = sweep.header["spec"]["search"]
     if search.get("points"):
         return f"none: {sweep.planned} trials that were given one by one"
-    return f"{search['sampler']}, seed {search['seed']}, {sweep.planned} trials, the default configuration first"
+    seeds = f" of {sweep.repeats} seeds" if sweep.repeats > 1 else ""
+    planned = f"{sweep.planned} {'configurations' if seeds else 'trials'}{seeds}"
+    return f"{search['sampler']}, seed {search['seed']}, {planned}, the default configuration first"
 
 
 def _document(sweep: Sweep, ranked: Sequence[Trial]) -> dict[str, Any]:
@@ -210,7 +223,14 @@ def _document(sweep: Sweep, ranked: Sequence[Trial]) -> dict[str, Any]:
         "name": sweep.header["name"],
         "sweep_id": sweep.header["sweep_id"],
         "metric": sweep.header["metric"],
-        "best": {"trial": best.id, "method": best.method, "metrics": best.ranked, "config": best.config},
+        "best": {
+            "trial": best.id,
+            "method": best.method,
+            "metrics": best.ranked,
+            "stderr": best.stderr,
+            "seeds": best.seeds,
+            "config": best.config,
+        },
     }
 
 

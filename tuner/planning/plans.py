@@ -42,14 +42,16 @@ from tuner.planning.resources import (
     memory_share,
     placement_notes,
 )
+from tuner.planning.sampling import sampling_of, with_trials
+from tuner.planning.seeds import check_patience, check_point_seeds, split_seeds
 from tuner.planning.warm_start import Known, WarmStart, warm_starts
 from tuner.pruning.asha import Asha, grace_for, rungs_for
 from tuner.pruning.hyperband import HyperBand
 from tuner.pruning.median import MedianRule
 from tuner.pruning.rules import Rule
+from tuner.pruning.together import Together
 from tuner.queries.metrics_info import Direction, direction_of
-from tuner.search.known import n_combinations, n_known
-from tuner.search.samplers import Sampling, sampler_notes, trials_to_run
+from tuner.search.samplers import sampler_notes
 from tuner.spec import SweepSpec
 from tuner.storage.sweep_state import Prior
 
@@ -66,6 +68,7 @@ class Plan:
     rungs: the epochs at which trials are compared, of the median rule the first; empty without a scheduler. warm: what
     earlier sweeps tell the sampler. remarks: what the user should know, but for what κ and `warm` say. identity: what
     its trials train on and with. changed: in what that is not what the sweeps it builds on had, as the user allowed.
+    seeds: of each configuration.
     """
 
     spec: SweepSpec
@@ -83,6 +86,12 @@ class Plan:
     remarks: tuple[str, ...]
     identity: Identity = field(default_factory=Identity)
     changed: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+
+    @property
+    def n_trials(self) -> int:
+        """One for each seed of each configuration."""
+        return self.spec.search.trials * len(self.seeds)
 
     @property
     def epochs(self) -> int:
@@ -191,6 +200,15 @@ class Plan:
     @cached_property
     def rule(self) -> Rule | None:
         """The pruning rule, None without rungs."""
+        rule = self._rule
+        if rule is None or len(self.seeds) == 1:
+            return rule
+        waits = {"hyperband": (), "median": rungs_for(self.epochs, self.rungs[0], self.spec.scheduler.reduction_factor)}
+        return Together(rule, waits.get(self.spec.scheduler.kind, self.rungs), len(self.seeds))
+
+    @property
+    def _rule(self) -> Rule | None:
+        """As if each configuration had one seed."""
         if not self.rungs:
             return None
         factor = self.spec.scheduler.reduction_factor
@@ -205,7 +223,7 @@ class Plan:
     @property
     def most_epochs(self) -> int:
         """The epochs the sweep trains if nothing is pruned."""
-        most = self.spec.search.trials * self.epochs
+        most = self.n_trials * self.epochs
         return min(most, self.spec.budget.epochs or most)
 
     @property
@@ -241,9 +259,9 @@ def make_plan(
     here = Known(default.data, ground.identity, allow_changed)
     known = warm_starts(spec, space, metrics, ranking, ground.trial, here)
     priors = tuple(prior for source in known for prior in source.priors)
-    sampling, sampling_notes = _sampling(ground, placed.concurrency, priors)
+    sampling, sampling_notes = sampling_of(spec.search, space, ground.first, placed.concurrency, priors)
     return Plan(
-        spec=_with_trials(spec, sampling, space),
+        spec=with_trials(spec, sampling, space),
         base=ground.base,
         relative=ground.relative,
         space=space,
@@ -255,6 +273,7 @@ def make_plan(
         concurrency=placed.concurrency,
         gpus_per_trial=placed.gpus,
         warm=tuple(known),
+        seeds=ground.seeds,
         remarks=(
             *_data_notes(ground, default, placed),
             *rate_notes(space, ground.base, map(ground.trial, spec.search.points or [ground.first])),
@@ -290,6 +309,7 @@ class _Ground:
     room: Capacity
     device: str
     device_notes: Sequence[str]
+    seeds: tuple[int, ...]
 
     @property
     def first(self) -> dict[str, Any]:
@@ -308,9 +328,13 @@ class _Ground:
 
 def _ground(spec: SweepSpec, root: Path, capacity: Capacity | None, begun: Mapping[str, Any] | None) -> _Ground:
     """Every configuration that the space can draw is valid on the data."""
-    base, points = _base(spec), spec.search.points
+    points = spec.search.points
+    check_point_seeds(spec)
+    seeds, named = split_seeds(spec, NO_SPACE if points else parse_space(spec.space))
+    check_patience(spec, seeds)
+    base = _base(spec, seeds[0])
     facts = data_facts(parse_config({"data": unflatten(base).get("data", {})}).data, root)
-    relative, base = (NO_SPACE, base) if points else _split_fixed(parse_space(spec.space), base)
+    relative, base = _split_fixed(named, base)
     constraint = _constraint(base, relative, facts)
     relative = constrained(relative, constraint)
     if begun is not None:
@@ -318,7 +342,7 @@ def _ground(spec: SweepSpec, root: Path, capacity: Capacity | None, begun: Mappi
     space = _in_numbers(relative, constraint, facts)
     room = capacity or capacity_of(spec.resources.ray_address)
     device, device_notes = auto_device(spec.resources, {**base, **space.fixed}.get("device", "auto"), room)
-    found = _Ground(spec, root, base, relative, space, facts, room, device, device_notes)
+    found = _Ground(spec, root, base, relative, space, facts, room, device, device_notes, seeds)
     if points:
         check_points(points, unflatten(base), found.resolved)
     else:
@@ -342,13 +366,13 @@ def _with_largest_model(plan: Plan) -> TrialConfig:
     return plan.default.model_copy(update={"model": biggest.model})
 
 
-def _base(spec: SweepSpec) -> dict[str, Any]:
-    """The fixed part by path: a file or folder by its absolute path, which workers find too, and the sweep's seed."""
+def _base(spec: SweepSpec, seed: int) -> dict[str, Any]:
+    """The fixed part by path: a file or folder by its absolute path, which workers find too, and the first seed."""
     base = flatten(spec.config)
     name = base.get("data.name")
     if isinstance(name, str):
         base["data.name"] = absolute(name)
-    return {"seed": spec.search.seed, **base}
+    return {**base, "seed": seed}
 
 
 def _first(spec: SweepSpec, space: Space, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -383,11 +407,6 @@ def _check_used(base: Mapping[str, Any], space: Space) -> None:
                 f"config: {path} = {value} is never used: no trial of the space {space.name} has it; leave it out, or "
                 "choose another space"
             )
-
-
-def _with_trials(spec: SweepSpec, sampling: Sampling, space: Space) -> SweepSpec:
-    update = {"trials": trials_to_run(sampling, space), "sampler": sampling.kind}
-    return spec.model_copy(update={"search": spec.search.model_copy(update=update)})
 
 
 def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec, device: str) -> TrialConfig:
@@ -480,21 +499,6 @@ def _placed(ground: _Ground, default: TrialConfig) -> _Placed:
     gpus, gpu_notes = gpus_of(resources, default.device, room, measured)
     concurrency = concurrency_of(resources, gpus, room)
     return _Placed(gpus, concurrency, (*gpu_notes, *capacity_notes(resources, gpus, concurrency, room)))
-
-
-def _sampling(ground: _Ground, concurrency: int, priors: Sequence[Prior]) -> tuple[Sampling, list[str]]:
-    """How is sampled, of no more trials than there are combinations, and how many those are."""
-    search = ground.spec.search
-    kind, n_trials = ("random", len(search.points)) if search.points else (search.sampler, search.trials)
-    found = Sampling(kind, search.seed, n_trials, concurrency > 1, ground.first)
-    n_points = n_combinations(ground.space)
-    if n_points is None or kind == "grid":
-        return found, []
-    known = n_known(priors)
-    most = max(1, n_points - known)
-    told = f", {known} of them known from earlier sweeps" if known else ""
-    note = f"{n_points:,} combinations{told}" + (f": at most {most} trials" if most <= n_trials else "")
-    return replace(found, trials=min(n_trials, most)), [note]
 
 
 def _data_notes(ground: _Ground, default: TrialConfig, placed: _Placed) -> list[str]:

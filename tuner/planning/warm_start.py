@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.space import Space
@@ -107,7 +107,7 @@ def _warm_start(
     here: Known,
 ) -> WarmStart:
     sweep = fold(events)
-    trials = [replace(trial, ranking=ranking) for trial in sweep.trials.values()]
+    trials = [trial.by(ranking) for trial in sweep.configurations.values()]
     changed = _changed(name, sweep, here)
     if changed and not here.allow_changed:
         raise ConfigError(

@@ -239,7 +239,7 @@ def _way_out(uri: str, error: Exception) -> str:
 
 def _disk(plan: Plan) -> Finding:
     """Free space against what checkpoints and artifacts will take at most; object storage has no end."""
-    needed = COPIES_PER_TRIAL * plan.spec.search.trials * checkpoint_bytes(plan)
+    needed = COPIES_PER_TRIAL * plan.n_trials * checkpoint_bytes(plan)
     if is_remote(plan.spec.storage):
         return Finding("disk", "ok", f"at most {_gigabytes(needed)} of objects will lie in {plan.spec.storage}")
     free = shutil.disk_usage(_existing(Path(plan.spec.storage))).free

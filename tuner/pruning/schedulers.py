@@ -17,6 +17,7 @@ from trainables.errors import StorageError
 from trainables.ranking import BEST, is_spent
 from trainables.reporting import RESULT_KEY
 from tuner.pruning.rules import Rule, Verdict
+from tuner.pruning.together import has_ended_all
 from tuner.running.lost_workers import error_of, why
 from tuner.storage.journal import Journal
 from tuner.storage.sweep_state import Event, Trial
@@ -165,6 +166,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if report["diverged"] or not math.isfinite(value):
             return "diverged", Verdict("stop")
         verdict = Verdict("continue")
+        if report["epoch"] < self._epochs and self._is_lost(report["trial"]):
+            return "pruned", Verdict("stop")
         if self._rule is not None:
             sweep, trial = self._journal.sweep, self._journal.sweep.trials[report["trial"]]
             then = value if compared == report["epoch"] else trial.value_at(compared, self._name)
@@ -174,3 +177,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if verdict.decision == "stop":
             return "pruned", verdict
         return ("budget" if self._is_spent(1) else None), verdict
+
+    def _is_lost(self, trial: str) -> bool:
+        """Whether another seed of its configuration has failed, which ends them all."""
+        sweep = self._journal.sweep
+        return any(has_ended_all(other) for other in sweep.siblings(sweep.trials[trial]))

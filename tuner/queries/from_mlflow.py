@@ -18,6 +18,7 @@ from tuner.queries.conditions import Condition, is_metric, matches, number_of, p
 from tuner.queries.metrics_info import direction_of, is_result, rank_key, why_not_ranked
 from tuner.queries.origins import DATA, other_origin
 from tuner.queries.pareto import pareto_front
+from tuner.queries.rows import Row, rows_of
 from tuner.tracking.configurations import config_of
 from tuner.tracking.identity_tags import identity_of, json_of
 from tuner.tracking.mlflow_store import (
@@ -27,7 +28,6 @@ from tuner.tracking.mlflow_store import (
     Run,
     Tag,
     as_ranked,
-    at_last_epoch,
     find_runs,
     has_tags,
     number_in_filter,
@@ -76,6 +76,8 @@ class BestTrial:
     """A trial as MLflow knows it. metrics: those it is ranked by, as `ranking` has it; metric: the
     first of them.
 
+    A configuration of several seeds is one: trial, run_id and config are the first one's, metrics the means over the
+    seeds, stderr their standard errors, and run_ids a run for each seed.
     config: what it was trained with, from the run's own file; None where that is missing or is not what was run, which
     `fault` says. identity: what it was trained on and with.
     """
@@ -89,6 +91,9 @@ class BestTrial:
     dataset: str
     metric: str
     metrics: dict[str, float]
+    stderr: dict[str, float] | None
+    seeds: list[int]
+    run_ids: list[str]
     config: TrialConfig | None
     fault: str = ""
     sweep_id: str = ""
@@ -125,6 +130,7 @@ class _SweepRun:
     dataset: str
     methods: tuple[str, ...]
     ranking: str
+    repeats: int
     measured: Mapping[str, Any]
     digests: Mapping[str, str]
 
@@ -279,6 +285,7 @@ def _sweep_runs(client: MlflowClient, experiment_id: str) -> list[_SweepRun]:
             tags[Tag.DATASET],
             tuple(tags[Tag.METHODS].split(", ")),
             tags.get(Tag.RANKING, LAST),
+            int(tags.get(Tag.REPEATS, "1")),
             json.loads(tags.get(Tag.MEASURED, "{}")),
             {**{kind: str(code) for kind, code in json_of(tags, Tag.CODE).items()}, DATA: tags.get(Tag.DATA, "")},
         )
@@ -393,6 +400,8 @@ class _Ranking:
     def rows(self, method: str | None, top: int) -> list[BestTrial]:
         """The `top` best trials of a method, or of all."""
         where = self._filter(method)
+        if self._repeated:  # a bound on means would leave out the seeds below it
+            return self._best(find_runs(self.client, self.experiment_id, where), top)
         page = max(_PAGE, 2 * top)
         runs = list(islice(find_runs(self.client, self.experiment_id, where, page), page))
         best_so_far = self._ranked(runs)[:top]
@@ -400,10 +409,13 @@ class _Ranking:
             if len(best_so_far) == top:
                 where += f" and {self._at_least(best_so_far[-1])}"
             runs = list(find_runs(self.client, self.experiment_id, where))
-        return [self._row(run) for run in self._ranked(runs)[:top]]
+        return self._best(runs, top)
 
-    def _row(self, run: Run) -> BestTrial:
-        return _best_trial(self.client, run, self.metrics[0], self.ranking)
+    def _best(self, runs: Iterable[Run], top: int) -> list[BestTrial]:
+        return list(map(self._row, self._ranked(runs)[:top]))
+
+    def _row(self, row: Row) -> BestTrial:
+        return _best_trial(self.client, row, self.metrics[0], self.ranking)
 
     @property
     def ranking(self) -> str:
@@ -414,15 +426,20 @@ class _Ranking:
         """What MLflow has the metric of the ranked epoch under."""
         return f"metrics.`{metric if self.ranking == LAST else RANKED + metric}`"
 
+    @property
+    def _repeated(self) -> bool:
+        """Whether a configuration may have several runs."""
+        return any(sweep.repeats > 1 for sweep in self.sweeps)
+
     def front(self) -> Front:
         """The trials that no other beats in all metrics."""
-        runs = self._ranked(find_runs(self.client, self.experiment_id, self._filter(self.method)))
-        values = [tuple(run.data.metrics[metric] for metric in self.metrics) for run in runs]
+        rows = self._ranked(find_runs(self.client, self.experiment_id, self._filter(self.method)))
+        values = [tuple(row.metrics[metric] for metric in self.metrics) for row in rows]
         cloud: dict[str, list[tuple[float, ...]]] = {}
-        for run, point in zip(runs, values, strict=True):
-            cloud.setdefault(run.data.tags[Tag.METHOD], []).append(point)
+        for row, point in zip(rows, values, strict=True):
+            cloud.setdefault(row.tags[Tag.METHOD], []).append(point)
         chosen = pareto_front(values, [direction_of(metric) for metric in self.metrics])
-        return Front(self.metrics, [self._row(runs[i]) for i in chosen], cloud)
+        return Front(self.metrics, [self._row(rows[i]) for i in chosen], cloud)
 
     def _filter(self, method: str | None) -> str:
         tags = {Tag.KIND: "trial"}
@@ -436,8 +453,8 @@ class _Ranking:
 
     def _narrowing(self) -> list[str]:
         """The conditions that MLflow decides as we do: those on metrics, with numbers it stores exactly."""
-        found = []
-        for condition in self.conditions:
+        found: list[str] = []
+        for condition in () if self._repeated else self.conditions:
             number = number_of(condition.value)
             if is_metric(condition.name) and number is not None and float(number) == number:
                 found.append(
@@ -445,68 +462,61 @@ class _Ranking:
                 )
         return found[:_NARROWING]
 
-    def _at_least(self, run: Run) -> str:
+    def _at_least(self, row: Row) -> str:
         metric = self.metrics[0]
         comparison = ">=" if direction_of(metric) == "max" else "<="
-        return f"{self._in_filter(metric)} {comparison} {number_in_filter(run.data.metrics[metric])}"
+        return f"{self._in_filter(metric)} {comparison} {number_in_filter(row.metrics[metric])}"
 
-    def _ranked(self, runs: Iterable[Run]) -> list[Run]:
-        """Runs that may win, best first; an error where there are such and none has a metric."""
+    def _ranked(self, runs: Iterable[Run]) -> list[Row]:
+        """What may win, best first; an error where there are such and none has a metric."""
         ids = {sweep.sweep_id for sweep in self.sweeps}
-        asked = _one_a_trial(
+        asked = rows_of(
             as_ranked(run)
             for run in runs
             if run.data.tags[Tag.SWEEP_ID] in ids and run.data.tags[Tag.STOP_REASON] in self.reasons
         )
-        recorded = {name for run in asked for name in run.data.metrics}
+        recorded = {name for row in asked for name in row.metrics}
         for metric in self.metrics:
             if recorded and metric not in recorded:
                 raise UserError(
                     f"metric {metric!r} was not recorded by these trials; recorded: {_listed(sorted(recorded))}"
                 )
-        wanted = [run for run in map(at_last_epoch, asked) if self._is_wanted(run)]
-        self.refused.update({self._named(run): run.data.metrics for run in wanted if not self._is_result(run)})
+        wanted = [row for row in map(Row.at_last_epoch, asked) if self._is_wanted(row)]
+        self.refused.update({self._named(row): row.metrics for row in wanted if not self._is_result(row)})
         return sorted(filter(self._is_result, wanted), key=self._key)
 
-    def _named(self, run: Run) -> str:
-        trial = str(run.data.tags[Tag.TRIAL])
-        return trial if len(self.sweeps) == 1 else f"{trial} of {run.data.tags[Tag.SWEEP]}"
+    def _named(self, row: Row) -> str:
+        trial = str(row.tags[Tag.TRIAL])
+        return trial if len(self.sweeps) == 1 else f"{trial} of {row.tags[Tag.SWEEP]}"
 
-    def _is_result(self, run: Run) -> bool:
-        return all(is_result(run.data.metrics, metric) for metric in self.metrics)
+    def _is_result(self, row: Row) -> bool:
+        return all(is_result(row.metrics, metric) for metric in self.metrics)
 
-    def _is_wanted(self, run: Run) -> bool:
-        words = {word: run.data.tags[tag] for word, tag in _WORDS.items() if tag in run.data.tags}
-        return matches(self.conditions, run.data.metrics, {**run.data.params, **words})
+    def _is_wanted(self, row: Row) -> bool:
+        words = {word: row.tags[tag] for word, tag in _WORDS.items() if tag in row.tags}
+        return matches(self.conditions, row.metrics, {**row.params, **words})
 
-    def _key(self, run: Run) -> tuple[float, str]:
+    def _key(self, row: Row) -> tuple[float, str]:
         metric = self.metrics[0]
-        return rank_key(run.data.metrics[metric], direction_of(metric), run.data.tags[Tag.TRIAL])
+        return rank_key(row.metrics[metric], direction_of(metric), row.tags[Tag.TRIAL])
 
 
-def _one_a_trial(runs: Iterable[Run]) -> list[Run]:
-    """Of two runs of a trial, as where one that was deleted came back beside its successor, the first by its id."""
-    found: dict[tuple[str, str], Run] = {}
-    for run in runs:
-        key = (run.data.tags[Tag.SWEEP_ID], run.data.tags[Tag.TRIAL])
-        if key not in found or run.info.run_id < found[key].info.run_id:
-            found[key] = run
-    return list(found.values())
-
-
-def _best_trial(client: MlflowClient, run: Run, metric: str, ranking: str) -> BestTrial:
-    tags = run.data.tags
-    config, fault = _config_or_fault(client, run)
+def _best_trial(client: MlflowClient, row: Row, metric: str, ranking: str) -> BestTrial:
+    tags = row.tags
+    config, fault = _config_or_fault(client, row.first)
     return BestTrial(
         sweep=tags[Tag.SWEEP],
-        run_id=run.info.run_id,
+        run_id=row.first.info.run_id,
         trial=tags[Tag.TRIAL],
         method=tags[Tag.METHOD],
         stop_reason=tags[Tag.STOP_REASON],
         outcome=tags.get(Tag.OUTCOME),
         dataset=tags[Tag.DATASET],
         metric=metric,
-        metrics=dict(run.data.metrics),
+        metrics=row.metrics,
+        stderr=row.stderr,
+        seeds=row.seeds,
+        run_ids=row.run_ids,
         config=config,
         fault=fault,
         sweep_id=tags[Tag.SWEEP_ID],

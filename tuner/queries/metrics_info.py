@@ -113,7 +113,7 @@ def is_result(metrics: Mapping[str, float], metric: str) -> bool:
 
 def _refusal(metrics: Mapping[str, float], metric: str) -> str | None:
     """Why a trial cannot be ranked by a metric, None where it can."""
-    if metric in SATURATING and metrics.get("val/mi_saturated") == 1:
+    if metric in SATURATING and metrics.get("val/mi_saturated", 0.0) > 0:
         return (
             f"{metric} rests on an estimate that cannot exceed ln N (val/mi_cap) and stands there, where it ranks "
             "nothing; use val/agg_kl_gauss"

@@ -198,6 +198,7 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
         "epochs": plan.epochs,
         "rungs": list(plan.rungs),
         "scheduler": {**plan.spec.scheduler.model_dump(mode="json"), "kind": plan.scheduler_kind},
+        **({"seeds": list(plan.seeds)} if len(plan.seeds) > 1 else {}),
         "kappa_max": plan.facts.kappa_max,
         "kappa_min": plan.facts.kappa_min or {},
         "data": plan.identity.data,
@@ -245,7 +246,7 @@ def _run_tune(
 
     # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
     # growing cluster takes: an autoscaler sees them all.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(journal.sweep.planned)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(journal.sweep.planned_trials)
     started_here = not ray.is_initialized()
     if started_here:
         start_ray(plan)
@@ -354,6 +355,7 @@ def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any
         n_trials=search.trials,
         more=journal.sweep.more,
         points=search.points,
+        seeds=plan.seeds,
         concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
         on_event=shown.event,
         settle=scheduler.settle,

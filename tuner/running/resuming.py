@@ -138,6 +138,8 @@ def _check_same(plan: Plan, sweep: Sweep) -> None:
     if KAPPA in plan.space.dimensions and not _is_on_other_data(plan, sweep):
         found["kappa_max"] = plan.facts.kappa_max
     changed = [name for name, value in found.items() if header.get(name, value) != value]
+    if header.get("seeds", [plan.seeds[0]]) != list(plan.seeds):
+        changed.append("seeds")
     if changed:
         raise UserError(
             f"sweep {header['name']} cannot go on: its {' and '.join(changed)} would differ; are the data, or the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ SHOWN_TRIALS = 5
 
 @dataclass(frozen=True)
 class RankedTrial:
-    """A completed trial as the journal knows it. run_id: None until MLflow has it."""
+    """A configuration whose trials have completed, as the journal knows it. run_id: None until MLflow has it.
+
+    Of several seeds trial, run_id and config are the first one's, metrics the means, and stderr their standard errors.
+    """
 
     run_id: str | None
     trial: str
@@ -40,6 +44,9 @@ class RankedTrial:
     stop_reason: str
     outcome: str | None
     metrics: dict[str, float]
+    stderr: dict[str, float] | None
+    seeds: list[int]
+    run_ids: list[str | None]
     config: TrialConfig
 
 
@@ -56,7 +63,7 @@ class SweepResult:
     exhausted: why nothing is left to try, None where something is.
     ranking: by which epoch trials are ranked. impatient: which trials patience has ended. past_best: which of the
     best trials were better before.
-    planned: how many trials it was to have.
+    planned: how many trials it was to have. repeats: how many seeds each configuration has.
     spent: which part of the budget ended it, `time` or `epochs`.
     """
 
@@ -78,6 +85,7 @@ class SweepResult:
     searched: tuple[str, ...]
     exhausted: str | None
     planned: int
+    repeats: int
     budget: Budget
     spent: str | None
     unsent: int
@@ -125,7 +133,7 @@ def result_of(
 ) -> SweepResult:
     """The result as the journal has it, with the ids that MLflow gave."""
     sweep, run_ids = journal.sweep, tracker.run_ids()
-    ranked = [_ranked(trial, run_ids.get(trial.id)) for trial in ranked_trials(sweep)]
+    ranked = [_ranked(trial, run_ids) for trial in ranked_trials(sweep)]
     return SweepResult(
         name=sweep.header["name"],
         experiment=plan.spec.tracking.experiment,
@@ -144,7 +152,8 @@ def result_of(
         pareto=_pareto(ranked, plan) if len(plan.metrics) > 1 else [],
         searched=tuple(plan.space.dimensions),
         exhausted=all_known(plan.space) if is_exhausted(sweep, plan.space) else None,
-        planned=sweep.planned,
+        planned=sweep.planned_trials,
+        repeats=sweep.repeats,
         budget=plan.spec.budget,
         spent=spent_part(plan.spec.budget, journal) if sweep.spent else None,
         unsent=unsent,
@@ -173,7 +182,16 @@ def _pareto(ranked: list[RankedTrial], plan: Plan) -> list[RankedTrial]:
     return [ranked[row] for row in pareto_front(values, plan.directions)]
 
 
-def _ranked(trial: Trial, run_id: str | None) -> RankedTrial:
+def _ranked(trial: Trial, run_ids: Mapping[str, str]) -> RankedTrial:
     return RankedTrial(
-        run_id, trial.id, trial.method, "completed", trial.outcome, dict(trial.ranked), parse_config(trial.config)
+        run_id=run_ids.get(trial.id),
+        trial=trial.id,
+        method=trial.method,
+        stop_reason="completed",
+        outcome=trial.outcome,
+        metrics=dict(trial.ranked),
+        stderr=trial.stderr,
+        seeds=trial.seeds,
+        run_ids=[run_ids.get(run.id) for run in trial.runs or (trial,)],
+        config=parse_config(trial.config),
     )

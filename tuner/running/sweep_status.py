@@ -63,7 +63,8 @@ class SweepStatus:
 
 
 def ranked_trials(sweep: Sweep) -> list[Trial]:
-    """Completed trials with a finite metric, best first, ties by id."""
+    """Completed trials with a finite metric, best first, ties by id; of several seeds one a configuration, which counts
+    once all of them have completed."""
     metric, direction = sweep.header["metric"], sweep.header["direction"]
     usable = [trial for trial in _completed(sweep) if is_result(trial.ranked, metric)]
     return sorted(usable, key=lambda trial: rank_key(trial.ranked[metric], direction, trial.id))
@@ -81,7 +82,7 @@ def why_none(sweep: Sweep) -> str:
 
 
 def _completed(sweep: Sweep) -> list[Trial]:
-    return [trial for trial in sweep.trials.values() if trial.stop_reason == "completed"]
+    return [trial for trial in sweep.configurations.values() if trial.stop_reason == "completed"]
 
 
 def known_sweep(storage: str | Path, name: str) -> Sweep:
@@ -124,7 +125,7 @@ def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:
     return SweepStatus(
         name=name,
         state=sweep.finished or unended,
-        planned=sweep.header["spec"]["search"]["trials"] if sweep.header else 0,
+        planned=sweep.header["spec"]["search"]["trials"] * sweep.repeats if sweep.header else 0,
         n_trials=len(trials),
         stop_reasons=dict(Counter(_state(trial, unended) for trial in trials)),
         epochs=sum(trial.epochs for trial in trials),

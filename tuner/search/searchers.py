@@ -24,7 +24,7 @@ from tuner.queries.metrics_info import is_result
 from tuner.search.known import Known
 from tuner.search.samplers import FIRST_GENERATION, Sampling, even_sampler, new_sampler, trials_to_run
 from tuner.storage.journal import Journal
-from tuner.storage.sweep_state import Event, Prior, Sweep, Trial
+from tuner.storage.sweep_state import Event, Prior, Sweep, Trial, trial_id
 
 __all__ = ["Asked", "JournalSearcher", "Told", "ask", "study_of"]
 
@@ -98,6 +98,7 @@ def ask(
     sampler draws again, some times, and then one is taken evenly from what is left. told: of this sweep's earlier asks,
     from which the study takes its trials.
     """
+    sweep = sweep.by_configuration()
     number = len(sweep.trials)
     if sampling.kind == "grid":
         points = sampling.grid(space).points(sampling.seed, start=number)
@@ -150,8 +151,10 @@ def study_of(
     storage: BaseStorage | None = None,
     told: Told | None = None,
 ) -> optuna.Study:
-    """What Optuna is told: each trial of earlier sweeps and of this one by how it ended, as `_ending` has it."""
+    """What Optuna is told: each trial of earlier sweeps and of this one by how it ended, as `_ending` has it. A
+    configuration of several seeds is one trial, with their mean."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sweep = sweep.by_configuration()
     storage = storage or InMemoryStorage()
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
     study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
@@ -230,7 +233,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     journal, never through Tune.
 
     n_trials, more: planned when the sweep began, which decides how is sampled, and added since. points: the trials,
-    where they are given and not drawn. concurrency: how many
+    where they are given and not drawn. seeds: of each configuration, where there are several. concurrency: how many
     run at once; a function where that changes.
     resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
     settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
@@ -249,6 +252,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         n_trials: int,
         more: int = 0,
         points: Sequence[Assignment] = (),
+        seeds: Sequence[int] = (),
         concurrency: int | Callable[[], int],
         on_event: Callable[[Event], None],
         settle: Callable[[], None] = lambda: None,
@@ -261,7 +265,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
-        self._points = points
+        self._points, self._seeds = points, seeds
         self._known = Known(resolved)
         self._told = Told()
         self._handed: set[tuple[str, int, int]] = set()
@@ -278,7 +282,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
         waiting = [trial for trial in unfinished if not trial.paused and _turn(trial) not in self._handed]
         first = [trial for trial in waiting if not trial.alone]
-        all_asked = self._journal.sweep.exhausted or len(self._journal.sweep.trials) >= self._n_trials
+        all_asked = self._all_asked()
         if all_asked and not unfinished:
             return str(Searcher.FINISHED)
         if len(self.running()) >= self._at_once() or (all_asked and not waiting):
@@ -301,20 +305,36 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         active = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished and not trial.paused]
         return [trial for trial in active if _turn(trial) in self._handed]
 
-    def _new_trial(self) -> Trial | None:
-        """None where every configuration is known."""
+    def _all_asked(self) -> bool:
         sweep = self._journal.sweep
-        number = len(sweep.trials)
+        return (sweep.exhausted or len(sweep.configurations) >= self._n_trials) and self._lacking() is None
+
+    def _lacking(self) -> Trial | None:
+        """The latest configuration, while not all of its seeds were asked for and none has ended it."""
+        last = next(reversed(self._journal.sweep.configurations.values()), None)
+        return last if last and last.unfinished and 0 < len(last.runs) < len(self._seeds) else None
+
+    def _new_trial(self) -> Trial | None:
+        """The next seed of the latest configuration, or the first of a new one; None where all are known."""
+        if begun := self._lacking():
+            return self._written(begun.number, len(begun.runs), Asked(begun.assignment, {}), begun.config, begun.method)
+        number = len(self._journal.sweep.configurations)
         asked = self._given(number) or self._next()
         if asked is None:
             return None
         config, method, refusal = self._configured(asked.assignment)
-        trial = f"{number:04}"
-        fields = {**asked._asdict(), "config": config, "method": method}
-        self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
+        trial = self._written(number, 0, asked, config, method)
         if refusal is not None:
-            self._on_event(self._journal.append("end", trial=trial, reason="error", error=refusal, kind="refused"))
-        return sweep.trials[trial]
+            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=refusal, kind="refused"))
+        return self._journal.sweep.trials[trial.id]
+
+    def _written(self, number: int, repeat: int, asked: Asked, config: Mapping[str, Any], method: str) -> Trial:
+        trial, which = trial_id(number, repeat, len(self._seeds)), {}
+        if len(self._seeds) > 1:
+            config, which = {**config, "seed": self._seeds[repeat]}, {"repeat": repeat}
+        fields = {**which, **asked._asdict(), "config": config, "method": method}
+        self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
+        return self._journal.sweep.trials[trial]
 
     def _configured(self, assignment: Assignment) -> tuple[dict[str, Any], str, str | None]:
         """An assignment's configuration and method, and why it is refused; then as far as it is known."""

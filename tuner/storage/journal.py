@@ -9,7 +9,8 @@ writes so himself is {"$float": [VALUE]}.
                                          changed: what `--allow-changed` let pass. Not in old journals
     prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header;
                                          one that failed by itself has no values
-    ask       {trial, number, assignment, memory, config, method}    memory: of the sampler, for its next asks
+    ask       {trial, number, repeat, assignment, memory, config, method}    memory: of the sampler, for its next asks.
+                                         repeat: which seed of the configuration; not in old journals
     report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint, compared}
                                          compared: the epoch whose value was filed at the rung, null where the trial
                                          passed without one; not in old journals. Also `why`, where it stopped for

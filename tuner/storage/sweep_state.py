@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from trainables.identity import Identity
 from trainables.paths import parse_config
 from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, tolerance_of
 from trainables.schedules import Phases, phases_of
+from tuner.queries.means import common_outcome, mean, means, standard_errors
 from tuner.queries.origins import DATA
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Sweep",
     "Trial",
     "fold",
+    "trial_id",
 ]
 
 NODES_IN_A_ROW = 10
@@ -70,6 +72,10 @@ class Trial:
     since its last epoch. kind: of its latest failure, as in the journal. why: a sentence, where it was stopped for not
     becoming better. data, code: the digests it was asked for and reported under, one each where nothing changed;
     versions: of packages, in its last session.
+
+    number: of the configuration, in the order of asks. repeat: which of its seeds. runs: where this stands for a
+    configuration of several seeds, the trial of each; its own metrics are their means then, and its id and seed the
+    first one's.
     """
 
     id: str
@@ -94,6 +100,8 @@ class Trial:
     versions: dict[str, str] = field(default_factory=dict)
     ranking: Ranking = BY_LAST
     why: str | None = None
+    repeat: int = 0
+    runs: tuple[Trial, ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -161,16 +169,35 @@ class Trial:
     def ranked_epoch(self) -> int:
         """The epoch that it is ranked by, whose model counts: the last but under `best`, and also there while none may
         be the best."""
+        if self.runs:
+            return self.runs[0].ranked_epoch
         best = self.best if self.ranking.kind == BEST else None
         return best.epoch if best else self.epochs
 
     @property
     def ranked(self) -> dict[str, float]:
-        """A trial's metrics: those of the epoch that it is ranked by, or the means over the last ones."""
+        """A trial's metrics: those of the epoch that it is ranked by, or the means over the last ones; of several seeds
+        the means of theirs."""
+        if self.runs:
+            return means([run.ranked for run in self.runs])
         if self.ranking.kind.startswith(MEAN) and self.reports:
             return self.ranking.mean([report.metrics for report in self.reports])
         epoch = self.ranked_epoch
         return next((report.metrics for report in reversed(self.reports) if report.epoch == epoch), {})
+
+    def by(self, ranking: Ranking) -> Trial:
+        """The same, ranked otherwise."""
+        return replace(self, ranking=ranking, runs=tuple(run.by(ranking) for run in self.runs))
+
+    @property
+    def stderr(self) -> dict[str, float] | None:
+        """Of several seeds the standard errors of their means, by metric; None of one."""
+        return standard_errors([run.ranked for run in self.runs])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that it was trained with."""
+        return [run.config["seed"] for run in self.runs or (self,)]
 
 
 @dataclass
@@ -200,6 +227,7 @@ class Sweep:
     digests: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    _ended: dict[int, Trial] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def identity(self) -> Identity:
@@ -211,6 +239,54 @@ class Sweep:
     def origins(self) -> dict[str, str]:
         """Of its data and models, all their digests as text."""
         return {name: ", ".join(known) for name, known in self.digests.items()}
+
+    @property
+    def repeats(self) -> int:
+        """How many seeds a configuration is trained with."""
+        return len(self.header.get("seeds", ())) or 1
+
+    @property
+    def configurations(self) -> dict[str, Trial]:
+        """The trials, those of one configuration as one, by the id of its first seed."""
+        if self.repeats == 1:
+            return self.trials
+        groups: dict[int, list[Trial]] = {}
+        for trial in self.trials.values():
+            groups.setdefault(trial.number, []).append(trial)
+        return {runs[0].id: self._as_one(runs) for runs in groups.values()}
+
+    def _as_one(self, runs: Sequence[Trial]) -> Trial:
+        number = runs[0].number
+        if number in self._ended:
+            return self._ended[number]
+        found = _merged(runs, self.repeats)
+        if not any(run.unfinished for run in runs) and not found.unfinished:
+            self._ended[number] = found
+        return found
+
+    def siblings(self, trial: Trial) -> list[Trial]:
+        """The other seeds of its configuration that were asked for."""
+        ids = [trial_id(trial.number, repeat, self.repeats) for repeat in range(self.repeats)]
+        return [self.trials[other] for other in ids if other in self.trials and other != trial.id]
+
+    def by_configuration(self) -> Sweep:
+        """The sweep as if each configuration were one trial, filed at a rung when the last of its seeds was."""
+        if self.repeats == 1:
+            return self
+        header = {name: value for name, value in self.header.items() if name != "seeds"}
+        rungs = {rung: self._filed(values) for rung, values in self.rungs.items()}
+        return replace(self, header=header, trials=self.configurations, rungs=rungs)
+
+    def _filed(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
+        arrived: dict[int, list[float | None]] = {}
+        found: dict[str, float | None] = {}
+        for trial, value in values.items():
+            number = self.trials[trial].number
+            arrived.setdefault(number, []).append(value)
+            if len(arrived[number]) == self.repeats:
+                known = [value for value in arrived[number] if value is not None]
+                found[trial_id(number, 0, self.repeats)] = mean(known) if len(known) == self.repeats else None
+        return found
 
     @property
     def epochs(self) -> int:
@@ -243,7 +319,7 @@ class Sweep:
             case "ask":
                 _check_id(event["trial"])
                 fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
-                fields |= {"memory": event.get("memory", {}), "ranking": self.ranking}
+                fields |= {"memory": event.get("memory", {}), "ranking": self.ranking, "repeat": event.get("repeat", 0)}
                 self._note_digests(self.trials.setdefault(event["trial"], Trial(event["trial"], **fields)))
             case "report":
                 self._report(self.trials[event["trial"]], event)
@@ -265,8 +341,15 @@ class Sweep:
 
     @property
     def planned(self) -> int:
-        """How many trials there shall be, as far as there are any to be had."""
-        return len(self.trials) if self.exhausted else int(self.header["spec"]["search"]["trials"]) + self.more
+        """How many configurations there shall be, as far as there are any to be had."""
+        if self.exhausted:
+            return len(self.configurations)
+        return int(self.header["spec"]["search"]["trials"]) + self.more
+
+    @property
+    def planned_trials(self) -> int:
+        """How many trials there shall be: one for each seed of each configuration."""
+        return self.planned * self.repeats
 
     @property
     def resumable(self) -> bool:
@@ -340,8 +423,54 @@ class Sweep:
 
 def _check_id(trial: object) -> None:
     """A trial's id names its folder."""
-    if not (isinstance(trial, str) and re.fullmatch(r"[0-9]{4,}", trial)):
+    if not (isinstance(trial, str) and re.fullmatch(r"[0-9]{4,}(-[0-9]+)?", trial)):
         raise JournalError(f"{trial!r} is no trial this project has asked for; restore the journal from a copy")
+
+
+def trial_id(number: int, repeat: int, repeats: int) -> str:
+    """`0007`, or where a configuration has several seeds `0007-2`."""
+    return f"{number:04}" if repeats == 1 else f"{number:04}-{repeat}"
+
+
+# --- a configuration of several seeds ---------------------------------------------------------------------------------
+
+
+def _merged(runs: Sequence[Trial], n_seeds: int) -> Trial:
+    """What the seeds of one configuration amount to, as far as all of them have come.
+
+    One that failed is a failure of the configuration, and one that was pruned means that all are.
+    """
+    whole = len(runs) == n_seeds
+    ended = next((run for run in runs if run.stop_reason in ("diverged", "error")), runs[0])
+    return replace(
+        runs[0],
+        reports=[_mean_report(reports) for reports in zip(*(run.reports for run in runs), strict=False)]
+        if whole
+        else [],
+        stop_reason=_common_reason([run.stop_reason for run in runs], whole),
+        outcome=common_outcome([run.outcome for run in runs]),
+        error=ended.error,
+        kind=ended.kind,
+        pauses=int(whole and all(run.paused for run in runs)),
+        releases=0,
+        data=list(dict.fromkeys(digest for run in runs for digest in run.data)),
+        code=list(dict.fromkeys(digest for run in runs for digest in run.code)),
+        runs=tuple(runs),
+    )
+
+
+def _common_reason(reasons: Sequence[str | None], whole: bool) -> str | None:
+    """The first that holds for all; a configuration ends when all its seeds have, or one is lost to it."""
+    for reason in ("diverged", "error", "pruned"):
+        if reason in reasons:
+            return reason
+    if not whole or None in reasons:
+        return None
+    return next((reason for reason in ("interrupted", "budget") if reason in reasons), "completed")
+
+
+def _mean_report(reports: Sequence[Report]) -> Report:
+    return replace(reports[0], metrics=means([report.metrics for report in reports]))
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tuner.queries.means import mean
 from tuner.terminal.console import err, print_notes
 from tuner.terminal.status_lines import status_lines
 from tuner.tracking.tracking_uri import shown
@@ -35,8 +36,9 @@ class SweepProgress:
         self._epochs = self._paused = 0
         self._asked = len(sweep.trials)
         self._best: tuple[float, str] | None = None
+        self._values: dict[str, list[float]] = {}
         self._last_line = self._started = time.monotonic()
-        self._n_trials = sweep.planned
+        self._n_trials = sweep.planned_trials
         name = sweep.header["name"]
         where = f"{plan.spec.storage}/{name}"
         self._console.print(f"Sweep {name}: {self._n_trials} trials, state in {where}", soft_wrap=True)
@@ -86,7 +88,7 @@ class SweepProgress:
             case "decision":
                 self._paused -= 1
             case "ask":
-                self._asked = event["number"] + 1
+                self._asked += 1
             case "exhausted":
                 self._n_trials = self._asked
                 self._console.print(f"Nothing is left to try after {self._asked} trials", soft_wrap=True)
@@ -117,9 +119,14 @@ class SweepProgress:
         self._ended[reason] = self._ended.get(reason, 0) + 1
 
     def _consider(self, event: Mapping[str, Any]) -> None:
-        value = event["metrics"].get(self._plan.metric)
+        """A trial that completed: the best is a configuration, by the mean over its seeds."""
+        configuration = self._values.setdefault(event["trial"].partition("-")[0], [])
+        configuration.append(event["metrics"].get(self._plan.metric))
+        if None in configuration or len(configuration) < len(self._plan.seeds):
+            return
+        value = mean(configuration)
         sign = 1 if self._plan.direction == "max" else -1
-        if value is not None and (self._best is None or sign * value > sign * self._best[0]):
+        if self._best is None or sign * value > sign * self._best[0]:
             self._best = (value, event["trial"])
 
     def _detail(self) -> str:

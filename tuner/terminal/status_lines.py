@@ -80,7 +80,7 @@ class StatusLines:
         rate = self._reports / max(now - self._began, 1e-3)
         return {
             **status,
-            "planned": self._sweep.planned,
+            "planned": self._sweep.planned_trials,
             "t": now,
             "epochs_per_second": rate,
             "ends_at": now + self._seconds_left(rate) if rate else None,
@@ -96,6 +96,6 @@ class StatusLines:
         """Of the trials without an end, each as long as those with one were, or else as the plan expects."""
         trials = self._sweep.trials.values()
         ended = [trial.epochs for trial in trials if not trial.unfinished]
-        mean = sum(ended) / len(ended) if ended else self._plan.expected_epochs / self._plan.spec.search.trials
+        mean = sum(ended) / len(ended) if ended else self._plan.expected_epochs / self._plan.n_trials
         open_epochs = sum(min(trial.epochs, mean) for trial in trials if trial.unfinished)
-        return max(0.0, (self._sweep.planned - len(ended)) * mean - open_epochs)
+        return max(0.0, (self._sweep.planned_trials - len(ended)) * mean - open_epochs)

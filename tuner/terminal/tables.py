@@ -57,6 +57,7 @@ def show_plan(plan: Plan, output: str) -> None:
         "kappa_max": plan.facts.kappa_max,
         "kappa_min": plan.facts.kappa_min,
         "trials": trials,
+        "seeds": list(plan.seeds),
         "combinations": n_combinations(plan.space),
         "epochs_per_trial": plan.epochs,
         "rungs": list(plan.rungs),
@@ -83,7 +84,9 @@ def show_plan(plan: Plan, output: str) -> None:
     console.print(_space_table(plan.known_space))
     console.print()
     table = new_table("", "")
-    table.add_row("trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}")
+    table.add_row(
+        "trials", f"{_counted(trials, len(plan.seeds))}, {plan.concurrency} at a time on {plan.default.device}"
+    )
     table.add_row("epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {plan.most_epochs}")
     table.add_row("pruning", plan.rule.summary if plan.rule else "none")
     if patience := plan.spec.scheduler.patience:
@@ -101,6 +104,13 @@ def show_plan(plan: Plan, output: str) -> None:
     console.print(table)
     print_notes(console, plan.notes)
     console.print("Nothing was started; leave out --plan to run it.")
+
+
+def _counted(configurations: int, seeds: int) -> str:
+    """How many trials there are, and why."""
+    if seeds == 1:
+        return str(configurations)
+    return f"{configurations} configurations × {seeds} seeds = {configurations * seeds} trials"
 
 
 def _limits(budget: Budget) -> list[str]:
@@ -190,7 +200,8 @@ def show_result(result: SweepResult, output: str) -> None:
         title = f"Pareto set of {', '.join(result.metrics)}: {len(result.pareto)} of {len(result.ranked)} completed"
         console.print(_best_table(result.pareto, result.metrics, title))
         console.print()
-    title = f"best by {result.metric}{_epoch_of(result.ranking)}"
+    over = f", mean of {result.repeats} seeds" if result.repeats > 1 else ""
+    title = f"best by {result.metric}{_epoch_of(result.ranking)}{over}"
     console.print(_best_table(result.ranked[:SHOWN_TRIALS], [*_epoch_column(result.ranking), result.metric], title))
     console.print(*_unranked_note(result.ranked[:SHOWN_TRIALS], result.metric), sep="\n")
     console.print(_config_table(result.best.config, result.searched))
@@ -234,7 +245,7 @@ def _best_table(rows: Sequence[Any], metrics: Sequence[str], title: str, sweeps:
     )
     table = new_table(*(["sweep"] if sweeps else []), "trial", "method", "outcome", *shown, title=title)
     for i, row in enumerate(rows):
-        values = [text_of(row.metrics[name]) if name in row.metrics else "" for name in shown]
+        values = [_with_error(row, name) if name in row.metrics else "" for name in shown]
         table.add_row(*sweeps[i : i + 1], row.trial, row.method, row.outcome or row.stop_reason, *values)
     return table
 
@@ -249,6 +260,12 @@ def _unranked_note(rows: Sequence[Any], metric: str) -> list[str]:
     near = ", ".join(rows[at].trial for at in unranked_by_nll(found))
     note = f"{near} differ in val/nll by less than val/nll_drop: to rank them, raise metrics.nll_samples"
     return ["", note, ""] if near else [""]
+
+
+def _with_error(row: Any, metric: str) -> str:
+    """A metric, of several seeds their mean and its standard error."""
+    value = text_of(row.metrics[metric])
+    return f"{value} ± {row.stderr[metric]:.2g}" if row.stderr else value
 
 
 def _config_table(config: TrialConfig, paths: Sequence[str] | None = None) -> Table:
@@ -277,6 +294,9 @@ def best_document(row: BestTrial) -> dict[str, Any]:
         "outcome": row.outcome,
         "ranking": row.ranking,
         "metrics": row.metrics,
+        "stderr": row.stderr,
+        "seeds": row.seeds,
+        "run_ids": row.run_ids,
         "config": row.config and plain(row.config),
     }
 

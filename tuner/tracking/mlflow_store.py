@@ -74,6 +74,9 @@ class Tag:
     DATA = "vae_tuner.data"
     CODE = "vae_tuner.code"
     VERSIONS = "vae_tuner.versions"
+    # where a configuration has several seeds
+    CONFIGURATION = "vae_tuner.configuration"
+    REPEATS = "vae_tuner.repeats"
     # on the parent run only
     METRIC = "vae_tuner.metric"
     DIRECTION = "vae_tuner.direction"

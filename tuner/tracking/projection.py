@@ -249,7 +249,12 @@ class Projection:
             Tag.METHOD: trial.method,
             Tag.DATASET: _dataset_of(trial),
             Tag.CONFIG: config_digest(trial.config),
+            **({Tag.CONFIGURATION: f"{trial.number:04}", **self._repeats()} if self._repeats() else {}),
         }
+
+    def _repeats(self) -> dict[str, str]:
+        """How many seeds a configuration has, where it has several."""
+        return {Tag.REPEATS: str(self._sweep.repeats)} if self._sweep.repeats > 1 else {}
 
     def _tags_of(self, trial: Trial) -> dict[str, str]:
         return {**self._identity_of(trial), **_state_of(trial), **identity_tags(trial.identity)}
@@ -357,6 +362,7 @@ class Projection:
             Tag.DIRECTION: self._header["direction"],
             Tag.METRICS: ", ".join(self._header.get("metrics", [metric])),
             **({} if self._sweep.ranking.kind == LAST else {Tag.RANKING: self._sweep.ranking.kind}),
+            **self._repeats(),
         }
 
     def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:

@@ -83,8 +83,8 @@ def test_a_result_names_the_budget_that_ended_the_sweep(budget, spent, sentence,
     result = SweepResult(
         name="s", experiment="e", sweep_id="i", parent_run_id=None, metrics=("val/elbo",), stop_reasons=stop_reasons,
         epochs=300, wall_s=1.0, storage="./sweeps", folder=Path("s"), disk_bytes=0, finished="budget",
-        ranked=[], unranked=[], pareto=[], searched=(), exhausted="all 9 are known", planned=20, budget=budget,
-        spent=spent, unsent=0, unsent_files=0, tracker_error="", exit_code=0,
+        ranked=[], unranked=[], pareto=[], searched=(), exhausted="all 9 are known", planned=20, repeats=1,
+        budget=budget, spent=spent, unsent=0, unsent_files=0, tracker_error="", exit_code=0,
     )  # fmt: skip
     tables.show_result(result, "table")
     shown = capsys.readouterr().out

@@ -13,7 +13,10 @@ from tuner.tracking.registry import ModelVersion
 
 def row(sweep, trial, metrics, method="elbo"):
     config = parse_config({})
-    return BestTrial(sweep, f"run-{trial}", trial, method, "completed", "ok", "digits", "val/mse", metrics, config)
+    run = f"run-{trial}"
+    return BestTrial(
+        sweep, run, trial, method, "completed", "ok", "digits", "val/mse", metrics, None, [0], [run], config
+    )
 
 
 ROWS = [row("one", "0003", {"val/mse": 0.5, "val/kl": 2.0}), row("two", "0001", {"val/mse": 0.7, "val/kl": 1.0})]

@@ -21,9 +21,9 @@ MARGIN = 0.04
 
 
 def ended(sweep: Sweep, reasons: Sequence[str] = ("completed", "pruned")) -> list[Trial]:
-    """The trials that ended so, with a value."""
+    """The configurations whose trials ended so, with a value."""
     metric = sweep.header["metric"]
-    found = [trial for trial in sweep.trials.values() if trial.stop_reason in reasons]
+    found = [trial for trial in sweep.configurations.values() if trial.stop_reason in reasons]
     return [trial for trial in found if is_usable(trial.ranked.get(metric, math.nan))]
 
 

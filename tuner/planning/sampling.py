@@ -1,0 +1,37 @@
+"""How a space is sampled, and how many trials that leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from search_spaces.space import Space
+from tuner.search.known import n_combinations, n_known
+from tuner.search.samplers import Sampling, trials_to_run
+from tuner.spec import Search, SweepSpec
+from tuner.storage.sweep_state import Prior
+
+__all__ = ["sampling_of", "with_trials"]
+
+
+def sampling_of(
+    search: Search, space: Space, first: Mapping[str, Any], concurrency: int, priors: Sequence[Prior]
+) -> tuple[Sampling, list[str]]:
+    """How is sampled, of no more trials than there are combinations, and how many those are. first: the default."""
+    kind, n_trials = ("random", len(search.points)) if search.points else (search.sampler, search.trials)
+    found = Sampling(kind, search.seed, n_trials, concurrency > 1, first)
+    n_points = n_combinations(space)
+    if n_points is None or kind == "grid":
+        return found, []
+    known = n_known(priors)
+    most = max(1, n_points - known)
+    told = f", {known} of them known from earlier sweeps" if known else ""
+    note = f"{n_points:,} combinations{told}" + (f": at most {most} trials" if most <= n_trials else "")
+    return replace(found, trials=min(n_trials, most)), [note]
+
+
+def with_trials(spec: SweepSpec, sampling: Sampling, space: Space) -> SweepSpec:
+    """A spec with the trials and the sampler that come of it."""
+    update = {"trials": trials_to_run(sampling, space), "sampler": sampling.kind}
+    return spec.model_copy(update={"search": spec.search.model_copy(update=update)})
