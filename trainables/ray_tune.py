@@ -21,7 +21,7 @@ from trainables.data import Dataset, load
 from trainables.errors import StorageError
 from trainables.generations import Generations
 from trainables.identity import Identity, differences, parse_identity
-from trainables.models.user import RAISED, make_importable
+from trainables.models.user import RAISED, keep_loaded, make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.paths import parse_config
 from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_of, is_spent
@@ -80,8 +80,10 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             trial_config = parse_config(json.loads(config["config"]))
             if isinstance(trial_config.model, UserModel):
                 make_importable(Path(config["working_dir"]))
+            recorded = parse_identity(json.loads(config.get("identity", "{}")))
+            keep_loaded(recorded.code)
             trainer = Trainer(trial_config, _data_of(trial_config, config))
-            self._check_same(trainer, parse_identity(json.loads(config.get("identity", "{}"))))
+            self._check_same(trainer, recorded)
             self.generations = Generations(self.files, config["session"], self.warnings.append)
             self._take_ranking(config, eligible_of(trial_config, trainer.steps_per_epoch))
             self._go_on(trainer, config["epochs_done"])

@@ -17,7 +17,7 @@ from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig
 from trainables.data import Dataset
 from trainables.identity import Identity, versions
-from trainables.models import Params, build_model
+from trainables.models import Params, build_model, code_of
 from trainables.objectives import GecoObjective, State, build_objective
 from trainables.optimizers import LrGroups, OptimizerState
 from trainables.outcomes import Ending, ending_of
@@ -291,7 +291,7 @@ class Trainer:
     @property
     def identity(self) -> Identity:
         """What its numbers come from."""
-        return Identity(self.dataset.digest, versions=versions())
+        return Identity(self.dataset.digest, code_of(self.program.model), versions())
 
     def checkpoint(self, report: Report | None = None) -> Checkpoint:
         """The trial's whole state, with the report of its epoch."""

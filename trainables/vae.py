@@ -14,6 +14,7 @@ from trainables.config import TrialConfig, UserModel
 from trainables.distributions import reparameterise
 from trainables.errors import UserError
 from trainables.identity import Identity, versions
+from trainables.models import code_of
 from trainables.random_streams import generator
 from trainables.step import Program, decoded_mean
 from trainables.trainer import build_program
@@ -72,8 +73,8 @@ class Vae:
 
     @property
     def identity_here(self) -> Identity:
-        """The versions that it works with here; of data it needs none."""
-        return Identity(versions=versions())
+        """The code and the versions that it works with here; of data it needs none."""
+        return Identity(code=code_of(self._program.model), versions=versions())
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

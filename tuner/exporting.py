@@ -12,13 +12,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from trainables.config import is_user_kind
 from trainables.errors import ConfigError, UserError
+from trainables.models.source import code_digest
 from trainables.paths import written
 from trainables.remote import is_remote
 from trainables.results import RESULT_FILES
 from trainables.trial_files import BEST_NAME, FILE_NAME
 from tuner.comparison.request import FILE as REQUEST
 from tuner.comparison.running import STAGES
+from tuner.jobs.shipment import code_of
 from tuner.running.sweep_status import known_sweep, ranked_trials
 from tuner.single_runs.origin import Origin
 from tuner.single_runs.ranked_epoch import RankedEpoch
@@ -32,11 +35,16 @@ __all__ = ["Exported", "export"]
 
 CONFIG = "config.yaml"
 PAGE_FILES = (".html", ".png", ".json", ".csv")
+CODE = "code/"
+CODE_MISSING = """
+The code of {kinds} is not in this file: {why}.
+"""
 SWEEP = {
     "report/": "open index.html in a browser, offline; the figures as PNG, the numbers as JSON and CSV",
     "best/": "the best trial: checkpoint.safetensors of its last epoch, best.safetensors where its best counts, "
     "config.yaml and pictures",
     f"{TRIALS}/": "of each trial config.yaml, and curves.csv with a row for each epoch",
+    CODE: "of a model of your own; run the commands below in it, or with it on your path",
     "spec.yaml": "the sweep as it was asked for; search again with `vae-tuner sweep spec.yaml --name NEW`",
     JOURNAL: "all that happened, a line for each event",
 }
@@ -51,7 +59,7 @@ The model as it is, in Python:
     model = tuner.load("best/{checkpoint}")
     images = model.sample(16)
 
-The data and the code of a model of your own are not in this file.
+The data are not in this file.
 """
 COMPARISON = {
     "report/": "open index.html in a browser, offline; the figures as PNG, answer.json, runs.csv with a row a run",
@@ -117,14 +125,32 @@ def _pack_sweep(zipped: ZipFile, storage: str | Path, name: str) -> str | None:
     for trial in sweep.trials.values():
         zipped.writestr(f"{name}/{TRIALS}/{trial.id}/{CONFIG}", _config(sweep, trial))
         zipped.writestr(f"{name}/{TRIALS}/{trial.id}/curves.csv", _curves(trial))
+    about_code = _pack_code(zipped, sweep, Path.cwd())
     checkpoint = _pack_best(zipped, storage, sweep, ranked[0]) if ranked else None
     if ranked:
         with TemporaryDirectory(prefix="vae-tuner-") as scratch:
             write_sweep_page(storage, name, Path(scratch))
             _pack_page(zipped, name, Path(scratch))
     use = USE.format(checkpoint=checkpoint) if checkpoint else ""
-    zipped.writestr(f"{name}/README.txt", _readme(name, SWEEP, zipped) + use)
+    zipped.writestr(f"{name}/README.txt", _readme(name, SWEEP, zipped) + use + about_code)
     return ranked[0].id if checkpoint else None
+
+
+def _pack_code(zipped: ZipFile, sweep: Sweep, here: Path) -> str:
+    """The code of the user's own models, as far as it lies `here` as it was; returns what is to be said of it."""
+    kinds = sorted({kind for trial in sweep.trials.values() if is_user_kind(kind := trial.config["model"]["kind"])})
+    if not kinds:
+        return ""
+    digests = {kind: code_digest(kind.partition(":")[0], here) for kind in kinds}
+    named = ", ".join(kinds)
+    if not any(digests.values()):
+        return CODE_MISSING.format(kinds=named, why="it does not lie in the folder from which this was packed")
+    recorded = sweep.identity.code
+    if any(recorded.get(kind, digest) != digest for kind, digest in digests.items()):
+        return CODE_MISSING.format(kinds=named, why="it is not what the sweep ran any more")
+    for name, file in code_of(kinds, here).items():
+        zipped.write(file, f"{sweep.header['name']}/{CODE}{name}")
+    return ""
 
 
 def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from trainables.config import Conv, LinearVae, Mlp, ModelConfig, UserModel
 from trainables.models.base import Model, Params
@@ -11,7 +12,7 @@ from trainables.models.linear_vae import LinearVaeModel
 from trainables.models.mlp import MlpVae
 from trainables.models.user import UserVae
 
-__all__ = ["ConvVae", "LinearVaeModel", "MlpVae", "Model", "Params", "UserVae", "build_model"]
+__all__ = ["ConvVae", "LinearVaeModel", "MlpVae", "Model", "Params", "UserVae", "build_model", "code_of"]
 
 
 def build_model(config: ModelConfig, shape: tuple[int, ...]) -> Model:
@@ -29,3 +30,8 @@ def build_model(config: ModelConfig, shape: tuple[int, ...]) -> Model:
             return LinearVaeModel(n_elements, config.latent_dim)
         case UserModel():
             return UserVae(config, shape)
+
+
+def code_of(model: Model) -> Mapping[str, str]:
+    """By its kind, the digest of the source of a user's model; nothing for a built-in one."""
+    return model.code if isinstance(model, UserVae) else {}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import math
 import sys
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,18 +22,81 @@ from torch.nn.parameter import UninitializedParameter
 from trainables.config import UserModel
 from trainables.errors import ConfigError
 from trainables.models.base import Params
+from trainables.models.source import source_files
+from trainables.sources.fetched import digest_of
 
-__all__ = ["RAISED", "InterfaceError", "UserVae", "described", "make_importable"]
+__all__ = ["RAISED", "InterfaceError", "UserVae", "code_of_kinds", "described", "keep_loaded", "make_importable"]
 
 RAISED = (Exception, SystemExit)
 """What a user's code may raise that is told as its mistake; `sys.exit()` in it ends nothing of ours."""
 INTERFACE = "encode(x) → (mean, log_variance) and decode(z) → output"
 
 
+_STARTED = time.time()
+_folders: list[Path] = []
+_loaded: dict[str, str] = {}
+_kept: dict[str, str] = {}
+
+
 def make_importable(folder: Path) -> None:
     """Let a user's modules be found in a folder, after everything that is installed."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+    if folder not in _folders:
+        _folders.append(folder)
+
+
+def code_of_kinds(kinds: Iterable[str]) -> dict[str, str]:
+    """By kind, the digest of the source that is loaded, or would be; none for what is installed."""
+    modules = {kind: kind.partition(":")[0] for kind in kinds}
+    found = {kind: _loaded.get(module) or _present(module)[1] for kind, module in modules.items()}
+    return {kind: digest for kind, digest in found.items() if digest}
+
+
+def keep_loaded(code: Mapping[str, str]) -> None:
+    """Have modules that were loaded from this source stay, though their files change: a sweep runs one code."""
+    _kept.update({kind.partition(":")[0]: digest for kind, digest in code.items()})
+
+
+def _present(module: str) -> tuple[Mapping[str, Path], str | None]:
+    """The source of a module as it is now, and its digest."""
+    importable = [folder for folder in _folders if str(folder) in sys.path]
+    for folder in dict.fromkeys((*importable, Path.cwd())):
+        if files := source_files(module, folder):
+            return files, digest_of(files)
+    return {}, None
+
+
+def _imported(name: str) -> ModuleType:
+    """A user's module, loaded anew where its source is not what it was loaded from."""
+    files, digest = _present(name)
+    if digest and name in sys.modules and _is_stale(name, files, digest):
+        _forget(files.values())
+    importlib.invalidate_caches()  # a notebook may have written the module just now
+    is_new = name not in sys.modules
+    module = importlib.import_module(name)
+    if digest and (is_new or name not in _loaded):
+        _loaded[name] = digest
+    return module
+
+
+def _is_stale(name: str, files: Mapping[str, Path], digest: str) -> bool:
+    """Of a module that was imported by others only the times of its files are known."""
+    if name in _loaded:
+        return _loaded[name] not in (digest, _kept.get(name))
+    return any(file.stat().st_mtime > _STARTED for file in files.values())
+
+
+def _forget(files: Iterable[Path]) -> None:
+    """Python takes a file that was written in the same second with the same size for the one it has compiled."""
+    forgotten = {file.resolve() for file in files}
+    for name, module in list(sys.modules.items()):
+        source = getattr(module, "__file__", None)
+        if source and Path(source).resolve() in forgotten:
+            del sys.modules[name]
+            _loaded.pop(name, None)
+            with suppress(OSError):
+                Path(importlib.util.cache_from_source(source)).unlink(missing_ok=True)
 
 
 class InterfaceError(TypeError):
@@ -48,6 +115,7 @@ class UserVae:
         self._config = config
         self._shape = shape
         self._factory = _factory(config.kind)
+        self.code = code_of_kinds([config.kind])
         module = self._made(seed=0)
         self._sides = _Sides(module)
         self._trained = [name for name, value in module.named_parameters() if value.requires_grad]
@@ -151,9 +219,8 @@ def _checked(kind: str, made: object) -> nn.Module:
 def _factory(kind: str) -> Callable[..., object]:
     name, _, attribute = kind.partition(":")
     make_importable(Path.cwd())
-    importlib.invalidate_caches()  # a notebook may have written the module just now
     try:
-        module = importlib.import_module(name)
+        module = _imported(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(f"model.kind: importing {name} raised {described(error)}; install it") from None

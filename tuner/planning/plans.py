@@ -16,12 +16,13 @@ from search_spaces.catalogue import parse_space
 from search_spaces.geco import constrained, in_numbers
 from search_spaces.reach import KindDefaults, check, longest_warmup
 from search_spaces.space import Space, assemble
-from trainables.config import TrialConfig, UserModel, method_of
+from trainables.config import TrialConfig, UserModel, is_user_kind, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
 from trainables.identity import Identity, versions
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model
+from trainables.models.user import code_of_kinds
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.ranking import Ranking
 from trainables.resolve import geco_notes, likelihood_of, notes, resolve, steps_per_epoch
@@ -317,7 +318,10 @@ class _Ground:
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.facts.digest, versions=versions())
+        domain = self.space.dimensions.get("model.kind")
+        fixed = [tree.get("model.kind") for tree in (self.base, self.space.fixed, *self.spec.search.points)]
+        kinds = {kind for kind in (*(domain.levels() if domain else ()), *fixed) if is_user_kind(kind)}
+        return Identity(self.facts.digest, code_of_kinds(sorted(kinds)), versions())
 
     def resolved(self, tree: Mapping[str, Any]) -> TrialConfig:
         return _resolved(tree, self.facts, self.spec, self.device)
