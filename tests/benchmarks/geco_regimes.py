@@ -26,7 +26,7 @@ from trainables.paths import parse_config
 from trainables.resolve import resolve, steps_per_epoch, updates_to_settle
 from trainables.trainer import Trainer
 
-SCALING = {"base_batch_size": 32, "scaling": "linear"}
+SCALING = {"base_batch_size": 32}
 LR = {"kind": "constant", "base": 3e-3, **SCALING}
 DIGITS = {
     "data": {"name": "digits"},

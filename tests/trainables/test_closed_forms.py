@@ -112,7 +112,7 @@ def learn_geco(learn, kappa_squared, latent_dim=6, **options):
 def test_t3_below_the_tail_the_constraint_is_infeasible_and_lambda_at_its_ceiling(learn):
     report = learn_geco(learn, kappa_squared=0.5, latent_dim=3)
     assert report.outcome == "infeasible"
-    assert report.metrics["geco/lambda"] == pytest.approx(30 * 3 / (2 * 0.5), rel=1e-3)
+    assert report.metrics["geco/lambda"] == pytest.approx(100 * 3 / (2 * 0.5), rel=1e-3)
 
 
 def test_t3_a_constraint_that_the_mean_meets_is_slack_and_lambda_at_its_floor(learn):

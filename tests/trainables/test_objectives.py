@@ -255,7 +255,7 @@ def test_data_in_another_unit_are_trained_by_the_same_loss_with_lambda_in_theirs
     assert states[0]["log_lambda"].item() != math.log(plain.initial_lambda)
 
 
-@pytest.mark.parametrize(("sse", "bound"), [(1e6, 30.0), (0.0, 1e-3)])
+@pytest.mark.parametrize(("sse", "bound"), [(1e6, 100.0), (0.0, 1e-3)])
 def test_lambda_stays_within_its_bounds(sse, bound):
     objective = geco()
     given = cost(tensor([0.0]), tensor([sse]), tensor([[1.0]]))
@@ -286,7 +286,7 @@ def examples(mean, stderr):
     return D * 0.01 * (1 + mean + wave)
 
 
-CEILING, FLOOR = math.log(30), -math.log(1e3)
+CEILING, FLOOR = math.log(100), -math.log(1e3)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +309,7 @@ CEILING, FLOOR = math.log(30), -math.log(1e3)
         ({"met": 0.0, **late(0.01)}, (0.01, 0.0), "ok"),
         ({"met": 1.0, **late(-0.5), "shift": FLOOR}, (-0.5, 0.0), "slack"),
         ({"met": 1.0, **late(0.01), "shift": CEILING, "ceiling_steps": 50.0}, (0.01, 0.0), "ok"),
+        ({"met": 1.0, **late(-0.1), "shift": CEILING, "ceiling_steps": 50.0}, (-0.1, 0.0), "unsettled"),
         ({"met": 0.0, **late(0.5), "shift": CEILING, "ceiling_steps": 50.0}, (0.5, 0.0), "infeasible"),
         ({"met": 0.0, **late(0.5), "shift": CEILING, "ceiling_steps": 49.0}, (0.5, 0.0), "unmet"),
     ],

@@ -342,6 +342,8 @@ def test_rules_for_batch_sizes_are_one_configuration_where_they_scale_alike():
 )
 def test_the_updates_that_geco_needs_grow_as_batches_get_small(batch_size, needed):
     assert updates_to_settle(parse_config({"batch_size": batch_size})) == needed
+    doubled = updates_to_settle(parse_config({"batch_size": batch_size, "optimizer": {"kind": "sgd"}}))
+    assert doubled == pytest.approx(2 * needed, abs=1)
 
 
 def test_a_budget_too_short_for_geco_is_told_with_what_to_raise():

@@ -5,13 +5,13 @@ relative violation with clipped steps, and held until the decoder has had time t
 
     c = distortion/D − target;   m ← α·m + (1 − α)·c,  m₀ = c₀;   v = m/s
     loss = KL + λ·D·(c + stop_gradient(m − c))                     value: the moving average; gradient: this batch
-    ln λ += ν·clip(g·v, −1, ½) + clip(v, ±0.3) − clip(v before, ±0.3),   λ within λ₀·[1/1000, 30]
+    ln λ += ν·clip(g·v, −1, ½) + clip(v, ±0.3) − clip(v before, ±0.3),   λ within λ₀·[1/1000, 100]
 
 A violated constraint (v > 0) makes λ grow, slowly: a λ that has overshot leaves codes longer than they need be, and it
 takes long to come back. It falls up to twice as fast. The difference of v is the proportional term of a PI
 controller (Stooke et al. 2020, arXiv 2007.03964), which damps the rest. The gain g is 4, and falls to 1 over the last
 tenth of the budget, where a learning rate near 0 leaves λ nothing to follow but noise. At λ₀ = M/(2Dκ²) the latents'
-noise alone is worth the accepted error, at 30·λ₀ a thirtieth of it: a larger λ buys nothing.
+noise alone is worth the accepted error, at 100·λ₀ a hundredth of it: a larger λ buys nothing.
 
 The scale s is the target under `re`. Bits have a noise floor of nats that no model gets below, most of κ under `nll`:
 there s is 0.3 of the target, or relative violations are too small to bring λ back from its overshoot.
@@ -33,7 +33,7 @@ __all__ = ["GecoObjective", "Violation", "outcome"]
 
 MOVING_AVERAGE = 0.9
 HOLD = 0.1
-FLOOR, CEILING = 1e-3, 30.0
+FLOOR, CEILING = 1e-3, 100.0
 GAIN, UP = 4.0, 0.5
 GAIN_FALLS = 0.1
 DAMPED = 0.3
@@ -42,7 +42,7 @@ NLL_SCALE = 0.3
 START = (0.00125, 0.5)  # at κ = .16, that of gray images: λ₀ within [.05, 20]
 LATE = 0.05
 FEWEST_LATE = 10
-_AT_BOUND = 1e-4
+_AT_BOUND = 0.1  # of ln λ, which noise moves
 
 
 @dataclass(frozen=True)
@@ -188,12 +188,12 @@ class Violation(NamedTuple):
 def outcome(objective: GecoObjective, state: Mapping[str, float], violation: Violation) -> str:
     """How the constraint stood at the end: ok | infeasible | slack | unmet | unsettled.
 
-    ok: the violation is settled; else infeasible: λ at its ceiling over the last 5 % of the budget; slack: λ at its
-    floor; unmet: m ≤ 0 never came, the budget being too short; unsettled: it came.
+    ok: the violation is settled; else infeasible: violated, λ at its ceiling over the last 5 % of the budget; slack: λ
+    at its floor; unmet: m ≤ 0 never came, the budget being too short; unsettled: it came.
     """
     if violation.settled:
         return "ok"
-    if state["ceiling_steps"] >= LATE * objective.total_steps:
+    if violation.mean > 0 and state["ceiling_steps"] >= LATE * objective.total_steps:
         return "infeasible"
     if state["log_lambda"] <= math.log(FLOOR * objective.initial_lambda) + _AT_BOUND:
         return "slack"
