@@ -2,16 +2,19 @@
 
 import json
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from trainables.paths import parse_config
 from trainables.ranking import Ranking
+from tuner.pages.sweep_page import write_sweep_page
 from tuner.running.driver import header_of
 from tuner.running.past_best import impatience_note, past_best, past_best_note
 from tuner.storage.journal import Journal
 from tuner.storage.sweep_state import Report, Trial
+from tuner.terminal import tables
 
 EPOCHS, PATIENCE = 20, 3
 
@@ -147,3 +150,31 @@ def test_noise_is_no_fall(kind):
 def test_a_dip_within_a_cycle_is_no_fall():
     values = [float(epoch if epoch % 4 == 0 else -50 + epoch) for epoch in range(1, 41)]
     assert past_best(a_trial(values[:-1], beta={"kind": "cyclical", "period": "4 steps"})) is None
+
+
+def fallen(event):
+    """A sweep's journal as of trials that were best in their fifth epoch."""
+    if event["event"] != "report":
+        return event
+    return {**event, "metrics": {**event["metrics"], "val/elbo_cal": 20 - abs(event["epoch"] - 5.0)}}
+
+
+@pytest.mark.parametrize(("ranking", "says"), [("last", True), ("best", False)])
+def test_the_page_of_a_sweep_says_so(ranking, says, sweeps, tmp_path):
+    sweeps.run("s", **{"config.epochs": EPOCHS, "scheduler.kind": "none", "search.ranking": ranking})
+    sweeps.rewrite("s", fallen)
+    page = write_sweep_page(sweeps.storage, "s", tmp_path / "page").read_text()
+    assert ("past its best since epoch 5 (20 then, 5 now)" in page) is says
+    assert ("each by its best epoch" in page) is not says
+
+
+def test_the_end_of_a_sweep_says_so(sweeps, capsys):
+    result = sweeps.run("s", **{"search.ranking": "best"})
+    tables.show_result(
+        replace(result, past_best="trial 0000 is past its best", impatient="Stopped by patience: x"), "table"
+    )
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "each trial by its best epoch" in shown
+    assert "trial 0000 is past its best" in shown
+    assert "Stopped by patience: x" in shown
+    assert result.document()["ranking"] == "best"

@@ -24,6 +24,7 @@ space:
   # objective.kappa: {float: [0.12, 0.2], log: true, when: {objective.kind: geco}}
 
 search: {sampler: tpe, trials: 20, seed: 0, metric: auto}   # several metrics: [val/mse, val/kl] with nsga2
+# search.ranking: each trial by its last epoch (last), its best (best), or the mean of its last five (mean-5)
 scheduler: {kind: asha, grace: auto, reduction_factor: 3}   # grace in epochs; auto: from the longest warm-up
 budget: {time: none, epochs: none}                          # the sweep stops in order: 2h, 90m; epochs of all trials
 resources: {concurrency: auto, cpus_per_trial: 1, gpus_per_trial: none}
