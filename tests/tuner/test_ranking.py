@@ -232,3 +232,21 @@ def test_a_trial_that_patience_has_ended_is_a_result_for_its_best_epoch_alone(ov
     assert (
         _values_or_reason(replace(trial, ranking=Ranking("last", "val/elbo_cal")), ("val/elbo_cal",)) == "not completed"
     )
+
+
+def test_of_several_seeds_an_export_says_the_epoch_of_the_one_that_it_is_of(written_journal, uri):
+    """Their metrics are means, the epoch among them."""
+    journal = written_journal()
+    journal.events[0] |= {"spec": {"search": {"ranking": "best", "trials": 1}}, "seeds": [0, 1]}
+    for repeat, values in enumerate(([1.0, 9.0, 3.0], [1.0, 2.0, 3.0])):
+        trial = f"0000-{repeat}"
+        config = parse_config({"seed": repeat}).model_dump(mode="json")
+        fields = {"number": 0, "repeat": repeat, "assignment": {}, "config": config, "method": "elbo"}
+        journal.add("ask", trial=trial, **fields)
+        for epoch, value in enumerate(values, start=1):
+            journal.report(trial, epoch, {"val/elbo_cal": value}, "completed" if epoch == 3 else None)
+    project(uri, journal)
+    (row,) = best(uri)
+    (known,) = ranked_trials(fold(journal.events))
+    assert row.metrics == known.ranked == {"epoch": 2.5, "val/elbo_cal": 6.0}
+    assert split_ranked(parted(yaml.safe_load(exported(row)))[0])[1].epoch == known.ranked_epoch == 2

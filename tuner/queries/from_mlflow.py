@@ -74,7 +74,7 @@ class Filters(TypedDict, total=False):
 @dataclass(frozen=True)
 class BestTrial:
     """A trial as MLflow knows it. metrics: those it is ranked by, as `ranking` has it; metric: the
-    first of them.
+    first of them; epoch: theirs.
 
     A configuration of several seeds is one: trial, run_id and config are the first one's, metrics the means over the
     seeds, stderr their standard errors, and run_ids a run for each seed.
@@ -99,6 +99,7 @@ class BestTrial:
     sweep_id: str = ""
     identity: Identity = field(default_factory=Identity)
     ranking: str = LAST
+    epoch: int = 0
 
     def require_config(self) -> TrialConfig:
         """The configuration; raises UserError where there is none that can be trusted."""
@@ -522,6 +523,7 @@ def _best_trial(client: MlflowClient, row: Row, metric: str, ranking: str) -> Be
         sweep_id=tags[Tag.SWEEP_ID],
         identity=identity_of(tags, config.model.kind if config else ""),
         ranking=ranking,
+        epoch=int(row.first.data.metrics.get("epoch", 0)),
     )
 
 

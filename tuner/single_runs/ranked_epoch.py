@@ -52,8 +52,7 @@ def ranked_section(row: BestTrial) -> dict[str, Any]:
     """What stands below an exported configuration; nothing where the last epoch counts."""
     if row.ranking == LAST:
         return {}
-    epoch, epochs = int(row.metrics["epoch"]), row.require_config().epochs
-    return RankedEpoch(row.ranking, row.metric, epoch, epochs).section()
+    return RankedEpoch(row.ranking, row.metric, row.epoch, row.require_config().epochs).section()
 
 
 def split_ranked(tree: Mapping[str, Any]) -> tuple[dict[str, Any], RankedEpoch | None]:
