@@ -31,7 +31,8 @@ class Noted:
 
     def submit(self, order):
         self.arguments = order.arguments
-        self.spec = read_yaml(order.folder / "spec.yaml")
+        spec = order.folder / "spec.yaml"
+        self.spec = read_yaml(spec) if spec.exists() else None
 
     def job(self, job_id):
         return JobInfo(job_id, "s", "/shared", self.state, 1.0, 2.0)
