@@ -13,7 +13,7 @@ __all__ = ["GECO", "GECO_VS_ANNEALING", "KAPPA", "constrained", "has_room", "in_
 _BETWEEN = ("kappa_min", "kappa_max")
 KAPPA = {
     "re": Float(0.9, 0.8, log=True, relative_to=_BETWEEN),
-    "nll": Float(1.0, 0.8, log=True, relative_to=_BETWEEN),
+    "nll": Float(1.05, 0.8, log=True, relative_to=_BETWEEN),
 }
 # Where κ_min is not known. An RMS error has no floor but 0, bits keep the nats of their pixel noise, most of κ_max.
 UNMEASURED = {

@@ -4,9 +4,10 @@ Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t`
 event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}; what a user
 writes so himself is {"$float": [VALUE]}.
 
-    header    {format, name, sweep_id, place, spec, space, metric, direction, metrics, epochs, rungs, data, code,
-               changed, …}               data: the digest of its data; code: those of the user's own models, by kind;
-                                         changed: what `--allow-changed` let pass. Not in old journals
+    header    {format, name, sweep_id, place, spec, space, metric, direction, metrics, epochs, rungs, kappa_max,
+               kappa_min, data, code, changed, …}    kappa_min: by constraint, as measured before this line; data: the
+                                         digest of its data; code: those of the user's own models, by kind; changed:
+                                         what `--allow-changed` let pass. These four are not in old journals
     prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header;
                                          one that failed by itself has no values
     ask       {trial, number, repeat, assignment, memory, config, method}    memory: of the sampler, for its next asks.

@@ -58,6 +58,21 @@ def test_a_plan_has_the_rule_its_cost_and_its_words(plan_of, kind, capsys):
     assert shown["estimated_seconds"] == expected * 0.5 / 2
 
 
+def test_a_plan_says_that_the_reach_is_measured_at_the_start_or_the_number(plan_of, capsys):
+    plan = plan_of("none", space="geco")
+    reached = plan.with_reach({"re": 0.1})
+    for made, varies, reach in (
+        (plan, "0.9 × kappa_min to 0.8 × kappa_max (log)", None),
+        (reached, str(reached.space.dimensions["objective.kappa"]), {"re": 0.1}),
+    ):
+        tables.show_plan(made, "json")
+        shown = json.loads(capsys.readouterr().out)
+        assert (shown["kappa_min"], shown["kappa_max"]) == (reach, plan.facts.kappa_max)
+        assert [row["varies"] for row in shown["space"] if row["path"] == "objective.kappa"] == [varies]
+        assert any("is measured at the start" in note for note in shown["notes"]) == (reach is None)
+        assert any("κ_min re 0.1: " in note for note in shown["notes"]) == (reach is not None)
+
+
 @pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
 def test_a_grace_of_all_epochs_prunes_nothing(plan_of, kind):
     assert plan_of(kind, scheduler={"kind": kind, "grace": 36}).rule is None
