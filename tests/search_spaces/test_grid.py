@@ -170,7 +170,7 @@ def test_every_point_of_a_space_with_an_end_is_what_drawing_for_long_enough_find
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = [suggest_trial(study.ask(), space) for _ in range(300)]
     assert set(keys(drawn)) == set(keys(grid.assignments(grid.n_points, seed=0)))
-    assert len(set(keys(drawn))) == grid.n_points == (6 if name == "tree" else 8)
+    assert len(set(keys(drawn))) == grid.n_points == (6 if name == "tree" else 12)
 
 
 def test_real_numbers_have_no_end():
