@@ -65,7 +65,7 @@ def test_a_sweep_from_before_a_default_changed_goes_on_by_its_own_learning_rates
     journal = Journal.open(sweeps.journal("s"))
     journal.close()
     del journal.sweep.header["spec"]["config"]["lr"]
-    plan, _ = resumed_plan(journal.sweep, sweeps.storage, 1, (), None, True, sweeps.data_dir)
+    plan, _ = resumed_plan(journal.sweep, sweeps.storage, str(sweeps.storage / "s"), 1, (), None, True, sweeps.data_dir)
     for trial in journal.sweep.trials.values():
         assert plan.trial(trial.assignment)[0] == trial.config
         assert trial.config["lr"]["scaling"] == "linear"
