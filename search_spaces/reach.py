@@ -167,7 +167,8 @@ class KindDefaults:
 
 
 def longest_warmup(space: Space, base: Mapping[str, Any], total_steps: int) -> int:
-    """The steps of the longest warm-up (β or learning rate) or first ramp of a cycle that the space can draw.
+    """The steps of the longest warm-up (β or learning rate), first ramp of a cycle or rise of a one-cycle rate that the
+    space can draw.
 
     total_steps: the budget; where the batch size varies that of the largest, at which a number of steps is the most
         epochs.
@@ -181,5 +182,8 @@ def _ramp_steps(values: Mapping[str, Any], existing: Mapping[str, Any], total_st
     def steps(path: str) -> int:
         return steps_of(parse_duration(values.get(path, existing[path])), total_steps) if path in existing else 0
 
-    ratio = float(values.get("beta.ratio", existing.get("beta.ratio", 0)))
-    return max(steps("beta.warmup"), round(steps("beta.period") * ratio), steps("lr.warmup"))
+    def share(path: str) -> float:
+        return float(values.get(path, existing.get(path, 0)))
+
+    ramp, rise = steps("beta.period") * share("beta.ratio"), total_steps * share("lr.pct_start")
+    return max(steps("beta.warmup"), round(ramp), steps("lr.warmup"), round(rise))

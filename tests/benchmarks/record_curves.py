@@ -15,7 +15,6 @@ import torch
 
 from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
-from search_spaces.geco import within_reach
 from search_spaces.space import assemble
 from trainables.data import data_facts, load
 from trainables.paths import parse_config
@@ -31,7 +30,7 @@ def recorded(name: str, trials: int) -> dict[str, object]:
     """What is varied by each trial, and its metric by epoch; null once it has diverged."""
     root = data_dir(None)
     facts = data_facts(parse_config(DATA).data, root)
-    space = within_reach(parse_space(name), "re").scaled(facts.kappa_max["re"])
+    space = parse_space(name)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found = []

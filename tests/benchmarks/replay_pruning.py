@@ -2,9 +2,10 @@
 
     python tests/benchmarks/replay_pruning.py          prints the table of docs/pruning.md
 
-before: the value of the rung's epoch. after: that of the last complete cycle; a trial without one passes.
-random: as many trials, in the same order, as the epochs of `after` pay for. Means over 1,000 orders of arrival, one
-trial at a time. regret: the best final value of all trials minus the best that was trained to its end, in nats.
+before: the value of the rung's epoch, and a first rung where warm-ups have ended. after: the value of the last complete
+cycle, where a trial without one passes, and a first rung where one-cycle rates have risen, too. random: as many trials,
+in the same order, as these epochs pay for. Means over 1,000 orders of arrival, one trial at a time. regret: the best
+final value of all trials minus the best that was trained to its end, in nats.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tuner.storage.sweep_state import Sweep
 
 CURVES = Path(__file__).parent / "curves"
 DATA = {"data": {"name": "digits"}}
-ORDERS = 200
+ORDERS = 1_000
 
 Compared = Callable[[Phases, int], int | None]
 COMPARED: dict[str, Compared] = {
@@ -62,8 +63,8 @@ class Pruned:
     lost: bool
 
 
-def recorded(name: str) -> tuple[list[Recorded], Asha]:
-    """The trials of a space, and the rule that a sweep over it would prune them by."""
+def recorded(name: str) -> tuple[list[Recorded], dict[str, Asha]]:
+    """The trials of a space, and the rules that a sweep over it pruned them by before and after."""
     found = json.loads((CURVES / f"{name}.json").read_text(encoding="utf-8"))
     space, trials = parse_space(found["space"]), []
     for each in found["trials"]:
@@ -71,9 +72,14 @@ def recorded(name: str) -> tuple[list[Recorded], Asha]:
         per_epoch = steps_per_epoch(found["n_train"], config.batch_size)
         curve = [value for value in each["curve"] if value is not None]
         trials.append(Recorded(each["assignment"], phases_of(config, per_epoch), curve, config.epochs))
-    longest = longest_warmup(space, DATA, config.epochs * per_epoch)
-    grace, _ = grace_for(config.epochs, math.ceil(longest / per_epoch))
-    return trials, Asha(rungs_for(config.epochs, grace, 3), 3, "max")
+    longest = longest_warmup(space, DATA, config.epochs * per_epoch) / per_epoch
+    warmups = {"before": 0.0 if "lr.pct_start" in space.dimensions else longest, "after": longest}
+    return trials, {how: _rule(config.epochs, math.ceil(warmup)) for how, warmup in warmups.items()}
+
+
+def _rule(epochs: int, warmup_epochs: int) -> Asha:
+    grace, _ = grace_for(epochs, warmup_epochs)
+    return Asha(rungs_for(epochs, grace, 3), 3, "max")
 
 
 def pruned(trials: Sequence[Recorded], rule: Asha, compared: Compared) -> Pruned:
@@ -146,8 +152,8 @@ def main() -> None:
     print("| space | rungs | value | regret | random | epochs | best lost | ρ with the end at each rung (trials) |")
     print("|---|---|---|---|---|---|---|---|")
     for file in sorted(CURVES.glob("*.json")):
-        trials, rule = recorded(file.stem)
-        for how in COMPARED:
+        trials, rules = recorded(file.stem)
+        for how, rule in rules.items():
             found = replayed(trials, rule, how)
             ranks = [correlation(trials, rung, how, lambda trial: trial.final) for rung in rule.rungs]
             shown = " · ".join(f"{rho:.2f} ({n})" for rho, n in ranks)

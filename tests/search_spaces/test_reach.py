@@ -207,7 +207,6 @@ def test_values_that_only_clash_in_pairs_are_found():
         ("geco", {}, 0),
         ("free-bits", {}, 0),
         ("clr", {}, 0),
-        ("one-cycle", {}, 0),
         ("batch-size", {}, 100),
         ("geco+batch-size", {}, 100),
         ("linear+batch-size", {}, 500),
@@ -219,6 +218,8 @@ def test_values_that_only_clash_in_pairs_are_found():
         ("geco", {"beta": {"kind": "linear"}}, 0),
         ("geco", {"beta": {"kind": "linear", "warmup": 0.4}}, 0),
         ("geco", {"lr.warmup": 0.2}, 200),
+        ("one-cycle", {}, 500),
+        ("geco", {"lr": {"kind": "one-cycle", "pct_start": 0.3}}, 300),
         ({"use": "linear", "beta.warmup": 0.1}, {}, 100),
         ({"use": "linear", "beta.warmup": {"choice": [0.1, "640 steps"]}}, {}, 640),
         ({"use": "cyclical", "beta.period": 0.25, "beta.ratio": {"float": [0.2, 0.4]}}, {}, 100),
@@ -295,6 +296,7 @@ def test_the_longest_warm_up_is_that_of_every_branch(name):
         for config in configs
     ]
     lengths += [steps_of(config.lr.warmup, 1000) for config in configs]
+    lengths += [round(1000 * getattr(config.lr, "pct_start", 0)) for config in configs]
     assert longest_warmup(space, {}, 1000) == max(lengths)
 
 
@@ -353,7 +355,7 @@ BASES = [{}, {"objective": {"kind": "free-bits", "groups": 4}}, {"objective": {"
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(spaces(), st.sampled_from(BASES), st.integers(0, 2**32))
+@given(spaces(), st.sampled_from(BASES), st.integers(0, 2**32 - 1))
 def test_what_is_accepted_is_valid_wherever_it_is_drawn(mapping, base, seed):
     try:
         space = parse_space(mapping)
