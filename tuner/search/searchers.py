@@ -265,7 +265,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
         self._n_trials = trials_to_run(self._sampling, space)
         self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
-        self._points, self._seeds = points, seeds
+        self._points, self._seeds, self._repeats = points, seeds, max(1, len(seeds))
         self._known = Known(resolved)
         self._told = Told()
         self._handed: set[tuple[str, int, int]] = set()
@@ -312,7 +312,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def _lacking(self) -> Trial | None:
         """The latest configuration, while not all of its seeds were asked for and none has ended it."""
         last = next(reversed(self._journal.sweep.configurations.values()), None)
-        return last if last and last.unfinished and 0 < len(last.runs) < len(self._seeds) else None
+        return last if last and last.unfinished and 0 < len(last.runs) < self._repeats else None
 
     def _new_trial(self) -> Trial | None:
         """The next seed of the latest configuration, or the first of a new one; None where all are known."""
@@ -329,8 +329,8 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         return self._journal.sweep.trials[trial.id]
 
     def _written(self, number: int, repeat: int, asked: Asked, config: Mapping[str, Any], method: str) -> Trial:
-        trial, which = trial_id(number, repeat, len(self._seeds)), {}
-        if len(self._seeds) > 1:
+        trial, which = trial_id(number, repeat, self._repeats), {}
+        if self._repeats > 1:
             config, which = {**config, "seed": self._seeds[repeat]}, {"repeat": repeat}
         fields = {**which, **asked._asdict(), "config": config, "method": method}
         self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
