@@ -38,8 +38,8 @@ ROUNDING = 1e-6
 class DataFacts:
     """What the driver and `resolve` need to know of the data.
 
-    shape: of one example. low, high: range of all values; 0 and 1 where they miss them by a millionth. bits: all of
-        them are 0 or 1, to a millionth. value_bytes: what a value takes where it is kept, 1 if it came as a byte.
+    shape: of one example. low, high: range of all values; 0 and 1 where they miss them by a millionth of the largest.
+        bits: all of them are 0 or 1, to that. value_bytes: what a value takes where it is kept, 1 if it came as a byte.
     kappa_max: by constraint, what the mean image reaches per element: the RMS error (`re`), the nats (`nll`, where
         values lie in [0, 1]). A larger κ constrains nothing.
     kappa_min: by constraint, what the largest model has reached in a run at β → 0; None where that was not measured,
@@ -122,7 +122,7 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
     split = _split(config, sources.read(config.name, root, config.image_size))
     train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
     everything = train + val + test
-    low, high = (_rounded(value / split.scale) for value in (everything.low, everything.high))
+    low, high = _rounded(everything.low / split.scale, everything.high / split.scale)
     mean, square_mean = (
         train.values / len(split.train) / split.scale,
         train.squares / len(split.train) / split.scale**2,
@@ -135,7 +135,7 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
         n_test=len(split.test),
         low=low,
         high=high,
-        bits=everything.bits,
+        bits=everything.bits and (high == 1 or low == high == 0),
         kappa_max=_kappa_max(mean, square_mean, bits=drawn, unit=low >= 0 and high <= 1),
         value_bytes=split.train.dtype.itemsize,
         pixel_noise=float(np.sqrt((mean - square_mean).mean().clip(min=0))) if drawn else 0.0,
@@ -185,9 +185,14 @@ def _are_bits(chunk: Array, scale: float) -> bool:
     return bool((np.minimum(np.abs(chunk), np.abs(chunk - scale)) <= ROUNDING * scale).all())
 
 
-def _rounded(value: float) -> float:
-    """0 or 1 where it is meant."""
-    return next((bound for bound in (0.0, 1.0) if abs(value - bound) <= ROUNDING), value)
+def _rounded(low: float, high: float) -> tuple[float, float]:
+    """0 or 1 where they are meant: within a millionth of the largest value, for data in a small unit are near 0 too."""
+    tolerance = ROUNDING * max(abs(low), abs(high))
+
+    def of(value: float) -> float:
+        return next((bound for bound in (0.0, 1.0) if abs(value - bound) <= tolerance), value)
+
+    return of(low), of(high)
 
 
 def _kappa_max(mean: Array, square_mean: Array, *, bits: bool, unit: bool) -> dict[str, float]:

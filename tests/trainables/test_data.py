@@ -435,3 +435,13 @@ def test_too_few_examples_to_split(n, user_file, tmp_path):
     with pytest.raises(DataError) as error:
         loaded(tmp_path, name=name)
     assert str(error.value) == f"data.name: {name} has {n} examples; at least 3 are needed to split them"
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e-12])
+@pytest.mark.parametrize("low", [0, -1])
+def test_data_in_a_small_unit_are_no_bits(user_file, tmp_path, unit, low):
+    """All of them are within a millionth of 0."""
+    x = np.random.default_rng(0).uniform(low, 1, size=(40, 6)) * unit
+    facts = data_facts(DataConfig(name=user_file(x)), tmp_path)
+    assert (facts.low, facts.high, facts.bits) == (x.min(), x.max(), False)
+    assert likelihood_of(DataConfig(), facts) == "gaussian"

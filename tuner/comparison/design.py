@@ -23,7 +23,7 @@ import optuna
 
 from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
-from search_spaces.geco import constrained, has_room, in_numbers
+from search_spaces.geco import HARDLY_ANY_ROOM, LEAST_ROOM, constrained, in_numbers
 from trainables.objectives import Violation
 from trainables.resolve import MET_FROM
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
@@ -130,13 +130,15 @@ class Design:
 
     @property
     def kappas(self) -> list[float]:
-        """The levels: from the least that the model can keep to, at equal ratios, to .8 of κ_max."""
+        """The levels: from the least that the model can keep to, at equal ratios, to .8 of κ_max; from .75 to .95 where
+        that leaves no room."""
         scale = self.scale
-        if scale.kappa_min is not None and has_room(scale.constraint, scale.kappa_max, scale.kappa_min):
-            low, high = MET_FROM * scale.kappa_min, HIGHEST_LEVEL * scale.kappa_max
-            return [float(level) for level in np.geomspace(low, high, N_LEVELS)]
-        shares = LEVELS_OF_BITS if self.scale.sigma is None else LEVELS
-        return [share * self.scale.kappa_max for share in shares]
+        if scale.kappa_min is None:
+            return [share * scale.kappa_max for share in (LEVELS_OF_BITS if scale.sigma is None else LEVELS)]
+        low, high = MET_FROM * scale.kappa_min / scale.kappa_max, HIGHEST_LEVEL
+        if low >= LEAST_ROOM:
+            low, high = HARDLY_ANY_ROOM.low, HARDLY_ANY_ROOM.high
+        return [float(share) * scale.kappa_max for share in np.geomspace(low, high, N_LEVELS)]
 
     def reaching(self, kappa_min: Mapping[str, float]) -> Design:
         """The same where it is known what the model reaches, by constraint."""

@@ -138,9 +138,13 @@ def test_a_comparison_from_before_it_was_measured_goes_on_with_its_levels(ready,
     assert ready.design.kappas == [share * ready.design.scale.kappa_max for share in LEVELS]
 
 
-def test_a_model_that_learns_nothing_is_compared_at_shares_of_the_mean_images_error(ready):
-    design = ready.design
-    assert design.reaching({"re": 0.95 * design.scale.kappa_max}).kappas == design.kappas
+@pytest.mark.parametrize("share", [0.05 * i for i in range(1, 24)])
+def test_levels_rise_below_the_mean_images_error_whatever_the_model_reaches(ready, share):
+    limit = ready.design.scale.kappa_max
+    kappas = ready.design.reaching({"re": share * limit}).kappas
+    assert all(high / low > 1.015 for low, high in pairwise(kappas))
+    assert kappas[-1] < limit
+    assert kappas[0] >= 1.05 * share * limit or kappas[0] == pytest.approx(0.75 * limit)
 
 
 def test_a_stage_of_other_data_is_refused_and_one_of_unknown_data_is_not(stages, begun, vae_data_root):
