@@ -5,7 +5,6 @@ Nothing is started and nothing written, but for a built-in data set that is prep
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from search_spaces.catalogue import parse_space
 from search_spaces.geco import constrained, in_numbers
-from search_spaces.reach import KindDefaults, check, longest_warmup
+from search_spaces.reach import KindDefaults, check
 from search_spaces.space import Space, assemble
 from trainables.config import TrialConfig, UserModel, is_user_kind, method_of
 from trainables.data import DataFacts, data_facts
@@ -25,7 +24,7 @@ from trainables.models.inspection import check_user_model
 from trainables.models.user import code_of_kinds
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.ranking import Ranking
-from trainables.resolve import geco_notes, likelihood_of, notes, resolve, steps_per_epoch
+from trainables.resolve import geco_notes, likelihood_of, notes, resolve
 from trainables.sources import absolute, data_dir
 from tuner.planning.capacity import Capacity, capacity_of
 from tuner.planning.data_notes import describe_data
@@ -43,14 +42,11 @@ from tuner.planning.resources import (
     memory_share,
     placement_notes,
 )
+from tuner.planning.rungs import largest_batch, rule_of, rungs_of
 from tuner.planning.sampling import sampling_of, with_trials
 from tuner.planning.seeds import check_patience, check_point_seeds, split_seeds
 from tuner.planning.warm_start import Known, WarmStart, warm_starts
-from tuner.pruning.asha import Asha, grace_for, rungs_for
-from tuner.pruning.hyperband import HyperBand
-from tuner.pruning.median import MedianRule
 from tuner.pruning.rules import Rule
-from tuner.pruning.together import Together
 from tuner.queries.metrics_info import Direction, direction_of
 from tuner.search.samplers import sampler_notes
 from tuner.spec import SweepSpec
@@ -201,25 +197,7 @@ class Plan:
     @cached_property
     def rule(self) -> Rule | None:
         """The pruning rule, None without rungs."""
-        rule = self._rule
-        if rule is None or len(self.seeds) == 1:
-            return rule
-        waits = {"hyperband": (), "median": rungs_for(self.epochs, self.rungs[0], self.spec.scheduler.reduction_factor)}
-        return Together(rule, waits.get(self.spec.scheduler.kind, self.rungs), len(self.seeds))
-
-    @property
-    def _rule(self) -> Rule | None:
-        """As if each configuration had one seed."""
-        if not self.rungs:
-            return None
-        factor = self.spec.scheduler.reduction_factor
-        match self.spec.scheduler.kind:
-            case "hyperband":
-                return HyperBand(self.rungs, factor, self.direction, self.epochs, self.spec.search.trials)
-            case "median":
-                return MedianRule(self.rungs[0], self.direction)
-            case _:
-                return Asha(self.rungs, factor, self.direction)
+        return rule_of(self.spec, self.rungs, self.direction, self.epochs, len(self.seeds))
 
     @property
     def most_epochs(self) -> int:
@@ -254,7 +232,7 @@ def make_plan(
     metrics = chosen_metrics(spec.search.metric, default, ground.base, space)
     ground = replace(ground, base=ground.base | settings_for(metrics, default))
     default = ground.trial(ground.first)
-    rungs, grace_notes = _rungs(spec, space, ground.base, default, facts)
+    rungs, grace_notes = rungs_of(spec, space, ground.base, default, facts)
     placed = _placed(ground, default)
     ranking = Ranking(spec.search.ranking, metrics[0], direction_of(metrics[0]))
     here = Known(default.data, ground.identity, allow_changed)
@@ -441,7 +419,7 @@ def _geco_notes(space: Space, default: TrialConfig, facts: DataFacts) -> list[st
     domain = space.dimensions.get("objective.kind")
     if "geco" not in (domain.levels() if domain else (default.objective.kind,)):
         return []
-    return geco_notes(default.model_copy(update={"batch_size": _largest_batch(space, default)}), facts)
+    return geco_notes(default.model_copy(update={"batch_size": largest_batch(space, default)}), facts)
 
 
 def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
@@ -450,31 +428,6 @@ def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
     natural = "nll" if likelihood_of(data, facts) == "bernoulli" else "re"
     chosen = {**base, **space.fixed}.get("objective.constraint", natural)
     return chosen if chosen in facts.kappa_max else natural
-
-
-def _rungs(
-    spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
-) -> tuple[tuple[int, ...], list[str]]:
-    epochs, grace = default.epochs, spec.scheduler.grace
-    if grace != "auto" and grace > epochs:
-        raise ConfigError(f"scheduler.grace: {grace} is beyond the {epochs} epochs of a trial; allowed: 1 to {epochs}")
-    if scheduler_kind(spec) == "none":
-        return (), []
-    capped = False
-    if grace == "auto":
-        per_epoch = steps_per_epoch(facts.n_train, _largest_batch(space, default))
-        longest = longest_warmup(space, unflatten(base), epochs * per_epoch)
-        grace, capped = grace_for(epochs, math.ceil(longest / per_epoch))
-    found = [f"grace is capped at {grace} of {epochs} epochs: trials in longer warm-ups go on"] if capped else []
-    rungs = rungs_for(epochs, grace, spec.scheduler.reduction_factor)
-    if not rungs:
-        found.append(f"a grace of {grace} leaves no comparison before the last of {epochs} epochs: nothing is pruned")
-    return rungs[:1] if spec.scheduler.kind == "median" else rungs, found
-
-
-def _largest_batch(space: Space, default: TrialConfig) -> int:
-    domain = space.dimensions.get("batch_size")
-    return int(max(domain.levels())) if domain else default.batch_size
 
 
 # --- resources --------------------------------------------------------------------------------------------------------
