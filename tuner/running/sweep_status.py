@@ -125,7 +125,7 @@ def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:
     return SweepStatus(
         name=name,
         state=sweep.finished or unended,
-        planned=sweep.header["spec"]["search"]["trials"] * sweep.repeats if sweep.header else 0,
+        planned=sweep.planned_trials if sweep.header else 0,
         n_trials=len(trials),
         stop_reasons=dict(Counter(_state(trial, unended) for trial in trials)),
         epochs=sum(trial.epochs for trial in trials),
