@@ -128,17 +128,15 @@ def table(results: Path) -> str:
     """Markdown: a row a setting, and the shares of `ok` at and below the stated budget."""
     settings: dict[tuple[str, int], list[dict[str, object]]] = defaultdict(list)
     for row in read(results):
-        settings[row["regime"], row["updates"]].append(row)
+        settings[row["regime"], row["asked"]].append(row)
     lines = [
         "| regime | updates | stated | κ_min / κ_max | κ / κ_min: outcome, violation, KL |",
         "|---|---|---|---|---|",
     ]
     shares: dict[bool, list[str]] = {True: [], False: []}
-    for (regime, updates), rows in sorted(
-        settings.items(), key=lambda item: (list(REGIMES).index(item[0][0]), item[0][1])
-    ):
+    for (regime, _), rows in sorted(settings.items(), key=lambda item: (list(REGIMES).index(item[0][0]), item[0][1])):
         first, runs = rows[0], rows[1:]
-        enough = updates >= first["needed"]
+        updates, enough = first["updates"], first["updates"] >= first["needed"]
         shares[enough] += [row["outcome"] for row in runs]
         cells = [
             f"{row['kappa'] / first['kappa_min']:.2f}: {row['outcome']} {100 * row['violation']:+.1f} % {row['kl']:.1f}"
