@@ -12,6 +12,7 @@ from typing import Any
 
 from search_spaces.space import Space
 from trainables.errors import UserError
+from trainables.outcomes import WORSE_THAN_MEAN
 from trainables.paths import flatten
 from trainables.trial_files import TrialFiles
 from tuner.figures.picture_rows import picture_rows_figure
@@ -141,11 +142,17 @@ def _lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
     best, metric = ranked[0], sweep.header["metric"]
     counts = Counter(trial.stop_reason or "running" for trial in sweep.trials.values())
     ends = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    outcome = f", its constraint {best.outcome}" if best.outcome and best.method == "geco" else ""
     return (
         f"The best of {_counted(sweep)} ({ends}; {sweep.epochs} epochs in all) is {best.id}, {best.method}"
-        f"{outcome}, with a {metric} of {_value(best, metric)}."
+        f"{_ended(best)}, with a {metric} of {_value(best, metric)}."
     )
+
+
+def _ended(best: Trial) -> str:
+    """How the best trial's constraint stood, and of any method whether it is worse than nothing learned."""
+    if best.outcome == WORSE_THAN_MEAN:
+        return ", whose error is above the mean image's"
+    return f", its constraint {best.outcome}" if best.outcome and best.method == "geco" else ""
 
 
 def _counted(sweep: Sweep) -> str:

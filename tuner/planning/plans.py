@@ -24,10 +24,11 @@ from trainables.models.inspection import check_user_model
 from trainables.models.user import code_of_kinds
 from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.ranking import Ranking
-from trainables.resolve import geco_notes, likelihood_of, notes, resolve
+from trainables.resolve import likelihood_of, notes, resolve
 from trainables.sources import absolute, data_dir
 from tuner.planning.capacity import Capacity, capacity_of
 from tuner.planning.data_notes import describe_data
+from tuner.planning.geco_budget import budget_notes
 from tuner.planning.memory_probe import largest, measured_share, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.planning.phase_notes import phase_notes
@@ -42,7 +43,7 @@ from tuner.planning.resources import (
     memory_share,
     placement_notes,
 )
-from tuner.planning.rungs import largest_batch, rule_of, rungs_of
+from tuner.planning.rungs import rule_of, rungs_of
 from tuner.planning.sampling import sampling_of, with_trials
 from tuner.planning.seeds import check_patience, check_point_seeds, split_seeds
 from tuner.planning.warm_start import Known, WarmStart, warm_starts
@@ -238,6 +239,7 @@ def make_plan(
     here = Known(default.data, ground.identity, allow_changed)
     known = warm_starts(spec, space, metrics, ranking, ground.trial, here)
     priors = tuple(prior for source in known for prior in source.priors)
+    given = [ground.trial(point) for point in spec.search.points]
     sampling, sampling_notes = sampling_of(spec.search, space, ground.first, placed.concurrency, priors)
     return Plan(
         spec=with_trials(spec, sampling, space),
@@ -255,8 +257,8 @@ def make_plan(
         seeds=ground.seeds,
         remarks=(
             *_data_notes(ground, default, placed),
-            *rate_notes(space, ground.base, map(ground.trial, spec.search.points or [ground.first])),
-            *_geco_notes(space, default, facts),
+            *rate_notes(space, ground.base, given or [default]),
+            *budget_notes(space, default, given, facts),
             *model_notes,
             *grace_notes,
             *(phase_notes(space, ground.base, default) if rungs else ()),
@@ -412,14 +414,6 @@ def _model_notes(
         tree = unflatten({**base, "model.kind": kind})
         found += check_user_model(resolved(assemble(tree, space, space.default(tree))).model, facts.shape)
     return found
-
-
-def _geco_notes(space: Space, default: TrialConfig, facts: DataFacts) -> list[str]:
-    """On the budget of GECO's trials, of those that the sweep can draw the one with the fewest updates."""
-    domain = space.dimensions.get("objective.kind")
-    if "geco" not in (domain.levels() if domain else (default.objective.kind,)):
-        return []
-    return geco_notes(default.model_copy(update={"batch_size": largest_batch(space, default)}), facts)
 
 
 def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ from html_pages import check_page
 from PIL import Image
 
 from trainables.errors import UserError
-from tuner.pages.sweep_page import write_sweep_page
+from tuner.pages.sweep_page import _lead, write_sweep_page
 from tuner.storage.journal import lines_of
+from tuner.storage.sweep_state import fold
 
 
 @pytest.fixture
@@ -31,6 +33,22 @@ def test_the_page_names_the_best_and_all_that_was_searched(swept, sweeps):
     space = sweeps.plan("t", space="geco-vs-annealing").space
     assert [row[0] for row in searched.rows()] == [row.path for row in space.describe()]
     assert root.one("code").text.startswith("vae-tuner sweep ")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "method", "said"),
+    [
+        ("ok", "geco", "geco, its constraint ok, with a val/elbo_cal of"),
+        ("ok", "linear", "linear, with a val/elbo_cal of"),
+        ("worse-than-mean", "geco", "geco, whose error is above the mean image's, with a val/elbo_cal of"),
+        ("worse-than-mean", "linear", "linear, whose error is above the mean image's, with a val/elbo_cal of"),
+    ],
+)
+def test_the_page_says_how_the_best_trial_ended(outcome, method, said, sweeps):
+    sweeps.run("s", **{"space": "linear", "search.trials": 1})
+    sweep = fold(sweeps.events("s"))
+    (trial,) = sweep.trials.values()
+    assert said in _lead(sweep, [replace(trial, outcome=outcome, method=method)])
 
 
 def test_the_numbers_lie_beside_the_page(swept, sweeps, tmp_path):

@@ -120,9 +120,21 @@ def test_data_in_a_small_unit_are_told_with_what_to_divide_by(unit, told, notes)
         ("geco-vs-annealing", 10, {}, "370 updates (10 epochs of 37 steps at batch_size 32)"),
         ("linear", 10, {}, None),
         ("geco", 40, {"batch_size": {"choice": [32, 128]}}, "360 updates (40 epochs of 9 steps at batch_size 128)"),
+        ("geco", 40, {"optimizer.kind": {"choice": ["adam", "sgd"]}}, "are fewer than the 2,000 by which"),
+        ("linear", 40, {"optimizer.kind": {"choice": ["adam", "sgd"]}}, None),
     ],
 )
 def test_a_plan_tells_of_a_budget_that_is_too_short_for_geco(space, epochs, batches, told, vae_data_root):
     spec = {"space": {"use": [space], **batches}, "config": {"epochs": epochs, "device": "cpu"}}
     found = [note for note in make_plan(parse_spec(spec), vae_data_root).notes if "by which its λ settles" in note]
     assert [told in note for note in found] == ([True] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"), [(["elbo", "geco"], True), (["geco", "elbo"], True), (["elbo"], False)], ids=str
+)
+def test_a_plan_of_given_trials_tells_of_the_budget_of_those_under_geco(kinds, told, vae_data_root):
+    points = [{"objective.kind": kind} for kind in kinds]
+    spec = {"search": {"points": points}, "config": {"epochs": 10, "device": "cpu"}}
+    notes = make_plan(parse_spec(spec), vae_data_root).notes
+    assert any("370 updates (10 epochs of 37 steps at batch_size 32)" in note for note in notes) == told

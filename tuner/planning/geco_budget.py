@@ -1,0 +1,30 @@
+"""What a plan says of the updates that GECO's trials get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search_spaces.space import Space
+from trainables.config import Geco, Sgd, TrialConfig
+from trainables.data import DataFacts
+from trainables.resolve import geco_notes, updates_to_settle
+from tuner.planning.rungs import largest_batch
+
+__all__ = ["budget_notes"]
+
+
+def budget_notes(space: Space, default: TrialConfig, given: Sequence[TrialConfig], facts: DataFacts) -> list[str]:
+    """On the shortest budget of a GECO trial: of the given ones, or without them of those that the space can draw."""
+    found = [config for config in given if isinstance(config.objective, Geco)] if given else _drawn(space, default)
+    if not found:
+        return []
+    return geco_notes(max(found, key=lambda config: updates_to_settle(config) * config.batch_size), facts)
+
+
+def _drawn(space: Space, default: TrialConfig) -> list[TrialConfig]:
+    """The slowest to settle that the space can draw under GECO: of the largest batch, by SGD where that is searched."""
+    kinds, optimizers = space.dimensions.get("objective.kind"), space.dimensions.get("optimizer.kind")
+    if "geco" not in (kinds.levels() if kinds else (default.objective.kind,)):
+        return []
+    slowest = {"optimizer": Sgd()} if optimizers and "sgd" in optimizers.levels() else {}
+    return [default.model_copy(update={"batch_size": largest_batch(space, default), **slowest})]
