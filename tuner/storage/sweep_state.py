@@ -208,9 +208,9 @@ class Sweep:
     priors: what the sampler was told beforehand; they are no trials of this sweep. more: trials beyond those planned.
     spent: whether the budget has stopped something. exhausted: whether nothing was left to ask for.
     seconds: in all sessions, each from its first event to its last. latest: session and time of the last event.
-    place: where the latest session kept it; None in old journals. digests: of its data (`data`) and of each model of
-    the user's own (its kind), those that were ever said, the present one last. versions: of packages, in the last
-    session that said so. changed: what of it was let pass although it was not the same.
+    places: where its sessions kept it, in their order; empty in old journals. digests: of its data (`data`) and of each
+    model of the user's own (its kind), those that were ever said, the present one last. versions: of packages, in the
+    last session that said so. changed: what of it was let pass although it was not the same.
     """
 
     header: Event = field(default_factory=dict)
@@ -223,7 +223,7 @@ class Sweep:
     exhausted: bool = False
     seconds: float = 0.0
     latest: tuple[str, float] = ("", 0.0)
-    place: str | None = None
+    places: list[str] = field(default_factory=list)
     digests: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
@@ -307,7 +307,8 @@ class Sweep:
     def apply(self, event: Mapping[str, Any]) -> None:
         """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
         self.finished = None
-        self.place = event.get("place", self.place)
+        if (place := event.get("place")) and place not in self.places:
+            self.places.append(place)
         self._clock(event["session"], event["t"])
         match event["event"]:
             case "header":

@@ -27,7 +27,7 @@ def store_of(sweep: Sweep, place: str, uri: str | None) -> str:
     lies as before beside it.
 
     Raises UserError where its own was not written down, and for a copy of a sweep, which would write onto the runs of
-    the original.
+    the original. A store that was not written down is on a server; a database file is another.
     """
     own = sweep.header["tracking_uri"]
     known = uri or _moved_along(sweep.header, place) or own or os.environ.get("MLFLOW_TRACKING_URI")
@@ -37,9 +37,10 @@ def store_of(sweep: Sweep, place: str, uri: str | None) -> str:
             "it again with --tracking-uri, or set MLFLOW_TRACKING_URI"
         )
     store = resolve_uri(known, Path.cwd())
-    if own in (None, store) and _is_copy(sweep, place):
+    is_own = own == store or (own is None and sqlite_path(store) is None)
+    if is_own and (original := _original(sweep, place)):
         raise UserError(
-            f"sweep {sweep.header['name']} in {place} is a copy of the one in {sweep.place}, onto whose MLflow runs it "
+            f"sweep {sweep.header['name']} in {place} is a copy of the one in {original}, onto whose MLflow runs it "
             "would write; go on there, or name a store of its own: --tracking-uri sqlite:///mlflow.db"
         )
     return store
@@ -54,14 +55,19 @@ def _moved_along(header: Mapping[str, Any], place: str) -> str | None:
     return f"sqlite:///{today}" if today.is_file() else None
 
 
-def _is_copy(sweep: Sweep, place: str) -> bool:
-    """Whether the place where a sweep was last is another one and still holds it."""
-    last = sweep.place
-    if last is None or last == place or _is_same_folder(last, place):
+def _original(sweep: Sweep, place: str) -> str | None:
+    """Where else the sweep was once and still is: there is what this is a copy of."""
+    return next((other for other in reversed(sweep.places) if other != place and _holds(other, sweep, place)), None)
+
+
+def _holds(other: str, sweep: Sweep, place: str) -> bool:
+    """Whether a sweep of this id is in another place."""
+    if _is_same_folder(other, place):
         return False
-    root, _, name = last.rpartition("/")
+    path, query, parameters = other.partition("?") if is_remote(other) else (other, "", "")
+    root, _, name = path.rpartition("/")
     try:
-        events = open_storage(root).events(name)
+        events = open_storage(f"{root}{query}{parameters}").events(name)
     except (StorageError, UserError, OSError):
         return False
     return bool(events) and events[0]["sweep_id"] == sweep.header["sweep_id"]

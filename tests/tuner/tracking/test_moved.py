@@ -131,7 +131,21 @@ def test_a_copy_does_not_write_onto_the_runs_of_its_original(shared, project, ur
     own = new_store("own")
     assert copy.resume("s", more_trials=1, offline=False, tracking_uri=own).unsent == 0
     assert len(runs_of(own)) == 4
+    refused(lambda: sync_sweep(copy.storage, "s"))
+    refused(lambda: copy.resume("s", more_trials=1, offline=False))
+    assert sync_sweep(copy.storage, "s", own) == 0
     assert snapshot(uri) == before
+
+
+def test_a_copy_may_have_a_database_of_its_own_where_the_originals_store_was_secret(
+    shared, project, new_store, tmp_path
+):
+    shared.rewrite("s", lambda event: {**event, "tracking_uri": None})
+    shutil.copytree(tmp_path / "old", tmp_path / "copy")
+    copy, own = project("copy"), new_store("own")
+    refused(lambda: sync_sweep(copy.storage, "s", "http://user:secret@127.0.0.1:1"))
+    assert sync_sweep(copy.storage, "s", own) > 0
+    assert len(runs_of(own)) == 3
 
 
 @pytest.mark.parametrize("how", ["removed", "another sweep", "a link"])
@@ -154,13 +168,7 @@ def test_a_copy_of_what_was_moved_is_a_copy(shared, project, tmp_path):
 
 
 def test_a_journal_of_before_says_nothing_of_its_place(shared, project, uri, tmp_path):
-    from tuner.storage.journal import lines_of
-
-    events = shared.events("s")
-    del events[0]["place"]
-    for event in events:
-        event.pop("crc", None)
-    shared.journal("s").write_bytes(lines_of(events))
+    shared.rewrite("s", lambda event: {key: value for key, value in event.items() if key != "place"})
     shutil.copytree(tmp_path / "old", tmp_path / "copy")
     assert project("copy").resume("s", more_trials=1, offline=False).unsent == 0
 
