@@ -26,7 +26,7 @@ from tuner.jobs.backend import backend_of
 from tuner.jobs.job import Job, known_job
 from tuner.jobs.submission import submit_resume, submit_sweep
 from tuner.planning.plans import Plan, make_plan
-from tuner.queries import from_mlflow
+from tuner.queries import from_mlflow, run_artifacts
 from tuner.queries.from_mlflow import BestTrial
 from tuner.running.driver import resume_sweep, run_sweep
 from tuner.running.sweep_result import SweepResult
@@ -374,9 +374,9 @@ def _loaded(source: str | Path, model: str | None, tracking_uri: str | None, dev
         )
     uri = resolve_uri(tracking_uri, Path.cwd())
     with TemporaryDirectory() as folder:
-        file = from_mlflow.checkpoint(uri, run_id, Path(folder))
+        file = run_artifacts.checkpoint(uri, run_id, Path(folder))
         vae = Vae.from_file(file, device, model)
-    if from_mlflow.config_beside(uri, run_id) not in (None, vae.config):
+    if run_artifacts.config_beside(uri, run_id) not in (None, vae.config):
         raise UserError(
             f"{file.name} of run {run_id} is not this run's: its configuration is another than the run's config.yaml; "
             "delete the file in MLflow, and `vae-tuner sync` sends the sweep's own"

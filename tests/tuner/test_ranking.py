@@ -5,6 +5,7 @@ from dataclasses import replace
 import optuna
 import pytest
 import yaml
+from stores import execute
 
 from trainables.errors import ConfigError, UserError
 from trainables.paths import parse_config
@@ -12,7 +13,8 @@ from trainables.ranking import Ranking
 from trainables.trial_files import BEST_NAME, FILE_NAME
 from tuner.planning.points import NO_SPACE
 from tuner.planning.warm_start import _values_or_reason
-from tuner.queries.from_mlflow import best, checkpoint, front
+from tuner.queries.from_mlflow import best, front
+from tuner.queries.run_artifacts import checkpoint
 from tuner.running.sweep_status import ranked_trials, standing
 from tuner.search.searchers import study_of
 from tuner.single_runs.origin import parted
@@ -127,9 +129,17 @@ def test_a_sweep_of_before_ranks_by_the_last(overfitted, uri):
 
 def test_sweeps_that_rank_otherwise_are_not_ranked_together(overfitted, uri):
     project(uri, overfitted("best", "one"), overfitted(None, "other"))
-    with pytest.raises(UserError, match=r"differ in search.ranking \(best in one, last in other\)"):
+    with pytest.raises(UserError, match=r"differ in search.ranking \(best by val/elbo_cal in one, last in other\)"):
         best(uri)
     assert best(uri, sweep=["one"])[0].metrics["val/elbo_cal"] == 9.0
+
+
+def test_the_best_epochs_of_sweeps_that_searched_by_other_metrics_are_not_ranked_together(overfitted, uri):
+    other = overfitted("best", "other")
+    other.events[0] |= {"metric": "val/kl", "direction": "min"}
+    project(uri, overfitted("best", "one"), other)
+    with pytest.raises(UserError, match=r"\(best by val/elbo_cal in one, best by val/kl in other\)"):
+        best(uri, metric="val/elbo_cal")
 
 
 @RANKINGS
@@ -183,6 +193,19 @@ def test_an_export_says_which_epoch_counts_and_is_read_back(ranking, epoch, over
     tree, found = split_ranked(parted(yaml.safe_load(exported(row)))[0])
     assert parse_config(tree) == row.config
     assert found == RankedEpoch(ranking, "val/elbo_cal", epoch, row.config.epochs)
+
+
+def test_the_epoch_is_the_best_by_what_the_sweep_searched_by_whatever_is_asked_for(overfitted, uri):
+    project(uri, overfitted("best"))
+    row = best(uri, metric="val/kl")[0]
+    assert (row.trial, row.epoch, row.metrics["val/kl"]) == ("0001", 4, 50.0)
+    found = split_ranked(parted(yaml.safe_load(exported(row)))[0])[1]
+    assert found == RankedEpoch("best", "val/elbo_cal", 4, row.config.epochs)
+
+
+@pytest.mark.parametrize(("ranking", "whole"), [("best", False), ("mean-2", True), ("last", True)])
+def test_the_best_epoch_alone_is_none_of_another_budget(ranking, whole):
+    assert RankedEpoch(ranking, "val/elbo", 4, 8).is_of(parse_config({"epochs": 9})) == whole
 
 
 def test_an_export_by_the_last_epoch_is_as_it_was(overfitted, uri):
@@ -250,3 +273,10 @@ def test_of_several_seeds_an_export_says_the_epoch_of_the_one_that_it_is_of(writ
     (known,) = ranked_trials(fold(journal.events))
     assert row.metrics == known.ranked == {"epoch": 2.5, "val/elbo_cal": 6.0}
     assert split_ranked(parted(yaml.safe_load(exported(row)))[0])[1].epoch == known.ranked_epoch == 2
+    assert "# val/elbo_cal: 6.0, the mean over seeds 0, 1\n" in exported(row)
+
+
+def test_seeds_are_those_that_were_trained_whatever_mlflows_parameters_say(overfitted, uri):
+    project(uri, overfitted("last"))
+    execute(uri, ("UPDATE params SET value = 'seven' WHERE key = ?", ("seed",)))
+    assert [row.seeds for row in best(uri, top=3)] == [[0]] * 3

@@ -5,15 +5,13 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity
 from trainables.paths import suggest
-from trainables.ranking import LAST
-from trainables.trial_files import BEST_NAME, FILE_NAME
+from trainables.ranking import BEST, LAST
 from tuner.queries.conditions import Condition, is_metric, matches, number_of, parse_conditions
 from tuner.queries.metrics_info import direction_of, is_result, rank_key, why_not_ranked
 from tuner.queries.origins import DATA, other_origin
@@ -24,7 +22,6 @@ from tuner.tracking.identity_tags import identity_of, json_of
 from tuner.tracking.mlflow_store import (
     RANKED,
     MlflowClient,
-    MlflowException,
     Run,
     Tag,
     as_ranked,
@@ -33,20 +30,15 @@ from tuner.tracking.mlflow_store import (
     number_in_filter,
     open_existing,
 )
-from tuner.tracking.run_files import RunFiles
-from tuner.tracking.tracking_uri import cause_of, shown
+from tuner.tracking.tracking_uri import shown
 
 __all__ = [
     "BestTrial",
     "Filters",
     "Front",
-    "artifact",
     "best",
-    "checkpoint",
-    "config_beside",
     "front",
     "groups_by_method",
-    "require_artifact",
 ]
 
 _PAGE = 200
@@ -74,7 +66,7 @@ class Filters(TypedDict, total=False):
 @dataclass(frozen=True)
 class BestTrial:
     """A trial as MLflow knows it. metrics: those it is ranked by, as `ranking` has it; metric: the
-    first of them; epoch: theirs.
+    first of them; epoch: theirs, under `best` the best by `searched_by`.
 
     A configuration of several seeds is one: trial, run_id and config are the first one's, metrics the means over the
     seeds, stderr their standard errors, and run_ids a run for each seed.
@@ -100,6 +92,7 @@ class BestTrial:
     identity: Identity = field(default_factory=Identity)
     ranking: str = LAST
     epoch: int = 0
+    searched_by: str = ""
 
     def require_config(self) -> TrialConfig:
         """The configuration; raises UserError where there is none that can be trusted."""
@@ -134,6 +127,11 @@ class _SweepRun:
     repeats: int
     measured: Mapping[str, Any]
     digests: Mapping[str, str]
+
+    @property
+    def ranks(self) -> str:
+        """By which epoch, in words."""
+        return f"{BEST} by {self.metric}" if self.ranking == BEST else self.ranking
 
 
 def best(
@@ -184,54 +182,6 @@ def groups_by_method(rows: Iterable[BestTrial]) -> list[BestTrial]:
     for row in sorted(rows, key=_key_of):
         groups.setdefault(row.method, row)
     return list(groups.values())
-
-
-def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path:
-    """Download a run's file into `folder`; raises UserError for a run, or a file of it, that is not there."""
-    client = open_existing(uri)
-    return require_artifact(client, _known_run(client, run_id), name).fetch(name, folder)
-
-
-def checkpoint(uri: str, run_id: str, folder: Path) -> Path:
-    """Download a run's checkpoint into `folder`: of its best epoch where it was ranked by that, else of the last."""
-    client = open_existing(uri)
-    files = require_artifact(client, _known_run(client, run_id), FILE_NAME)
-    return files.fetch(BEST_NAME if BEST_NAME in files.names() else FILE_NAME, folder)
-
-
-def require_artifact(client: MlflowClient, run: Run, name: str) -> RunFiles:
-    """The files of a run, where this one is among them; raises UserError where it is not."""
-    run_id, files = run.info.run_id, RunFiles(client, run.info.artifact_uri)
-    try:
-        there = files.names()
-    except Exception as error:  # whatever the store of artifacts raises
-        raise UserError(f"the files of run {run_id!r} cannot be listed: {cause_of(error)}") from None
-    if name not in there:
-        raise UserError(f"run {run_id!r} has no {name}; only trials that completed keep theirs")
-    return files
-
-
-def config_beside(uri: str, run_id: str) -> TrialConfig | None:
-    """What a run's checkpoint has to agree with: its configuration, None for a run of an earlier version.
-
-    Raises UserError where the run's own file is not what the run was trained with.
-    """
-    client = open_existing(uri)
-    run = _known_run(client, run_id)
-    return config_of(client, run) if Tag.CONFIG in run.data.tags else None
-
-
-def _known_run(client: MlflowClient, run_id: str) -> Run:
-    """A run by its id; raises UserError where there is none, and where it was deleted."""
-    try:
-        run = client.get_run(run_id)
-    except MlflowException:
-        raise UserError(
-            f"run {run_id!r} is not in {shown(client.tracking_uri)}; `vae-tuner best` prints the ids of runs"
-        ) from None
-    if run.info.lifecycle_stage == "deleted":
-        raise UserError(f"run {run_id!r} was deleted in MLflow; restore it there, or ask `vae-tuner best` for another")
-    return run
 
 
 def _key_of(row: BestTrial) -> tuple[float, str]:
@@ -319,7 +269,7 @@ def _selected(
 def _require_comparable(sweeps: Sequence[_SweepRun], metrics: Sequence[str]) -> None:
     """One validation set under one likelihood, one bias of the NLL, one ranking; the number of training examples is
     free."""
-    rankings = {sweep.ranking: sweep.name for sweep in sweeps}
+    rankings = {sweep.ranks: sweep.name for sweep in sweeps}
     if len(rankings) > 1:
         found = _listed(f"{ranking} in {name}" for ranking, name in sorted(rankings.items()))
         raise UserError(
@@ -416,7 +366,8 @@ class _Ranking:
         return list(map(self._row, self._ranked(runs)[:top]))
 
     def _row(self, row: Row) -> BestTrial:
-        return _best_trial(self.client, row, self.metrics[0], self.ranking)
+        sweep = next(sweep for sweep in self.sweeps if sweep.sweep_id == row.tags[Tag.SWEEP_ID])
+        return _best_trial(self.client, row, self.metrics[0], sweep)
 
     @property
     def ranking(self) -> str:
@@ -502,9 +453,10 @@ class _Ranking:
         return rank_key(row.metrics[metric], direction_of(metric), row.tags[Tag.TRIAL])
 
 
-def _best_trial(client: MlflowClient, row: Row, metric: str, ranking: str) -> BestTrial:
+def _best_trial(client: MlflowClient, row: Row, metric: str, sweep: _SweepRun) -> BestTrial:
     tags = row.tags
-    config, fault = _config_or_fault(client, row.first)
+    configs = [_config_or_fault(client, run) for run in row.runs]
+    config, fault = configs[0]
     return BestTrial(
         sweep=tags[Tag.SWEEP],
         run_id=row.first.info.run_id,
@@ -516,14 +468,15 @@ def _best_trial(client: MlflowClient, row: Row, metric: str, ranking: str) -> Be
         metric=metric,
         metrics=row.metrics,
         stderr=row.stderr,
-        seeds=row.seeds,
+        seeds=[config.seed for config, _ in configs if config],
         run_ids=row.run_ids,
         config=config,
         fault=fault,
         sweep_id=tags[Tag.SWEEP_ID],
         identity=identity_of(tags, config.model.kind if config else ""),
-        ranking=ranking,
+        ranking=sweep.ranking,
         epoch=int(row.first.data.metrics.get("epoch", 0)),
+        searched_by=sweep.metric,
     )
 
 

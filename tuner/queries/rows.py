@@ -49,10 +49,6 @@ class Row:
         return params
 
     @property
-    def seeds(self) -> list[int]:
-        return [int(run.data.params["seed"]) for run in self.runs if "seed" in run.data.params]
-
-    @property
     def run_ids(self) -> list[str]:
         return [run.info.run_id for run in self.runs]
 

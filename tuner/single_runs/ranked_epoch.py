@@ -44,15 +44,15 @@ class RankedEpoch:
         return self.epoch if self.ranking == BEST else config.epochs
 
     def is_of(self, config: TrialConfig) -> bool:
-        """Whether a configuration has the budget of which it is an epoch."""
-        return config.epochs == self.epochs
+        """Whether a configuration has the budget of which it is an epoch; a mean over the last is of any."""
+        return self.ranking != BEST or config.epochs == self.epochs
 
 
 def ranked_section(row: BestTrial) -> dict[str, Any]:
     """What stands below an exported configuration; nothing where the last epoch counts."""
     if row.ranking == LAST:
         return {}
-    return RankedEpoch(row.ranking, row.metric, row.epoch, row.require_config().epochs).section()
+    return RankedEpoch(row.ranking, row.searched_by, row.epoch, row.require_config().epochs).section()
 
 
 def split_ranked(tree: Mapping[str, Any]) -> tuple[dict[str, Any], RankedEpoch | None]:

@@ -375,7 +375,8 @@ def exported(row: BestTrial) -> str:
     from tuner.spec import as_yaml
 
     head = f"# sweep {row.sweep}, trial {row.trial}, MLflow run {row.run_id}\n"
-    value = f"# {row.metric}: {row.metrics[row.metric]!r}\n"
+    over = f", the mean over seeds {', '.join(map(str, row.seeds))}" if len(row.run_ids) > 1 else ""
+    value = f"# {row.metric}: {row.metrics[row.metric]!r}{over}\n"
     origin = Origin(row.sweep, row.sweep_id, row.trial, row.run_id, row.identity).section()
     return f"{head}{value}{config_yaml(row.require_config())}{as_yaml({**ranked_section(row), **origin})}"
 

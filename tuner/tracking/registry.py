@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from trainables.checkpoint import FILE_NAME
 from trainables.errors import UserError
 from trainables.paths import suggest
-from tuner.queries.from_mlflow import BestTrial, require_artifact
+from tuner.queries.from_mlflow import BestTrial
+from tuner.queries.run_artifacts import require_artifact
 from tuner.tracking.artifact_root import located
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, open_existing
+from tuner.tracking.tracking_uri import shown
 
 __all__ = ["ALIAS", "ModelVersion", "check_model_name", "is_model_uri", "register", "run_of"]
 
@@ -122,7 +124,7 @@ def _registered(client: MlflowClient, name: str) -> RegisteredModel:
     except MlflowException:
         known = sorted(model.name for model in client.search_registered_models())
         hint = suggest(name, known) if known else f"; `vae-tuner best --register {name}` registers one"
-        raise UserError(f"model {name!r} is not registered in {client.tracking_uri}{hint}") from None
+        raise UserError(f"model {name!r} is not registered in {shown(client.tracking_uri)}{hint}") from None
 
 
 def _aliased(model: RegisteredModel, alias: str) -> int:

@@ -15,7 +15,8 @@ from search_spaces.space import Space
 from trainables.errors import UserError
 from trainables.paths import parse_config
 from tuner.queries import from_mlflow
-from tuner.queries.from_mlflow import artifact, best, front, groups_by_method
+from tuner.queries.from_mlflow import best, front, groups_by_method
+from tuner.queries.run_artifacts import artifact
 from tuner.running.sweep_status import ranked_trials, unranked
 from tuner.search.searchers import study_of
 from tuner.storage.sweep_state import fold
