@@ -56,7 +56,7 @@ class Eligible:
     tolerance: float = math.inf
 
     def is_compared(self, epoch: int) -> bool:
-        return self.phases.compared_epoch(epoch) == epoch
+        return self.phases.is_compared(epoch)
 
     def holds(self, epoch: int, metrics: Metrics) -> bool:
         return self.is_compared(epoch) and metrics.get("geco/constraint", math.inf) <= self.tolerance

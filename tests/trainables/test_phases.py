@@ -95,6 +95,17 @@ PHASES = st.builds(
 
 
 @given(phases=PHASES, epoch=st.integers(1, 60))
+def test_an_epoch_is_compared_where_this_or_a_later_one_is_compared_by_it(phases, epoch):
+    by = {phases.compared_epoch(later) for later in range(epoch, epoch + 100)}
+    assert phases.is_compared(epoch) is (epoch in by)
+
+
+def test_every_cycle_has_an_end_that_is_compared_though_none_ends_with_an_epoch():
+    phases = Phases(periods=(2.3,))
+    assert [epoch for epoch in range(1, 21) if phases.is_compared(epoch)] == [2, 4, 6, 9, 11, 13, 16, 18, 20]
+
+
+@given(phases=PHASES, epoch=st.integers(1, 60))
 def test_what_is_compared_has_been_reached_and_stays_until_the_next_cycle_ends(phases, epoch):
     at, before = phases.compared_epoch(epoch), phases.compared_epoch(epoch - 1) or 0
     assert before <= (at or 0) <= epoch

@@ -7,6 +7,7 @@ how it will end.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from trainables.config import (
@@ -50,6 +51,15 @@ class Phases:
         """
         ended = min((_floor(_floor(epoch / period) * period) for period in self.periods), default=epoch)
         return ended if ended >= max(1.0, self.settled) else None
+
+    def is_compared(self, epoch: int) -> bool:
+        """Whether some epoch, this or a later one, is compared by this one's metrics.
+
+        Phases(periods=(2.5,)): 2, 5, 7, 10, …; that 2 ends a cycle shows at 3.
+        """
+        at_hand = range(epoch, epoch + math.ceil(max(self.periods, default=0.0)) + 1)
+        found = bisect_left(at_hand, epoch, key=lambda later: self.compared_epoch(later) or 0)
+        return found < len(at_hand) and self.compared_epoch(at_hand[found]) == epoch
 
 
 def phases_of(config: TrialConfig, steps_per_epoch: int) -> Phases:

@@ -23,8 +23,8 @@ class MedianRule:
     Vizier compares with the running averages of all completed trials. Here a peer is any other trial that has reached
     epoch e, completed or not: its average up to e is known, and a sweep that prunes completes few. Only epochs from the
     grace on count, in the averages as in the best, and of each trial only those at which its schedules let it be
-    compared: the ends of its cycles, and what follows its warm-up. A peer with none, or with a value there that is not
-    finite, is none. With fewer than 3 peers nothing stops, nor does a trial between the ends of its cycles.
+    compared: the ends of its cycles, and what follows its warm-up; between them e is the last of them. A peer with
+    none, or with a value there that is not finite, is none. With fewer than 3 peers nothing stops.
 
     grace: the first epoch that counts. direction: `max` or `min`.
     """
@@ -42,23 +42,24 @@ class MedianRule:
     def decide(self, sweep: Sweep, trial: str, epoch: int, value: float | None) -> Verdict:
         """Decide on a report; the cutoff is the median."""
         own = sweep.trials[trial]
-        if epoch < self.grace or value is None or own.phases.compared_epoch(epoch) != epoch:
+        at = own.phases.compared_epoch(epoch)
+        if at is None or at < self.grace or value is None:
             return Verdict("continue")
         metric = sweep.header["metric"]
-        peers = [other for other in sweep.trials.values() if other.id != trial and other.epochs >= epoch]
-        values = [self._values(peer, metric, epoch) for peer in peers]
+        peers = [other for other in sweep.trials.values() if other.id != trial and other.epochs >= at]
+        values = [self._values(peer, metric, at) for peer in peers]
         averages = [np.mean(known) for known in values if known and np.isfinite(known).all()]
         if len(averages) < LEAST_PEERS:
             return Verdict("continue")
         sign, cutoff = sign_of(self.direction), float(np.median(averages))
-        best = max(sign * known for known in [*self._values(own, metric, epoch), value])
+        best = max(sign * known for known in [*self._values(own, metric, at), value])
         return Verdict("stop" if best < sign * cutoff else "continue", cutoff=cutoff)
 
     def _values(self, trial: Trial, metric: str, epoch: int) -> list[float]:
         return [
             report.metrics.get(metric, math.nan)
             for report in trial.reports
-            if self.grace <= report.epoch <= epoch and trial.phases.compared_epoch(report.epoch) == report.epoch
+            if self.grace <= report.epoch <= epoch and trial.phases.is_compared(report.epoch)
         ]
 
     def release(self, sweep: Sweep) -> tuple[()]:

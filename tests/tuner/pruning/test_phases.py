@@ -118,3 +118,24 @@ def test_the_median_is_of_the_ends_of_cycles(sweep):
         found.ask(number, step_size)
         end = found.run(number, quality, step_size)
         assert end == (16 if quality < 0 else EPOCHS)
+
+
+def test_between_the_ends_of_its_cycles_a_trial_is_judged_by_the_last_of_them(sweep):
+    """As one is that waits at a rung for its other seeds; its value in mid-cycle says nothing."""
+    rule = MedianRule(1, "max")
+    found = sweep(rule)
+    for number in range(3):
+        found.ask(number, 0.1)
+        found.run(number, 0.0, 0.1)
+    found.ask(3, 0.1)
+    state = found.journal.sweep
+    decided = [rule.decide(state, "0003", epoch, worth).decision for epoch in (8, 12, 15) for worth in (-1.0, 1.0)]
+    assert decided == ["stop", "continue"] * 3
+
+
+def test_a_cycle_that_ends_within_an_epoch_counts_from_the_next_on(sweep):
+    """Of 2.5 epochs: 2 is its last whole one, which shows at 3."""
+    found = sweep(MedianRule(1, "max"))
+    for number, quality in enumerate((0.0, 0.0, 0.0, -1.0)):
+        found.ask(number, 0.03125)
+        assert found.run(number, quality, 0.03125) == (EPOCHS if quality == 0 else 3)
