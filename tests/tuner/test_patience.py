@@ -139,6 +139,18 @@ def test_one_that_is_ranked_by_its_best_is_not():
     assert past_best(a_trial(FALLING, "best")) is None
 
 
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_one_that_is_better_now_than_at_its_best_is_not(direction):
+    """Its constraint was met for some epochs alone, which its best may be of."""
+    sign = 1.0 if direction == "max" else -1.0
+    metrics = [{"m": sign * epoch, "geco/constraint": float(epoch > 10)} for epoch in range(1, 41)]
+    reports = [Report(epoch, known, "continue", None, None) for epoch, known in enumerate(metrics, start=1)]
+    config = parse_config({"epochs": 40, "objective": {"kind": "geco", "kappa": 0.2}}).model_dump(mode="json")
+    trial = Trial("0007", 7, {}, config, "geco", reports=reports, ranking=Ranking("last", "m", direction))
+    assert trial.best.epoch == 10
+    assert past_best(trial) is None
+
+
 @pytest.mark.parametrize("kind", ["last", "mean-3"])
 def test_noise_is_no_fall(kind):
     """Of trials whose values only swing hardly one in a thousand is named."""

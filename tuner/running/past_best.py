@@ -8,6 +8,7 @@ from itertools import pairwise
 from statistics import median
 
 from trainables.ranking import BEST
+from tuner.pruning.rules import sign_of
 from tuner.storage.sweep_state import Trial
 
 __all__ = ["CHANGES", "PastBest", "impatience_note", "past_best", "past_best_note"]
@@ -42,7 +43,8 @@ def past_best(trial: Trial) -> PastBest | None:
     known = [report for report in trial.reports if metric in report.metrics]
     compared = [report for report in known if trial.eligible.is_compared(report.epoch)]
     changes = [abs(one.metrics[metric] - other.metrics[metric]) for one, other in pairwise(compared)]
-    lost, since = abs(best.value - trial.ranked[metric]), sum(report.epoch > best.epoch for report in compared)
+    lost = sign_of(trial.ranking.direction) * (best.value - trial.ranked[metric])
+    since = sum(report.epoch > best.epoch for report in compared)
     if since < CHANGES or lost <= CHANGES * median(changes):
         return None
     return PastBest(trial.id, best.epoch, best.value, trial.ranked[metric])
