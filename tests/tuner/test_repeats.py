@@ -112,6 +112,10 @@ RATE = {"lr.base": {"float": [1e-3, 1e-2]}}
             {"space": {"beta.kind": {"choice": ["linear"]}, "seed": {"choice": [0], "when": {"beta.kind": "linear"}}}},
             "a seed has no condition",
         ),
+        (
+            {"space": {"seed": {"choice": [0, 1]}, "lr.base": {"float": [0.1, 1], "when": {"seed": 1}}}},
+            "space: lr.base: when names seed, and every configuration has all seeds",
+        ),
         ({"search.points": [{"seed": 1}], "search.repeats": 2}, r"search\.repeats: 2 beside search\.points with seeds"),
         ({"search.repeats": 2, "search.seed": 2**63 - 1}, "seed: 9223372036854775808 is not allowed"),
         ({"search.repeats": 0}, r"search\.repeats: 0 is not allowed"),

@@ -20,11 +20,14 @@ def split_seeds(spec: SweepSpec, space: Space) -> tuple[tuple[int, ...], Space]:
     """The seeds of every configuration, and the space without them: those of `seed: {choice: […]}` in a space, or
     `search.repeats` from the seed of the configuration on, by default the search's.
 
-    Raises ConfigError for a range of seeds, and for a choice of them beside `search.repeats`.
+    Raises ConfigError for a range of seeds, a condition on one, and a choice of them beside `search.repeats`.
     """
     own = flatten(spec.config).get(PATH)
     repeats = spec.search.repeats
     domain, fixed = space.dimensions.get(PATH), space.fixed.get(PATH)
+    for path, other in space.dimensions.items():
+        if PATH in other.when:
+            raise ConfigError(f"space: {path}: when names seed, and every configuration has all seeds; leave it out")
     if domain is None and fixed is None:
         return _from(spec.search.seed if own is None else own, repeats), space
     rest = Space(

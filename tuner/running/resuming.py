@@ -19,7 +19,7 @@ from tuner.running.resumable import check_named, check_resumable
 from tuner.search.known import all_known, is_exhausted
 from tuner.search.samplers import Sampling
 from tuner.spec import SweepSpec, parse_spec
-from tuner.storage.sweep_state import Sweep
+from tuner.storage.sweep_state import REFUSED, Sweep
 from tuner.tracking.sweep_store import store_of
 
 __all__ = ["resumed_plan"]
@@ -66,10 +66,11 @@ def _as_planned(spec: SweepSpec, n_trials: int) -> SweepSpec:
 
 def _former_rates(plan: Plan, sweep: Sweep) -> dict[str, Any]:
     """What the sweep's first trial says of its learning rate where today's defaults say otherwise; by path.
+    One that was refused says nothing.
 
     A sweep goes on by the rates it began with: its trials stay comparable.
     """
-    first = next(iter(sweep.trials.values()), None)
+    first = next((trial for trial in sweep.trials.values() if trial.kind != REFUSED), None)
     if first is None:
         return {}
     then, now = (flatten(plain(config)) for config in (parse_config(first.config), plan.resolved(first.assignment)))

@@ -24,7 +24,7 @@ from tuner.queries.metrics_info import is_result
 from tuner.search.known import Known
 from tuner.search.samplers import FIRST_GENERATION, Sampling, even_sampler, new_sampler, trials_to_run
 from tuner.storage.journal import Journal
-from tuner.storage.sweep_state import Event, Prior, Sweep, Trial, trial_id
+from tuner.storage.sweep_state import REFUSED, Event, Prior, Sweep, Trial, trial_id
 
 __all__ = ["Asked", "JournalSearcher", "Told", "ask", "study_of"]
 
@@ -325,7 +325,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         config, method, refusal = self._configured(asked.assignment)
         trial = self._written(number, 0, asked, config, method)
         if refusal is not None:
-            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=refusal, kind="refused"))
+            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=refusal, kind=REFUSED))
         return self._journal.sweep.trials[trial.id]
 
     def _written(self, number: int, repeat: int, asked: Asked, config: Mapping[str, Any], method: str) -> Trial:

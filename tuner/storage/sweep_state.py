@@ -19,6 +19,7 @@ from tuner.queries.origins import DATA
 
 __all__ = [
     "NODES_IN_A_ROW",
+    "REFUSED",
     "Event",
     "JournalError",
     "Prior",
@@ -33,6 +34,8 @@ NODES_IN_A_ROW = 10
 
 # What befalls a trial from outside: it says nothing about its configuration.
 FROM_OUTSIDE = ("worker", "node")
+REFUSED = "refused"
+"""The kind of a trial whose configuration is not valid; it says what was drawn, and cannot be read."""
 
 Event = dict[str, Any]
 

@@ -71,6 +71,18 @@ def test_a_sweep_from_before_a_default_changed_goes_on_by_its_own_learning_rates
         assert trial.config["lr"]["scaling"] == "linear"
 
 
+def test_a_sweep_whose_first_draw_was_refused_goes_on(sweeps):
+    """As a warm-started one may begin: what was drawn is written down, and is no configuration."""
+    sweeps.run("s", **{"space": "lr", "config.batch_size": 128, "config.lr.scaling": "linear"})
+    journal = Journal.open(sweeps.journal("s"))
+    journal.close()
+    del journal.sweep.header["spec"]["config"]["lr"]
+    first, second, *_ = journal.sweep.trials.values()
+    first.stop_reason, first.kind, first.config = "error", "refused", {"epochs": 0.5}
+    plan, _ = resumed_plan(journal.sweep, sweeps.storage, str(sweeps.storage / "s"), 1, (), None, True, sweeps.data_dir)
+    assert plan.trial(second.assignment)[0] == second.config
+
+
 def test_priors_that_are_partly_written_are_completed(sweeps):
     sweeps.run("old", **{"search.trials": 6, "scheduler.kind": "none"})
     sweeps.run("new", **{"search.warm_start": ["old"], "search.sampler": "tpe"})
