@@ -119,6 +119,7 @@ RATE = {"lr.base": {"float": [1e-3, 1e-2]}}
         ({"search.points": [{"seed": 1}], "search.repeats": 2}, r"search\.repeats: 2 beside search\.points with seeds"),
         ({"search.repeats": 2, "search.seed": 2**63 - 1}, "seed: 9223372036854775808 is not allowed"),
         ({"search.repeats": 0}, r"search\.repeats: 0 is not allowed"),
+        ({"search.repeats": 2, "scheduler.patience": 5}, r"scheduler\.patience: 5 ends trials one by one"),
     ],
 )  # fmt: skip
 def test_seeds_that_mean_nothing_or_two_things_are_refused(sweeps, paths, message):
@@ -206,6 +207,19 @@ def test_seeds_stop_together_and_nobody_waits_for_ever(sweeps, kind, concurrency
                 assert len(reasons) == 3
         assert any(configuration.stop_reason == "diverged" for configuration in found) == (value is failing)
         assert any(configuration.stop_reason == "pruned" for configuration in found) == (kind != "none")
+
+
+@pytest.mark.parametrize("kind", ["asha", "hyperband", "median"])
+@pytest.mark.parametrize("space", ["one-cycle", "cyclical"])
+def test_seeds_that_pass_a_rung_for_their_schedules_wait_for_nobody(sweeps, space, kind):
+    sweeps.hooks.update(value=spread, next_one=shuffled(3))
+    result = sweeps.run("s", **{**PRUNED, "space": space, "scheduler.kind": kind, "resources.concurrency": 2})
+    sweep = sweep_of(sweeps, "s")
+    passed = [report for trial in sweep.trials.values() for report in trial.reports if report.rung and not trial.pauses]
+    assert (result.finished, len(sweep.configurations)) == ("completed", 9)
+    assert passed, "no schedule let a trial pass"
+    for configuration in sweep.configurations.values():
+        assert len({(run.stop_reason, run.epochs) for run in configuration.runs}) == 1
 
 
 @pytest.mark.parametrize("concurrency", [2, 4])
