@@ -47,8 +47,9 @@ TERMS = (
     Term("κ_max", "the error of the mean image, which every model reaches.", "κ_max"),
     Term("κ_min", "the error that the model reaches in a run at β → 0, which no κ can be far below.", "κ_min"),
     Term("κ*", "the target of Q3: the middle one of the five levels of κ.", r"κ\*"),
-    Term("level", "one of five values of κ, from 1.05 of κ_min to .8 of κ_max.", r"\blevels?\b"),
-    Term("ok", "of a GECO run: its bound was met and held."),
+    Term("level", "one of five values of κ, from 1.05 of κ_min to .8 of κ_max; from .75 to .95 where κ_min is near "
+         "κ_max, and from .45 (bits: .58) where it is not known.", r"\blevels?\b"),
+    Term("ok", "of a GECO run: its bound was met and held; of any other: its error is not above the mean image's."),
     Term("unsettled", "of a GECO run: at its end the error was off the bound by more than 2 % and more than chance; "
          "train longer."),
     Term("unmet", "of a GECO run: the bound was never met in the time given; train longer."),
