@@ -7,7 +7,15 @@ from pathlib import Path
 from trainables.errors import UserError
 from trainables.sources import absolute
 from tuner.comparison.design import Design
-from tuner.comparison.request import Request, command_of, design_of, differing_paths, known_reach, read_request
+from tuner.comparison.request import (
+    Request,
+    as_begun,
+    command_of,
+    design_of,
+    differing_paths,
+    known_reach,
+    read_request,
+)
 from tuner.storage.journal import JOURNAL, read_journal
 from tuner.storage.sweep_state import fold
 
@@ -28,7 +36,8 @@ def other_comparison(request: Request, design: Design, storage: Path, data_dir: 
     journal = storage / f"{name}.{LAST_STAGE}" / JOURNAL
     if not journal.exists() or fold(read_journal(journal)).resumable:
         raise UserError(f"transfer: comparison {name} is not finished; run this first: {command_of(other)}")
-    other_design = design_of(other, data_dir)[0].reaching(known_reach(storage / name) or {})
+    other_design = as_begun(design_of(other, data_dir)[0], storage / f"{name}.pilot")
+    other_design = other_design.reaching(known_reach(storage / name) or {})
     if other_design.scale.constraint != design.scale.constraint:
         raise UserError(
             f"transfer: comparison {name} is of bits or of gray values, this one is not; no dial means both"

@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ from trainables.resolve import resolve
 from trainables.sources import absolute
 from tuner.comparison.design import RATE_FACTORS, Design
 from tuner.comparison.keeping import write_json
-from tuner.comparison.methods import METHODS, Scale, free_paths
+from tuner.comparison.methods import LR, METHODS, Scale, free_paths
 from tuner.comparison.sign_flip import MOST_SEEDS
 from tuner.spec import NAME
+from tuner.storage.journal import JOURNAL, read_journal
 
 __all__ = [
     "FILE",
     "REACH_FILE",
     "Request",
+    "as_begun",
     "command_of",
     "design_of",
     "differing_paths",
@@ -156,6 +158,14 @@ def known_reach(folder: Path) -> dict[str, float] | None:
     file = folder / REACH_FILE
     found: dict[str, float] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     return found
+
+
+def as_begun(design: Design, pilot: Path) -> Design:
+    """With the learning rates that the sweep of its pilot was begun with: a default may have changed since."""
+    file = pilot / JOURNAL
+    header = next(iter(read_journal(file)), None) if file.exists() else None
+    rates = {point[LR] for point in header["spec"]["search"]["points"]} if header else set()
+    return replace(design, rates=tuple(sorted(rates))) if rates else design
 
 
 def differing_paths(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from tuner.comparison.keeping import write_json
 from tuner.comparison.likelihood import NLL_SAMPLES, measured_level
 from tuner.comparison.measuring import Measure, Share, measured
 from tuner.comparison.other import other_comparison
-from tuner.comparison.request import REACH_FILE, Request, design_of, known_reach
+from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of, known_reach
 from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_trials, candidates, runs_of
 from tuner.planning.plans import Plan, make_plan
 from tuner.preflight.checks import require_ready
@@ -103,6 +103,7 @@ class Prepared:
 def prepared(request: Request, place: Place) -> Prepared:
     """Raises UserError for all that can be known to fail before the first run is trained. Writes nothing."""
     design, config = design_of(request, place.data_dir)
+    design = as_begun(design, place.storage / f"{request.name}.pilot")
     other = other_comparison(request, design, place.storage, place.data_dir) if request.transfer else None
     plan = _Stages(request, design, place).plan("pilot", design.pilot())
     quiet_ray()

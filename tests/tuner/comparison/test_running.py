@@ -13,8 +13,17 @@ from trainables import sources
 from trainables.errors import UserError
 from tuner.comparison import running
 from tuner.comparison.design import LEVELS
-from tuner.comparison.request import REACH_FILE, Request, design_of
-from tuner.comparison.running import Place, Prepared, StoppedError, _Stages, _within_reach, settled_weight, stopping
+from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
+from tuner.comparison.running import (
+    Place,
+    Prepared,
+    StoppedError,
+    _Stages,
+    _within_reach,
+    prepared,
+    settled_weight,
+    stopping,
+)
 from tuner.running.driver import silent
 from tuner.spec import parse_spec
 from tuner.storage.journal import JOURNAL, lines_of
@@ -75,6 +84,17 @@ def test_a_stage_of_the_same_runs_goes_on(stages, begun):
     assert stages._begun("pilot", runs) is None
     begun(runs)
     assert stages._begun("pilot", runs).resumable
+
+
+@pytest.mark.parametrize("factor", [0.5, 1, 3])
+def test_a_comparison_goes_on_by_the_learning_rates_it_began_with(factor, stages, begun, ready):
+    former = replace(stages.design, rates=tuple(factor * rate for rate in stages.design.rates))
+    begun(former.pilot())
+    assert prepared(ready.request, ready.place).design == former
+
+
+def test_a_comparison_that_begins_takes_the_rates_of_today(stages, tmp_path):
+    assert as_begun(stages.design, tmp_path / "c.pilot") == stages.design
 
 
 def altered(runs):
