@@ -17,8 +17,8 @@ MISTAKES = {
     "allowed: greater than 0 or 'auto'",
     "sweep --space clr --set lr.base=0.5": "space clr can draw lr.max = 0.002: lr: base 0.5 must be below max 0.002; "
     "lower lr.base or raise lr.max",
-    "sweep --set beta.warmup=1.5": "beta.warmup: 1.5 is not allowed; allowed: a fraction of the budget from 0 to 1, "
-    "or steps as in '400 steps'",
+    "sweep --set beta.warmup=1.5": "space geco-vs-annealing can draw beta.kind = linear: beta.warmup: 1.5 is not "
+    "allowed; allowed: a fraction of the budget from 0 to 1, or steps as in '400 steps'",
     "sweep --space linear --set beta.warmup='9999 steps'": "beta.warmup: 9999 steps is beyond the budget of 1480 steps "
     "(40 epochs); allowed: at most 1480 steps",
     "sweep --set batch_size=5000": "batch_size: 5000 is more than the 1199 training examples; allowed: 1 to 1199",
@@ -58,8 +58,8 @@ MISTAKES = {
     "GPU from 0.01 to 1, or a whole number of them",
     "sweep --ray-address 127.0.0.1:9": "resources.ray_address: no Ray cluster answers at 127.0.0.1:9 (",
     "sweep --ray-address nonsense": "resources.ray_address: 'nonsense' is not allowed; allowed: auto, host:port",
-    "sweep --set objective.constraint=foo": 'objective.constraint: "foo" is not allowed; '
-    "allowed: 'auto', 're' or 'nll'",
+    "sweep --set objective.constraint=foo": "space geco-vs-annealing can draw objective.kind = geco: "
+    "objective.constraint: \"foo\" is not allowed; allowed: 'auto', 're' or 'nll'",
     "sweep --set kapa=1": "config: unknown key `kapa`; did you mean `objective.kappa`?",
     "sweep searched-data.yaml": "space custom: data.n_train must be the same for all trials; set it in config",
     "sweep two-weights.yaml": "space linear+custom: model.sigma and beta.end weigh the same two terms and cannot both "

@@ -47,7 +47,9 @@ def test_a_front_is_printed_drawn_and_exported(swept, cli):
     assert [kl for _, kl in points] == sorted((kl for _, kl in points), reverse=True)
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     exported = (folder / "front.yaml").read_text()
-    assert yaml.safe_load(exported) == rows[0]["config"]
+    config = yaml.safe_load(exported)
+    assert config.pop("origin")["run_id"] == rows[0]["run_id"]
+    assert config == rows[0]["config"]
     origin = f"# sweep {rows[0]['sweep']}, trial {rows[0]['trial']}, MLflow run {rows[0]['run_id']}\n"
     assert exported.startswith(f"{origin}# val/mse: {rows[0]['metrics']['val/mse']!r}\n")
     assert f"trial {rows[0]['trial']}" in done.err
