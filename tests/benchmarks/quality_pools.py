@@ -2,7 +2,7 @@
 
     python tests/benchmarks/quality_pools.py RESULTS.jsonl [METHOD…]       trains what is missing, and prints the table
 
-10,000 MNIST images, 20 epochs, the `mlp`, learning rate 2e-3 for all. A method's main dial is drawn once in each of 5
+10,000 MNIST images, 20 epochs, the `mlp`, learning rate 2e-3 for all. A method's main dial is drawn twice in each of 5
 equal slices of its range (of its logarithm), its other dial at random; so the range shows whether the best lies inside.
 Selected by val/elbo_cal, reported as test/elbo_cal. VAE_TUNER_DATA names the folder of MNIST.
 """
@@ -34,6 +34,7 @@ from tuner.comparison.methods import LR, free_paths, pool_space
 from tuner.comparison.request import Request, design_of
 
 SLICES = (2, 0, 4, 1, 3)
+ROUNDS = 2
 METHODS = ("beta", "linear", "cyclical", "free-bits", "geco")
 REQUEST = Request("quality-pools", "mnist", epochs=20, settings={"data.n_train": 10_000, "lr.base": 2e-3})
 METRICS = ("val/elbo_cal", "test/elbo_cal", "val/mse", "val/kl")
@@ -43,7 +44,7 @@ def drawn(space: Space, dial: str, number: int, draw: np.random.Generator) -> di
     """The dial in its slice, the rest at random."""
     found: dict[str, Any] = {}
     for path, domain in space.dimensions.items():
-        share = (SLICES[number] + draw.random()) / len(SLICES) if path == dial else draw.random()
+        share = (SLICES[number % len(SLICES)] + draw.random()) / len(SLICES) if path == dial else draw.random()
         if isinstance(domain, Choice):
             found[path] = domain.options[int(share * len(domain.options))]
         elif domain.log:
@@ -72,7 +73,7 @@ def rows(methods: list[str], known: set[tuple[str, int]]) -> Iterator[dict[str, 
         trainer = Trainer(reach_config(config), dataset)
         reach = least(next_epoch(trainer) for _ in range(trainer.config.epochs))
     scale = design.reaching(reach).scale
-    for number in range(len(SLICES)):
+    for number in range(ROUNDS * len(SLICES)):
         for method in methods:
             if (method, number) in known:
                 continue
