@@ -17,6 +17,7 @@ from trainables.data import load
 from trainables.held_out import held_out_metrics
 from trainables.sources import data_dir
 from trainables.trainer import Trainer
+from tuner.comparison.request import REACH_FILE
 from tuner.tracking.mlflow_store import open_client
 
 SMALL = {"data.n_train": 100, "batch_size": 16, "model.hidden": [16], "model.latent_dim": 2}
@@ -44,6 +45,8 @@ def undisturbed(tmp_path, monkeypatch, shared_ray, vae_data_root):
 
     def run(folder):
         shutil.copytree(folder / pilot, pilot)
+        Path("sweeps", "digits-mlp").mkdir()
+        shutil.copy(folder / "sweeps" / "digits-mlp" / REACH_FILE, Path("sweeps", "digits-mlp"))
         return compared()
 
     return run
