@@ -52,10 +52,13 @@ def test_the_journal_and_the_spec_are_a_sweep_to_go_on_from(unpacked, result):
 
 
 def test_a_trials_configuration_is_one(unpacked, result):
+    from tuner.single_runs.origin import parted
     from tuner.single_runs.retraining import read_config
 
     for trial in known_sweep(unpacked[1].parent, result["name"]).trials.values():
-        assert read_config(unpacked[1] / "trials" / trial.id / "config.yaml") == trial.config
+        config, origin = parted(read_config(unpacked[1] / "trials" / trial.id / "config.yaml"))
+        assert config == trial.config
+        assert (origin.sweep, origin.trial) == (result["name"], trial.id)
 
 
 def test_a_page_of_a_real_sweep_has_the_best_trials_pictures(swept, result, cli, tmp_path):
