@@ -58,8 +58,10 @@ def test_every_verb_has_help_with_an_example(cli, tmp_path):
 def test_the_result_document_is_all_there_is_on_stdout(swept, result):
     assert set(result) == {
         "name", "experiment", "sweep_id", "parent_run_id", "n_trials", "stop_reasons", "epochs", "wall_s", "best",
+        "ranking", "past_best",
     }  # fmt: skip
-    assert set(result["best"]) == {"run_id", "trial", "method", "stop_reason", "outcome", "metrics", "config"}
+    best = {"run_id", "trial", "method", "stop_reason", "outcome", "metrics", "config", "stderr", "seeds", "run_ids"}
+    assert set(result["best"]) == best
     assert result["name"] == "geco-vs-annealing-digits-1"
     assert result["n_trials"] == sum(result["stop_reasons"].values()) == 6
     parse_config(result["best"]["config"])
