@@ -11,6 +11,7 @@ from PIL import Image
 from trainables import sources
 from trainables.config import DataConfig
 from trainables.data import data_facts, load
+from trainables.errors import DataError
 from trainables.sources import built_in, digest
 from trainables.sources.base import Source
 from trainables.sources.digests import digest_of_source
@@ -163,3 +164,8 @@ def test_a_damaged_note_is_written_anew(content, file, root):
 def test_where_nothing_can_be_written_it_is_computed(file, tmp_path):
     (tmp_path / "full").write_text("a file in the folder's place")
     assert digest(str(file), tmp_path / "full") == digest(str(file), tmp_path / "root")
+
+
+def test_a_file_that_is_gone_is_a_mistake_that_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.npy does not exist"):
+        sources.digest(str(tmp_path / "gone.npy"), tmp_path)

@@ -98,7 +98,7 @@ def digest(name: str, root: Path, image_size: int | None = None) -> str:
     A file is read for it once for its path, size and times, and what was prepared once for as long as it is kept.
     """
     path = _local(name, root)
-    if is_path(path) and not Path(path).expanduser().is_dir():
+    if is_path(path) and Path(path).expanduser().is_file():
         return kept_digest(root, (Path(path).expanduser(),), lambda: read(path, root, image_size))
     found = read(path, root, image_size)
     return kept_digest(root, (found.train, found.val, found.test, found.scale), lambda: found)
