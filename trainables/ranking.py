@@ -23,6 +23,7 @@ __all__ = [
     "epochs_since",
     "is_ranking",
     "is_spent",
+    "mean",
     "tolerance_of",
 ]
 
@@ -109,7 +110,7 @@ class Ranking:
     def mean(self, reports: Sequence[Metrics]) -> dict[str, float]:
         """The means over the last K of what the last has, over as many as report it; `epoch` is the last one's."""
         last = reports[-self.n_epochs :]
-        found = {name: _mean([metrics[name] for metrics in last if name in metrics]) for name in reports[-1]}
+        found = {name: mean([metrics[name] for metrics in last if name in metrics]) for name in reports[-1]}
         return found | {name: value for name, value in reports[-1].items() if name == "epoch"}
 
 
@@ -131,5 +132,6 @@ def is_spent(best: Best | None, epoch: int, eligible: Eligible, patience: int | 
     return patience is not None and epochs_since(best, epoch, eligible) >= patience
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """Σx/n; NaN where infinities of both signs meet, which `statistics.fmean` raises at."""
     return sum(values) / len(values)

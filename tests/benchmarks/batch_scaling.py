@@ -10,12 +10,10 @@ compared with the best rate there.
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-from side_by_side import data_of, train
+from side_by_side import data_of, run_study, train
 
 BASE_BATCH = 64
 BATCHES = (16, 64, 256, 1024)
@@ -96,11 +94,4 @@ def _shortfall(values: dict, rate: float, best: float) -> str:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    if sys.argv[1] == "--table":
-        print(table(Path(sys.argv[2])))
-    else:
-        into = Path(sys.argv[1])
-        into.mkdir(parents=True, exist_ok=True)
-        for name in sys.argv[2:] or DATA:
-            measure(name, into)
+    run_study(measure, table, list(DATA))

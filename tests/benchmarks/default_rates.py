@@ -8,13 +8,11 @@ Whether "GECO won" is a statement about the method or about the rate.
 
 import json
 import math
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
-import torch
-from side_by_side import data_of, train
+from side_by_side import data_of, run_study, train
 
 SCHEDULES = [
     *({"kind": "constant", "base": rate} for rate in (1.5e-3, 3e-3, 6e-3, 0.012, 0.024)),
@@ -69,11 +67,4 @@ def _dial(dial: dict) -> str:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    if sys.argv[1] == "--table":
-        print(table(Path(sys.argv[2])))
-    else:
-        into = Path(sys.argv[1])
-        into.mkdir(parents=True, exist_ok=True)
-        for seed in map(int, sys.argv[2:] or (0, 1)):
-            measure(seed, into)
+    run_study(lambda seed, into: measure(int(seed), into), table, ["0", "1"])

@@ -6,11 +6,9 @@ python tests/benchmarks/range_bounds.py --table FOLDER                      # th
 
 import json
 import os
-import sys
 from pathlib import Path
 
-import torch
-from side_by_side import data_of, train
+from side_by_side import data_of, run_study, train
 
 from trainables import range_test
 from trainables.paths import parse_config
@@ -54,11 +52,4 @@ def table(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    if sys.argv[1] == "--table":
-        print(table(Path(sys.argv[2])))
-    else:
-        into = Path(sys.argv[1])
-        into.mkdir(parents=True, exist_ok=True)
-        for name in sys.argv[2:] or TREES:
-            measure(name, into)
+    run_study(measure, table, list(TREES))

@@ -4,7 +4,8 @@ What the studies in this folder share. Members differ in what is a tensor of the
 and agree in all else: model, optimiser, kind of objective, batch size, epochs, seed.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,18 @@ from trainables.paths import parse_config
 from trainables.resolve import resolve
 from trainables.step import members_step
 from trainables.trainer import Report, Trainer
+
+
+def run_study(measure: Callable[[str, Path], None], table: Callable[[Path], str], parts: Sequence[str]) -> None:
+    """`FOLDER [PART…]` measures the parts, all by default, into a folder; `--table FOLDER` prints what is there."""
+    torch.set_num_threads(1)
+    if sys.argv[1] == "--table":
+        print(table(Path(sys.argv[2])))
+        return
+    into = Path(sys.argv[1])
+    into.mkdir(parents=True, exist_ok=True)
+    for part in sys.argv[2:] or parts:
+        measure(part, into)
 
 
 def data_of(tree: dict, root: Path) -> tuple[DataFacts, Dataset]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-__all__ = ["common_outcome", "mean", "means", "standard_errors"]
+from trainables.ranking import mean
+
+__all__ = ["common_outcome", "means", "standard_errors"]
 
 Metrics = Mapping[str, float]
-
-
-def mean(values: Sequence[float]) -> float:
-    """Σx/K."""
-    return sum(values) / len(values)
 
 
 def means(runs: Sequence[Metrics]) -> dict[str, float]:

@@ -12,9 +12,9 @@ from trainables.config import steps_per_epoch
 from trainables.errors import UserError
 from trainables.identity import Identity
 from trainables.paths import parse_config
-from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, tolerance_of
+from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, mean, tolerance_of
 from trainables.schedules import Phases, phases_of
-from tuner.queries.means import common_outcome, mean, means, standard_errors
+from tuner.queries.means import common_outcome, means, standard_errors
 from tuner.queries.origins import DATA
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tuner.queries.means import mean
+from trainables.ranking import mean
 from tuner.terminal.console import err, print_notes
 from tuner.terminal.status_lines import status_lines
 from tuner.tracking.tracking_uri import shown
