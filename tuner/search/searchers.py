@@ -224,8 +224,9 @@ def _by_epoch(trial: Trial, metrics: list[str]) -> dict[int, float]:
 
 
 class JournalSearcher(Searcher):  # type: ignore[misc]
-    """Hands out unfinished trials of the journal first, then new ones up to `n_trials`, then those that ran out of
-    memory and shall run alone, for which others would never leave enough room before, then no more.
+    """Hands out unfinished trials of the journal first, and of those the ones that ran when the last driver died, then
+    new ones up to `n_trials`, then those that ran out of memory and shall run alone, for which others would never leave
+    enough room before, then no more.
 
     The first is the space's default configuration, unless an earlier sweep has told of exactly that. None is asked for
     that is known, but for points that are given; where no other is left, the sweep ends with the trials it has. A trial
@@ -281,6 +282,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self._settle()
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
         waiting = [trial for trial in unfinished if not trial.paused and _turn(trial) not in self._handed]
+        waiting.sort(key=lambda trial: not trial.in_step)
         first = [trial for trial in waiting if not trial.alone]
         all_asked = self._all_asked()
         if all_asked and not unfinished:

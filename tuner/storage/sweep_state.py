@@ -70,6 +70,7 @@ class Trial:
     """A configuration and what became of it. stop_reason: None while it runs.
 
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
+    in_step: whether it holds the place it was handed out to, neither paused nor lost since its last epoch.
     lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
     alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
     since its last epoch. kind: of its latest failure, as in the journal. why: a sentence, where it was stopped for not
@@ -93,6 +94,7 @@ class Trial:
     error: str | None = None
     pauses: int = 0
     releases: int = 0
+    in_step: bool = True
     lost: int = 0
     failures: int = 0
     alone: bool = False
@@ -398,6 +400,7 @@ class Sweep:
         trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
         trial.why = event.get("why")
         trial.pauses += event["decision"] == "pause"
+        trial.in_step = event["decision"] != "pause"
         trial.nodes_lost = 0
         self.spent |= event["reason"] == "budget"
         if event["rung"] is not None:
@@ -407,6 +410,7 @@ class Sweep:
     @staticmethod
     def _failure(trial: Trial, kind: str) -> None:
         trial.lost += 1
+        trial.in_step = False
         trial.failures += trial.counts(kind)
         trial.alone |= kind == "memory"
         trial.nodes_lost += kind == "node"

@@ -160,11 +160,23 @@ def test_what_diverges_or_fails_leaves_its_cohort(tmp_path, tune_loop, concurren
     assert {ends[number] for number in (3, 4, 5, 6)} == {("pruned", 1)}
 
 
-def test_a_sweep_that_dies_at_any_event_ends_as_the_undisturbed_one(tmp_path, tune_loop):
+@dataclass(frozen=True)
+class WithRisers(HyperBand):
+    """Where some trials' warm-ups rise until the end: they pass every rung, and run while others wait."""
+
+    risers: tuple[int, ...] = ()
+
+    def decide(self, sweep, trial, epoch, value):
+        return super().decide(sweep, trial, epoch, None if sweep.trials[trial].number in self.risers else value)
+
+
+@pytest.mark.parametrize("risers", [(), (8,), (0, 8, 10)], ids=str)
+def test_a_sweep_that_dies_at_any_event_ends_as_the_undisturbed_one(tmp_path, tune_loop, risers):
     """The driver is gone after any line, decisions of one cohort included."""
+    rule = WithRisers(**vars(hyperband(11, epochs=9)), risers=risers)
 
     def loop_at(path):
-        return tune_loop(path, hyperband(11, epochs=9), worth, n_trials=11, epochs=9)
+        return tune_loop(path, rule, worth, n_trials=11, epochs=9)
 
     whole = loop_at(tmp_path / "whole").run()
     lines = (tmp_path / "whole").read_bytes().splitlines(keepends=True)

@@ -419,17 +419,19 @@ def stock_search():
     return searcher, optuna.load_study(study_name="optuna", storage=storage)
 
 
-def test_trap_02_pruned_trials_are_told_to_optuna_as_complete(tmp_path):
+def test_trap_02_pruned_trials_are_told_to_optuna_as_complete(tmp_path, tune_loop):
     searcher, study = stock_search()
     searcher.on_trial_complete("t", {METRIC: 0.1, "training_iteration": 1})  # as Tune calls it after ASHA's STOP
     assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, 0.1)
 
-    sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=2, concurrency=2)
-    first, second = (given["trial"] for given in sweeper.handed_out())
-    assert sweeper.tell(first, 1, 0.9) == TrialScheduler.CONTINUE
-    assert sweeper.tell(second, 1, 0.1) == TrialScheduler.STOP
-    sweeper.searcher.on_trial_complete("tune's id", {METRIC: 0.1, "training_iteration": 1})
-    told = study_of(sweeper.journal.sweep, SPACE, optuna.samplers.RandomSampler()).trials[1]
+    loop = tune_loop(
+        tmp_path / "j", Asha(RUNGS, 3, "max"), lambda number, epoch: (0.9, 0.1)[number],
+        n_trials=2, epochs=EPOCHS, concurrency=2,
+    )  # fmt: skip
+    loop.fill()
+    assert [loop.tell(trial, 1) for trial, _ in loop.running] == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
+    loop.searcher.on_trial_complete("tune's id", {METRIC: 0.1, "training_iteration": 1})
+    told = study_of(loop.journal.sweep, parse_space("lr"), optuna.samplers.RandomSampler()).trials[1]
     assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {1: 0.1})
 
 
