@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+from trainables.credentials import holds_secret
 from trainables.errors import ConfigError, StorageError
 
 __all__ = ["PATIENCE", "RemoteFolder", "checked_storage", "is_remote"]
@@ -25,11 +26,7 @@ def is_remote(storage: str) -> bool:
 
 def checked_storage(storage: str) -> str:
     """A storage root as it may be written into a journal; raises ConfigError for a URI that holds credentials."""
-    password, secret = (
-        r"[^/?@]*:[^?]*@",
-        r"[^?]*\?(.*&)?[^=&]*(secret|token|password|access_key|account_key|sig)[^=&]*=",
-    )
-    if is_remote(storage) and re.match(f"({password}|{secret})", storage.partition("://")[2], re.IGNORECASE):
+    if is_remote(storage) and holds_secret(storage):
         raise ConfigError(
             f"storage: credentials in a URI would be written into the journal; leave them out and set "
             f"{_variables(storage)} on every node, or give the nodes a role"

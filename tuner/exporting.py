@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from trainables.config import is_user_kind
@@ -98,9 +99,9 @@ def export(storage: str | Path, name: str, file: Path, reports: Path = Path("./r
 
 
 def _written(name: str, file: Path, pack: Callable[[ZipFile], str | None]) -> Exported:
-    part = file.with_name(f".{file.name}.part")
+    part = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
-        with ZipFile(part, "w", ZIP_DEFLATED) as zipped:
+        with ZipFile(part, "x", ZIP_DEFLATED) as zipped:
             best = pack(zipped)
             n_files = len(zipped.namelist())
         part.rename(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from search_spaces.reach import is_constant
 from trainables.config import Auto, Count, Optional, Positive, Seed
+from trainables.credentials import holds_secret
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
 from trainables.ranking import LAST, is_ranking
@@ -23,6 +24,7 @@ from tuner.tracking.tracking_uri import without_secret
 __all__ = [
     "DEFAULT_SPACE",
     "SweepSpec",
+    "check_public",
     "overlaid",
     "parse_spec",
     "public",
@@ -246,6 +248,26 @@ def public(spec: SweepSpec) -> SweepSpec:
     """A spec as it may be written down: without a tracking URI that holds a password."""
     tracking = spec.tracking.model_copy(update={"uri": without_secret(spec.tracking.uri)})
     return spec.model_copy(update={"tracking": tracking})
+
+
+def check_public(spec: SweepSpec) -> None:
+    """Raises ConfigError where a field holds a secret: specs are written into the journal, MLflow and reports. The
+    tracking URI is not asked, for it is left out there."""
+    for path, value in flatten(spec.model_dump(mode="json", exclude={"tracking": {"uri"}})).items():
+        if any(holds_secret(text) for text in _texts(value)):
+            raise ConfigError(
+                f"{path} holds a name, a password or a key, which the journal and MLflow would show; leave it out, and "
+                "give it to the environment of the process that needs it"
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings of plain data, its keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in (*value, *value.values()) if isinstance(value, Mapping) else value:
+            yield from _texts(part)
 
 
 def spec_yaml(spec: SweepSpec) -> str:

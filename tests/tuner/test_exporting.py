@@ -80,6 +80,14 @@ def test_a_sweep_that_runs_is_packed_as_it_stands(sweeps, tmp_path):
     assert (sweeps.storage / "s" / "journal.jsonl").read_bytes() == before
 
 
+def test_a_link_that_lies_in_wait_is_not_written_through(sweeps, tmp_path):
+    sweeps.run("s")
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / ".s.zip.part").symlink_to(tmp_path / "precious")
+    export(sweeps.storage, "s", tmp_path / "s.zip")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
 @pytest.mark.parametrize("linked", ["trials/0002/samples.png", "trials/0002", "trials"])
 def test_no_link_is_followed(linked, sweeps, tmp_path):
     sweeps.run("s")

@@ -7,8 +7,10 @@ import sys
 
 import typer
 
+from trainables.credentials import shown_uris
 from trainables.errors import UserError
 from tuner.cli import cluster, models, reports, setup, sweeps
+from tuner.terminal.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -56,7 +58,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {printable(shown_uris(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)

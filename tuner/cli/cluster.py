@@ -26,6 +26,7 @@ from tuner.cli.options import (
 
 if TYPE_CHECKING:
     from tuner.jobs.job import Job
+    from tuner.jobs.submission import Submission
 
 __all__ = ["jobs", "submit"]
 
@@ -79,11 +80,12 @@ def submit(
     gpus_per_trial: GpusPerTrialOption = None,
     allow_changed: AllowChangedOption = False,
     settings: SettingsOption = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be sent, and send nothing.")] = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Hand a sweep to a Ray cluster, with your model's code and your arrays, and return at once."""
-    from tuner.jobs.backend import backend_of
-    from tuner.jobs.submission import submit_sweep
+    from tuner.jobs.backend import backend_of, chosen
+    from tuner.jobs.submission import planned_submission, submit_sweep
     from tuner.terminal.console import working
 
     parsed = overlaid_spec(
@@ -102,9 +104,21 @@ def submit(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
     )
+    if plan:
+        ready = planned_submission(parsed, chosen(cluster), Path.cwd(), allow_changed=allow_changed)
+        _show_plan(ready, chosen(cluster), output)
+        return
     with working("Submitting"):
         job = submit_sweep(parsed, backend_of(cluster), Path.cwd(), allow_changed=allow_changed)
     _shown(job, follow, output)
+
+
+def _show_plan(ready: Submission, cluster: str, output: Format) -> None:
+    from tuner.terminal.console import err, print_notes
+    from tuner.terminal.jobs import show_submission
+
+    print_notes(err(), ready.notes)
+    show_submission(ready, cluster, output.value)
 
 
 def _shown(job: Job, follow: bool, output: Format) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from trainables.credentials import shown
 from trainables.errors import UserError
 from trainables.remote import is_remote
 from trainables.sources import data_dir
@@ -20,7 +21,7 @@ from tuner.comparison.running import STAGES, Place, Testing, prepared, run_compa
 from tuner.running.driver import ProgressFactory, silent
 from tuner.running.reach import Measuring, unseen
 from tuner.storage.journal import JOURNAL
-from tuner.tracking.tracking_uri import cause_of, resolve_uri, shown, without_secret
+from tuner.tracking.tracking_uri import cause_of, resolve_uri, without_secret
 
 __all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from trainables.credentials import shown
 from trainables.errors import ConfigError, UserError
 
 __all__ = [
@@ -116,7 +117,7 @@ def chosen(cluster: str | None) -> str:
     found = cluster or os.environ.get("RAY_API_SERVER_ADDRESS") or _url_of_ray() or LOCAL
     if found != LOCAL and not _is_address(found):
         raise ConfigError(
-            f"--cluster {found}: allowed: local, or the address of Ray's dashboard, as in http://127.0.0.1:8265"
+            f"--cluster {shown(found)}: allowed: local, or the address of Ray's dashboard, as in http://127.0.0.1:8265"
         )
     return found.rstrip("/")
 

@@ -7,7 +7,7 @@ from search_spaces.space import assemble
 from trainables.errors import DataError
 from trainables.paths import flatten, parse_config, suggest, unflatten
 from trainables.sources import DATASETS, is_path
-from tuner.spec import SweepSpec
+from tuner.spec import SweepSpec, check_public
 
 __all__ = ["check_fixed"]
 
@@ -17,6 +17,7 @@ def check_fixed(spec: SweepSpec) -> None:
 
     What depends on the data, as a batch size larger than their number, is found where these are read.
     """
+    check_public(spec)
     space, base = parse_space(spec.space), flatten(spec.config)
     own = {path: value for path, value in base.items() if path in space.fixed or path in space.dimensions}
     space = space.extended("", own, {}) if own else space

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,13 @@ from pathlib import Path
 
 from search_spaces.catalogue import parse_space
 from trainables.config import is_user_kind
+from trainables.credentials import is_key_file
 from trainables.errors import ConfigError, DataError, UserError
 from trainables.paths import flatten, unflatten
 from trainables.remote import RemoteFolder, is_remote
 from trainables.sources import absolute, is_path
 from trainables.sources.fetched import DATA, digest_of
+from trainables.sources.image_folder import SUFFIXES
 from tuner.spec import SweepSpec, public, spec_yaml
 
 __all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment_of"]
@@ -24,9 +25,6 @@ __all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment
 MAX_BYTES = 100 * 10**6
 SPEC = "spec.yaml"
 SHIPPED = "shipped"
-KEYS = re.compile(
-    r"id_(rsa|dsa|ecdsa|ed25519).*|.*\.(pem|key|p12|pfx|jks|kdbx|env)|.*netrc|.*(credential|secret).*", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     if is_remote(storage) and Path(name).is_absolute():
         note = f"{name} is not sent: every node has to see it there; a path from this folder on would be"
         return Shipment(code, spec, notes=[note])
-    found = dict(_files_below(source, source.parent))
+    found = dict(_files_below("data.name", source, source.parent, images_only=source.is_dir()))
     _check_size(found)
     digest = digest_of(found)
     folder, stays = f"{SHIPPED}/{digest}", _below(storage, f"{DATA}/{digest}")
@@ -151,23 +149,26 @@ def _module(name: str, here: Path) -> Iterator[tuple[str, Path]]:
     none lies in `here`."""
     folder, module = here / name, here / f"{name}.py"
     if module.is_file() and not (folder / "__init__.py").is_file():
+        _check_sendable("model.kind", module, here)
         yield module.name, module
     elif folder.is_dir():
-        for below, path in _files_below(folder, here):
-            _check_public(path, folder)
-            yield below, path
+        yield from _files_below("model.kind", folder, here)
 
 
-def _check_public(path: Path, package: Path) -> None:
-    """Refuse what is not code by the look of it."""
-    if KEYS.fullmatch(path.name):
+def _check_sendable(field: str, path: Path, within: Path) -> None:
+    """Refuse a file that looks like a key, and a link that leads out of what is sent."""
+    if is_key_file(path.name):
         raise UserError(
-            f"model.kind: {path} looks like a key, which the job would show; move it out of {package}, and put it on "
-            "the cluster where the model needs it"
+            f"{field}: {path} looks like a key, which would be sent along; give it another name if it is none, else "
+            "take it away from there, and put it on the cluster where the model needs it"
         )
-    if not path.resolve().is_relative_to(package.resolve()):
+    _check_within(field, path, within)
+
+
+def _check_within(field: str, path: Path, within: Path) -> None:
+    if not path.resolve().is_relative_to(within.resolve()):
         raise UserError(
-            f"model.kind: {path} leads out of {package}, to {path.resolve()}; put a copy in its place, or move the "
+            f"{field}: {path} leads out of {within}, to {path.resolve()}; put a copy in its place, or move the "
             "link elsewhere"
         )
 
@@ -187,16 +188,24 @@ def _imports(path: Path) -> list[str]:
     return [name.partition(".")[0] for name in names]
 
 
-def _files_below(path: Path, base: Path) -> Iterator[tuple[str, Path]]:
-    """A file, or the files of a folder, by their names from `base`: none that is hidden, and no compiled ones."""
-    if path.is_file():
-        yield path.relative_to(base).as_posix(), path
+def _files_below(field: str, source: Path, base: Path, *, images_only: bool = False) -> Iterator[tuple[str, Path]]:
+    """A file, or the files of a folder, by their names from `base`: none that is hidden, and no compiled ones.
+
+    field: of the configuration, which names the source. images_only: as of a folder of images, whose reader opens no
+    other file. Raises UserError for what may not be sent, before a link that leads out is followed.
+    """
+    if source.is_file():
+        _check_sendable(field, source, source)
+        yield source.relative_to(base).as_posix(), source
         return
-    for parent, folders, names in os.walk(path, followlinks=True):
+    for parent, folders, names in os.walk(source, followlinks=True):
         folders[:] = [name for name in folders if not _is_passed_over(Path(parent, name))]
-        for name in names:
-            if not name.startswith(".") and (Path(parent) / name).is_file():
-                yield (Path(parent) / name).relative_to(base).as_posix(), Path(parent) / name
+        for name in folders:
+            _check_within(field, Path(parent, name), source)
+        for path in (Path(parent, name) for name in names if not name.startswith(".")):
+            if path.is_file() and (not images_only or path.suffix.lower() in SUFFIXES):
+                _check_sendable(field, path, source)
+                yield path.relative_to(base).as_posix(), path
 
 
 def _is_passed_over(folder: Path) -> bool:

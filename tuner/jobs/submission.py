@@ -6,13 +6,13 @@ import os
 import re
 import secrets
 from collections.abc import Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 from search_spaces.catalogue import parse_space
 from trainables.config import DataConfig, is_user_kind
+from trainables.credentials import holds_secret, shown
 from trainables.errors import ConfigError, UserError
 from trainables.paths import flatten
 from trainables.remote import checked_storage, is_remote
@@ -26,14 +26,39 @@ from tuner.spec import NAME, SweepSpec
 from tuner.storage.sweep_folder import taken, unknown
 from tuner.storage.sweep_state import fold
 from tuner.storage.sweep_storage import open_storage
-from tuner.tracking.tracking_uri import resolve_uri, shown, sqlite_path, without_secret
+from tuner.tracking.tracking_uri import resolve_uri, sqlite_path, without_secret
 
-__all__ = ["submit_resume", "submit_sweep"]
+__all__ = ["Submission", "planned_submission", "submit_resume", "submit_sweep"]
 
 DEFAULT_STORAGE = "./sweeps"
 
 
 ALLOWED = "--allow-changed"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """All that is decided of a job before a cluster is asked. arguments: of `vae-tuner`, as the job runs it.
+
+    tracking_default: as of an Order. tracking_uri: where its runs are recorded, None where that is not known here.
+    """
+
+    sweep: str
+    storage: str
+    shipment: Shipment
+    arguments: tuple[str, ...]
+    tracking_default: str | None
+    factories: Sequence[str]
+    tracking_uri: str | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of what is sent."""
+        unsent = [
+            f"{kind} is not sent, as this folder holds no such module: it has to be installed where the job runs"
+            for kind in self.shipment.without_code_of(self.factories)
+        ]
+        return [*self.shipment.notes, *unsent]
 
 
 def submit_sweep(spec: SweepSpec, backend: Backend, here: Path, *, allow_changed: bool = False) -> Job:
@@ -42,14 +67,20 @@ def submit_sweep(spec: SweepSpec, backend: Backend, here: Path, *, allow_changed
 
     Raises UserError for what cannot run there, before anything is sent.
     """
+    ready = planned_submission(spec, backend.cluster, here, allow_changed=allow_changed)
+    _check_idle(ready.sweep, ready.storage, backend.jobs())
+    if backend.cluster == LOCAL and ready.sweep in (sweeps := open_storage(ready.storage)).names():
+        raise taken(sweeps, ready.sweep)
+    return _submitted(ready, backend)
+
+
+def planned_submission(spec: SweepSpec, cluster: str, here: Path, *, allow_changed: bool = False) -> Submission:
+    """What `submit_sweep` would send to a cluster, which is not asked; raises UserError as it does."""
     check_fixed(spec)
-    is_local = backend.cluster == LOCAL
+    is_local = cluster == LOCAL
     storage = _storage(spec.storage, is_local, here)
     name = spec.name or _new_name(spec)
     uri = _tracking_uri(spec.tracking.uri, is_local, here)
-    _check_idle(name, storage, backend.jobs())
-    if is_local and name in (sweeps := open_storage(storage)).names():
-        raise taken(sweeps, name)
     tracking = spec.tracking.model_copy(update={"uri": uri})
     resources = spec.resources.model_copy(update={"ray_address": None if is_local else "auto"})
     whole = spec.model_copy(update={"name": name, "storage": storage, "tracking": tracking, "resources": resources})
@@ -59,7 +90,7 @@ def submit_sweep(spec: SweepSpec, backend: Backend, here: Path, *, allow_changed
     shipment = shipment_of(whole, here, storage, with_data=not is_local)
     default = None if uri else _default_uri(storage, is_local, here)
     known = uri or (default if is_local else None)
-    return _submitted(backend, name, storage, shipment, arguments, default, factories_of(spec), known)
+    return Submission(name, storage, shipment, arguments, default, factories_of(spec), known)
 
 
 def submit_resume(
@@ -92,7 +123,9 @@ def submit_resume(
     chosen += [word for option, value in options.items() if value for word in (option, value)]
     chosen += [ALLOWED] if allow_changed else []
     arguments = ("resume", sweep, *chosen, "--storage", storage, "--format", "json")
-    return _submitted(backend, sweep, storage, Shipment(code_of(models, here)), arguments, None, models, uri)
+    return _submitted(
+        Submission(sweep, storage, Shipment(code_of(models, here)), arguments, None, models, uri), backend
+    )
 
 
 def _own_models(model: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -121,26 +154,14 @@ def _last_storage(sweep: str, jobs: Sequence[JobInfo], backend: Backend) -> str:
     )
 
 
-def _submitted(
-    backend: Backend,
-    sweep: str,
-    storage: str,
-    shipment: Shipment,
-    arguments: tuple[str, ...],
-    tracking_default: str | None,
-    factories: Sequence[str],
-    tracking_uri: str | None,
-) -> Job:
+def _submitted(ready: Submission, backend: Backend) -> Job:
+    sweep, storage, factories = ready.sweep, ready.storage, tuple(ready.factories)
     with TemporaryDirectory() as folder:
-        shipment.write(Path(folder))
-        order = Order(sweep, sweep, storage, Path(folder), arguments, tracking_default, shipment.kept, tuple(factories))
-        job_id = _submit(order, backend)
-    unsent = [
-        f"{kind} is not sent, as this folder holds no such module: it has to be installed where the job runs"
-        for kind in shipment.without_code_of(factories)
-    ]
-    notes = [*shipment.notes, *unsent]
-    return Job(job_id, sweep, storage, backend, factories, notes, without_secret(tracking_uri) or "")
+        ready.shipment.write(Path(folder))
+        kept, default = ready.shipment.kept, ready.tracking_default
+        job_id = _submit(Order(sweep, sweep, storage, Path(folder), ready.arguments, default, kept, factories), backend)
+    uri = without_secret(ready.tracking_uri) or ""
+    return Job(job_id, sweep, storage, backend, factories, ready.notes, uri)
 
 
 def _submit(order: Order, backend: Backend) -> str:
@@ -193,20 +214,11 @@ def _new_name(spec: SweepSpec) -> str:
 # --- where state and records go ---------------------------------------------------------------------------------------
 
 
-_KEY = re.compile(r"(?:^|[&?])[^=&]*(?:(?<!ssl)key|secret|token|passw|sig|auth|credential)[^=&]*=", re.IGNORECASE)
-
-
 def _storage(storage: str, is_local: bool, here: Path) -> str:
     """A storage as every job spells it: whether another one holds a sweep is seen by that."""
     if is_remote(storage):
         scheme, _, place = checked_storage(storage).partition("://")
         path, query, parameters = place.partition("?")
-        host, is_container = place.partition("/")[0], scheme.startswith("abfs")  # CONTAINER@ACCOUNT
-        if _KEY.search(parameters) or ("@" in host and not is_container):
-            raise ConfigError(
-                f"storage: {scheme}://… holds a key, which the job would show; leave it out, and give the nodes a "
-                "role, or set it in the environment of every node"
-            )
         return f"{scheme}://{path.rstrip('/') or path}{query}{parameters}"
     if is_local:
         return str((here / storage).resolve())
@@ -223,10 +235,10 @@ def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:
     if uri is None:
         return None
     whole = resolve_uri(uri, here)
-    if without_secret(uri) is None or _KEY.search(urlsplit(uri).query):
+    if holds_secret(uri):
         where = "this shell" if is_local else "the head"
         raise ConfigError(
-            f"tracking URI {shown(uri.partition('?')[0])} holds a name, a password or a key, which the job would show; "
+            f"tracking URI {shown(uri)} holds a name, a password or a key, which the job would show; "
             "leave them out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or all of it as "
             f"MLFLOW_TRACKING_URI, in the environment of {where}"
         )

@@ -50,7 +50,7 @@ from tuner.planning.warm_start import Known, WarmStart, warm_starts
 from tuner.pruning.rules import Rule
 from tuner.queries.metrics_info import Direction, direction_of
 from tuner.search.samplers import sampler_notes
-from tuner.spec import SweepSpec
+from tuner.spec import SweepSpec, check_public
 from tuner.storage.sweep_state import Prior
 
 __all__ = ["Plan", "make_plan"]
@@ -227,6 +227,8 @@ def make_plan(
     header of a sweep that goes on: its κ_min and its range of κ hold. allow_changed: learn also from sweeps whose data
     or code were others.
     """
+    if begun is None:
+        check_public(spec)
     ground = _ground(spec, data_dir(chosen_data_dir), capacity, begun)
     space, facts, default = ground.space, ground.facts, ground.trial(ground.first)
     model_notes = _model_notes(space, ground.base, default, facts, ground.resolved)

@@ -19,6 +19,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from trainables.config import is_user_kind
+from trainables.credentials import shown
 from trainables.errors import StorageError, UserError
 from trainables.remote import RemoteFolder, is_remote
 from trainables.sources import is_path
@@ -28,7 +29,7 @@ from tuner.running.ray_address import connect
 from tuner.running.ray_session import quiet_ray
 from tuner.spec import SweepSpec
 from tuner.tracking.artifact_root import check_artifacts, located, recorded_root
-from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri, shown, sqlite_path
+from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri, sqlite_path
 
 __all__ = ["Finding", "examine", "require_ready"]
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypedDict, Unpack
 
 from trainables.config import TrialConfig
+from trainables.credentials import shown
 from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity
 from trainables.paths import suggest
@@ -30,7 +31,6 @@ from tuner.tracking.mlflow_store import (
     number_in_filter,
     open_existing,
 )
-from tuner.tracking.tracking_uri import shown
 
 __all__ = [
     "BestTrial",

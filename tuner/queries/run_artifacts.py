@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainables.config import TrialConfig
+from trainables.credentials import shown
 from trainables.errors import UserError
 from trainables.trial_files import BEST_NAME, FILE_NAME
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Run, Tag, open_existing
 from tuner.tracking.run_files import RunFiles
-from tuner.tracking.tracking_uri import cause_of, shown
+from tuner.tracking.tracking_uri import cause_of
 
 __all__ = ["artifact", "checkpoint", "config_beside", "require_artifact"]
 

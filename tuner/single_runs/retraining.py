@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from trainables.config import TrialConfig
+from trainables.credentials import shown
 from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity, notes_on
 from trainables.ranking import LAST, Ranking
@@ -23,7 +24,7 @@ from tuner.single_runs.single_trial import make_ready
 from tuner.spec import SweepSpec, read_yaml
 from tuner.tracking.artifact_root import check_artifacts
 from tuner.tracking.tracker import RetrainedRun, log_retrain
-from tuner.tracking.tracking_uri import cause_of, check_reachable, shown
+from tuner.tracking.tracking_uri import cause_of, check_reachable
 
 __all__ = ["Retrained", "read_config", "retrain"]
 

@@ -13,17 +13,27 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from tuner.terminal.printable import printable
 
 __all__ = ["command", "complain", "err", "new_table", "out", "print_json", "print_notes", "text_of", "working"]
 
 
+class _SafeConsole(Console):
+    """Writes out what would steer the terminal, in cells of tables too."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        return super().render_str(printable(text), **style)
+
+
 def out() -> Console:
     """Results; wide enough for a table where stdout is no terminal."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
+    return _SafeConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
 
 
 def err() -> Console:
-    return Console(stderr=True, highlight=False, markup=False)
+    return _SafeConsole(stderr=True, highlight=False, markup=False)
 
 
 def print_json(document: Any) -> None:

@@ -20,8 +20,18 @@ if TYPE_CHECKING:
     from tuner.jobs.backend import JobInfo
     from tuner.jobs.following import Followed
     from tuner.jobs.job import Job
+    from tuner.jobs.submission import Submission
 
-__all__ = ["Watched", "show_followed", "show_job", "show_jobs", "show_stopped", "show_submitted", "watched"]
+__all__ = [
+    "Watched",
+    "show_followed",
+    "show_job",
+    "show_jobs",
+    "show_stopped",
+    "show_submission",
+    "show_submitted",
+    "watched",
+]
 
 LINE_SECONDS = 10.0
 TAIL_LINES = 15
@@ -35,6 +45,20 @@ def show_submitted(job: Job, output: str) -> None:
     out().print(f"Submitted {job.id}, state in {job.storage}", soft_wrap=True)
     for what, verb in (("Look at it", "status"), ("Read its log", "logs"), ("Stop it", "stop")):
         out().print(f"{what + ' with:':<19}{_verb(job, verb)}", soft_wrap=True)
+
+
+def show_submission(ready: Submission, cluster: str, output: str) -> None:
+    """What would be sent, file by file."""
+    files = [(name, path.stat().st_size, str(path)) for name, path in sorted(ready.shipment.files.items())]
+    if output == "json":
+        job = {"sweep": ready.sweep, "storage": ready.storage, "cluster": cluster, "arguments": ready.arguments}
+        print_json({**job, "files": [{"name": name, "bytes": size, "from": path} for name, size, path in files]})
+        return
+    table = new_table("file", "bytes", "from")
+    for name, size, path in files:
+        table.add_row(name, f"{size:,}", path)
+    out().print(f"{ready.sweep} would go to {cluster}, state in {ready.storage}; sent with its spec:", soft_wrap=True)
+    out().print(table if files else "nothing else")
 
 
 def _verb(job: Job, verb: str) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from trainables.credentials import shown
 from trainables.ranking import mean
 from tuner.terminal.console import err, print_notes
 from tuner.terminal.status_lines import status_lines
-from tuner.tracking.tracking_uri import shown
 
 if TYPE_CHECKING:
     from trainables.trainer import Report

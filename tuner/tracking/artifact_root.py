@@ -13,8 +13,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from urllib.parse import quote, unquote, urlsplit
 
+from trainables.credentials import shown
 from trainables.errors import UserError
-from tuner.tracking.tracking_uri import cause_of, shown, sqlite_path
+from tuner.tracking.tracking_uri import cause_of, sqlite_path
 
 __all__ = ["artifact_root", "check_artifacts", "follow", "local_path", "located", "new_root", "recorded_root"]
 

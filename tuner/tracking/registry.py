@@ -4,13 +4,13 @@ import re
 from dataclasses import dataclass
 
 from trainables.checkpoint import FILE_NAME
+from trainables.credentials import shown
 from trainables.errors import UserError
 from trainables.paths import suggest
 from tuner.queries.from_mlflow import BestTrial
 from tuner.queries.run_artifacts import require_artifact
 from tuner.tracking.artifact_root import located
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, open_existing
-from tuner.tracking.tracking_uri import shown
 
 __all__ = ["ALIAS", "ModelVersion", "check_model_name", "is_model_uri", "register", "run_of"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trainables.credentials import shown
 from trainables.errors import UserError
 from tuner.storage.journal import Journal, check_begun, close_session
 from tuner.storage.sweep_objects import trials_of
 from tuner.storage.sweep_storage import open_storage
 from tuner.tracking.sweep_store import place_of, store_of
-from tuner.tracking.tracking_uri import cause_of, check_reachable, shown
+from tuner.tracking.tracking_uri import cause_of, check_reachable
 
 __all__ = ["sync_sweep"]
 

@@ -14,13 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from trainables.credentials import holds_secret, shown
 from trainables.errors import UserError
 
-__all__ = ["cause_of", "check_reachable", "resolve_uri", "shown", "sqlite_path", "without_secret"]
+__all__ = ["cause_of", "check_reachable", "resolve_uri", "sqlite_path", "without_secret"]
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-_SECRET = re.compile(r"((?:password|passwd|token|sslpassword)=)[^&\s]*", re.IGNORECASE)
-_USER = re.compile(r"(://)[^/?#\n]*@")
 _WAY_OUT = "start the server, or name another one with --tracking-uri"
 
 
@@ -39,7 +38,7 @@ def resolve_uri(uri: str | None, base: Path) -> str:
     path = sqlite_path(uri)
     if scheme[1] == "sqlite" and (path is None or path.name == ":memory:"):
         raise UserError(
-            f"tracking URI {uri!r} is a database in memory, which ends with its process; give a file as "
+            f"tracking URI {shown(uri)!r} is a database in memory, which ends with its process; give a file as "
             "sqlite:///mlflow.db"
         )
     return uri if path is None else f"sqlite:///{(base / path).resolve()}"
@@ -53,14 +52,8 @@ def _is_url(uri: str) -> bool:
 
 
 def without_secret(uri: str | None) -> str | None:
-    """A URI that may be written down, None for one with a user's name or a password in it."""
-    parts = urlsplit(uri or "")
-    return None if "@" in parts.netloc or _SECRET.search(parts.query) else uri
-
-
-def shown(uri: str) -> str:
-    """A URI, or a text that quotes one, as it may be printed."""
-    return _SECRET.sub(r"\1***", _USER.sub(r"\1***@", uri))
+    """A URI that may be written down, None for one with a user's name or a secret in it."""
+    return None if uri and holds_secret(uri) else uri
 
 
 def cause_of(error: BaseException) -> str:

@@ -82,13 +82,19 @@ def test_folders_that_are_links_go_along_but_no_circles(here):
     (here / "nets" / "latest").symlink_to("v1")
     (here / "nets" / "v1" / "up").symlink_to("..")
     assert set(shipped(OWN[0], here).files) == {"nets/__init__.py", "nets/v1/vae.py", "nets/latest/vae.py"}
-    write(here, "elsewhere/a.png", "faces/b.png")
-    (here / "faces" / "more").symlink_to(here / "elsewhere")
+    write(here, "faces/a/1.png", "faces/b.png")
+    (here / "faces" / "more").symlink_to(here / "faces" / "a")
     (here / "faces" / "self").symlink_to(here / "faces")
-    (here / "elsewhere" / "back").symlink_to(here / "faces")
+    (here / "faces" / "a" / "back").symlink_to(here / "faces")
     (here / "faces" / "above").symlink_to(here)
     names = {name.split("/", 2)[2] for name in shipped(of_data("./faces"), here).files}
-    assert names == {"faces/b.png", "faces/more/a.png"}
+    assert names == {"faces/b.png", "faces/a/1.png", "faces/more/1.png"}
+
+
+def refused(tree, here):
+    with pytest.raises(UserError) as error:
+        shipped(tree, here)
+    return str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +102,25 @@ def test_folders_that_are_links_go_along_but_no_circles(here):
 )
 def test_what_looks_like_a_key_is_not_sent(name, here):
     write(here, "nets/__init__.py", f"nets/{name}")
-    with pytest.raises(UserError) as error:
-        shipped(OWN[0], here)
-    assert str(error.value) == (
-        f"model.kind: {here}/nets/{name} looks like a key, which the job would show; move it out of {here}/nets, and "
-        "put it on the cluster where the model needs it"
+    assert refused(OWN[0], here) == (
+        f"model.kind: {here}/nets/{name} looks like a key, which would be sent along; give it another name if it is "
+        "none, else take it away from there, and put it on the cluster where the model needs it"
+    )
+
+
+@pytest.mark.parametrize("module", ["credentials", "my_secrets", "api_keys"])
+def test_what_a_model_imports_is_looked_at_too(module, here):
+    write(here, "nets.py", text="import blocks")
+    write(here, "blocks.py", text=f"def f():\n    from {module} import KEY")
+    write(here, f"{module}.py")
+    assert refused(OWN[0], here).startswith(f"model.kind: {here}/{module}.py looks like a key, ")
+
+
+@pytest.mark.parametrize("name", ["faces/credentials.png", "faces/train/id_rsa.jpg", "secret.npy", "passwords.npz"])
+def test_data_that_are_called_like_a_key_are_not_sent(name, here):
+    write(here, name)
+    assert refused(of_data(f"./{name.partition('/')[0]}"), here).startswith(
+        f"data.name: {here}/{name} looks like a key"
     )
 
 
@@ -109,11 +129,31 @@ def test_a_package_does_not_lead_out_of_itself(here, tmp_path):
     write(tmp_path, "private/notes.txt")
     for link, target in (("notes.txt", tmp_path / "private" / "notes.txt"), ("all", tmp_path / "private")):
         (here / "nets" / link).symlink_to(target)
-        with pytest.raises(
-            UserError, match=rf"^model\.kind: {here}/nets/{link}.* leads out of {here}/nets, to {tmp_path}"
-        ):
-            shipped(OWN[0], here)
+        said = refused(OWN[0], here)
+        assert said.startswith(f"model.kind: {here}/nets/{link} leads out of {here}/nets, to {tmp_path}")
         (here / "nets" / link).unlink()
+
+
+def test_neither_a_module_nor_a_folder_of_images_leads_elsewhere(here, tmp_path):
+    write(tmp_path, "elsewhere/own.py", "elsewhere/a.png", "elsewhere/notes.txt")
+    write(here, "nets.py", text="import own")
+    (here / "own.py").symlink_to(tmp_path / "elsewhere" / "own.py")
+    assert refused(OWN[0], here).startswith(f"model.kind: {here}/own.py leads out of {here}, to {tmp_path}/elsewhere")
+    write(here, "faces/b.png")
+    for link, target in (("a.png", "elsewhere/a.png"), ("more", "elsewhere")):
+        (here / "faces" / link).symlink_to(tmp_path / target)
+        said = refused(of_data("./faces"), here)
+        assert said.startswith(f"data.name: {here}/faces/{link} leads out of {here}/faces, to {tmp_path}/{target}")
+        (here / "faces" / link).unlink()
+
+
+def test_of_a_folder_of_images_only_these_go_along(here):
+    """Beside them lie files that its reader never opens, which may be anything."""
+    read = {"a.png", "train/b.JPG", "train/c.webp"}
+    others = ("id_rsa", "server.pem", "aws_credentials.txt", "notes.csv", ".env", "train/labels.json", "train/x.npy")
+    write(here, *(f"faces/{name}" for name in (*read, *others)))
+    (here / "faces" / "passwd").symlink_to("/etc/passwd")
+    assert {name.split("/", 3)[3] for name in shipped(of_data("./faces"), here).files} == read
 
 
 # --- data -------------------------------------------------------------------------------------------------------------

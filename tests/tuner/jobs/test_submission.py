@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from search_spaces.catalogue import space_names
 from trainables.errors import UserError
 from trainables.remote import RemoteFolder
 from tuner.jobs.backend import JobInfo, backend_of, chosen
-from tuner.jobs.submission import submit_resume, submit_sweep
+from tuner.jobs.submission import planned_submission, submit_resume, submit_sweep
 from tuner.spec import parse_spec, read_yaml
 from tuner.storage.journal import JOURNAL, lines_of
 
@@ -235,7 +236,7 @@ def test_only_names_of_sweeps_are_resumed(name, tmp_path):
 )
 def test_a_key_in_the_query_of_a_store_is_not_handed_over(uri, cluster, tmp_path):
     message = refused({"tracking": {"uri": uri}}, tmp_path, cluster)
-    assert message.startswith(f"tracking URI {uri.partition('?')[0]} holds a name, a password or a key, which the job")
+    assert message.startswith(f"tracking URI {uri.replace('hush', '***')} holds a name, a password or a key, which the")
     assert "hush" not in message
 
 
@@ -249,7 +250,7 @@ def test_a_key_in_a_storage_is_not_handed_over(uri, tmp_path):
 
 
 def test_what_is_no_key_in_a_uri_may_stay(tmp_path):
-    store = "postgresql://h/db?sslkey=/etc/client"
+    store = "postgresql://h/db?sslcert=/etc/client"
     for storage in ("abfs://container@account.dfs.core.windows.net/s", "s3://b/s?endpoint_override=http://h:1"):
         _, backend = submitted({"storage": storage, "tracking": {"uri": store}}, tmp_path)
         assert (backend.orders[0].storage, backend.spec["tracking"]["uri"]) == (storage, store)
@@ -334,7 +335,7 @@ def test_what_is_no_cluster_is_refused(cluster):
     with pytest.raises(UserError) as error:
         chosen(cluster)
     assert str(error.value) == (
-        f"--cluster {cluster}: allowed: local, or the address of Ray's dashboard, as in http://127.0.0.1:8265"
+        f"--cluster {cluster.replace('me:pw', '***')}: allowed: local, or the address of Ray's dashboard, as in http://127.0.0.1:8265"
     )
 
 
@@ -353,3 +354,24 @@ def test_local_jobs_are_kept_apart_by_user_state(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^no job 's' on this machine; there is none yet$"):
         backend_of("local").job("s")
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_a_spec_that_holds_a_secret_elsewhere_is_not_sent(tmp_path):
+    tree = {"tracking": {"tags": {"store": "postgresql://me:hush@h/db"}}}
+    assert refused(tree, tmp_path).startswith(
+        "tracking.tags.store holds a name, a password or a key, which the journal"
+    )
+
+
+def test_what_would_be_sent_is_what_is_sent(tmp_path, monkeypatch):
+    """No cluster is asked, and each file is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text("import blocks")
+    (tmp_path / "blocks.py").touch()
+    np.save(tmp_path / "own.npy", np.zeros((3, 4)))
+    tree = {"name": "s", "config": {"model": {"kind": "nets:make"}, "data": {"name": "own.npy"}}, "storage": "/shared"}
+    ready = planned_submission(parse_spec(tree), URL, tmp_path)
+    _, backend = submitted(tree, tmp_path)
+    assert backend.orders[0].arguments == ready.arguments
+    assert sorted(Path(name).name for name in ready.shipment.files) == ["blocks.py", "nets.py", "own.npy"]
+    assert backend.files == ["blocks.py", "nets.py", "own.npy", "spec.yaml"]

@@ -94,3 +94,16 @@ def test_the_end_of_a_followed_job_names_its_store(capsys):
         job = Job("s", "s", "/shared", Noted(state="succeeded"), tracking_uri=uri)
         assert show_followed(job, Followed(job.info(), STATUS, result, ""), "table") == 0
         assert capsys.readouterr().out.splitlines()[-1].endswith(f" best --sweep s --export best.yaml {words}")
+
+
+def test_what_would_be_sent_is_listed_and_nothing_is_started(cli, tmp_path):
+    """No cluster has to be there for it."""
+    (tmp_path / "nets.py").write_text("import blocks")
+    (tmp_path / "blocks.py").write_text("x = 1\n")
+    (tmp_path / "spec.yaml").write_text("config: {model: {kind: 'nets:make'}}\nname: s\nstorage: /shared\n")
+    asked = ("submit", "spec.yaml", "--cluster", "http://127.0.0.1:1", "--plan")
+    listed = json.loads(cli(tmp_path, *asked, "--format", "json").out)
+    assert [(file["name"], file["bytes"]) for file in listed["files"]] == [("blocks.py", 6), ("nets.py", 13)]
+    assert (listed["sweep"], listed["cluster"]) == ("s", "http://127.0.0.1:1")
+    table = cli(tmp_path, *asked).out
+    assert all(file["from"] in "".join(table.split()) for file in listed["files"])

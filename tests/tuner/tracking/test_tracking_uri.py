@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainables.errors import UserError
-from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri, shown, sqlite_path
+from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri, sqlite_path
 
 
 @pytest.fixture(autouse=True)
@@ -67,21 +67,9 @@ def test_a_database_in_memory_would_be_lost_with_its_process(uri, tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("uri", "printed"),
-    [
-        ("http://bob:SECRET@host:5000/x", "http://***@host:5000/x"),
-        ("https://SECRET@host", "https://***@host"),
-        ("http://bob:SEC RET@host", "http://***@host"),
-        ("postgresql://bob:SEC@RET@host/db", "postgresql://***@host/db"),
-        ("postgresql:///db?user=bob&password=SECRET&x=1", "postgresql:///db?user=bob&password=***&x=1"),
-        ("sqlite:///me@home.db", "sqlite:///me@home.db"),
-    ],
-)
-def test_no_password_is_printed_in_a_uri_or_in_an_error_that_quotes_it(uri, printed):
-    assert shown(uri) == printed
-    error = ConnectionError(f"Max retries exceeded with url: {uri} (refused)\nand so on")
-    assert cause_of(error) == f"Max retries exceeded with url: {printed} (refused)"
+def test_no_password_is_printed_in_an_error_that_quotes_it():
+    error = ConnectionError("Max retries exceeded with url: http://bob:SECRET@host?a=1&sig=SECRET (refused)\nand so on")
+    assert cause_of(error) == "Max retries exceeded with url: http://***@host?a=1&sig=*** (refused)"
 
 
 def test_an_error_without_a_text_is_called_by_its_name():

@@ -1,0 +1,81 @@
+"""What is secret by its name: in URIs and in texts that quote them, in environments, among files. One list for all."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+__all__ = ["holds_secret", "is_key_file", "is_secret_name", "shown", "shown_uris"]
+
+HIDDEN = "***"
+_NAME = re.compile(
+    r"passw(?:or)?d|passphrase|pwd|secret|token(?!iz)|credential|signature|authori[sz]ation|jwt|key(?![a-z])"
+    r"|(?<![a-z])(?:pass|sig|sas|auth)(?![a-z])",
+    re.IGNORECASE,
+)
+_FILE = re.compile(
+    r"id_(?:rsa|dsa|ecdsa|ed25519).*|.*\.(?:pem|key|p12|pfx|jks|kdbx|keytab|keystore|ppk|gpg|asc|ovpn|env)"
+    r"|.*(?:netrc|pgpass|htpasswd|kubeconfig)|.*(?:credential|secret|password|passwd|service[-_]?account).*"
+    r"|.*(?:api|access|private|ssh|auth)[-_]?(?:key|token)s?(?:\..*)?",
+    re.IGNORECASE,
+)
+# A user before the host, of which Azure's container is none; a password may hold what elsewhere ends a host.
+_USER = re.compile(r"((?<!abfs)(?<!abfss)://)[^/?#\n]*@|(://)[^/?#@:\s]*:[^@\s]*@")
+_PAIR = re.compile(r"([^?&;#=\s]+)=([^&\s]*)")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable or a parameter of this name holds a secret: `PGPASSWORD`, `sslkey`, `X-Amz-Signature`, `sig`;
+    not `keyboard`, `design`, `author`."""
+    return _NAME.search(name) is not None
+
+
+def is_key_file(name: str) -> bool:
+    """Whether a file of this name looks like a key: `id_rsa`, `server.pem`, `aws_credentials.txt`, `my_secrets.py`."""
+    return _FILE.fullmatch(name) is not None
+
+
+def shown(text: str) -> str:
+    """A URI, or a text that quotes one, as it may be printed: `***` for a user and for every value with a secret's
+    name, percent-encoded ones and those within a value (`odbc_connect=…PWD=…`) too.
+
+    >>> shown("postgresql://me:hush@host/db?sslmode=require&sslkey=hush")
+    'postgresql://***@host/db?sslmode=require&sslkey=***'
+    """
+    return re.sub(r"\S+", lambda word: _masked(word[0]), _without_user(text))
+
+
+def shown_uris(text: str) -> str:
+    """A text of ours in which only URIs may hold a secret, as it may be printed."""
+    return re.sub(r"\S*://\S*", lambda uri: shown(uri[0]), text)
+
+
+def holds_secret(uri: str) -> bool:
+    """Whether a URI must not be written down: `shown` would hide something of it."""
+    return shown(uri) != uri
+
+
+def _without_user(text: str) -> str:
+    return _USER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}@", text)
+
+
+def _masked(word: str) -> str:
+    """A word without blanks. What only its decoded form shows to be a secret hides all that follows the scheme."""
+    masked = _PAIR.sub(_masked_pair, _without_user(word))
+    plain = _decoded(masked)
+    if plain == masked or shown(plain) == plain:
+        return masked
+    return f"{masked.partition('://')[0]}://{HIDDEN}" if "://" in masked else HIDDEN
+
+
+def _masked_pair(pair: re.Match[str]) -> str:
+    name, value = pair.groups()
+    plain = _decoded(value)
+    return f"{name}={HIDDEN}" if is_secret_name(_decoded(name)) or shown(plain) != plain else pair[0]
+
+
+def _decoded(text: str) -> str:
+    """Percent-decoded until nothing is left to decode."""
+    while (plain := unquote(text)) != text:
+        text = plain
+    return text
