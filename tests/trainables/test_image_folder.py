@@ -307,3 +307,22 @@ def test_a_set_that_does_not_fit_the_disk_is_refused_before_it_is_decoded(messag
 def test_more_than_8_bits(message, write):
     write("a.png", pixels(4, 4).astype(np.uint16) * 200)
     assert message() == ("data.name: faces/a.png has more than 8 bits a value (mode I;16); save it with 8 bits")
+
+
+def test_a_link_to_nothing(message, write, folder):
+    write("a.png", pixels(4, 4))
+    (folder / "b.png").symlink_to("gone.png")
+    assert message() == (
+        "data.name: faces/b.png cannot be read as an image: No such file or directory; replace or remove it"
+    )
+
+
+def test_a_name_that_is_no_text_is_read_and_can_be_named(read, message, write, folder):
+    write("a.png", pixels(4, 4))
+    odd = folder / os.fsdecode(b"\xff.png")
+    shutil.copy(folder / "a.png", odd)
+    assert len(read().train) == 2
+    odd.write_bytes(b"no image")
+    found = message()
+    assert found.startswith(r"data.name: faces/\udcff.png cannot be read as an image: ")
+    assert found.encode()

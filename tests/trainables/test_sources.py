@@ -1,11 +1,16 @@
+import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
 from trainables import sources
+from trainables.config import DataConfig
+from trainables.data import data_facts
 from trainables.errors import ConfigError, DataError
+from trainables.sources import arrays
 
 
 @pytest.fixture
@@ -170,6 +175,161 @@ def test_a_torn_npz(message, tmp_path):
     np.savez(tmp_path / "whole.npz", x=np.zeros((100, 10)))
     (tmp_path / "x.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:500])
     assert message(str(tmp_path / "x.npz")).startswith("data.name: x.npz cannot be read")
+
+
+def flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :]
+
+
+def with_header(content, old, new):
+    """A `.npy` file whose header, as long as before, says something else."""
+    header = content[:128].replace(old, new).rstrip(b" \n")
+    return header.ljust(127) + b"\n" + content[128:]
+
+
+SQUARE = np.arange(36.0).reshape(9, 4)
+
+
+def changed_npy(old, new):
+    def make(path):
+        np.save(path, SQUARE)
+        path.write_bytes(with_header(path.read_bytes(), old, new))
+
+    return make
+
+
+def damaged_member(path):
+    np.savez_compressed(path, x=np.random.default_rng(0).random((50, 4)))
+    path.write_bytes(flipped(path.read_bytes(), 600))
+
+
+def changed_directory(at, value):
+    """A zip file that says something else of its member at a byte of its directory."""
+
+    def make(path):
+        np.savez_compressed(path, x=SQUARE)
+        content = path.read_bytes()
+        start = content.rindex(b"PK\x01\x02") + at
+        path.write_bytes(content[:start] + value + content[start + len(value) :])
+
+    return make
+
+
+def no_array(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", b"not an array")
+
+
+def huge_member(path):
+    """Its checksum is right."""
+    changed_npy(b"(9, 4)", b"(9, 4000000000000000)")(path.with_suffix(".npy"))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(path.with_suffix(".npy"), "x.npy")
+
+
+DAMAGED = {
+    "a member with a huge shape": ("x.npz", huge_member, "its header says float64 of shape (9, 4000000000000000)"),
+    "a flipped byte in a compressed member": ("x.npz", damaged_member, ""),
+    "an encrypted member": ("x.npz", changed_directory(8, b"\x01"), "x is encrypted"),
+    "an unknown compression": (
+        "x.npz",
+        changed_directory(10, b"\x63"),
+        "x is compressed in a way that NumPy does not use (number 99)",
+    ),
+    "a member larger than what it takes can hold": (
+        "x.npz",
+        changed_directory(24, b"\xff\xff\xff\x7f"),
+        "x cannot hold 2147483647 bytes in the ",
+    ),
+    "a member that is no array": ("x.npz", no_array, "the magic string is not correct"),
+    "a mangled header": ("x.npy", changed_npy(b"'shape'", b"'sh\xffpe'"), "Header does not contain the correct keys"),
+    "a header that does not close": ("x.npy", changed_npy(b"(9, 4)", b"(9, 4"), ""),
+    "a huge shape": (
+        "x.npy",
+        changed_npy(b"(9, 4)", b"(9, 4000000000000000)"),
+        "its header says float64 of shape (9, 4000000000000000), which takes 288000000000000000 bytes, and it ",
+    ),
+    "a shape that is smaller": (
+        "x.npy",
+        changed_npy(b"(9, 4)", b"(9, 3)"),
+        "its header says float64 of shape (9, 3), which takes 216 bytes, and it holds 288",
+    ),
+    "True in the shape": (
+        "x.npy",
+        changed_npy(b"(9, 4)", b"(True, 36)"),
+        "its shape is (True, 36); allowed: whole numbers",
+    ),
+    "a negative shape": ("x.npy", changed_npy(b"(9, 4)", b"(-9, -4)"), "its shape is (-9, -4); allowed: whole numbers"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_file_ends_in_one_sentence_that_says_what_to_do(damage, message, tmp_path):
+    name, make, cause = DAMAGED[damage]
+    make(tmp_path / name)
+    found = message(str(tmp_path / name))
+    assert found.startswith(f"data.name: {name} cannot be read as a NumPy file without pickles: {cause}")
+    assert found.endswith("; save it again with np.save or np.savez")
+
+
+def test_only_the_arrays_that_are_wanted_are_read(tmp_path):
+    """Neither a damaged member beside them nor a pickle is opened."""
+    np.savez(tmp_path / "x.npz", x=SQUARE, labels=np.array([{}], dtype=object), z=SQUARE)
+    content = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "x.npz").write_bytes(flipped(content, content.rindex(SQUARE.tobytes())))
+    assert np.array_equal(sources.read(str(tmp_path / "x.npz"), tmp_path).train, SQUARE)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "u1", "i8", "b1", "f2", "g"])
+def test_what_is_read_is_what_numpy_reads(dtype, save, order, tmp_path):
+    values = np.asarray(np.random.default_rng(0).integers(0, 2, (9, 2, 3)), dtype=dtype, order=order)
+    save(tmp_path / "x.npz", x=values)
+    found = sources.read(str(tmp_path / "x.npz"), tmp_path).train
+    assert (found.dtype, found.shape) == (values.dtype, values.shape)
+    assert np.array_equal(found, np.load(tmp_path / "x.npz")["x"])
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (
+            np.full((4, 2), 1e300),
+            "has values up to 1e+300 in size; allowed: at most 1e+15, whose squares float32 can still",
+        ),
+        (
+            np.full((4, 2), -(2**62)),
+            "has values up to 4.61e+18 in size; allowed: at most 1e+15, whose squares float32 can ",
+        ),
+        (np.zeros((4, 0)), "has shape (4, 0): its examples hold no values; save it again with some"),
+        (np.full((4, 2), 2, np.uint8).view(bool), "holds bits that are neither 0 nor 1; save it again with np.save"),
+    ],
+    ids=["1e300", "large integers", "no values", "bits of 2"],
+)
+def test_values_that_no_model_can_take_are_named_with_what_to_do(x, expected, suffix, message, tmp_path):
+    path = tmp_path / f"x.{suffix}"
+    np.save(path, x) if suffix == "npy" else np.savez(path, x=x)
+    assert message(str(path)).startswith(f"data.name: x in {path.name} {expected}")
+
+
+def test_the_largest_values_that_are_allowed_have_finite_facts(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[arrays.LARGEST, -arrays.LARGEST]] * 9))
+    facts = data_facts(DataConfig(name=str(tmp_path / "x.npy")), tmp_path)
+    assert np.isfinite([facts.low, facts.high, *facts.kappa_max.values()]).all()
+
+
+def test_a_pipe_is_no_data_set(message, tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    assert message(str(tmp_path / "x.npy")).startswith("data.name: x.npy is no data set; ")
+
+
+def test_a_prepared_set_that_was_cut_short_is_made_again(tmp_path):
+    whole = sources.read("digits", tmp_path).train.copy()
+    path = tmp_path / "prepared" / "digits" / "train.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert np.array_equal(sources.read("digits", tmp_path).train, whole)
 
 
 def test_a_folder_that_cannot_be_written(message, tmp_path):

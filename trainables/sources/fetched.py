@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ def digest_of(files: Mapping[str, Path]) -> str:
     """Of names and contents: the same data are kept once."""
     digest = hashlib.sha256()
     for name in sorted(files):
-        digest.update(f"{name}\0{files[name].stat().st_size}\0".encode())
+        digest.update(os.fsencode(f"{name}\0{files[name].stat().st_size}\0"))
         with files[name].open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]

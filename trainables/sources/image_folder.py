@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainables.errors import DataError
 from trainables.sources.base import Source
-from trainables.sources.pixels import image_header, read_pixels
+from trainables.sources.pixels import image_header, read_pixels, reading_image
 from trainables.sources.prepared import Images, in_parallel, key_of, prepared
 
 __all__ = ["SUFFIXES", "read_image_folder"]
@@ -32,7 +32,7 @@ def read_image_folder(folder: Path, root: Path, side: int | None) -> Source:
         raise DataError(f"data.name: {folder} has no images; allowed: {', '.join(SUFFIXES)}, also in sub-folders")
     parts = _parts(folder, files)
     return prepared(
-        root / "prepared" / "images" / key_of(str(folder), side, *(folder / file for file in files)),
+        root / "prepared" / "images" / _key(folder, side, files),
         folder.name,
         255.0,
         lambda: _images(folder, parts, side),
@@ -48,6 +48,13 @@ def _files(folder: Path) -> list[str]:
         images = (name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
         found += [(Path(parent) / name).relative_to(folder).as_posix() for name in images]
     return sorted(found)
+
+
+def _key(folder: Path, side: int | None, files: list[str]) -> str:
+    for file in files:
+        with reading_image(folder / file):
+            (folder / file).stat()
+    return key_of(str(folder), side, *(folder / file for file in files))
 
 
 def _parts(folder: Path, files: list[str]) -> dict[str, list[str]]:

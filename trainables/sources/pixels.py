@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,17 @@ from PIL import Image
 
 from trainables.errors import DataError
 from trainables.sources.base import Array
+from trainables.sources.reading import reading, shown
 
-__all__ = ["image_header", "read_pixels"]
+__all__ = ["image_header", "read_pixels", "reading_image"]
 
 _GRAY = ("1", "L", "LA", "La")
 _WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-# What Pillow raises for files that are torn, of another kind, or larger than it takes for an image.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def reading_image(path: Path) -> AbstractContextManager[None]:
+    """Turns whatever fails inside into a DataError that names the image."""
+    return reading(path, "an image", "replace or remove it")
 
 
 def image_header(path: Path) -> tuple[tuple[int, int], bool]:
@@ -23,13 +28,10 @@ def image_header(path: Path) -> tuple[tuple[int, int], bool]:
 
     Raises DataError for what cannot be read, and for more than 8 bits a value.
     """
-    try:
-        with Image.open(path) as image:
-            size, mode = image.size, image.mode
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from None
+    with reading_image(path), Image.open(path) as image:
+        size, mode = image.size, image.mode
     if mode in _WIDE:
-        raise DataError(f"data.name: {path} has more than 8 bits a value (mode {mode}); save it with 8 bits")
+        raise DataError(f"data.name: {shown(path)} has more than 8 bits a value (mode {mode}); save it with 8 bits")
     return size, mode in _GRAY
 
 
@@ -40,17 +42,10 @@ def read_pixels(path: Path, *, gray: bool, side: int | None, crop: int | None = 
     which averages where it makes smaller. `None`: the image is taken as it is. crop: side of that central square, the
     largest where it is not given. Raises DataError for what cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            found = _converted(image, gray)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from None
+    with reading_image(path), Image.open(path) as image:
+        found = _converted(image, gray)
     pixels = np.asarray(found if side is None else _scaled(found, side, crop or min(found.size)))
     return pixels if gray else pixels.transpose(2, 0, 1)
-
-
-def _unreadable(path: Path, error: BaseException) -> DataError:
-    return DataError(f"data.name: {path} cannot be read as an image: {error}; replace or remove it")
 
 
 def _converted(image: Image.Image, gray: bool) -> Image.Image:

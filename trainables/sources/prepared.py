@@ -115,8 +115,8 @@ def _identity(origin: object) -> bytes:
         return hashlib.sha256(np.ascontiguousarray(origin).data).digest()
     if isinstance(origin, Path):
         status = origin.stat()
-        return f"{origin.absolute()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode()
-    return str(origin).encode()
+        return os.fsencode(f"{origin.absolute()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}")
+    return os.fsencode(str(origin))
 
 
 def prepared(folder: Path, name: str, scale: float, make: Callable[[], Parts], *, bounded: bool = False) -> Source:
@@ -125,9 +125,8 @@ def prepared(folder: Path, name: str, scale: float, make: Callable[[], Parts], *
     bounded: beside the folder lie others like it, of which the last KEPT stay. Raises DataError where the folder cannot
     be written, or its disk is too small; what is not finished leaves no file.
     """
-    with suppress(FileNotFoundError):  # it may be forgotten at this moment
-        if _is_there(folder):
-            return _opened(folder, scale)
+    if (found := _whole(folder, scale)) is not None:
+        return found
     try:
         return _prepare(folder, name, scale, make, bounded)
     except OSError as error:
@@ -147,6 +146,13 @@ def prepared_or_in_memory(folder: Path, name: str, scale: float, make: Callable[
     return Source(parts["train"], parts.get("val"), parts.get("test"), scale)
 
 
+def _whole(folder: Path, scale: float) -> Source | None:
+    """None where it is not there, cannot be opened (it may be forgotten at this moment), or is damaged."""
+    with suppress(OSError, ValueError):
+        return _opened(folder, scale)
+    return None
+
+
 def _opened(folder: Path, scale: float) -> Source:
     val, test = (_mapped(folder / f"{part}.npy") if _is_there(folder, part) else None for part in PARTS[:-1])
     return Source(_mapped(folder / f"{PARTS[-1]}.npy"), val, test, scale)
@@ -163,8 +169,9 @@ def _mapped(path: Path) -> Array:
 def _prepare(folder: Path, name: str, scale: float, make: Callable[[], Parts], bounded: bool) -> Source:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked_on_node(folder):
-        if not _is_there(folder):
-            _save(folder, name, make, bounded)
+        if (found := _whole(folder, scale)) is not None:
+            return found
+        _save(folder, name, make, bounded)
         return _opened(folder, scale)
 
 
