@@ -1,5 +1,6 @@
 """What users bring as models: good ones, and ones each with one mistake. Copied into a user's folder by `nets`."""
 
+import asyncio
 import math
 import sys
 
@@ -169,6 +170,16 @@ class ExitsInEncode(Net):
         sys.exit(3)
 
 
+class CancelledInEncode(Net):
+    def encode(self, x):
+        raise asyncio.CancelledError("no time")
+
+
+class OnAnotherDevice(Net):
+    def decode(self, z):
+        return super().decode(z).to("meta")
+
+
 class ExitsInBoth(ExitsInEncode):
     def decode(self, z):
         sys.exit("wrong\nplace")
@@ -197,6 +208,14 @@ def no_decode(shape, latent_dim):
 
 def lazy(shape, latent_dim):
     return Net(shape, latent_dim, after=lambda n: nn.LazyLinear(n))
+
+
+def on_meta(shape, latent_dim):
+    return Net(shape, latent_dim).to("meta")
+
+
+def interrupts(shape, latent_dim):
+    raise KeyboardInterrupt
 
 
 not_callable = 3

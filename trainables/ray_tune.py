@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables import sources
+from trainables import global_settings, sources
 from trainables.checkpoint import FILE_NAME
 from trainables.config import DataConfig, TrialConfig, UserModel
 from trainables.data import Dataset, load
 from trainables.errors import StorageError
 from trainables.generations import Generations
 from trainables.identity import Identity, differences, parse_identity
-from trainables.models.user import RAISED, keep_loaded, make_importable
+from trainables.models.user import keep_loaded, make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.paths import parse_config
 from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_of, is_spent
@@ -72,6 +72,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         self.key = str(config["trial"])
         self.files = trial_files(config["folder"], self.key)
         self.trainer: Trainer | None = None
+        global_settings.reset()  # the model of the trial before may have set any
         torch.cuda.empty_cache()  # what the trial before has taken belongs to all that share the GPU
         self.failure: dict[str, Any] = {}
         self.warnings: list[str] = []
@@ -90,7 +91,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             self.trainer = trainer
         except StorageError as error:
             self.failure = {"storage": str(error)}
-        except RAISED as error:  # whatever a model raises ends its trial, with the text kept, and not the sweep
+        except BaseException as error:  # whatever a model raises ends its trial, with the text kept, and not the sweep
             self.failure = _failure(error)
 
     @staticmethod
@@ -131,7 +132,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             return self._epoch() if self.trainer else self.failure
         except StorageError as error:
             return {"storage": str(error)}
-        except RAISED as error:  # as in setup; the trainer's memory is given back
+        except BaseException as error:  # as in setup; the trainer's memory is given back
             self.trainer = None
             return _failure(error)
 

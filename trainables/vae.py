@@ -13,6 +13,7 @@ from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig, UserModel
 from trainables.distributions import reparameterise
 from trainables.errors import UserError
+from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
 from trainables.models import code_of
 from trainables.random_streams import generator
@@ -46,6 +47,7 @@ class Vae:
         """The model in a checkpoint file; raises DataError for any other file, UserError as the class does."""
         return cls(checkpoints.read(Path(path), device), model=model)
 
+    @fresh()
     def _built(self, model: str | None) -> Program:
         kind = self.config.model.kind
         if isinstance(self.config.model, UserModel) and model is None:

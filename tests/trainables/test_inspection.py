@@ -82,6 +82,8 @@ BROKEN = {
     "NoParameters": [("parameters", "it has no trainable parameters; give it layers as attributes that require ")],
     "AllFrozen": [("parameters", "it has no trainable parameters; ")],
     "ExitsInEncode": [("encode", "encode raised SystemExit: 3 (")],
+    "CancelledInEncode": [("encode", "encode raised CancelledError: no time (")],
+    "OnAnotherDevice": [("decode", "decode gave a tensor on meta for one on cpu; make tensors on")],
     "ExitsInBoth": [
         ("encode", "encode raised SystemExit: 3 ("),
         ("decode", "decode raised SystemExit: wrong place ("),

@@ -2,6 +2,7 @@ import json
 import shutil
 import socket
 import tempfile
+from asyncio import CancelledError
 
 import numpy as np
 import pytest
@@ -193,16 +194,20 @@ def test_data_shipped_with_a_job_are_found_where_this_node_unpacked_them(tmp_pat
     assert found.trainer.config.data.name == str(driver / "x.npy")
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no such luck"), SystemExit("out of here")])
-def test_what_a_model_raises_is_a_report_and_keeps_its_text(error, tmp_path, trainable, monkeypatch):
+class OwnError(BaseException):
+    """As a user may write one."""
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt, CancelledError, GeneratorExit, OwnError])
+def test_what_a_model_raises_is_a_report_and_keeps_its_text(kind, tmp_path, trainable, monkeypatch):
     own = trainable(tmp_path)
 
     def fail():
-        raise error
+        raise kind("no such luck")
 
     monkeypatch.setattr(own.trainer, "train_epoch", fail)
     found = reported(own)
-    assert str(error) in found["error"]
+    assert found["error"].endswith(f"{kind.__name__}: no such luck\n")
     assert found["kind"] == "raised"
 
 

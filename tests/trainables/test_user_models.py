@@ -175,6 +175,18 @@ def test_an_exception_in_the_factory_is_told_with_its_line(model_of, nets, tmp_p
     )
 
 
+def test_ctrl_c_while_a_factory_runs_is_no_mistake_of_the_factory(model_of):
+    with pytest.raises(KeyboardInterrupt):
+        model_of("interrupts")
+
+
+def test_a_module_without_values_is_refused(model_of, nets):
+    assert refusal(model_of, "on_meta") == (
+        f"model.kind: {nets}:on_meta returned a module whose encoder.1.weight has no values: it lies on the device "
+        "`meta`; make it on the CPU"
+    )
+
+
 def test_a_factory_that_exits_is_told_like_one_that_raises(model_of, nets, tmp_path):
     line = line_of(tmp_path, nets, "def exits") + 1
     assert refusal(model_of, "exits") == (

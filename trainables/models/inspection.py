@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from trainables import global_settings
 from trainables.config import ModelConfig, UserModel
 from trainables.errors import ConfigError
 from trainables.models import Model, Params, UserVae, build_model
-from trainables.models.user import RAISED, InterfaceError, described
+from trainables.models.user import InterfaceError, described
 
 __all__ = ["Finding", "check_user_model", "inspect_model"]
 
@@ -52,7 +53,7 @@ def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[Finding]:
 
     Raises ConfigError where there is no model at all.
     """
-    with torch.random.fork_rng(devices=[]):
+    with global_settings.fresh(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(config, shape)
         params = {name: value.requires_grad_() for name, value in model.init(0, CPU).items()}
@@ -81,16 +82,21 @@ class _Trial:
 
 def _failed_calls(trial: _Trial) -> Iterator[Finding]:
     """Whether both sides can be called and give what the interface says."""
-    calls: dict[Literal["encode", "decode"], Callable[[], object]] = {
+    calls: dict[Literal["encode", "decode"], Callable[[], Sequence[Tensor]]] = {
         "encode": lambda: trial.model.encode(trial.params, trial.x),
-        "decode": lambda: trial.model.decode(trial.params, trial.noise),
+        "decode": lambda: [trial.model.decode(trial.params, trial.noise)],
     }
     for side, call in calls.items():
         try:
-            call()
+            elsewhere = [made.device for made in call() if made.device != CPU]
+            if elsewhere:
+                told = f"{side} gave a tensor on {elsewhere[0]} for one on {CPU}; make tensors on their input's device"
+                yield Finding(side, "error", told)
         except InterfaceError as error:
             yield Finding(side, "error", str(error))
-        except RAISED as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             yield Finding(side, "error", f"{side} raised {described(error)}; mend it")
 
 
@@ -145,10 +151,12 @@ def _vmap(trial: _Trial) -> Iterator[Finding]:
     try:
         with warnings.catch_warnings(action="ignore"):
             fused = torch.func.vmap(trial.reconstruct)(params, x)
-    except RAISED as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         yield Finding("vmap", "note", f"it trains alone, torch.func.vmap raised {described(error)}")
         return
-    if not torch.allclose(fused, alone, rtol=1e-3, atol=1e-4):
+    if not torch.allclose(fused.float(), alone.float(), rtol=1e-3, atol=1e-4):
         yield Finding("vmap", "note", "it trains alone, torch.func.vmap gives other numbers")
 
 

@@ -9,8 +9,8 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,16 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from trainables import global_settings
 from trainables.config import UserModel
 from trainables.errors import ConfigError
 from trainables.models.base import Params
 from trainables.models.source import source_files
 from trainables.sources.fetched import digest_of
 
-__all__ = ["RAISED", "InterfaceError", "UserVae", "code_of_kinds", "described", "keep_loaded", "make_importable"]
+__all__ = ["InterfaceError", "UserVae", "code_of_kinds", "described", "imported", "keep_loaded", "make_importable"]
 
-RAISED = (Exception, SystemExit)
-"""What a user's code may raise that is told as its mistake; `sys.exit()` in it ends nothing of ours."""
 INTERFACE = "encode(x) → (mean, log_variance) and decode(z) → output"
 
 
@@ -36,6 +35,7 @@ _STARTED = time.time()
 _folders: list[Path] = []
 _loaded: dict[str, str] = {}
 _kept: dict[str, str] = {}
+_settings: dict[str, global_settings.Settings] = {}
 
 
 def make_importable(folder: Path) -> None:
@@ -67,17 +67,35 @@ def _present(module: str) -> tuple[Mapping[str, Path], str | None]:
     return {}, None
 
 
-def _imported(name: str) -> ModuleType:
-    """A user's module, loaded anew where its source is not what it was loaded from."""
+def imported(kind: str) -> ModuleType:
+    """The module of a user's model, loaded anew where its source is not what it was loaded from.
+
+    What its import has set for the whole process is set again: each trial finds it as the first did.
+    """
+    name = kind.partition(":")[0]
     files, digest = _present(name)
     if digest and name in sys.modules and _is_stale(name, files, digest):
         _forget(files.values())
     importlib.invalidate_caches()  # a notebook may have written the module just now
     is_new = name not in sys.modules
-    module = importlib.import_module(name)
+    with _threads_kept():
+        module = importlib.import_module(name)
     if digest and (is_new or name not in _loaded):
         _loaded[name] = digest
+    if is_new:
+        _settings[name] = global_settings.current()
+    global_settings.apply(_settings.get(name, {}))
     return module
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """How many threads a trial has is said by its configuration alone."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _is_stale(name: str, files: Mapping[str, Path], digest: str) -> bool:
@@ -164,10 +182,12 @@ class UserVae:
     def _made(self, seed: int) -> nn.Module:
         kind = self._config.kind
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), _threads_kept():
                 torch.manual_seed(seed)
                 made = self._factory(self._shape, self.latent_dim, **self._config.kwargs)
-        except RAISED as error:
+        except KeyboardInterrupt:  # of the user, whose model is not to blame
+            raise
+        except BaseException as error:
             raise ConfigError(f"model.kind: {kind} raised {described(error)}; mend it, or model.kwargs") from None
         return _checked(kind, made)
 
@@ -213,6 +233,12 @@ def _checked(kind: str, made: object) -> nn.Module:
         raise ConfigError(
             f"model.kind: {kind} returned a module whose {lazy[0]} has no shape yet; use layers that are not lazy"
         )
+    empty = [name for name, value in (*made.named_parameters(), *made.named_buffers()) if value.is_meta]
+    if empty:
+        raise ConfigError(
+            f"model.kind: {kind} returned a module whose {empty[0]} has no values: it lies on the device `meta`; make "
+            "it on the CPU"
+        )
     return made
 
 
@@ -220,7 +246,7 @@ def _factory(kind: str) -> Callable[..., object]:
     name, _, attribute = kind.partition(":")
     make_importable(Path.cwd())
     try:
-        module = _imported(name)
+        module = imported(kind)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(f"model.kind: importing {name} raised {described(error)}; install it") from None
@@ -228,7 +254,9 @@ def _factory(kind: str) -> Callable[..., object]:
             f"model.kind: {kind}: there is no module {error.name}; it is looked for among what is installed and in "
             f"{Path.cwd()}: run this in the folder that holds it"
         ) from None
-    except RAISED as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ConfigError(f"model.kind: importing {name} raised {described(error)}; mend it") from None
     factory: Any = getattr(module, attribute, None)
     if not callable(factory):

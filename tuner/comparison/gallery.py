@@ -12,6 +12,7 @@ from torch import Tensor
 from trainables.checkpoint import FILE_NAME, read
 from trainables.data import load
 from trainables.distributions import kl_to_standard_normal
+from trainables.global_settings import fresh
 from trainables.pictures import is_image, write_grid
 from trainables.trainer import Trainer
 from trainables.trajectory import trajectory
@@ -90,6 +91,7 @@ def _opened(each: Trained, data_dir: Path) -> tuple[Vae, Tensor]:
     return vae, dataset.floats(dataset.test).reshape(-1, *checkpoint.shape)
 
 
+@fresh()
 def followed(each: Trained, data_dir: Path, file: Path) -> dict[str, list[float]]:
     """A run trained once more, over its steps; kept in a file, from which it is read where it is there."""
     if not file.exists():

@@ -13,6 +13,7 @@ import torch
 from trainables.checkpoint import FILE_NAME, read
 from trainables.config import DataConfig
 from trainables.data import Dataset, load
+from trainables.global_settings import fresh
 from trainables.trainer import Trainer
 from tuner.comparison.keeping import write_json
 
@@ -55,6 +56,7 @@ def measured(
     return {folder: json.loads((folder / file).read_text(encoding="utf-8")) for folder in folders}
 
 
+@fresh()
 def _measure(measure: Measure, file: Path, data_dir: Path) -> None:
     checkpoint = read(file.parent / FILE_NAME)
     trainer = Trainer(checkpoint.config, _dataset(checkpoint.config.data, data_dir, checkpoint.config.device))

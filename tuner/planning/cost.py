@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from trainables.data import load
+from trainables.global_settings import fresh
 from trainables.resolve import steps_per_epoch
 from trainables.trainer import Trainer
 from tuner.planning.plans import Plan
@@ -14,6 +15,7 @@ __all__ = ["seconds_per_epoch"]
 PROBE_STEPS = 20
 
 
+@fresh()
 def seconds_per_epoch(plan: Plan) -> float | None:
     """Seconds for training and evaluating one epoch, alone on the machine; nothing is kept.
 

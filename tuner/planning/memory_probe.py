@@ -14,6 +14,7 @@ import torch
 from search_spaces.space import Space, assemble
 from trainables.config import ModelConfig, TrialConfig
 from trainables.errors import UserError
+from trainables.global_settings import fresh
 from trainables.models import build_model
 from trainables.paths import plain
 from trainables.probe import measure
@@ -48,6 +49,7 @@ def largest(
     return drawn({})
 
 
+@fresh()
 def n_parameters(model: ModelConfig, shape: tuple[int, ...]) -> int:
     """How many numbers a model of examples of this shape learns."""
     return sum(value.numel() for value in build_model(model, shape).init(0, torch.device("cpu")).values())

@@ -18,6 +18,7 @@ from search_spaces.space import Space, assemble
 from trainables.config import TrialConfig, UserModel, is_user_kind, method_of
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError
+from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model
@@ -213,6 +214,7 @@ class Plan:
         return min(expected, self.most_epochs)
 
 
+@fresh()
 def make_plan(
     spec: SweepSpec,
     chosen_data_dir: Path | None = None,

@@ -252,12 +252,9 @@ def _disk(plan: Plan) -> Finding:
 
 def checkpoint_bytes(plan: Plan) -> int:
     """What a checkpoint of the default configuration takes."""
-    import torch
+    from tuner.planning.memory_probe import n_parameters
 
-    from trainables.models import build_model
-
-    params = build_model(plan.default.model, plan.facts.shape).init(0, torch.device("cpu"))
-    return STATES_PER_PARAMETER * BYTES_PER_VALUE * sum(value.numel() for value in params.values())
+    return STATES_PER_PARAMETER * BYTES_PER_VALUE * n_parameters(plan.default.model, plan.facts.shape)
 
 
 def _existing(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import shutil
@@ -114,13 +113,15 @@ def _data(question: Question) -> Fault | None:
 def _models(question: Question) -> Fault | None:
     if not question.models:
         return None
-    from trainables.models.user import RAISED, make_importable
+    from trainables.global_settings import fresh
+    from trainables.models.user import imported, make_importable
 
     make_importable(Path(question.working_dir))
     for kind in question.models:
         try:
-            importlib.import_module(kind.partition(":")[0])
-        except RAISED as error:
+            with fresh():  # a trial may be trained in this very process
+                imported(kind)
+        except BaseException as error:
             says = f"model.kind: importing {kind} raised {type(error).__name__}: {error}"
             return Fault(says, "install it on every node, or send the sweep with `vae-tuner submit`")
     return None

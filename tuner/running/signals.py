@@ -12,7 +12,7 @@ from typing import NoReturn
 __all__ = ["Signals"]
 
 
-class _Stopped(BaseException):
+class _Stopped(KeyboardInterrupt):
     """A signal asked for an orderly stop."""
 
 

@@ -14,6 +14,7 @@ import yaml
 from trainables import range_test
 from trainables.config import ClrLr, TrialConfig
 from trainables.errors import ConfigError, UserError
+from trainables.global_settings import fresh
 from trainables.paths import parse_config, plain
 from trainables.range_test import Bounds, RangeTest
 from trainables.schedules import batch_size_factor, rate_in_use
@@ -121,6 +122,7 @@ class LrRange:
         return {"figure": folder / "lr-range.png", **{what: folder / file for what, (file, _) in texts.items()}}
 
 
+@fresh()
 def run_lr_range(
     tree: Mapping[str, Any],
     *,

@@ -13,6 +13,7 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.credentials import shown
 from trainables.errors import ConfigError, UserError
+from trainables.global_settings import fresh
 from trainables.identity import Identity, notes_on
 from trainables.ranking import LAST, Ranking
 from trainables.results import write_results
@@ -53,6 +54,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return tree
 
 
+@fresh()
 def retrain(
     config: TrialConfig,
     uri: str,

@@ -1,0 +1,194 @@
+"""A trial does not depend on what another did to its process before."""
+
+import json
+from contextlib import suppress
+from functools import cache
+from itertools import count
+from operator import attrgetter
+
+import numpy as np
+import pytest
+import torch
+from torch import backends
+from torch.nn.modules import module as modules
+
+from trainables import global_settings
+from trainables.data import data_facts
+from trainables.errors import ConfigError
+from trainables.global_settings import SETTINGS, apply, current, fresh, reset
+from trainables.models.inspection import check_user_model
+from trainables.paths import parse_config, plain
+from trainables.ray_tune import VaeTrainable
+from trainables.reporting import RESULT_KEY
+from trainables.resolve import resolve
+
+OTHERS = {
+    "default dtype": torch.float64,
+    "default device": torch.device("meta"),
+    "gradients": False,
+    "anomaly detection": (True, False),
+    "autocast on cpu": (True, torch.float16),
+    "autocast on cuda": (True, torch.bfloat16),
+    "deterministic algorithms": (True, True),
+    "denormal numbers flushed": True,
+    "float32 matmul precision": "high",
+    **{f"{name}.fp32_precision": "ieee" for name in global_settings.PRECISIONS},
+    "cudnn.enabled": False,
+    "cudnn.benchmark": True,
+    "cudnn.deterministic": True,
+    "mkldnn.enabled": False,
+    **{name: {7: print} for name in global_settings.HOOKS},
+    "_global_is_full_backward_hook": True,
+    "NumPy's errors": dict.fromkeys(("divide", "over", "under", "invalid"), "raise"),
+}
+"""A value of each that no new process has."""
+
+SET = {
+    "dtype": "torch.set_default_dtype(torch.float64)",
+    "device": "torch.set_default_device('meta')",
+    "no gradients": "torch.set_grad_enabled(False)",
+    "autocast": "torch.set_autocast_enabled('cpu', True)",
+    "denormals": "torch.set_flush_denormal(True)",
+    "threads": "torch.set_num_threads(3)",
+    "precision": "torch.set_float32_matmul_precision('medium')",
+    "hook": "torch.nn.modules.module.register_module_forward_hook(lambda *call: 1 / 0)",
+    "registration": "torch.nn.modules.module.register_module_parameter_registration_hook(lambda *call: 1 / 0)",
+    "numpy": "__import__('numpy').seterr(all='raise')",
+}
+"""What a user's model does to its process."""
+
+MODEL = """
+import torch
+from user_nets_of_tests import Net
+
+def set_it():
+    {set_it}
+
+class Poison(Net):
+    def encode(self, x):
+        mean, log_variance = super().encode(x)
+        if {when} == "step":
+            set_it()
+        return mean, log_variance
+
+if {when} == "import":
+    set_it()
+
+def make(shape, latent_dim):
+    made = Poison(shape, latent_dim)
+    if {when} == "factory":
+        set_it()
+    return made
+"""
+WHENS = ("import", "factory", "step")
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """Whatever a test sets, the next finds nothing of it."""
+    with fresh():
+        yield
+
+
+@pytest.fixture
+def model_that(nets, tmp_path):
+    """model_that(what it does, when) → the kind of a user's model."""
+    numbers = count()
+
+    def write(set_it, when):
+        name = f"poison_{next(numbers)}_{nets}"
+        code = MODEL.format(set_it=set_it, when=repr(when)).replace("user_nets_of_tests", nets)
+        (tmp_path / f"{name}.py").write_text(code)
+        return f"{name}:make"
+
+    return write
+
+
+@pytest.fixture
+def trained(vae_data_root, tmp_path):
+    """trained(kind of model, actor) → the actor after a trial of one epoch, a new one where none is given, and what it
+    has reported."""
+    numbers = count()
+
+    def train(kind, actor=None):
+        config = parse_config({
+            "data": {"n_train": 64}, "batch_size": 32, "epochs": 1, "device": "cpu", "threads": 1,
+            "model": {"kind": kind, "latent_dim": 2},
+        })  # fmt: skip
+        given = {"config": json.dumps(plain(resolve(config, data_facts(config.data, vae_data_root))))}
+        given |= {"trial": str(next(numbers)), "folder": str(tmp_path / "trials"), "data_dir": str(vae_data_root)}
+        given |= {"session": "a", "epochs_done": 0, "working_dir": str(tmp_path)}
+        if actor is None:
+            actor = VaeTrainable(given)
+        else:
+            actor.reset_config(given)
+        report = json.loads(actor.step()[RESULT_KEY])
+        told = {name: value for name, value in report.get("metrics", {}).items() if not name.startswith("time/")}
+        return actor, told or report
+
+    return train
+
+
+@cache
+def _known():
+    return {}
+
+
+def undisturbed(trained):
+    """What a trial of the built-in model reports where no other came before."""
+    if "mlp" not in _known():
+        _known()["mlp"] = trained("mlp")[1]
+    return _known()["mlp"]
+
+
+def test_every_setting_is_tried():
+    assert OTHERS.keys() == SETTINGS.keys()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_is_reset_and_put_back(name):
+    SETTINGS[name].set(OTHERS[name])
+    assert SETTINGS[name].get() == OTHERS[name] != SETTINGS[name].default
+    with fresh():
+        assert SETTINGS[name].get() == SETTINGS[name].default
+    assert SETTINGS[name].get() == OTHERS[name]
+    reset()
+    assert current() == {other: setting.default for other, setting in SETTINGS.items()}
+
+
+def test_a_new_process_has_the_defaults():
+    """As they are named here, and as torch and NumPy have them in this process, in which nothing was set yet."""
+    assert torch.empty(1).dtype == SETTINGS["default dtype"].default
+    assert np.geterr() == SETTINGS["NumPy's errors"].default
+    apply({})
+    assert all(attrgetter(name)(backends).fp32_precision in ("none", "tf32") for name in global_settings.PRECISIONS)
+    assert not any(getattr(modules, name) for name in global_settings.HOOKS)
+
+
+@pytest.mark.parametrize("when", WHENS)
+@pytest.mark.parametrize("set_it", SET.values(), ids=SET)
+def test_what_one_trials_model_sets_does_not_reach_the_next(set_it, when, model_that, trained):
+    alone = undisturbed(trained)
+    poisoned, _ = trained(model_that(set_it, when))
+    assert trained("mlp", poisoned)[1] == alone
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("when", WHENS)
+def test_each_trial_of_a_model_finds_what_its_code_sets(when, model_that, trained):
+    """A module is imported once for many trials, and what its import sets is of each of them."""
+    kind, as_it_is = model_that(SET["autocast"], when), model_that("pass", when)
+    actor, first = trained(kind)
+    trained("mlp", actor)
+    assert trained(kind, actor)[1] == first
+    assert trained(as_it_is, actor)[1]["val/elbo"] not in (None, first["val/elbo"])
+
+
+@pytest.mark.parametrize("when", WHENS)
+@pytest.mark.parametrize("set_it", SET.values(), ids=SET)
+def test_trying_a_model_leaves_the_process_of_the_caller_as_it_was(set_it, when, model_that):
+    before = current(), torch.get_num_threads()
+    model = parse_config({"model": {"kind": model_that(set_it, when), "latent_dim": 2}}).model
+    with suppress(ConfigError):
+        check_user_model(model, (1, 8, 8))
+    assert (current(), torch.get_num_threads()) == before
