@@ -9,7 +9,7 @@ from trainables.trainer import Trainer
 
 pytestmark = pytest.mark.faults
 
-KILLS, RETRIES, EPOCHS = 20, 4, 100
+EPOCHS = 100
 PACED = """
 import time
 from pathlib import Path
@@ -24,33 +24,37 @@ class Paced(Net):
             time.sleep(0.05)
         return super().encode(x)
 """
-SPEC = f"""
+SPEC = """
 name: s
-config: {{model: {{kind: "paced:Paced"}}, data: {{n_train: 200}}, batch_size: 100, epochs: {EPOCHS}}}
-search: {{sampler: random, trials: 6}}
+space: linear
+config: {{model: {{kind: "paced:Paced"}}, data: {{n_train: 200}}, batch_size: 100, epochs: {epochs}}}
+search: {{sampler: random, trials: {trials}}}
 scheduler: {{kind: none}}
-resources: {{concurrency: 2, retries: {RETRIES}}}
+resources: {{concurrency: 2, retries: {retries}}}
 """
 
 
-def test_twenty_worker_kills(driver, uri, projected, vae_data_root, tally, nets, cli):
+@pytest.mark.parametrize(
+    ("kills", "retries", "trials"), [(6, 1, 4), pytest.param(20, 4, 6, marks=pytest.mark.bench)]
+)  # fmt: skip
+def test_worker_kills(kills, retries, trials, driver, uri, projected, vae_data_root, tally, nets, cli):
     """A process trains a few epochs, then waits for its kill: no trial ends before that, on a machine of any speed."""
     (driver.folder / "paced.py").write_text(PACED.format(nets=nets))
-    (driver.folder / "sweep.yaml").write_text(SPEC)
+    (driver.folder / "sweep.yaml").write_text(SPEC.format(epochs=EPOCHS, trials=trials, retries=retries))
     driver.start("sweep", "sweep.yaml").wait_for_lines(1)
     _others_are_refused(driver, cli)
     _kill_workers(driver, 2)
     driver.kill().start("resume", "s", "--model", "paced:Paced")
-    _kill_workers(driver, KILLS // 2 - 2)
+    _kill_workers(driver, kills // 2 - 2)
     (driver.folder / "go").touch()
     assert driver.end() == 0, driver.err
 
-    tally.add("workers killed", KILLS, driver, uri)
+    tally.add("workers killed", kills, driver, uri)
     lost, trials = _lost(driver), driver.sweep.trials
-    assert len(lost) == KILLS
+    assert len(lost) == kills
     for trial in trials.values():
         mine = sum(event["trial"] == trial.id for event in lost)
-        assert trial.stop_reason == ("error" if mine > RETRIES else "completed")
+        assert trial.stop_reason == ("error" if mine > retries else "completed")
         assert [report.epoch for report in trial.reports] == list(range(1, trial.epochs + 1))
         assert trial.epochs == EPOCHS or trial.stop_reason == "error"
     assert {trial.stop_reason for trial in trials.values()} == {"completed", "error"}

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,10 @@ def test_machines_for_all_trials_are_asked_for_at_once_and_spot_ones_first(head,
 
     driver.start(*sweep, "--concurrency", "3")
     driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 3)
-    added = re.findall(r"Adding (\d+) node\(s\) of type (\S+)\.", log.read_text())
-    assert sum(int(n) for n, _ in added) == 3
-    assert {name for _, name in added} == {"gpu-spot"}
-    assert len(added) < 3, "one look of the autoscaler may fall between two trials, but no trial waits for another"
+    added = re.findall(r"^(\S+ \S+)\t.*Adding (\d+) node\(s\) of type (\S+)\.", log.read_text(), re.MULTILINE)
+    assert sum(int(n) for _, n, _ in added) == 3
+    assert {name for *_, name in added} == {"gpu-spot"}
+    asked = [datetime.strptime(time, "%Y-%m-%d %H:%M:%S,%f").timestamp() for time, *_ in added]
+    first_report = next(event["t"] for event in driver.events if event["event"] == "report")
+    assert max(asked) < first_report, "no trial waits for another to be asked for"
     assert driver.send(signal.SIGTERM).end() == 143, driver.err
