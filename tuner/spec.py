@@ -31,6 +31,7 @@ __all__ = [
     "read_yaml",
     "spec_yaml",
     "sweep_tree",
+    "unit_of_trials",
 ]
 
 DEFAULT_SPACE = "geco-vs-annealing"
@@ -242,6 +243,11 @@ def _check_size(path: Path, tree: Any) -> None:
             raise ConfigError(f"{path} holds more than {MOST_VALUES:,} values with its aliases (*) written out")
         if isinstance(value, dict | list):
             waiting += value.values() if isinstance(value, dict) else value
+
+
+def unit_of_trials(n_seeds: int) -> str:
+    """What `search.trials` counts where each configuration is trained with so many seeds."""
+    return "trials" if n_seeds == 1 else "configurations"
 
 
 def public(spec: SweepSpec) -> SweepSpec:

@@ -26,6 +26,7 @@ from tuner.pages.wording import duration, minus, percent
 from tuner.queries.metrics_info import METRICS
 from tuner.running.past_best import impatience_note, past_best_note
 from tuner.running.sweep_status import known_sweep, ranked_trials, unranked, why_none
+from tuner.spec import unit_of_trials
 from tuner.storage.sweep_objects import files_of
 from tuner.storage.sweep_state import Sweep, Trial
 from tuner.terminal.console import text_of
@@ -217,10 +218,10 @@ def _how(sweep: Sweep) -> list[tuple[str, str]]:
 
 def _search(sweep: Sweep) -> str:
     search = sweep.header["spec"]["search"]
-    if search.get("points"):
-        return f"none: {sweep.planned} trials that were given one by one"
     seeds = f" of {sweep.repeats} seeds" if sweep.repeats > 1 else ""
-    planned = f"{sweep.planned} {'configurations' if seeds else 'trials'}{seeds}"
+    planned = f"{sweep.planned} {unit_of_trials(sweep.repeats)}{seeds}"
+    if search.get("points"):
+        return f"none: {planned} that were given one by one"
     return f"{search['sampler']}, seed {search['seed']}, {planned}, the default configuration first"
 
 

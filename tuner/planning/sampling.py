@@ -16,18 +16,21 @@ __all__ = ["sampling_of", "with_trials"]
 
 
 def sampling_of(
-    search: Search, space: Space, first: Mapping[str, Any], concurrency: int, priors: Sequence[Prior]
+    search: Search, space: Space, first: Mapping[str, Any], concurrency: int, priors: Sequence[Prior], seeds: int
 ) -> tuple[Sampling, list[str]]:
-    """How is sampled, of no more trials than there are combinations, and how many those are. first: the default."""
+    """How is sampled, of no more configurations than there are combinations, and how many those are.
+
+    first: the default. seeds: of each configuration.
+    """
     kind, n_trials = ("random", len(search.points)) if search.points else (search.sampler, search.trials)
-    found = Sampling(kind, search.seed, n_trials, concurrency > 1, first)
+    found = Sampling(kind, search.seed, n_trials, concurrency > 1, first, seeds=seeds)
     n_points = n_combinations(space)
     if n_points is None or kind == "grid":
         return found, []
     known = n_known(priors)
     most = max(1, n_points - known)
     told = f", {known} of them known from earlier sweeps" if known else ""
-    note = f"{n_points:,} combinations{told}" + (f": at most {most} trials" if most <= n_trials else "")
+    note = f"{n_points:,} combinations{told}" + (f": at most {most} {found.unit}" if most <= n_trials else "")
     return replace(found, trials=min(n_trials, most)), [note]
 
 

@@ -16,7 +16,7 @@ from trainables.identity import Identity, differences, version_notes
 from trainables.paths import flatten, parse_config, plain, suggest
 from trainables.ranking import BEST, Ranking
 from tuner.queries.metrics_info import is_result
-from tuner.spec import SweepSpec
+from tuner.spec import SweepSpec, unit_of_trials
 from tuner.storage.sweep_state import Event, Prior, Sweep, Trial, fold
 from tuner.storage.sweep_storage import open_storage
 
@@ -42,19 +42,20 @@ class Known:
 @dataclass(frozen=True)
 class WarmStart:
     """What is taken over from a sweep. skipped: how many of its trials are not, by reason. changed: in what its data
-    and code were others. notes: on its versions."""
+    and code were others. notes: on its versions. unit: what is counted."""
 
     name: str
     priors: tuple[Prior, ...]
     skipped: Mapping[str, int]
     changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unit: str = "trials"
 
     def __str__(self) -> str:
         total = len(self.priors) + sum(self.skipped.values())
         failed = sum(not prior.values for prior in self.priors)
         counts = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
-        used = f"warm start: {len(self.priors)} of {total} trials of {self.name} used"
+        used = f"warm start: {len(self.priors)} of {total} {self.unit} of {self.name} used"
         parts = [
             used + (f", of which {failed} failed" if failed else ""),
             *([f"skipped: {counts}"] if counts else []),
@@ -123,6 +124,7 @@ def _warm_start(
         dict(reasons.most_common()),
         changed,
         tuple(version_notes(here.identity, sweep.identity)),
+        unit_of_trials(sweep.repeats),
     )
 
 

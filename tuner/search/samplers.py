@@ -18,6 +18,7 @@ from search_spaces.compile import distributions
 from search_spaces.domains import Choice
 from search_spaces.grid import Grid, finest_grid
 from search_spaces.space import Space
+from tuner.spec import unit_of_trials
 
 __all__ = ["FIRST_GENERATION", "Sampling", "even_sampler", "new_sampler", "sampler_notes", "trials_to_run"]
 
@@ -32,7 +33,7 @@ FIRST_GENERATION = {"NSGAIISampler:generation": 0}
 class Sampling:
     """How a space is sampled. trials: planned at first, by which populations and grids are sized; more: added since.
 
-    default: the assignment that goes first.
+    default: the assignment that goes first. seeds: of each configuration, of which `trials` counts each once.
     """
 
     kind: str
@@ -41,11 +42,17 @@ class Sampling:
     concurrent: bool
     default: Mapping[str, Any]
     more: int = 0
+    seeds: int = 1
 
     @property
     def n_trials(self) -> int:
         """Planned in all."""
         return self.trials + self.more
+
+    @property
+    def unit(self) -> str:
+        """What `trials` counts."""
+        return unit_of_trials(self.seeds)
 
     @property
     def remembers(self) -> bool:
@@ -162,8 +169,8 @@ def sampler_notes(sampling: Sampling, space: Space, *, warm: bool, pruned_by: st
 def _nsga2_note(sampling: Sampling, pruned_by: str | None) -> str:
     size = _population_size(sampling.trials)
     found = (
-        f"nsga2 learns from completed trials alone, {size} a generation, the first at random; what is pruned or fails "
-        "teaches it nothing"
+        f"nsga2 learns from completed {sampling.unit} alone, {size} a generation, the first at random; what is "
+        "pruned or fails teaches it nothing"
     )
     return found + (f": under {pruned_by} it may stay random search; use tpe, or --scheduler none" if pruned_by else "")
 
@@ -177,7 +184,7 @@ def _grid_note(sampling: Sampling, space: Space) -> str:
             f"grid: {sampling.trials} of {grid.n_points} points{levels}, drawn by the seed; for all of them use "
             f"--trials {grid.n_points}"
         )
-    return f"grid: {grid.n_points} points{levels}, for {sampling.trials} trials at most"
+    return f"grid: {grid.n_points} points{levels}, for {sampling.trials} {sampling.unit} at most"
 
 
 def _listed(paths: Sequence[str]) -> str:

@@ -146,6 +146,18 @@ def test_the_plan_says_how_many_combinations_there_are(sweeps):
     assert notes(SIX, 20, "grid") == (6, []), "a grid tells of its points"
 
 
+def test_with_several_seeds_configurations_are_counted(sweeps):
+    seeds = {**SHORT, "search.repeats": 2}
+    assert (
+        "6 combinations: at most 6 configurations" in sweeps.plan("s", space=SIX, **{**seeds, "search.trials": 9}).notes
+    )
+    grid = sweeps.plan("s", space=SIX, **{**seeds, "search.trials": 9, "search.sampler": "grid"})
+    assert "grid: 6 points, for 9 configurations at most" in grid.notes
+    sweeps.run("old", space=SIX, **{**seeds, "search.trials": 2})
+    new = sweeps.plan("new", space=SIX, **{**SHORT, "search.warm_start": ["old"]})
+    assert "warm start: 2 of 2 configurations of old used" in new.notes
+
+
 def test_an_old_sweep_that_trained_combinations_twice_goes_on(sweeps):
     """Its journal has more trials than there are combinations, and brackets made for them."""
     sweeps.run("s", **{**SHORT, "search.trials": 12, "scheduler.kind": "hyperband", "config.epochs": 9})
