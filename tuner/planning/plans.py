@@ -35,7 +35,7 @@ from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler
 from tuner.planning.phase_notes import phase_notes
 from tuner.planning.points import NO_SPACE, check_points
 from tuner.planning.rate_notes import rate_notes
-from tuner.planning.reach import as_begun, asks_for_reach, reach_notes
+from tuner.planning.reach import KAPPA, as_begun, asks_for_reach, reach_notes
 from tuner.planning.resources import (
     auto_device,
     capacity_notes,
@@ -55,6 +55,8 @@ from tuner.spec import SweepSpec, check_public
 from tuner.storage.sweep_state import Prior
 
 __all__ = ["Plan", "make_plan"]
+
+SIGMA = "model.sigma"
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,23 @@ class Plan:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know."""
-        kappa = self.space.dimensions.get("objective.kappa")
+        kappa = self.space.dimensions.get(KAPPA)
         return (
             *self.remarks,
-            *notes(self.default, self.facts),
+            *dict.fromkeys(note for config in self._noted for note in notes(config, self.facts)),
             *reach_notes(kappa, self.constraint, self.facts, awaited=self.awaits_reach),
             *map(str, self.warm),
         )
+
+    @cached_property
+    def _noted(self) -> list[TrialConfig]:
+        """What its trials may be told of: those given, or the default and what reaches the ends of κ and σ."""
+        if self.spec.search.points:
+            return [self.resolved(point) for point in self.spec.search.points]
+        if not self.space.dimensions.keys() & {KAPPA, SIGMA}:
+            return [self.default]
+        ends = (draw for draw in self.space.covering if draw.keys() & {KAPPA, SIGMA})
+        return [self.default, *map(self.resolved, ends)]
 
     @property
     def constraint(self) -> str:
@@ -240,11 +252,14 @@ def make_plan(
     rungs, grace_notes = rungs_of(spec, space, ground.base, default, facts)
     placed = _placed(ground, default)
     ranking = Ranking(spec.search.ranking, metrics[0], direction_of(metrics[0]))
-    here = Known(default.data, ground.identity, allow_changed)
-    known = warm_starts(spec, space, metrics, ranking, ground.trial, here)
+    known = warm_starts(
+        spec, space, metrics, ranking, ground.trial, Known(default.data, ground.identity, allow_changed)
+    )
     priors = tuple(prior for source in known for prior in source.priors)
     given = [ground.trial(point) for point in spec.search.points]
-    sampling, sampling_notes = sampling_of(spec.search, space, ground.first, placed.concurrency, priors)
+    sampling, sampling_notes = sampling_of(
+        spec.search, space, ground.first, placed.concurrency, priors, len(ground.seeds)
+    )
     return Plan(
         spec=with_trials(spec, sampling, space),
         base=ground.base,

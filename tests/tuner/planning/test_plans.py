@@ -135,6 +135,29 @@ def test_given_trials_each_say_their_rate(plan):
     ]
 
 
+SLACK = (
+    "objective.kappa {} is not below {:.4g}, what the mean image reaches: the constraint is slack and the KL falls to 0"
+)
+GIVEN_KAPPAS = [{"objective.kind": "geco", "objective.kappa": kappa} for kappa in (0.2, 0.3, 0.2, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("space", "paths", "told"),
+    [
+        ("lr", {"search.points": GIVEN_KAPPAS}, [0.3, 0.5]),
+        ({"use": ["geco"], "objective.kappa": {"float": [0.2, 0.3]}}, {}, [0.3]),
+        ({"use": ["geco"], "objective.kappa": {"choice": [0.2, 0.5, 0.3]}}, {}, [0.5, 0.3]),
+        ("geco", {"config.objective.kappa": 0.3, "space": "geco+lr"}, [0.3]),
+        ("geco-vs-annealing", {}, []),
+    ],
+    ids=str,
+)
+def test_every_kappa_that_is_slack_is_told(space, paths, told, plan):
+    made = plan(**{"space": space, **paths})
+    limit = made.facts.kappa_max["re"]
+    assert [note for note in made.notes if "constraint is slack" in note] == [SLACK.format(k, limit) for k in told]
+
+
 @pytest.mark.parametrize("space", ["geco-vs-annealing+lr", "clr", "batch-size+one-cycle"])
 @pytest.mark.parametrize("trials", [3, 20, 77, 200])
 def test_the_grid_of_the_settled_trials_is_the_grid_that_was_planned(space, trials, plan):
