@@ -359,6 +359,8 @@ def test_the_training_sets_own_violation_has_the_standard_error_of_its_examples(
     found = Violation.of_examples(sse, objective)
     assert found.mean == pytest.approx(0.25 / (D * 0.01) - 1)
     assert found.stderr == pytest.approx((sse / (D * 0.01)).std().item() / 2)
+    one = Violation.of_examples(sse[:1], objective)
+    assert one == (pytest.approx(0.1 / (D * 0.01) - 1), 0.0), "one example is all there is to know"
 
 
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.1}, {"clip_value": 0.1}], ids=str)

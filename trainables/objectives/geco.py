@@ -150,9 +150,10 @@ class Violation(NamedTuple):
 
     @classmethod
     def of_examples(cls, distortion: Tensor, objective: GecoObjective) -> Violation:
-        """On some examples, [N] distortions summed over elements."""
+        """On some examples, [N] distortions summed over elements. One that is all there is has no standard error."""
         relative = distortion.double() / (objective.n_elements * objective.target) - 1
-        return cls(float(relative.mean()), float(relative.std()) / math.sqrt(len(relative)))
+        spread = float(relative.std()) if len(relative) > 1 else 0.0
+        return cls(float(relative.mean()), spread / math.sqrt(len(relative)))
 
     @classmethod
     def of_late_steps(cls, state: Mapping[str, float]) -> Violation:

@@ -83,10 +83,9 @@ class Trained:
 
     @property
     def violation(self) -> Violation | None:
-        """Of GECO's constraint at the end; None where the record is older than that."""
-        if "geco/violation" not in self.val:
-            return None
-        return Violation(self.val["geco/violation"], self.val["geco/violation_se"])
+        """Of GECO's constraint at the end; None where the record does not have it, as an older one."""
+        mean, stderr = (self.val.get(name) for name in ("geco/violation", "geco/violation_se"))
+        return None if mean is None or stderr is None else Violation(mean, stderr)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def of_violation(outcome, violation, stderr=0.01):
         (of_violation("worse-than-mean", 0.021), of_violation("ok", 0.0), False),
         (of_violation("ok", 0.024, stderr=0.0121), of_violation("ok", 0.024, stderr=0.0121), True),  # each settled
         ({"outcome": "unsettled"}, of_violation("ok", 0.0), False),  # a record that has no violation
+        ({"outcome": "unsettled", "val": {"geco/violation": 0.0}}, of_violation("ok", 0.0), False),  # nor its error
         ({"outcome": "unsettled"}, {"outcome": "ok"}, False),
     ],
     ids=str,
