@@ -56,6 +56,11 @@ class Eligible:
     phases: Phases = ALWAYS
     tolerance: float = math.inf
 
+    @property
+    def is_constrained(self) -> bool:
+        """Whether epochs at which a constraint was not met are left out."""
+        return math.isfinite(self.tolerance)
+
     def is_compared(self, epoch: int) -> bool:
         return self.phases.is_compared(epoch)
 

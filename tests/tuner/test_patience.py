@@ -89,6 +89,26 @@ def test_a_geco_trial_is_waited_for_until_it_has_met_its_constraint(swept):
     assert (trial.stop_reason, trial.epochs) == ("completed", EPOCHS)
 
 
+def test_under_a_constraint_the_reason_speaks_of_the_epochs_that_met_it(sweeps, tmp_path, planned_loop):
+    """Later epochs were better, and did not meet it."""
+    given = {"config.epochs": EPOCHS, "config.objective.kind": "geco", "scheduler.patience": PATIENCE}
+    plan = sweeps.plan("s", **given)
+    journal = Journal.create(tmp_path / "journal.jsonl")
+    journal.append("header", **header_of(plan, "s", "sqlite:///x.db"))
+    loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None))
+    loop.fill()
+    for epoch in range(1, 2 + PATIENCE):
+        met = epoch == 1
+        loop.hear(
+            "0000", epoch=epoch, metrics={"val/elbo_cal": 1.0 if met else 5.0, "geco/constraint": 0.0 if met else 9.0}
+        )
+    trial = journal.sweep.trials["0000"]
+    assert (trial.stop_reason, trial.epochs) == ("pruned", 1 + PATIENCE)
+    assert trial.why == (
+        f"no epoch that met its constraint was better in val/elbo_cal than its 1 of epoch 1 for {PATIENCE} epochs"
+    )
+
+
 @pytest.mark.parametrize("deaths", [(1,), (7,), (8,), (3, 4, 1)])
 def test_deaths_of_the_driver_change_nothing(deaths, swept):
     paths = {"search.trials": 4, "search.ranking": "best", "scheduler.kind": "none"}

@@ -156,9 +156,10 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if best is None or not is_spent(best, epoch, trial.eligible, self._patience):
             return None
         unit = "ends of its cycles" if trial.phases.periods else "epochs"
-        return (
-            f"{self._name} was not better than its {best.value:.6g} of epoch {best.epoch} for {self._patience} {unit}"
-        )
+        since = f"{best.value:.6g} of epoch {best.epoch} for {self._patience} {unit}"
+        if trial.eligible.is_constrained:
+            return f"no epoch that met its constraint was better in {self._name} than its {since}"
+        return f"{self._name} was not better than its {since}"
 
     def _verdict(self, report: Mapping[str, Any], compared: int | None) -> tuple[str | None, Verdict]:
         """Why the trial ends with this report, None where it does not, and what the rule says of the epoch compared."""
