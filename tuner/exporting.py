@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import StringIO
@@ -15,7 +15,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from trainables.config import is_user_kind
 from trainables.errors import ConfigError, UserError
-from trainables.models.source import code_digest
+from trainables.models.source import code_digest, source_files
 from trainables.paths import written
 from trainables.remote import is_remote
 from trainables.results import RESULT_FILES
@@ -37,9 +37,8 @@ __all__ = ["Exported", "export"]
 CONFIG = "config.yaml"
 PAGE_FILES = (".html", ".png", ".json", ".csv")
 CODE = "code/"
-CODE_MISSING = """
-The code of {kinds} is not in this file: {why}.
-"""
+NOT_HERE = "it does not lie in the folder from which this was packed"
+NOT_THE_SAME = "it is not what the sweep ran any more"
 SWEEP = {
     "report/": "open index.html in a browser, offline; the figures as PNG, the numbers as JSON and CSV",
     "best/": "the best trial: checkpoint.safetensors of its last epoch, best.safetensors where its best counts, "
@@ -138,20 +137,30 @@ def _pack_sweep(zipped: ZipFile, storage: str | Path, name: str) -> str | None:
 
 
 def _pack_code(zipped: ZipFile, sweep: Sweep, here: Path) -> str:
-    """The code of the user's own models, as far as it lies `here` as it was; returns what is to be said of it."""
+    """The code of each of the user's own models that lies `here` as it was; returns what to say of the others."""
     kinds = sorted({kind for trial in sweep.trials.values() if is_user_kind(kind := trial.config["model"]["kind"])})
-    if not kinds:
-        return ""
-    digests = {kind: code_digest(kind.partition(":")[0], here) for kind in kinds}
-    named = ", ".join(kinds)
-    if not any(digests.values()):
-        return CODE_MISSING.format(kinds=named, why="it does not lie in the folder from which this was packed")
-    recorded = sweep.identity.code
-    if any(recorded.get(kind, digest) != digest for kind, digest in digests.items()):
-        return CODE_MISSING.format(kinds=named, why="it is not what the sweep ran any more")
-    for name, file in code_of(kinds, here).items():
-        zipped.write(file, f"{sweep.header['name']}/{CODE}{name}")
-    return ""
+    digests = {kind: code_digest(_module_of(kind), here) for kind in kinds}
+    missing = [kind for kind in kinds if digests[kind] is None]
+    changed = [kind for kind in kinds if sweep.identity.code.get(kind, digests[kind]) != digests[kind]]
+    changed = [kind for kind in changed if kind not in missing]
+    same = [kind for kind in kinds if kind not in (*missing, *changed)]
+    left_out = _sources(changed, here) - _sources(same, here)  # of a package that is packed for another model
+    for name, file in code_of(same, here).items():
+        if name not in left_out:
+            zipped.write(file, f"{sweep.header['name']}/{CODE}{name}")
+    return _without_code(missing, NOT_HERE) + _without_code(changed, NOT_THE_SAME)
+
+
+def _module_of(kind: str) -> str:
+    return kind.partition(":")[0]
+
+
+def _sources(kinds: Sequence[str], here: Path) -> set[str]:
+    return {name for kind in kinds for name in source_files(_module_of(kind), here)}
+
+
+def _without_code(kinds: Sequence[str], why: str) -> str:
+    return f"\nThe code of {', '.join(kinds)} is not in this file: {why}.\n" if kinds else ""
 
 
 def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) -> str | None:

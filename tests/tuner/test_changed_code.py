@@ -89,6 +89,25 @@ def test_a_model_is_loaded_with_a_word_where_its_code_is_another_now(nets, edit,
         tuner.load(tmp_path / "made" / "checkpoint.safetensors", model=kind)
 
 
+@pytest.mark.parametrize("state", ["edited", "gone"])
+def test_of_several_models_each_is_packed_or_named_by_itself(state, sweeps, nets, tmp_path):
+    other = tmp_path / f"{nets}_too.py"
+    other.write_bytes((tmp_path / f"{nets}.py").read_bytes())
+    kinds = [f"{nets}:make", f"{nets}_too:make"]
+    sweeps.run("s", space={"model.kind": {"choice": kinds}}, **{"config.data.n_train": 128, "search.sampler": "grid"})
+    if state == "gone":
+        other.unlink()
+    else:
+        other.write_text(f"{other.read_text()}\n# another activation\n")
+    with ZipFile(export(sweeps.storage, "s", tmp_path / "s.zip").file) as zipped:
+        names, text = zipped.namelist(), zipped.read("s/README.txt").decode()
+    why = {"edited": "it is not what the sweep ran any more", "gone": "it does not lie in the folder from which"}
+    assert f"s/code/{nets}.py" in names
+    assert f"s/code/{nets}_too.py" not in names
+    assert f"The code of {kinds[1]} is not in this file: {why[state]}" in text
+    assert f"The code of {kinds[0]}" not in text
+
+
 @pytest.mark.parametrize("state", ["same", "edited", "gone"])
 def test_a_packed_sweep_holds_the_code_that_it_ran(state, own, edit, sweeps, nets, tmp_path):
     own("s")
