@@ -39,6 +39,8 @@ __all__ = ["Projection", "points_of", "results_in", "send_result"]
 Event = Mapping[str, Any]
 _PARENT = ""
 _ERROR = "error.txt"
+_OF_TODAY = {Tag.CONFIG, Tag.DATA, Tag.CODE, Tag.VERSIONS}
+"""Tags that the runs of earlier versions never had."""
 
 
 class Projection:
@@ -95,7 +97,7 @@ class Projection:
         known = events[: _number_synced(events, self._mark_there())]
         for event in known:
             self._fold(event)
-        self._mend(known, whole=self._find_trials())
+        self._mend(known, self._find_trials())
         return len(known)
 
     def project(self, events: Iterable[Event]) -> None:
@@ -145,16 +147,14 @@ class Projection:
             if self._take(_PARENT, run):
                 self._parent = run
 
-    def _find_trials(self) -> set[str]:
-        """Find the trials' runs; returns the trials of which MLflow has all that was folded."""
-        whole: set[str] = set()
+    def _find_trials(self) -> dict[str, list[str]]:
+        """Find the trials' runs; returns by trial what its run lacks of all that was folded."""
+        found: dict[str, list[str]] = {}
         for run in self._of_kind("trial"):
             key = run.data.tags.get(Tag.TRIAL, "")
-            if self._take(key, run):
-                trial = self._sweep.trials.get(key)
-                whole -= {key}
-                whole |= {key} if trial and self._is_whole(trial, run) else set()
-        return whole
+            if self._take(key, run) and key in self._sweep.trials:
+                found[key] = self._lacks(self._sweep.trials[key], run)
+        return found
 
     def _of_kind(self, kind: str) -> Iterable[Run]:
         tags = {Tag.SWEEP_ID: self._header["sweep_id"], Tag.KIND: kind}
@@ -306,9 +306,9 @@ class Projection:
 
     # --- what is lost -------------------------------------------------------------------------------------------------
 
-    def _is_whole(self, trial: Trial, run: Run) -> bool:
-        """Whether a run has the parameters, tags and status of a trial, and a point of its last epoch; a parameter that
-        was edited is noted, since MLflow keeps it."""
+    def _lacks(self, trial: Trial, run: Run) -> list[str]:
+        """What a run lacks of the parameters, tags and status of a trial, and of the points up to its last epoch; a
+        parameter that was edited is noted, since MLflow keeps it."""
         wanted, there = to_params(trial.config), run.data.params
         if edited := altered(wanted, there):
             self.notes.append(
@@ -317,26 +317,26 @@ class Projection:
             )
         points = {point.key: point.value for report in trial.reports for point in _points(report.metrics, 0, 0)}
         points |= {point.key: point.value for point in _ranked_points(trial, 0)}
-        return bool(
-            wanted.keys() <= there.keys()
-            and self._tags_of(trial).items() <= run.data.tags.items()
-            and run.info.status == status_of(trial.stop_reason)
-            and points.keys() <= run.data.metrics.keys()
-            and run.data.metrics.get("epoch", 0.0) >= points.get("epoch", 0.0)
+        has_points = points.keys() <= run.data.metrics.keys() and (
+            run.data.metrics.get("epoch", 0.0) >= points.get("epoch", 0.0)
         )
+        return [
+            *(["parameters"] if not wanted.keys() <= there.keys() else []),
+            *(tag for tag, text in self._tags_of(trial).items() if run.data.tags.get(tag) != text),
+            *(["its status"] if run.info.status != status_of(trial.stop_reason) else []),
+            *([] if has_points else ["metrics"]),
+        ]
 
-    def _mend(self, known: Sequence[Event], whole: Collection[str]) -> None:
-        """Send again all that is known of the trials that are not whole, and what the sweep's own run lacks."""
+    def _mend(self, known: Sequence[Event], lacks: Mapping[str, Sequence[str]]) -> None:
+        """Send again all that is known of the trials whose runs lack something, and what the sweep's own run lacks."""
         if not known:
             return
-        lacking = self._sweep.trials.keys() - whole
+        self.notes += _lost(self._sweep.trials, lacks)
         by_trial: dict[str, list[Event]] = {}
         for event in known:
-            if event.get("trial") in lacking:
+            if "trial" in event and lacks.get(event["trial"]) != []:
                 by_trial.setdefault(event["trial"], []).append(event)
         for trial, own in by_trial.items():
-            what = "lacked a part of its record" if trial in self._runs else "was gone and was made anew"
-            self.notes.append(f"the run of trial {trial} {what}")
             self._project_trial(self._sweep.trials[trial], own)
             self.mended += len(own)
         self._mend_parent(known[-1])
@@ -410,6 +410,19 @@ class Projection:
         if best:
             values[metric] = best.ranked[metric]
         return [Metric(key, value, _milliseconds(finish), step) for key, value in values.items()]
+
+
+def _lost(trials: Iterable[str], lacks: Mapping[str, Sequence[str]]) -> list[str]:
+    """What became of the runs of trials. lacks: by trial, what its run lacks; none where the run is gone."""
+    found = [f"the run of trial {trial} was gone and was made anew" for trial in trials if trial not in lacks]
+    older = [trial for trial, parts in lacks.items() if parts and _OF_TODAY.issuperset(parts)]
+    for trial, parts in lacks.items():
+        if parts and trial not in older:
+            found.append(f"the run of trial {trial} lacked a part of its record: {', '.join(parts)}")
+    if older:
+        tags = ", ".join(sorted({tag for trial in older for tag in lacks[trial]}))
+        found.append(f"the runs of {len(older)} trials are of an earlier version and were given the tags {tags}")
+    return found
 
 
 def _number_synced(events: Sequence[Event], mark: str) -> int:

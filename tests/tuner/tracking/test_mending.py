@@ -136,6 +136,16 @@ def test_a_parameter_that_was_edited_is_told_and_never_used(sent, uri, tmp_path)
     delete_rows("params", "AND key = ?", "epochs")(uri)
     (note, mended) = project(uri, sent, tmp_path).notes
     assert "of trial 0000 has parameters that were edited, which MLflow keeps (lr.base)" in note
-    assert mended == "the run of trial 0000 lacked a part of its record"
+    assert mended == "the run of trial 0000 lacked a part of its record: parameters"
     assert best(uri)[0].config == before
     assert runs_of(uri)[BEST].data.params["epochs"] == "40"
+
+
+def test_runs_of_an_earlier_version_are_given_its_tags_and_nothing_is_called_lost(sent, uri, tmp_path):
+    for name in runs_of(uri):
+        if name != "sweep":
+            delete_tag(name, Tag.CONFIG)(uri)
+    n_trials = len(runs_of(uri)) - 1
+    (note,) = project(uri, sent, tmp_path).notes
+    assert note == f"the runs of {n_trials} trials are of an earlier version and were given the tags {Tag.CONFIG}"
+    assert all(Tag.CONFIG in run.data.tags for name, run in runs_of(uri).items() if name != "sweep")
