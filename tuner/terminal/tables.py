@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -46,17 +46,37 @@ MAIN_METRICS = ("val/elbo_cal", "val/elbo", "val/mse", "val/kl", "val/active_uni
 def show_plan(plan: Plan, output: str) -> None:
     """Trials, rungs, epochs and cost of a sweep that has not started."""
     from tuner.planning.cost import seconds_per_epoch
-    from tuner.search.known import n_combinations
 
     with working("Timing a few steps"):
         seconds = seconds_per_epoch(plan)
-    trials = plan.spec.search.trials
     estimate = None if seconds is None else plan.expected_epochs * seconds / plan.concurrency
-    document = {
+    if output == "json":
+        print_json(_plan_document(plan, seconds, estimate))
+        return
+    console = out()
+    console.print(_space_table(plan.known_space))
+    console.print()
+    table = new_table("", "")
+    for row in _plan_rows(plan):
+        table.add_row(*row)
+    if estimate is not None:
+        table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
+    if limits := _limits(plan.spec.budget):
+        table.add_row("budget", f"the sweep stops in order after {' or '.join(limits)}")
+    console.print(table)
+    print_notes(console, plan.notes)
+    console.print("Nothing was started; leave out --plan to run it.")
+
+
+def _plan_document(plan: Plan, seconds: float | None, estimate: float | None) -> dict[str, Any]:
+    """seconds: of an epoch. estimate: the seconds of the sweep."""
+    from tuner.search.known import n_combinations
+
+    return {
         "space": [row._asdict() for row in plan.known_space.describe()],
         "kappa_max": plan.facts.kappa_max,
         "kappa_min": plan.facts.kappa_min,
-        "trials": trials,
+        "trials": plan.spec.search.trials,
         "seeds": list(plan.seeds),
         "combinations": n_combinations(plan.space),
         "epochs_per_trial": plan.epochs,
@@ -77,33 +97,22 @@ def show_plan(plan: Plan, output: str) -> None:
         "estimated_seconds": estimate,
         "notes": list(plan.notes),
     }
-    if output == "json":
-        print_json(document)
-        return
-    console = out()
-    console.print(_space_table(plan.known_space))
-    console.print()
-    table = new_table("", "")
-    table.add_row(
-        "trials", f"{_counted(trials, len(plan.seeds))}, {plan.concurrency} at a time on {plan.default.device}"
-    )
-    table.add_row("epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {plan.most_epochs}")
-    table.add_row("pruning", plan.rule.summary if plan.rule else "none")
+
+
+def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What is trained, pruned and searched by, each under its name."""
+    trials = _counted(plan.spec.search.trials, len(plan.seeds))
+    yield "trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}"
+    yield "epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {plan.most_epochs}"
+    yield "pruning", plan.rule.summary if plan.rule else "none"
     if patience := plan.spec.scheduler.patience:
         unit = "epochs after its warm-ups, or ends of its cycles"
-        table.add_row("patience", f"a trial stops after {patience} {unit} without a better value")
+        yield "patience", f"a trial stops after {patience} {unit} without a better value"
+    yield "sampler", plan.spec.search.sampler
     searched_by = [f"{name} ({direction})" for name, direction in zip(plan.metrics, plan.directions, strict=True)]
-    table.add_row("sampler", plan.spec.search.sampler)
-    table.add_row("metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by))
+    yield "metric" if len(searched_by) == 1 else "metrics", ", ".join(searched_by)
     if plan.ranking.kind != "last":
-        table.add_row("ranking", f"each trial by {plan.ranking.says}")
-    if estimate is not None:
-        table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
-    if limits := _limits(plan.spec.budget):
-        table.add_row("budget", f"the sweep stops in order after {' or '.join(limits)}")
-    console.print(table)
-    print_notes(console, plan.notes)
-    console.print("Nothing was started; leave out --plan to run it.")
+        yield "ranking", f"each trial by {plan.ranking.says}"
 
 
 def _counted(configurations: int, seeds: int) -> str:
@@ -166,7 +175,8 @@ def show_result(result: SweepResult, output: str) -> None:
     from tuner.running.sweep_result import SHOWN_TRIALS
 
     where = "" if Path(result.storage) == Path("sweeps") else f" --storage {quote(result.storage)}"
-    if lacking := _lacking(result):
+    lacking = _lacking(result)
+    if lacking:
         cause = f" ({result.tracker_error})" if result.tracker_error else ""
         send = f"{command()} sync {result.name}{where}"
         err().print(f"MLflow lacks {lacking}{cause}; send them with: {send}", soft_wrap=True)
@@ -208,8 +218,10 @@ def show_result(result: SweepResult, output: str) -> None:
     if result.past_best:
         print_notes(console, [result.past_best])
     verb = command()
+    send_first = f"{verb} sync {result.name}{where} && " if lacking else ""  # `best` asks MLflow
     console.print(
-        f"\nNext: {verb} best --sweep {result.name} --export best.yaml && {verb} train best.yaml", soft_wrap=True
+        f"\nNext: {send_first}{verb} best --sweep {result.name} --export best.yaml && {verb} train best.yaml",
+        soft_wrap=True,
     )
 
 

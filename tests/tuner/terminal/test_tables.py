@@ -7,7 +7,7 @@ from trainables.errors import ConfigError
 from trainables.paths import parse_config
 from tuner.queries.from_mlflow import BestTrial
 from tuner.single_runs.origin import Origin, parted
-from tuner.terminal.tables import exported, show_best
+from tuner.terminal.tables import exported, show_best, show_result
 from tuner.tracking.registry import ModelVersion
 
 
@@ -100,3 +100,12 @@ def test_a_ranking_within_what_the_estimates_still_drop_is_flagged(drop, said, c
     rows = [row("one", trial, {"val/nll": nll, "val/nll_drop": drop}) for trial, nll in nlls.items()]
     show_best([replace(each, metric="val/nll") for each in rows], "table")
     assert ("0003, 0001 differ in val/nll by less than val/nll_drop" in capsys.readouterr().out) is said
+
+
+@pytest.mark.parametrize(("unsent", "first"), [(0, "best --sweep s"), (7, "sync s && ")])
+def test_the_next_command_finds_what_it_asks_for(unsent, first, sweeps, capsys):
+    """After --offline `best` would find no run."""
+    show_result(replace(sweeps.run("s"), unsent=unsent, storage="sweeps"), "table")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Next:")]
+    assert line.split("vae-tuner ")[1].startswith(first)
+    assert line.endswith("vae-tuner train best.yaml")
