@@ -78,16 +78,21 @@ def is_known(path: str) -> bool:
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"lr": {"base": 1}} → {"lr.base": 1}; sections that are empty or None (β under GECO) vanish.
 
-    Raises ConfigError for an argument of a user's model whose name would not survive.
+    Raises ConfigError for an argument of a user's model whose name would not survive, and for a path that stands twice,
+    as in {"lr.base": 1, "lr": {"base": 2}}.
     """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if prefix.startswith(f"{KWARGS}.") and not is_argument_name(key):
             raise ConfigError(f"{prefix[:-1]}: {key!r} is no name of an argument; allowed: letters, digits, _ and -")
         if isinstance(value, Mapping) and (value or not prefix):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif not (value is None and prefix == "" and key == "beta"):
-            flat[f"{prefix}{key}"] = value
+            found = flatten(value, f"{prefix}{key}.")
+        else:
+            found = {} if value is None and prefix == "" and key == "beta" else {f"{prefix}{key}": value}
+        if twice := flat.keys() & found.keys():
+            path = min(twice)
+            raise ConfigError(f"{path} stands twice, by its path and inside its section; leave one of the two out")
+        flat |= found
     return flat
 
 

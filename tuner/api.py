@@ -35,12 +35,13 @@ from tuner.single_runs.origin import parted
 from tuner.single_runs.range_test import LrRange, run_lr_range
 from tuner.single_runs.ranked_epoch import split_ranked
 from tuner.single_runs.retraining import Retrained, read_config, retrain
-from tuner.spec import SweepSpec, parse_spec, read_yaml, sweep_tree
+from tuner.spec import SweepSpec, parse_spec, sweep_tree
 from tuner.storage.removal import Removed, remove_sweep
 from tuner.tracking import registry
 from tuner.tracking.registry import ModelVersion
 from tuner.tracking.syncing import sync_sweep
 from tuner.tracking.tracking_uri import resolve_uri
+from tuner.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from tuner.pages.sweeps_page import Shown

@@ -20,6 +20,7 @@ from trainables.paths import flatten, is_known, known_paths, not_allowed, sugges
 from trainables.ranking import LAST, is_ranking
 from trainables.remote import checked_storage
 from tuner.tracking.tracking_uri import without_secret
+from tuner.yaml_files import read_yaml
 
 __all__ = [
     "DEFAULT_SPACE",
@@ -28,14 +29,12 @@ __all__ = [
     "overlaid",
     "parse_spec",
     "public",
-    "read_yaml",
     "spec_yaml",
     "sweep_tree",
     "unit_of_trials",
 ]
 
 DEFAULT_SPACE = "geco-vs-annealing"
-MOST_VALUES = 100_000
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
@@ -215,36 +214,6 @@ def _spec_words() -> set[str]:
     return {word for model in models for word in model.model_fields}
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping; loaded safely."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path} does not exist; give the path of a YAML file, or start one with `vae-tuner init`"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that is none
-        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold `key: value` lines, not {type(tree).__name__}")
-    _check_size(path, tree)
-    return tree
-
-
-def _check_size(path: Path, tree: Any) -> None:
-    """Refuse what aliases multiply beyond measure, or refer to from within itself."""
-    waiting, seen = [tree], 0
-    while waiting:
-        value = waiting.pop()
-        seen += 1
-        if seen > MOST_VALUES:
-            raise ConfigError(f"{path} holds more than {MOST_VALUES:,} values with its aliases (*) written out")
-        if isinstance(value, dict | list):
-            waiting += value.values() if isinstance(value, dict) else value
-
-
 def unit_of_trials(n_seeds: int) -> str:
     """What `search.trials` counts where each configuration is trained with so many seeds."""
     return "trials" if n_seeds == 1 else "configurations"
@@ -292,6 +261,8 @@ def sweep_tree(source: Path | Mapping[str, Any], options: Mapping[str, Any] | No
     An option fixes what the file searches by its own path. Raises ConfigError where the file itself does both.
     """
     tree = read_yaml(source) if isinstance(source, Path) else dict(source)
+    if isinstance(config := tree.get("config"), Mapping):
+        tree["config"] = unflatten(flatten(config))  # `lr.base: …` and `lr: {base: …}` are the same
     for path, (domain, value) in _both(tree).items():
         if is_constant(path):
             raise ConfigError(f"space: {path} must be the same for all trials; leave it to config")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trainables.paths import parse_config
-from tuner.spec import read_yaml
+from tuner.yaml_files import read_yaml
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from trainables.paths import known_paths, parse_config, plain, unflatten
 from tuner.cli import app
 from tuner.planning.plans import make_plan
 from tuner.queries.conditions import parse_conditions
-from tuner.spec import SweepSpec, parse_spec, read_yaml, spec_yaml
+from tuner.spec import SweepSpec, parse_spec, spec_yaml
+from tuner.yaml_files import read_yaml
 
 KINDS = ["elbo", "geco", "free-bits", "iwae", "linear", "mlp", "conv", "clr", "one-cycle", "adam", "sgd", "m:f"]
 SECTIONS = {

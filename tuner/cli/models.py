@@ -159,8 +159,9 @@ def lr_range(
 
     Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
     """
-    from tuner.spec import overlaid, read_yaml
+    from tuner.spec import overlaid
     from tuner.terminal import console, tables
+    from tuner.yaml_files import read_yaml
 
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
     options = {"data.name": dataset, "model.kind": model, **changes}

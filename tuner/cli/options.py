@@ -163,17 +163,14 @@ def overlaid_spec(file: Path | None, settings: list[str] | None, **options: Any)
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:
     """`PATH=VALUE` options as spec paths, values read as YAML."""
-    import yaml
+    from tuner.yaml_files import parse_yaml_value
 
     found: dict[str, Any] = {}
     for setting in settings:
         path, equals, value = setting.partition("=")
         if not equals or not path:
             raise ConfigError(f"--set {setting}: write PATH=VALUE, as in --set lr.base=3e-3")
-        try:
-            found[f"config.{path}"] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise ConfigError(f"--set {setting}: {value} is no valid YAML value; quote it") from None
+        found[f"config.{path}"] = parse_yaml_value(value, f"--set {setting}")
     return found
 
 

@@ -22,10 +22,11 @@ from trainables.trainer import Report
 from tuner.single_runs.origin import Origin
 from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.single_runs.single_trial import make_ready
-from tuner.spec import SweepSpec, read_yaml
+from tuner.spec import SweepSpec
 from tuner.tracking.artifact_root import check_artifacts
 from tuner.tracking.tracker import RetrainedRun, log_retrain
 from tuner.tracking.tracking_uri import cause_of, check_reachable
+from tuner.yaml_files import read_yaml
 
 __all__ = ["Retrained", "read_config", "retrain"]
 

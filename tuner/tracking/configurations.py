@@ -18,6 +18,7 @@ from trainables.paths import parse_config, written
 from tuner.tracking.mlflow_store import Tag
 from tuner.tracking.run_files import RunFiles
 from tuner.tracking.tracking_uri import cause_of
+from tuner.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient, Run
@@ -41,8 +42,8 @@ def config_digest(tree: Mapping[str, Any]) -> str:
 def is_same_config(text: str, digest: str) -> bool:
     """Whether a text of `config.yaml` says what a digest was taken of."""
     try:
-        return config_digest(_tree(text)) == digest
-    except ValueError:
+        return config_digest(parse_yaml(text, CONFIG)) == digest
+    except (UserError, TypeError):  # what is no mapping, or holds what JSON does not
         return False
 
 
@@ -64,18 +65,7 @@ def config_of(client: MlflowClient, run: Run) -> TrialConfig:
         raise UserError(
             f"{CONFIG} of {_named(run)} is not what was trained: tag {Tag.CONFIG} is of another; {_way_out(run)}"
         )
-    return parse_config(_tree(text))
-
-
-def _tree(text: str) -> dict[str, Any]:
-    """Raises ValueError for what is no tree."""
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
-    if not isinstance(tree, dict):
-        raise ValueError("no mapping")
-    return tree
+    return parse_config(parse_yaml(text, f"{CONFIG} of {_named(run)}"))
 
 
 def _named(run: Run) -> str:

@@ -6,7 +6,8 @@ import pytest
 from trainables.errors import UserError
 from tuner.jobs import shipment
 from tuner.jobs.shipment import SPEC, factories_of, shipment_of
-from tuner.spec import parse_spec, read_yaml
+from tuner.spec import parse_spec
+from tuner.yaml_files import read_yaml
 
 STORAGE = "/shared/sweeps"
 

@@ -10,8 +10,9 @@ from trainables.errors import UserError
 from trainables.remote import RemoteFolder
 from tuner.jobs.backend import JobInfo, backend_of, chosen
 from tuner.jobs.submission import planned_submission, submit_resume, submit_sweep
-from tuner.spec import parse_spec, read_yaml
+from tuner.spec import parse_spec
 from tuner.storage.journal import JOURNAL, lines_of
+from tuner.yaml_files import read_yaml
 
 URL = "http://127.0.0.1:8265"
 

@@ -11,9 +11,9 @@ from tuner.jobs import backend
 from tuner.jobs.backend import JobInfo
 from tuner.jobs.following import Followed
 from tuner.jobs.job import Job
-from tuner.spec import read_yaml
 from tuner.terminal.jobs import show_followed, show_stopped
 from tuner.terminal.status_lines import PREFIX
+from tuner.yaml_files import read_yaml
 
 STATUS = {"stop_reasons": {"completed": 1}, "metric": "val/elbo"}
 

@@ -18,8 +18,9 @@ from tuner import lr_range
 from tuner.figures.range_test import lr_range_figure
 from tuner.planning.plans import make_plan
 from tuner.single_runs.range_test import LrRange, free_folder, stated
-from tuner.spec import parse_spec, read_yaml
+from tuner.spec import parse_spec
 from tuner.terminal.tables import show_lr_range
+from tuner.yaml_files import read_yaml
 
 RATES = np.geomspace(1e-6, 1, 100)
 CURVE = RangeTest(RATES, np.linspace(9, 1, 100), np.linspace(9, 2, 100), Bounds(1.234e-4, 1.234e-2), ("a note",))

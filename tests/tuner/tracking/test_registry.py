@@ -13,10 +13,10 @@ from trainables.resolve import resolve
 from trainables.results import write_results
 from trainables.trainer import Trainer
 from tuner.queries.from_mlflow import best
-from tuner.spec import read_yaml
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.projection import Projection
 from tuner.tracking.registry import register, run_of
+from tuner.yaml_files import read_yaml
 
 
 @pytest.fixture(scope="module")
