@@ -134,11 +134,12 @@ def _known():
     return {}
 
 
-def undisturbed(trained):
-    """What a trial of the built-in model reports where no other came before."""
-    if "mlp" not in _known():
-        _known()["mlp"] = trained("mlp")[1]
-    return _known()["mlp"]
+def undisturbed(trained, kind):
+    """What a trial of this model of the user's reports where no other came before."""
+    name = kind.partition(":")[2]
+    if name not in _known():
+        _known()[name] = trained(kind)[1]
+    return _known()[name]
 
 
 def test_every_setting_is_tried():
@@ -167,10 +168,11 @@ def test_a_new_process_has_the_defaults():
 
 @pytest.mark.parametrize("when", WHENS)
 @pytest.mark.parametrize("set_it", SET.values(), ids=SET)
-def test_what_one_trials_model_sets_does_not_reach_the_next(set_it, when, model_that, trained):
-    alone = undisturbed(trained)
+def test_what_one_trials_model_sets_does_not_reach_the_next(set_it, when, model_that, trained, nets):
+    alone = undisturbed(trained, f"{nets}:make")
+    assert "val/elbo" in alone
     poisoned, _ = trained(model_that(set_it, when))
-    assert trained("mlp", poisoned)[1] == alone
+    assert trained(f"{nets}:make", poisoned)[1] == alone
     assert torch.get_num_threads() == 1
 
 
