@@ -69,9 +69,17 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
     """
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Take a trial on; reading data and making a model are a part of its first step, whose time is watched."""
         self.key = str(config["trial"])
-        self.files = trial_files(config["folder"], self.key)
         self.trainer: Trainer | None = None
+        self._given: dict[str, Any] | None = config
+
+    def begin(self) -> None:
+        """Make ready what was taken on, unless that is done."""
+        config, self._given = self._given, None
+        if config is None:
+            return
+        self.files = trial_files(config["folder"], self.key)
         global_settings.reset()  # the model of the trial before may have set any
         torch.cuda.empty_cache()  # what the trial before has taken belongs to all that share the GPU
         self.failure: dict[str, Any] = {}
@@ -124,6 +132,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
+        self.begin()
         warnings, self.warnings[:] = list(self.warnings), []
         return {RESULT_KEY: json.dumps({"trial": self.key, "warnings": warnings, **self._epoch_or_error()})}
 

@@ -136,7 +136,8 @@ class Resources(_Section):
 
     gpus_per_trial: none for 1 where there is a GPU, else 0; a fraction shares one; `auto` measures what share of one
     the largest configuration needs. retries: how often a trial that is lost with its worker, or whose model raises,
-    goes on from its last checkpoint.
+    goes on from its last checkpoint. epoch_timeout: seconds, or `90s`, `30m`, after which a trial ends whose epoch has
+    not; its first begins with reading data and making the model.
     """
 
     concurrency: Count | Auto = "auto"
@@ -144,6 +145,7 @@ class Resources(_Section):
     gpus_per_trial: Annotated[float | Auto | None, BeforeValidator(_gpus), Optional] = None
     ray_address: Annotated[str | None, Optional] = None
     retries: Annotated[int, Field(ge=0)] = 3
+    epoch_timeout: Annotated[Positive | None, BeforeValidator(parse_time), Optional] = None
 
 
 class Tracking(_Section):

@@ -8,6 +8,7 @@ import yaml
 
 import tuner
 from trainables.errors import UserError
+from tuner.storage.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 
@@ -48,3 +49,24 @@ def test_a_users_model_is_searched_trained_again_and_loaded(nets, workplace, cli
     assert nets not in sys.modules
     samples = [tuner.load(run_id, model=kind).sample(4) for run_id in (best["run_id"], again["run_id"])]
     assert samples[0].equal(samples[1])
+
+
+def test_a_model_that_hangs_or_interrupts_ends_its_own_trial_with_the_reason(nets, workplace):
+    kinds = [f"{nets}:{name}" for name in ("InterruptsTraining", "make", "HangsInTraining")]
+    result = tuner.sweep({
+        "name": "own",
+        "config": {"model": {"latent_dim": 3}, "epochs": 2, "batch_size": 64},
+        "space": {"model.kind": {"choice": kinds}},
+        "search": {"points": [{"model.kind": kind} for kind in kinds]},
+        "resources": {"concurrency": 1, "retries": 1, "epoch_timeout": "8s"},
+        "tracking": {"offline": True},
+    })  # fmt: skip
+    assert result.stop_reasons == {"error": 2, "completed": 1}
+    assert result.exit_code == 0
+    events = read_journal(workplace / "sweeps/own/journal.jsonl")
+    lost = [(e["event"], e["trial"], e["error"].splitlines()[-1]) for e in events if e["event"] in ("failure", "end")]
+    assert lost == [
+        ("failure", "0000", "KeyboardInterrupt: in the middle"),
+        ("end", "0000", "KeyboardInterrupt: in the middle"),
+        ("end", "0002", "epoch 1 took longer than resources.epoch_timeout, 8 s"),
+    ]

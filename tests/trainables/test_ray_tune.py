@@ -35,9 +35,15 @@ def trainable(vae_data_root):
             "session": "a",
             "epochs_done": epochs_done,
         }
-        return VaeTrainable({**given, **further})
+        return begun({**given, **further})
 
     return build
+
+
+def begun(given):
+    own = VaeTrainable(given)
+    own.begin()
+    return own
 
 
 def reported(trainable):
@@ -188,7 +194,7 @@ def test_data_shipped_with_a_job_are_found_where_this_node_unpacked_them(tmp_pat
     given |= {"config": json.dumps(resolved), "data_dir": str(tmp_path), "working_dir": str(driver)}
     driver.rename(node)
     monkeypatch.chdir(node)
-    found = VaeTrainable(given)
+    found = begun(given)
     assert found.failure == {}
     assert found.trainer.dataset.train.array.filename == node / "x.npy"
     assert found.trainer.config.data.name == str(driver / "x.npy")
@@ -228,10 +234,10 @@ def test_an_actor_reads_a_file_again_that_was_written_anew(tmp_path):
     resolved = json.dumps(plain(resolve(config, data_facts(config.data, tmp_path))))
     given = {"trial": "0000", "folder": str(tmp_path / "trials"), "session": "a", "epochs_done": 0}
     given |= {"config": resolved, "data_dir": str(tmp_path)}
-    first = VaeTrainable(given).trainer.dataset
-    assert VaeTrainable(given).trainer.dataset is first
+    first = begun(given).trainer.dataset
+    assert begun(given).trainer.dataset is first
     np.save(tmp_path / "y.npy", values + 1)
     (tmp_path / "y.npy").replace(tmp_path / "x.npy")
-    second = VaeTrainable(given).trainer
+    second = begun(given).trainer
     assert second.dataset.val.min() >= 1
     assert second.identity.data == digest(str(tmp_path / "x.npy"), tmp_path) != first.digest

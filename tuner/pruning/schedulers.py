@@ -24,6 +24,7 @@ from tuner.storage.sweep_state import Event, Trial
 
 __all__ = ["JournalScheduler"]
 
+TIMEOUT = "timeout"
 WAIT_SECONDS = 60.0
 """What a worker is given to come up, before its trial takes the next place that is free."""
 
@@ -39,7 +40,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
 
     A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
     `retries` times over all sessions; one that runs out of memory once more than that, alone. A node that is lost takes
-    none of them. A disk that is full stops the sweep.
+    none of them, and one whose epoch took too long ends at once. A disk that is full stops the sweep.
 
     A trial that has not become better for `patience` epochs ends too: with its best epoch as its result where trials
     are ranked by that, and as pruned elsewhere.
@@ -117,11 +118,15 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         """Tune pickles its scheduler for a restore that is never asked for."""
         return object, ()
 
+    def expire(self, trial: str, why: str) -> None:
+        """A trial ends whose epoch took too long: it would do so again."""
+        self.fail(self._journal.sweep.trials[trial], why, TIMEOUT)
+
     def fail(self, trial: Trial, error: str, kind: str) -> None:
         """A trial was lost: it is handed out again, or ends where that was tried too often. kind: as in the journal."""
         if not trial.unfinished or trial.paused:
             return
-        if trial.failures < self._retries or not trial.counts(kind):
+        if kind != TIMEOUT and (trial.failures < self._retries or not trial.counts(kind)):
             self._on_event(self._journal.append("failure", trial=trial.id, error=error, kind=kind))
         else:
             self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error, kind=kind))

@@ -61,6 +61,9 @@ class Progress(Protocol):
     def stopped(self, cause: str) -> None:
         """The sweep stops in order, because its state cannot be written."""
 
+    def silent(self, says: str) -> None:
+        """Nothing was heard of a trial for a while."""
+
 
 ProgressFactory = Callable[[Plan, Sweep, str], AbstractContextManager[Progress]]
 
@@ -73,6 +76,9 @@ class _Silent:
         """Nothing is shown."""
 
     def stopped(self, cause: str) -> None:
+        """Nothing is shown."""
+
+    def silent(self, says: str) -> None:
         """Nothing is shown."""
 
 
@@ -279,10 +285,12 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
 
     from trainables.ray_tune import VaeTrainable
     from tuner.running.alone import AloneWatch, NodeGoneError
+    from tuner.running.silence import SilenceWatch, kill_worker
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()
 
+    resources = plan.spec.resources
     scheduler, searcher = _algorithms(plan, journal, shown)
     given = {
         "folder": trials_of(plan.spec.storage, folder),
@@ -305,7 +313,10 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
                     name="tune",
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[AloneWatch(plan.spec.resources.cpus_per_trial, lambda: cluster_now().most_cpus)],
+                    callbacks=[
+                        AloneWatch(resources.cpus_per_trial, lambda: cluster_now().most_cpus),
+                        SilenceWatch(journal, resources.epoch_timeout, shown.silent, scheduler.expire, kill_worker),
+                    ],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()

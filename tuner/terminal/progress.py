@@ -115,6 +115,10 @@ class SweepProgress:
         """Say why the sweep stops in order."""
         self._console.print(f"Stopped: {cause}, then go on with `vae-tuner resume`", soft_wrap=True)
 
+    def silent(self, says: str) -> None:
+        """Say of which trial nothing was heard for a while."""
+        self._console.print(says, soft_wrap=True)
+
     def _end(self, reason: str) -> None:
         self._ended[reason] = self._ended.get(reason, 0) + 1
 

@@ -1,0 +1,131 @@
+"""Trials that say nothing are named, and those whose epochs take too long end, by the clock and nothing else."""
+
+import pickle
+from types import SimpleNamespace
+
+import pytest
+from ray import tune
+from tune_loop import TuneLoop
+
+from tuner.running.silence import LOOK_SECONDS, SLOWEST, WHILE_SECONDS, SilenceWatch
+from tuner.spec import parse_spec
+
+
+class Watched:
+    """A loop of trials as Tune has them, and a clock."""
+
+    def __init__(self, path, limit, n_trials=2):
+        self.loop = TuneLoop(path, None, lambda *_: -1.0, n_trials=n_trials, epochs=9, concurrency=2, retries=3)
+        self.loop.fill()
+        self.trials = [self._of_tune(name) for name, _ in self.loop.running]
+        self.now, self.told, self.killed = 0.0, [], []
+        expire = self.loop.scheduler.expire
+        self.watch = SilenceWatch(
+            self.loop.journal, limit, self.told.append, expire, lambda trial: self.kill(trial), lambda: self.now
+        )
+
+    @staticmethod
+    def _of_tune(name):
+        factory = tune.PlacementGroupFactory([{"CPU": 2.0, "GPU": 0.5}])
+        config = {"trial": name, "epochs_done": 0, "alone": False}
+        return SimpleNamespace(
+            trial_id=f"tune-{name}", config=config, status="RUNNING", placement_group_factory=factory, error_file=None
+        )
+
+    def kill(self, trial):
+        """As Tune does: the death of a worker is told to the scheduler."""
+        self.killed.append(trial.config["trial"])
+        self.loop.scheduler.on_trial_error(None, trial)
+        trial.status = "ERROR"
+
+    def wait(self, seconds, step=LOOK_SECONDS / 4):
+        """What Tune's loop does while nothing is heard."""
+        for _ in range(round(seconds / step)):
+            self.now += step
+            self.watch.on_step_begin(0, self.trials)
+
+    def report(self, number):
+        name = self.trials[number].config["trial"]
+        self.loop.tell(name, self.loop.journal.sweep.trials[name].epochs + 1)
+        self.watch.on_trial_result(0, self.trials, self.trials[number], {})
+
+    def ends(self):
+        return [event for event in self.loop.journal.events if event["event"] in ("end", "failure")]
+
+
+@pytest.fixture
+def watched(tmp_path):
+    return lambda limit=None: Watched(tmp_path / "journal.jsonl", limit)
+
+
+def test_a_silent_trial_is_named_with_what_it_does_and_again_when_that_has_doubled(watched):
+    own = watched()
+    own.trials[0].status = "PENDING"
+    for _ in range(3):
+        own.wait(WHILE_SECONDS / 3 - LOOK_SECONDS)
+        own.report(1)
+    assert own.told == []
+    own.wait(5 * LOOK_SECONDS)
+    assert own.told == ["Trial 0000: nothing heard for 60 s; it waits for a worker with 2 CPU and 0.5 GPU"]
+    own.trials[0].status = "RUNNING"
+    own.wait(4.5 * WHILE_SECONDS)
+    assert [line.partition(" s;")[2] for line in own.told if "0000" in line][1:] == [" it begins, with epoch 1"] * 3
+    assert [line.partition(" s;")[2] for line in own.told if "0001" in line] == [" it trains epoch 4"] * 3
+
+
+def test_trials_whose_epochs_are_long_are_not_named_for_that(watched):
+    own = watched()
+    own.wait(2 * WHILE_SECONDS)
+    own.report(0)
+    own.report(1)
+    told = len(own.told)
+    own.wait(SLOWEST * 2 * WHILE_SECONDS - 2 * LOOK_SECONDS)
+    assert len(own.told) == told
+    own.wait(4 * LOOK_SECONDS)
+    assert len(own.told) == told + 2
+
+
+def test_an_epoch_that_takes_too_long_ends_its_trial_at_once_and_no_other(watched):
+    own = watched(limit=5.0)
+    for _ in range(4):
+        own.wait(3.0)
+        own.report(0)
+    assert own.killed == ["0001"]
+    (end,) = own.ends()
+    assert (end["trial"], end["reason"], end["kind"]) == ("0001", "error", "timeout")
+    assert end["error"] == "epoch 1 took longer than resources.epoch_timeout, 5 s"
+    trial = own.loop.journal.sweep.trials["0001"]
+    assert (trial.unfinished, trial.failed) == (False, True)
+    own.wait(6.0)
+    assert own.killed == ["0001", "0000"]
+    assert own.ends()[-1]["error"] == "epoch 5 took longer than resources.epoch_timeout, 5 s"
+
+
+def test_a_trial_that_waits_for_a_worker_is_not_ended(watched):
+    own = watched(limit=5.0)
+    for trial in own.trials:
+        trial.status = "PENDING"
+    own.wait(100.0)
+    assert own.killed == []
+
+
+def test_time_in_which_the_driver_was_suspended_does_not_count(watched):
+    """What workers have said meanwhile is still to be heard."""
+    own = watched(limit=5.0)
+    own.wait(100 * 3600.0, step=3600.0 * 25)
+    assert own.killed == own.told == []
+
+
+def test_none_ends_without_a_limit(watched):
+    own = watched()
+    own.wait(3600.0, step=LOOK_SECONDS)
+    assert own.killed == own.ends() == []
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("90s", 90.0), (2.5, 2.5), ("2h", 7200.0), ("none", None)])
+def test_the_limit_is_a_time(given, seconds):
+    assert parse_spec({"resources": {"epoch_timeout": given}}).resources.epoch_timeout == seconds
+
+
+def test_tune_may_pickle_it(watched):
+    assert isinstance(pickle.loads(pickle.dumps(watched().watch)), tune.Callback)

@@ -1,0 +1,102 @@
+"""A trial that says nothing for a while is named, and one whose epoch takes too long is ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+
+from tuner.storage.journal import Journal
+
+__all__ = ["SilenceWatch", "kill_worker"]
+
+LOOK_SECONDS = 1.0
+WHILE_SECONDS = 60.0
+SLOWEST = 3.0
+"""A trial is silent for as many of the longest waits there were; at least WHILE_SECONDS."""
+
+
+@dataclass
+class _Wait:
+    since: float
+    next_word: float = 0.0
+
+
+class SilenceWatch(tune.Callback):  # type: ignore[misc]
+    """Names a trial of which nothing is heard for a while, with what it does, and again each time that has doubled.
+
+    Where an epoch takes longer than `limit` seconds, reading data and making the model counted to the first, the trial
+    ends with the reason, and its worker is killed. Only time in which this process listened counts: a machine that was
+    suspended has not heard what its workers said meanwhile.
+
+    tell: takes a sentence. expire: takes a trial and why it ends. kill: ends the worker of a trial of Tune's.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        limit: float | None,
+        tell: Callable[[str], None],
+        expire: Callable[[str, str], None],
+        kill: Callable[[Any], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal, self._limit = journal, limit
+        self._tell, self._expire, self._kill, self._clock = tell, expire, kill, clock
+        self._listened, self._slowest, self._last = 0.0, 0.0, clock()
+        self._looked = -LOOK_SECONDS
+        self._waits: dict[tuple[str, str], _Wait] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        wait = self._waits.pop((trial.trial_id, "RUNNING"), None)
+        if wait is not None:
+            self._slowest = max(self._slowest, self._listened - wait.since)
+        self._waits[trial.trial_id, "RUNNING"] = _Wait(self._listened)
+
+    def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+        now = self._clock()
+        self._listened += min(now - self._last, LOOK_SECONDS)
+        self._last = now
+        if self._listened - self._looked < LOOK_SECONDS:
+            return
+        self._looked = self._listened
+        active = {(trial.trial_id, trial.status): trial for trial in trials if trial.status in ("PENDING", "RUNNING")}
+        self._waits = {key: self._waits.get(key) or _Wait(self._listened) for key in active}
+        for key, trial in active.items():
+            self._consider(trial, self._waits[key])
+
+    def _consider(self, trial: Any, wait: _Wait) -> None:
+        seconds, runs, name = self._listened - wait.since, trial.status == "RUNNING", trial.config["trial"]
+        epoch = self._journal.sweep.trials[name].epochs + 1
+        if runs and self._limit is not None and seconds > self._limit:
+            wait.since = self._listened
+            self._expire(name, f"epoch {epoch} took longer than resources.epoch_timeout, {self._limit:g} s")
+            self._kill(trial)
+        elif seconds >= max(wait.next_word, WHILE_SECONDS, SLOWEST * self._slowest):
+            wait.next_word = 2 * seconds
+            self._tell(f"Trial {name}: nothing heard for {seconds:.0f} s; it {_doing(trial, epoch)}")
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune pickles its callbacks for a restore that is never asked for."""
+        return tune.Callback, ()
+
+
+def _doing(trial: Any, epoch: int) -> str:
+    if trial.status == "RUNNING":
+        return f"trains epoch {epoch}" if epoch > trial.config["epochs_done"] + 1 else f"begins, with epoch {epoch}"
+    asked = trial.placement_group_factory.required_resources
+    needs = " and ".join(f"{asked[kind]:g} {kind}" for kind in ("CPU", "GPU") if asked.get(kind))
+    return f"waits for a worker with {needs}"
+
+
+def kill_worker(trial: Any) -> None:
+    """End the worker of a trial of Tune's, whatever it does."""
+    import ray
+
+    if trial.temporary_state.ray_actor is not None:
+        ray.kill(trial.temporary_state.ray_actor)
