@@ -256,6 +256,7 @@ def compare(
         experiment=experiment,
         offline=offline,
         options={"resources.concurrency": concurrency} if concurrency else {},
+        on_notes=_warn,
     )
     return compare_methods(request, place)
 

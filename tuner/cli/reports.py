@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -114,6 +115,7 @@ def compare(
                 progress=progress.SweepProgress,
                 testing=progress.testing,
                 measuring=progress.measuring,
+                on_notes=partial(console.print_notes, console.err()),
             ),
         )
     except StoppedError as stopped:

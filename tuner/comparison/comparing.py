@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def _no_testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a comparison runs and writes. options: of its sweeps, by the path in a spec."""
+    """Where a comparison runs and writes. options: of its sweeps, by the path in a spec. on_notes: as in `Place`."""
 
     storage: Path = Path("./sweeps")
     reports: Path = Path("./reports")
@@ -44,6 +44,7 @@ class Settings:
     progress: ProgressFactory = silent
     testing: Testing = _no_testing
     measuring: Measuring = unseen
+    on_notes: Callable[[Sequence[str]], None] = lambda notes: None
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def _place(settings: Settings, root: Path) -> Place:
         "tracking.offline": settings.offline,
     }
     options = {path: value for path, value in {**settings.options, **tracking}.items() if value is not None}
-    return Place(settings.storage, root, options, settings.progress, settings.testing, settings.measuring)
+    told = settings.progress, settings.testing, settings.measuring, settings.on_notes
+    return Place(settings.storage, root, options, *told)
 
 
 def _writable(reports: Path) -> Path:

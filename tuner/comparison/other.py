@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from trainables.errors import UserError
+from trainables.paths import parse_config, unflatten
 from trainables.sources import absolute
 from tuner.comparison.design import Design
 from tuner.comparison.request import (
@@ -15,6 +17,7 @@ from tuner.comparison.request import (
     differing_paths,
     known_reach,
     read_request,
+    schedule_of,
 )
 from tuner.storage.journal import JOURNAL, read_journal
 from tuner.storage.sweep_state import fold
@@ -22,6 +25,7 @@ from tuner.storage.sweep_state import fold
 __all__ = ["other_comparison"]
 
 LAST_STAGE = "target"
+SCALING = "lr.scaling"
 ALIKE = ("model", "methods", "epochs", "quick", "settings")
 
 
@@ -36,13 +40,27 @@ def other_comparison(request: Request, design: Design, storage: Path, data_dir: 
     journal = storage / f"{name}.{LAST_STAGE}" / JOURNAL
     if not journal.exists() or fold(read_journal(journal)).resumable:
         raise UserError(f"transfer: comparison {name} is not finished; run this first: {command_of(other)}")
-    other_design = as_begun(design_of(other, data_dir)[0], storage / f"{name}.pilot")
-    other_design = other_design.reaching(known_reach(storage / name) or {})
+    other_design = as_begun(*design_of(other, data_dir), storage / f"{name}.pilot")
+    other_design = other_design.reaching(known_reach(storage / name))
     if other_design.scale.constraint != design.scale.constraint:
         raise UserError(
             f"transfer: comparison {name} is of bits or of gray values, this one is not; no dial means both"
         )
+    _check_same_rule(name, _rule(other_design), _rule(design))
     return other, other_design
+
+
+def _rule(design: Design) -> Any:
+    """By which rule its learning rates follow the batch size; None where they are used as they are."""
+    return schedule_of(parse_config(unflatten(design.base))).get(SCALING)
+
+
+def _check_same_rule(name: str, theirs: str | None, ours: str | None) -> None:
+    if theirs and ours and theirs != ours:
+        raise UserError(
+            f"transfer: comparison {name} was begun with {SCALING} {theirs}, this one with {ours}, so that a learning "
+            f"rate of one is another in the other; compare {name} anew under another name, or set {SCALING} in both"
+        )
 
 
 def _check_alike(request: Request, other: Request) -> None:

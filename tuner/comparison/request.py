@@ -16,8 +16,9 @@ import yaml
 from trainables.config import ConstantLr, TrialConfig
 from trainables.data import DataFacts, data_facts
 from trainables.errors import ConfigError, UserError
-from trainables.paths import flatten, parse_config, unflatten
+from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import resolve
+from trainables.schedules import scaling_of
 from trainables.sources import absolute
 from tuner.comparison.design import RATE_FACTORS, Design
 from tuner.comparison.keeping import write_json
@@ -25,6 +26,7 @@ from tuner.comparison.methods import LR, METHODS, Scale, free_paths
 from tuner.comparison.sign_flip import MOST_SEEDS
 from tuner.spec import NAME
 from tuner.storage.journal import JOURNAL, read_journal
+from tuner.storage.sweep_state import REFUSED, Sweep, fold
 
 __all__ = [
     "FILE",
@@ -38,6 +40,8 @@ __all__ = [
     "named_after",
     "read_request",
     "remembered",
+    "schedule_begun",
+    "schedule_of",
 ]
 
 FEWEST_SEEDS = 2
@@ -153,19 +157,39 @@ def remembered(request: Request, folder: Path) -> None:
         write_json(file, before)
 
 
-def known_reach(folder: Path) -> dict[str, float] | None:
-    """κ_min by constraint, as it was measured for a comparison; None where it was not."""
+def known_reach(folder: Path) -> dict[str, float]:
+    """κ_min by constraint, as it was measured for a comparison; empty where it was not, or could not be."""
     file = folder / REACH_FILE
-    found: dict[str, float] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    found: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return found
 
 
-def as_begun(design: Design, pilot: Path) -> Design:
-    """With the learning rates that the sweep of its pilot was begun with: a default may have changed since."""
+def as_begun(design: Design, config: TrialConfig, pilot: Path) -> Design:
+    """With the learning rates that the sweep of its pilot was begun with, and the rule by which they follow the batch
+    size: defaults may have changed since. config: what all methods share, by today's defaults."""
     file = pilot / JOURNAL
-    header = next(iter(read_journal(file)), None) if file.exists() else None
-    rates = {point[LR] for point in header["spec"]["search"]["points"]} if header else set()
-    return replace(design, rates=tuple(sorted(rates))) if rates else design
+    events = read_journal(file) if file.exists() else []
+    if not events:
+        return design
+    sweep = fold(events)
+    rates = {point[LR] for point in sweep.header["spec"]["search"]["points"]}
+    today = schedule_of(config)
+    former = {path: value for path, value in (schedule_begun(sweep) or today).items() if today.get(path) != value}
+    return replace(design, rates=tuple(sorted(rates)), base={**design.base, **former})
+
+
+def schedule_begun(sweep: Sweep) -> dict[str, Any] | None:
+    """`schedule_of` the first trial of a sweep that was not refused; None without one."""
+    first = next((trial for trial in sweep.trials.values() if trial.kind != REFUSED), None)
+    return None if first is None else schedule_of(parse_config(first.config))
+
+
+def schedule_of(config: TrialConfig) -> dict[str, Any]:
+    """What makes learning rates of `lr.base`, by path; the rule for batch sizes only where it has something to do."""
+    scaled = {"lr.scaling": scaling_of(config.lr.scaling), "lr.base_batch_size": config.lr.base_batch_size}
+    rest = {path: value for path, value in flatten(plain(config)).items() if path.startswith("lr.") and path != LR}
+    rest = {path: value for path, value in rest.items() if path not in scaled}
+    return rest if config.batch_size == config.lr.base_batch_size else {**rest, **scaled}
 
 
 def differing_paths(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,14 +16,23 @@ from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.held_out import held_out_metrics, held_out_nll
 from trainables.identity import Identity, differences
-from trainables.paths import parse_config, unflatten
+from trainables.paths import flatten, parse_config, unflatten
 from tuner.comparison.answer import Comparison, concluded
 from tuner.comparison.design import Design, Level, Run, Trained
 from tuner.comparison.keeping import write_json
 from tuner.comparison.likelihood import NLL_SAMPLES, measured_level
 from tuner.comparison.measuring import Measure, Share, measured
+from tuner.comparison.methods import LR
 from tuner.comparison.other import other_comparison
-from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of, known_reach
+from tuner.comparison.request import (
+    REACH_FILE,
+    Request,
+    as_begun,
+    design_of,
+    known_reach,
+    schedule_begun,
+    schedule_of,
+)
 from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_trials, candidates, runs_of
 from tuner.planning.plans import Plan, make_plan
 from tuner.preflight.checks import require_ready
@@ -77,7 +86,8 @@ def stopping() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a comparison runs. options: of its sweeps, by the path in a spec."""
+    """Where a comparison runs. options: of its sweeps, by the path in a spec. on_notes: called with what
+    the user should know."""
 
     storage: Path
     data_dir: Path
@@ -85,6 +95,7 @@ class Place:
     progress: ProgressFactory
     testing: Testing
     measuring: Measuring = unseen
+    on_notes: Callable[[Sequence[str]], None] = lambda notes: None
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,7 @@ class Prepared:
 def prepared(request: Request, place: Place) -> Prepared:
     """Raises UserError for all that can be known to fail before the first run is trained. Writes nothing."""
     design, config = design_of(request, place.data_dir)
-    design = as_begun(design, place.storage / f"{request.name}.pilot")
+    design = as_begun(design, config, place.storage / f"{request.name}.pilot")
     other = other_comparison(request, design, place.storage, place.data_dir) if request.transfer else None
     plan = _Stages(request, design, place).plan("pilot", design.pilot())
     quiet_ray()
@@ -134,14 +145,21 @@ def run_comparison(ready: Prepared) -> Comparison:
 
 
 def _within_reach(ready: Prepared) -> Design:
-    """The design from what the model reaches, measured once; one whose pilot was begun without goes on without."""
+    """The design from what the model reaches, measured once; one whose pilot was begun without goes on without.
+
+    A measurement that fails is told and not kept: a start before the pilot measures again.
+    """
     stages = _Stages(ready.request, ready.design, ready.place)
     folder = ready.place.storage / ready.request.name
     reach = known_reach(folder)
-    if reach is None and not stages.has_begun("pilot"):
-        reach = reached(stages.reach_plan(), ready.place.measuring).facts.kappa_min
-        write_json(folder / REACH_FILE, reach)
-    return ready.design.reaching(reach or {})
+    if not reach and not stages.has_begun("pilot"):
+        plan = stages.reach_plan()
+        found = reached(plan, ready.place.measuring)
+        ready.place.on_notes(found.remarks[len(plan.remarks) :])
+        reach = dict(found.facts.kappa_min or {})
+        if reach:
+            write_json(folder / REACH_FILE, reach)
+    return ready.design.reaching(reach)
 
 
 def _metric(config: TrialConfig) -> str:
@@ -304,9 +322,24 @@ class _Stages:
 
 
 def _is_of(sweep: Sweep, spec: SweepSpec) -> bool:
-    """Whether a sweep was begun to train just these points, with the same fixed part."""
+    """Whether a sweep was begun to train just these points, with the same fixed part.
+
+    Of what makes learning rates that counts which its trials were trained with: defaults may have changed since.
+    """
     begun, asked = sweep.header["spec"], spec.model_dump(mode="json")
-    return bool(begun["config"] == asked["config"] and begun["search"]["points"] == asked["search"]["points"])
+    return bool(
+        begun["search"]["points"] == asked["search"]["points"]
+        and _without_schedule(begun["config"]) == _without_schedule(asked["config"])
+        and (schedule_begun(sweep) or _schedule_of(begun["config"])) == _schedule_of(asked["config"])
+    )
+
+
+def _without_schedule(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in flatten(config).items() if not path.startswith("lr.") or path == LR}
+
+
+def _schedule_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    return schedule_of(parse_config(config))
 
 
 def _trained(run: Run, trial: Trial, folder: Path) -> Trained:

@@ -1,12 +1,13 @@
 """With which comparison dials can be exchanged, and what is said of one with which they cannot."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from trainables.errors import UserError
-from tuner.comparison.other import other_comparison
+from tuner.comparison.other import _check_same_rule, other_comparison
 from tuner.comparison.request import Request, design_of, remembered
 from tuner.storage.journal import JOURNAL, Journal, close_session
 
@@ -41,6 +42,13 @@ def test_one_that_is_finished_and_alike_is_found_with_its_own_design(other, tmp_
     request, design = other()
     assert request == THERE
     assert design == design_of(THERE, tmp_path)[0]
+
+
+@pytest.mark.parametrize(("theirs", "refused"), [("linear", True), ("sqrt", False), (None, False)])
+def test_one_of_another_rule_for_batch_sizes_is_refused(theirs, refused):
+    said = r"^transfer: comparison there was begun with lr\.scaling linear, this one with sqrt, so"
+    with pytest.raises(UserError, match=said) if refused else nullcontext():
+        _check_same_rule("there", theirs, "sqrt")
 
 
 @pytest.mark.parametrize("ended", [None, "interrupted"])

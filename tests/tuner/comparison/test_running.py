@@ -11,6 +11,7 @@ import pytest
 from search_spaces.geco import KAPPA
 from trainables import sources
 from trainables.errors import UserError
+from trainables.paths import parse_config, plain, unflatten
 from tuner.comparison import running
 from tuner.comparison.design import LEVELS
 from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
@@ -25,6 +26,7 @@ from tuner.comparison.running import (
     stopping,
 )
 from tuner.running.driver import silent
+from tuner.running.reach import _unreached
 from tuner.spec import parse_spec
 from tuner.storage.journal import JOURNAL, lines_of
 
@@ -64,17 +66,23 @@ def stages(tmp_path, vae_data_root):
 
 @pytest.fixture
 def begun(stages, tmp_path):
-    """begun(runs, more) writes the journal of a pilot of these runs, with so many more, on data of this digest."""
+    """begun(runs, more) writes the journal of a pilot of these runs, with so many more, on data of this digest; the
+    first trial was trained with this rule for batch sizes."""
 
-    def write(runs, more=0, data=None):
-        spec = parse_spec(stages._spec("pilot", runs)).model_dump(mode="json")
+    def write(runs, more=0, data=None, scaling=None, base=None):
+        base = base or stages.design.base
+        of = replace(stages, design=replace(stages.design, base=base))
+        spec = parse_spec(of._spec("pilot", runs)).model_dump(mode="json")
         header = {"seq": 0, "session": "s", "t": 0.0, "event": "header", "name": "c.pilot", "spec": spec} | {
             "data": data
         }
         resume = {"seq": 1, "session": "t", "t": 1.0, "event": "resume", "more": more}
         folder = Path(tmp_path, "c.pilot")
         folder.mkdir(exist_ok=True)
-        (folder / JOURNAL).write_bytes(lines_of([header, resume] if more else [header]))
+        config = plain(parse_config(unflatten({**base, **runs[0].full, "lr.scaling": scaling or "auto"})))
+        ask = {"trial": "0000", "number": 0, "assignment": runs[0].full, "config": config, "method": "geco"}
+        ask = {"seq": 1, "session": "s", "t": 0.5, "event": "ask", **ask}
+        (folder / JOURNAL).write_bytes(lines_of([header, *([ask] if scaling else []), *([resume] if more else [])]))
 
     return write
 
@@ -94,7 +102,35 @@ def test_a_comparison_goes_on_by_the_learning_rates_it_began_with(factor, stages
 
 
 def test_a_comparison_that_begins_takes_the_rates_of_today(stages, tmp_path):
-    assert as_begun(stages.design, tmp_path / "c.pilot") == stages.design
+    design, config = design_of(stages.request, stages.place.data_dir)
+    assert as_begun(design, config, tmp_path / "c.pilot") == stages.design
+
+
+@pytest.mark.parametrize(
+    ("batch", "then", "kept"),
+    [(64, "linear", {"lr.scaling": "linear"}), (64, "sqrt", {}), (64, None, {}), (32, "linear", {})],
+)
+def test_a_comparison_goes_on_by_the_rule_for_batch_sizes_it_began_with(batch, then, kept, stages, begun):
+    """Its pilot was begun where `auto` was another rule; at batch 32 there is nothing to scale."""
+    design = replace(stages.design, base={**stages.design.base, "batch_size": batch})
+    asked = replace(stages.request, settings={**stages.request.settings, "batch_size": batch})
+    former = replace(stages, request=asked, design=design)
+    begun(former.design.pilot(), scaling=then, base=design.base)
+    ready = prepared(asked, stages.place)
+    assert ready.design.base == {**design.base, **kept}
+    today = replace(former, design=ready.design)
+    assert today._begun("pilot", ready.design.pilot()).resumable
+    configs = [today.plan(stage, ready.design.pilot()).default for stage in ("pilot", "path")]
+    assert {config.lr.scaling for config in configs} == {kept.get("lr.scaling", "sqrt")}
+
+
+def test_a_stage_of_another_rule_for_batch_sizes_is_refused(stages, begun):
+    """As one that was begun by a version which mixed the two."""
+    base = {**stages.design.base, "batch_size": 64}
+    begun(stages.design.pilot(), scaling="linear", base=base)
+    today = replace(stages, design=replace(stages.design, base=base))
+    with pytest.raises(UserError, match=r"c\.pilot trained other runs"):
+        today._begun("pilot", today.design.pilot())
 
 
 def altered(runs):
@@ -149,6 +185,17 @@ def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tm
     assert ratios == pytest.approx([ratios[0]] * 4)
     (drawn, *_) = [run.assignment["objective.kappa"] for run in design.pools() if run.method == "geco"]
     assert KAPPA["re"].low * 0.1 <= drawn <= 0.8 * design.scale.kappa_max
+
+
+def test_a_failed_measurement_is_told_and_measured_again_at_the_next_start(ready, tmp_path, monkeypatch):
+    told = []
+    place = replace(ready.place, on_notes=told.extend)
+    monkeypatch.setattr(running, "reached", lambda plan, measuring: _unreached(plan, "its process died"))
+    assert _within_reach(replace(ready, place=place)) == ready.design.reaching({})
+    assert told == ["κ_min could not be measured: its process died; GECO's κ begins at a share of κ_max"]
+    (tmp_path / "c" / REACH_FILE).write_text("{}")  # as an earlier version kept it
+    monkeypatch.setattr(running, "reached", lambda plan, measuring: plan.with_reach({"re": 0.1}))
+    assert _within_reach(ready) == ready.design.reaching({"re": 0.1})
 
 
 def test_a_comparison_from_before_it_was_measured_goes_on_with_its_levels(ready, stages, begun, monkeypatch):
