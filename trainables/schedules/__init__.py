@@ -6,7 +6,15 @@ result the value used IN that step. Durations up to 1 are fractions of the budge
 
 from trainables.schedules.beta import beta_at, sigma_factor_at
 from trainables.schedules.curves import Curve
-from trainables.schedules.lr import SCALING_NAMES, batch_size_factor, lr_at, rate_in_use, scaling_factor, scaling_of
+from trainables.schedules.lr import (
+    SCALING_NAMES,
+    batch_size_factor,
+    lr_at,
+    rate_in_use,
+    scaled_by,
+    scaling_factor,
+    scaling_of,
+)
 from trainables.schedules.phases import Phases, phases_of
 
 __all__ = [
@@ -18,6 +26,7 @@ __all__ = [
     "lr_at",
     "phases_of",
     "rate_in_use",
+    "scaled_by",
     "scaling_factor",
     "scaling_of",
     "sigma_factor_at",

@@ -28,7 +28,15 @@ from trainables.schedules.curves import (
     triangular_wave,
 )
 
-__all__ = ["SCALING_NAMES", "batch_size_factor", "lr_at", "rate_in_use", "scaling_factor", "scaling_of"]
+__all__ = [
+    "SCALING_NAMES",
+    "batch_size_factor",
+    "lr_at",
+    "rate_in_use",
+    "scaled_by",
+    "scaling_factor",
+    "scaling_of",
+]
 
 SCALING_NAMES = {"linear": "linear", "sqrt": "square-root", "none": "no"}
 
@@ -58,18 +66,27 @@ def rate_in_use(config: LrConfig, batch_size: int) -> str | None:
 
     "learning rate 0.008 = lr.base 0.001 × 8 (linear scaling, batch 256 over base batch 32)"
     """
-    factor = batch_size_factor(config, batch_size)
-    sides = {"encoder": config.encoder, "decoder": config.decoder}
-    own = "".join(f", × {value:g} in the {side}" for side, value in sides.items() if value != 1)
-    if factor == 1 and not own:
+    scaled = scaled_by(config, batch_size)
+    if not scaled:
         return None
+    factor = batch_size_factor(config, batch_size)
     written = {path: getattr(config, path) for path in ("base", "max") if hasattr(config, path)}
     used = " to ".join(f"{factor * value:.3g}" for value in written.values())
     stated = " to ".join(f"lr.{path} {value:g}" for path, value in written.items())
     top = "up to " if "base" not in written else ""
+    return f"learning rate {top}{used} = {stated}{scaled}"
+
+
+def scaled_by(config: LrConfig, batch_size: int) -> str:
+    """What written rates are multiplied by, in words: " × 8 (linear scaling, batch 256 over base batch 32)"; empty
+    where they are used as they are.
+    """
+    factor = batch_size_factor(config, batch_size)
+    sides = {"encoder": config.encoder, "decoder": config.decoder}
+    own = "".join(f", × {value:g} in the {side}" for side, value in sides.items() if value != 1)
     sizes = f"batch {batch_size} over base batch {config.base_batch_size}"
-    scaled = f" × {factor:.3g} ({SCALING_NAMES[scaling_of(config.scaling)]} scaling, {sizes})" if factor != 1 else ""
-    return f"learning rate {top}{used} = {stated}{scaled}{own}"
+    rule = f" × {factor:.3g} ({SCALING_NAMES[scaling_of(config.scaling)]} scaling, {sizes})" if factor != 1 else ""
+    return f"{rule}{own}"
 
 
 def lr_at(config: LrConfig, steps: Curve, total_steps: int, batch_size: int) -> Curve:

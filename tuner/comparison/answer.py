@@ -19,9 +19,13 @@ from tuner.comparison.transfer import Transferred
 from tuner.comparison.verdicts import MARGIN, RivalResult
 from tuner.queries.metrics_info import direction_of
 
-__all__ = ["Comparison", "concluded"]
+__all__ = ["RANKED", "Comparison", "concluded"]
 
 TRIALS_SPOKEN_OF = 8
+RANKED = (
+    "every run counts by its last epoch, where GECO's constraint and its rivals' final weights hold; search.ranking is "
+    "for sweeps"
+)
 
 
 @dataclass(frozen=True)

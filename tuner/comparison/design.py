@@ -25,7 +25,9 @@ from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
 from search_spaces.geco import HARDLY_ANY_ROOM, LEAST_ROOM, constrained, in_numbers
 from trainables.objectives import Violation
+from trainables.paths import parse_config, unflatten
 from trainables.resolve import MET_FROM
+from trainables.schedules import scaled_by
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
 from tuner.comparison.selection import Cell, best_rate, selection_sds
 
@@ -116,6 +118,12 @@ class Design:
     seeds: int = 10
     pool: int = 64
     seed: int = 0
+
+    @property
+    def rates_in_use(self) -> str:
+        """The grid of learning rates in words, and what its rates are multiplied by: "0.003, 0.006 × 2 (…)"."""
+        config = parse_config(unflatten(self.base))
+        return ", ".join(f"{rate:.3g}" for rate in self.rates) + scaled_by(config.lr, config.batch_size)
 
     @property
     def rivals(self) -> tuple[str, ...]:

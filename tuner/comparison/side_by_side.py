@@ -11,6 +11,7 @@ from typing import Any
 
 from trainables.errors import UserError
 from trainables.paths import flatten
+from trainables.ranking import Ranking
 from tuner.comparison.expected_best import Expected, expected_best
 from tuner.comparison.quality import MOST_TRIALS
 from tuner.queries.metrics_info import is_result
@@ -47,6 +48,11 @@ class Beside:
     def changed(self) -> str | None:
         """In which data or code they differ, None where they do not."""
         return other_origin({name: sweep.origins for name, sweep in self.sweeps.items()})
+
+    @property
+    def ranking(self) -> Ranking:
+        """By which epochs the trials of all of them count."""
+        return next(iter(self.sweeps.values())).ranking
 
     def best(self, name: str) -> Trial:
         """A sweep's best completed trial."""

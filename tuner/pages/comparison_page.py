@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from tuner.comparison.answer import Comparison
+from tuner.comparison.answer import RANKED, Comparison
 from tuner.comparison.design import PILOT_SEEDS, Trained
 from tuner.comparison.intervals import mean_interval
 from tuner.comparison.methods import LR, free_paths
@@ -285,8 +285,9 @@ def _how(comparison: Comparison) -> list[tuple[str, str]]:
     left_out = "; ".join(comparison.path.left_out)
     found = {
         "Fixed for all": _fixed(design.base),
-        "Learning rates": ", ".join(f"{rate:.3g}" for rate in design.rates)
-        + f"; for Q1 chosen for each method and level on {PILOT_SEEDS} pilot seeds that are not used again",
+        "Learning rates": f"{design.rates_in_use}; for Q1 chosen for each method and level on {PILOT_SEEDS} pilot "
+        "seeds that are not used again",
+        "Ranking": RANKED,
         "Seeds": f"{design.seeds} for Q1, from {design.seed + PILOT_SEEDS} on; test values over 16 draws of z",
         "Dials": "; ".join(f"{method}: {', '.join(free_paths(method))}" for method in design.methods),
         "Budget": _budget(comparison),

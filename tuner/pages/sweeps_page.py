@@ -111,8 +111,8 @@ def headline(beside: Beside) -> Table:
 def _page(beside: Beside, pictures: Sequence[Picture], command: str) -> Page:
     shared = Section(
         "What they found",
-        f"By {beside.metric}, which {METRICS[beside.metric].rewards}. On validation examples, after each trial's "
-        "last epoch.",
+        f"By {beside.metric}, which {METRICS[beside.metric].rewards}. On validation examples, each trial by "
+        f"{beside.ranking.says}.",
         pictures,
     )
     apart = Section(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.terminal.console import new_table, out, print_json
+from tuner.terminal.console import new_table, out, print_json, print_notes
 
 if TYPE_CHECKING:
     from tuner.comparison.comparing import Compared
@@ -20,10 +21,12 @@ def show(found: Compared, output: str) -> None:
     if output == "json":
         print_json(found.document())
         return
+    from tuner.comparison.answer import RANKED
     from tuner.pages.comparison_page import headline
 
-    verdict = found.comparison.verdict
-    _print(f"{verdict[0].upper()}{verdict[1:]}", headline(found.comparison), found.page)
+    verdict, rates = found.comparison.verdict, found.comparison.design.rates_in_use
+    notes = [f"learning rates: {rates}", RANKED]
+    _print(f"{verdict[0].upper()}{verdict[1:]}", headline(found.comparison), found.page, notes)
 
 
 def show_sweeps(shown: Shown, output: str) -> None:
@@ -36,11 +39,12 @@ def show_sweeps(shown: Shown, output: str) -> None:
     _print(lead(shown.beside), headline(shown.beside), shown.page)
 
 
-def _print(lead: str, content: Table, page: Path) -> None:
+def _print(lead: str, content: Table, page: Path, notes: Sequence[str] = ()) -> None:
     table = new_table(*content.head, title=content.caption)
     for row in content.rows:
         table.add_row(*row)
     console = out()
     console.print(f"{lead}\n", soft_wrap=True)
     console.print(table)
+    print_notes(console, notes)
     console.print(f"\nReport: {page}", soft_wrap=True)

@@ -49,6 +49,12 @@ def test_the_page_opens_with_the_answer_and_its_table(page, full):
     ]
 
 
+def test_the_page_says_which_rates_and_which_epochs_count(page):
+    text = page.one("main").text
+    assert "0.0005, 0.001, 0.002; for Q1 chosen for each method and level on 2 pilot seeds" in text
+    assert "every run counts by its last epoch" in text
+
+
 def test_the_answer_comes_first_then_the_evidence_then_how_it_was_done(page):
     parts = [part for part in page.one("main").children if part.tag != "nav"]
     assert [part.tag for part in parts] == ["h1", "p", "div", "details", *["section"] * 6]

@@ -30,6 +30,16 @@ def test_the_page_says_that_it_describes_and_tests_nothing(root, shown):
     assert not [cell for cell in root.all("th", "td", "caption") if "p (" in cell.text or "95 % interval" in cell.text]
 
 
+@pytest.mark.parametrize(
+    ("ranking", "says"), [("last", "its last epoch"), ("mean-2", "the mean over its last 2 epochs")]
+)
+def test_the_page_says_by_which_epoch_trials_count(ranking, says, sweeps, tmp_path):
+    for seed, name in enumerate("ab"):
+        sweeps.run(name, **{**RANDOM, "search.trials": 2, "search.seed": seed, "search.ranking": ranking})
+    found = compare_sweeps(["a", "b"], storage=sweeps.storage, reports=tmp_path / "reports")
+    assert f"On validation examples, each trial by {says}." in found.page.read_text(encoding="utf-8")
+
+
 def test_each_sweep_has_a_row_and_each_difference_one(root):
     headline, *_, differing = root.all("table")
     assert [row[:2] for row in headline.rows()] == [["a", "3"], ["b", "3"]]
