@@ -10,6 +10,7 @@ import typer
 from trainables.credentials import shown_uris
 from trainables.errors import UserError
 from tuner.cli import cluster, models, reports, setup, sweeps
+from tuner.terminal.forgiving import forgiving_stderr
 from tuner.terminal.printable import printable
 
 __all__ = ["app", "main"]
@@ -53,6 +54,7 @@ app.command(
 app.add_typer(cluster.jobs, name="jobs")
 
 
+@forgiving_stderr()
 def main() -> None:
     """The `vae-tuner` command: a user's mistake is one message and, as a rule, exit code 2."""
     try:

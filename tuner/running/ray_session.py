@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TextIO
 
 from trainables.errors import StorageError
@@ -37,23 +37,27 @@ class _WithoutTold(io.TextIOBase):
     def write(self, text: str) -> int:
         if text != "\n":  # which `print` writes after each message
             self._mute = any(told in text for told in TOLD)
-        return len(text) if self._mute else self._stream.write(text)
+        if not self._mute:
+            with suppress(OSError):  # nobody reads it any more; the search goes on
+                self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with suppress(OSError):
+            self._stream.flush()
 
 
 @contextmanager
 def stdout_on_stderr() -> Iterator[None]:
     """Ray prints to file descriptor 1 whatever it is told; results alone belong there."""
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with redirect_stdout(_WithoutTold(sys.stdout)):
+        with redirect_stdout(_WithoutTold(sys.stderr)):
             yield
     finally:
-        sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
 

@@ -71,6 +71,21 @@ def test_what_ray_says_of_lost_workers_is_left_to_the_journal_and_nothing_else()
     assert done.stderr == "(raylet) The disk is full.\n"
 
 
+def test_what_ray_prints_where_nobody_reads_ends_nothing():
+    code = (
+        "import os\n"
+        "from tuner.running.ray_session import stdout_on_stderr\n"
+        "with stdout_on_stderr():\n"
+        "    print('(raylet) The disk is full.', flush=True)\n"
+        "print('result')"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writing, text=True, check=False)
+    os.close(writing)
+    assert done.stdout == "result\n"
+
+
 def test_standard_output_is_itself_again(capfd):
     before = sys.stdout
     with stdout_on_stderr():
