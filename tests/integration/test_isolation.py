@@ -68,7 +68,10 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
 ):
     """Whatever Ray runs elsewhere: its address in the environment is not ours to join."""
     names = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME", "DATABRICKS_TOKEN", "AWS_ACCESS_KEY_ID")
-    secrets = dict.fromkeys((*names, "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCESS_KEY", "HF_TOKEN"), SECRET)
+    others = ("AZURE_STORAGE_CONNECTION_STRING", "DATABASE_URL", "SSH_PRIVATE_KEY", "HF_TOKEN", "SOMETHING_OF_MINE")
+    secrets = dict.fromkeys((*names, "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCESS_KEY", *others), SECRET)
+    secrets["HTTPS_PROXY"] = f"http://me:{SECRET}@127.0.0.1:1"
+    added = {"VAE_TUNER_WORKER_ENV": "MY_DATA", "MY_DATA": "asked for"}
     (tmp_path / "spy.py").write_text(SPY)
     shutil.copy(migrated_database, tmp_path)
     options = [
@@ -87,7 +90,7 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
         "--concurrency",
         "1",
     ]
-    variables = {**environment, **secrets, "RAY_TMPDIR": rays_folder, "RAY_ADDRESS": "127.0.0.1:1"}
+    variables = {**environment, **secrets, **added, "RAY_TMPDIR": rays_folder, "RAY_ADDRESS": "127.0.0.1:1"}
     driver = subprocess.Popen(
         [command, "sweep", *options], cwd=tmp_path, env=variables, stderr=subprocess.PIPE, text=True
     )
@@ -109,6 +112,7 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
     assert SECRET in seen.pop(driver.pid), "the model sees what its process knows"
     assert seen
     assert not any(SECRET in known for known in seen.values())
+    assert all("asked for" in known for known in seen.values())
     assert driver.returncode == 143, printed
     written = [path for path in (tmp_path / "sweeps").rglob("*") if path.is_file()]
     logged = [path for path in Path(rays_folder).rglob("*") if path.is_file()]

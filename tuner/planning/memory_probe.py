@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from trainables.paths import plain
 from trainables.probe import measure
 from tuner.planning.capacity import Capacity, Node, node_here
 from tuner.planning.packing import gpu_share, trials_per_gpu
+from tuner.running.worker_environment import seen_by_workers
 
 __all__ = ["largest", "measured_share", "n_parameters", "packed"]
 
@@ -97,7 +99,8 @@ def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, li
 
 def _here(request: Mapping[str, str]) -> Answer:
     command = [sys.executable, "-m", "trainables.probe"]
-    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    environment, asked = seen_by_workers(os.environ, ""), json.dumps(request)
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise _failure(done.stderr)
     answer: Answer = json.loads(done.stdout.splitlines()[-1])

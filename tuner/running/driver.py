@@ -257,7 +257,7 @@ def _run_tune(
     if started_here:
         start_ray(plan)
     if tracker is not None:
-        tracker.start()  # not before: while Ray starts, the environment lacks the tracker's secrets
+        tracker.start()
     try:
         # Ray has put its own signal handlers in place of ours.
         with signals.caught():

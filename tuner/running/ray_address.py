@@ -8,13 +8,10 @@ import re
 import socket
 
 from trainables.errors import UserError
+from tuner.running.worker_environment import hidden_from_workers
 
-__all__ = ["check_ray_answers", "check_ray_reachable", "connect", "leave", "secrets", "worker_environment"]
+__all__ = ["check_ray_answers", "check_ray_reachable", "connect", "leave", "worker_environment"]
 
-TRACKER = re.compile(r"MLFLOW_TRACKING_|DATABRICKS_")
-SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|CREDENTIAL|(?:ACCESS|API|STORAGE)_KEY|(?:^|_)TOKEN(?:_|$)")
-STORAGES = ("AWS_", "AZURE_", "GOOGLE_")
-RAYS_OWN = "RAY_"
 NAMESPACE = "vae-tuner@"
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
@@ -117,16 +114,9 @@ def leave() -> None:
 
 
 def worker_environment() -> dict[str, str]:
-    """What workers find empty in their environment: the secrets of this one, but for what a Ray job gives them."""
-    return {name: "" for name in secrets(but_for_storage=True) if name not in _of_job()}
-
-
-def secrets(*, but_for_storage: bool) -> list[str]:
-    """The variables of this environment that no worker has a use for. but_for_storage: object storage's keys, which it
-    has where checkpoints go there, are no such."""
-    kept = (RAYS_OWN, *STORAGES) if but_for_storage else (RAYS_OWN,)
-    found = [name for name in os.environ if TRACKER.match(name) or SECRET.search(name)]
-    return [name for name in found if not name.startswith(kept)]
+    """What workers find empty in their environment: what of this one they need not see, but for what a Ray job gives
+    them."""
+    return {name: "" for name in hidden_from_workers(None) if name not in _of_job()}
 
 
 def _joined() -> str | None:

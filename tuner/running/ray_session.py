@@ -7,16 +7,16 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from trainables.errors import StorageError
-from trainables.remote import is_remote
 from tuner.planning.plans import Plan
-from tuner.running.ray_address import connect, secrets
+from tuner.running.ray_address import connect
+from tuner.running.worker_environment import seen_by_workers
 
-__all__ = ["quiet_ray", "start_ray", "stdout_on_stderr", "without"]
+__all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
 
 OBJECT_STORE_BYTES = 100 * 2**20
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -88,7 +88,7 @@ def start_ray(plan: Plan) -> None:
         connect(resources.ray_address)
         return
     try:
-        with _listening_locally(), without(secrets(but_for_storage=is_remote(plan.spec.storage))):
+        with _listening_locally(), _seeing_what_they_need(plan.spec.storage):
             ray.init(
                 address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
                 num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
@@ -105,13 +105,21 @@ def start_ray(plan: Plan) -> None:
 
 
 @contextmanager
-def without(names: Sequence[str]) -> Iterator[None]:
-    """What is started meanwhile does not know these variables, nor does what that starts later."""
-    kept = {name: os.environ.pop(name) for name in names}
+def _seeing_what_they_need(storage: str) -> Iterator[None]:
+    """Ray's processes, and with them the workers, are given what a trial needs of this environment, which stays as it
+    is: other threads read it. Ray has no setting for that."""
+    from ray._private import services
+
+    before = services.ConsolePopen
+
+    def started(*command: Any, env: Mapping[str, str], **options: Any) -> Any:
+        return before(*command, env=seen_by_workers(env, storage), **options)
+
+    services.ConsolePopen = started
     try:
         yield
     finally:
-        os.environ.update(kept)
+        services.ConsolePopen = before
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from tempfile import TemporaryFile
 from trainables.paths import plain
 from trainables.reach import Reach, ReachRun, least, reach_config
 from tuner.planning.plans import Plan
-from tuner.running.ray_address import secrets
 from tuner.running.ray_session import stdout_on_stderr
+from tuner.running.worker_environment import seen_by_workers
 
 __all__ = ["Measuring", "measured", "reached", "unseen"]
 
@@ -74,7 +74,7 @@ def _epochs(plan: Plan, request: Mapping[str, str], n_epochs: int) -> Iterator[R
 def _here(request: Mapping[str, str]) -> Iterator[Reach]:
     """In a process of its own, which ends with this one: the memory it takes of a GPU is given back."""
     command = [sys.executable, "-P", "-m", "trainables.reach", json.dumps(request)]
-    environment = {name: value for name, value in os.environ.items() if name not in secrets(but_for_storage=False)}
+    environment = seen_by_workers(os.environ, "")
     with (
         TemporaryFile("w+") as said,
         Popen(command, stdin=PIPE, stdout=PIPE, stderr=said, text=True, env=environment) as process,

@@ -5,28 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from ray._private import services
 
 from trainables.errors import StorageError
-from tuner.running.ray_address import secrets
-from tuner.running.ray_session import start_ray, stdout_on_stderr, without
-
-SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "DATABRICKS_TOKEN", "PGPASSWORD", "HF_TOKEN", "X_API_KEY")
-OF_STORAGES = ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "GOOGLE_APPLICATION_CREDENTIALS")
-HARMLESS = ("PGHOST", "RAY_AUTH_TOKEN", "TOKENIZERS_PARALLELISM", "KEYBOARD", "MLFLOW_HTTP_REQUEST_TIMEOUT")
-
-
-@pytest.fixture
-def many_variables(monkeypatch):
-    for name in (*SECRETS, *OF_STORAGES, *HARMLESS):
-        monkeypatch.setenv(name, "value")
-
-
-@pytest.mark.usefixtures("many_variables")
-def test_secrets_are_told_from_the_rest_and_storages_keys_are_for_storages():
-    assert {*SECRETS, *OF_STORAGES} <= {*secrets(but_for_storage=False)}
-    assert {*SECRETS} <= {*secrets(but_for_storage=True)}
-    assert not {*OF_STORAGES, *HARMLESS} & {*secrets(but_for_storage=True)}
-    assert not {*HARMLESS} & {*secrets(but_for_storage=False)}
+from tuner.running.ray_session import start_ray, stdout_on_stderr
 
 
 @pytest.mark.parametrize("raised", [Exception, RuntimeError, OSError])
@@ -41,20 +23,29 @@ def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, 
         start_ray(sweeps.plan("s"))
 
 
-@pytest.mark.usefixtures("many_variables")
-def test_variables_are_away_for_a_while_and_all_else_stays():
-    before = dict(os.environ)
-    meanwhile = {}
+def test_ray_is_started_with_what_a_trial_needs_and_the_environment_stays(monkeypatch, sweeps):
+    """Other threads read it meanwhile."""
+    started, before = [], services.ConsolePopen
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/db")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
 
-    def start():
-        with without(SECRETS):
-            meanwhile.update(os.environ)
-            raise KeyboardInterrupt
+    class Started(subprocess.Popen):
+        def __init__(self, *command, **options):
+            super().__init__(
+                [sys.executable, "-c", "import os; print(dict(os.environ))"], stdout=-1, env=options["env"]
+            )
 
-    with pytest.raises(KeyboardInterrupt):
-        start()
-    assert meanwhile == {name: value for name, value in before.items() if name not in SECRETS}
-    assert dict(os.environ) == before
+    def init(**options):
+        process = services.ConsolePopen(["raylet"], env=dict(os.environ))
+        started.append((process.communicate()[0].decode(), dict(os.environ)))
+
+    monkeypatch.setattr("ray._private.services.ConsolePopen", Started)
+    monkeypatch.setattr("ray.init", init)
+    start_ray(sweeps.plan("s"))
+    ((raylets, ours),) = started
+    assert ("DATABASE_URL" in ours, "DATABASE_URL" in raylets) == (True, False)
+    assert "OMP_NUM_THREADS" in raylets
+    assert services.ConsolePopen is Started is not before
 
 
 def test_what_ray_says_of_lost_workers_is_left_to_the_journal_and_nothing_else():

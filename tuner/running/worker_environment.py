@@ -1,0 +1,69 @@
+"""What the processes of trials see of this one's environment: what a trial needs, by a list of names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from trainables.credentials import holds_secret, is_secret_name
+from trainables.remote import is_remote
+
+__all__ = ["MORE", "hidden_from_workers", "seen_by_workers"]
+
+MORE = "VAE_TUNER_WORKER_ENV"
+"""The setting that adds names: `DATA_ROOT,HF_*`. It is a variable and no field of a spec, which may be another's."""
+NEEDED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME", "TERM", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_*"),
+    *("LANG", "LANGUAGE", "LC_*", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_*", "MALLOC_*", "GLIBC_TUNABLES"),
+    *("PYTHON*", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "VAE_TUNER_*", "TUNE_*"),
+    *("TORCH*", "PYTORCH_*", "TRITON_*", "CUDA_*", "CUDNN_*", "CUBLAS_*", "NVIDIA_*", "NCCL_*", "GLOO_*"),
+    *("ROCM_*", "ROCR_*", "HIP_*", "HSA_*", "MIOPEN_*"),
+    *("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "VECLIB_*", "NUMEXPR_*", "DNNL_*", "ONEDNN_*"),
+    *("SLURM_JOB_ID", "SLURM_CPUS_*", "SLURM_JOB_CPUS_*", "SLURM_TMPDIR", "KUBERNETES_*"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_*"),
+)
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+RAYS_OWN = ("RAY_*",)
+"""With its token, which its own processes show each other."""
+STORAGES = {
+    r"s3:": ("AWS_*",),
+    r"gc?s:": ("GOOGLE_*", "GCE_*", "CLOUDSDK_*"),
+    r"abfss?:": ("AZURE_*",),
+}
+
+
+def seen_by_workers(environment: Mapping[str, str], storage: str | None) -> dict[str, str]:
+    """Of these variables those that a trial needs; of the keys of object storage, and of proxies with a password, those
+    of the sweep's storage, None where that is not known. Nothing else passes whose name or value holds a secret.
+    """
+    given = (*RAYS_OWN, *_of_storage(storage), *_named(environment))
+    return {
+        name: value
+        for name, value in environment.items()
+        if _is_one_of(name, given)
+        or (_is_one_of(name, (*NEEDED, *PROXIES)) and not is_secret_name(name) and not holds_secret(value))
+    }
+
+
+def hidden_from_workers(storage: str | None) -> list[str]:
+    """The variables of this process that they do not see."""
+    seen = seen_by_workers(os.environ, storage)
+    return [name for name in os.environ if name not in seen]
+
+
+def _of_storage(storage: str | None) -> Sequence[str]:
+    """What only object storage takes."""
+    if storage is not None and not is_remote(storage):
+        return ()
+    schemes = [names for scheme, names in STORAGES.items() if storage is None or re.match(scheme, storage)]
+    return (*PROXIES, *(name for names in schemes for name in names))
+
+
+def _named(environment: Mapping[str, str]) -> Sequence[str]:
+    return [name.strip().upper() for name in environment.get(MORE, "").split(",") if name.strip()]
+
+
+def _is_one_of(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name.upper(), pattern) for pattern in patterns)
