@@ -6,6 +6,7 @@ Loading from checkpoints and MLflow is in `test_vae` and `test_user_models`, nam
 
 import sys
 from itertools import pairwise
+from zipfile import ZipFile
 
 import pytest
 
@@ -134,6 +135,62 @@ def written_sweep(sweeps, written_once):
         return sweeps
 
     return write
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+MARK = "MARKED"
+STORE = (
+    f"postgresql+psycopg2://me:{MARK}@127.0.0.1:9/db?password={MARK}&sslkey={MARK}&sig={MARK}&x=1"
+    f"&odbc_connect=DRIVER%3Dx%3BPWD%3D{MARK}&endpoint=http%3A%2F%2Fme%3A{MARK}%40h;token={MARK}"
+)
+VERBS = (
+    ("status", "s", "--format", "json"),
+    ("export", "s", "s.zip"),
+    ("resume", "s", "--trials", "+1", "--tracking-uri", STORE, "--offline"),
+    ("best", "--tracking-uri", STORE),
+    ("train", "best.yaml", "--tracking-uri", STORE),
+    ("sync", "s", "--tracking-uri", STORE),
+    ("doctor", "--tracking-uri", STORE),
+    ("sweep", "--plan", "--tracking-uri", STORE),
+    ("sweep", "--storage", f"s3://me:{MARK}@bucket/s"),
+    ("sweep", "--dataset", f"s3://bucket/.data/0123456789abcdef/x.npy?secret_key={MARK}"),
+    ("sweep", "--set", f"model.kwargs.url=http://me:{MARK}@h", "--model", "nets:make"),
+    ("sweep", "--ray-address", f"http://me:{MARK}@h:1"),
+    ("submit", "spec.yaml", "--tracking-uri", STORE),
+    ("submit", "spec.yaml", "--cluster", f"http://me:{MARK}@h:1"),
+    ("jobs", "resume", "s", "--tracking-uri", STORE),
+    ("rm", "s", "--runs", "--tracking-uri", STORE),
+)
+
+
+def files_below(folder):
+    """All content that lies there, of zip files too."""
+    for path in folder.rglob("*"):
+        if path.suffix == ".zip":
+            with ZipFile(path) as packed:
+                yield from ((f"{path}/{name}", packed.read(name)) for name in packed.namelist())
+        elif path.is_file():
+            yield str(path), path.read_bytes()
+
+
+def test_a_secret_stays_out_of_all_that_is_written_and_printed(sweeps, uri, cli, tmp_path, monkeypatch):
+    """Sown into tracking URI, storage, data, a model's arguments and addresses; the one file that has it is
+    the user's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    sweeps.run("s", **{"tracking.uri": STORE, "search.trials": 2})
+    (tmp_path / "spec.yaml").write_text("name: t\nstorage: ./elsewhere\n")
+    (tmp_path / "best.yaml").write_text("data: {name: digits}\nepochs: 1\n")
+    printed = {}
+    for verb in VERBS[:-1]:
+        found = cli(tmp_path, *verb)
+        printed[verb] = found.out + found.err
+    sync_sweep(sweeps.storage, "s", uri)
+    printed[VERBS[-1]] = "".join(vars(cli(tmp_path, *VERBS[-1]))[stream] for stream in ("out", "err"))
+    assert not [verb for verb, text in printed.items() if MARK in text]
+    assert all("Traceback" not in text for text in printed.values())
+    assert not [path for path, content in files_below(tmp_path) if MARK.encode() in content]
+    assert (tmp_path / "s.zip").exists()
 
 
 # --- YAML -------------------------------------------------------------------------------------------------------------

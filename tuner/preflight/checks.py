@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sqlite3
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
-from urllib.parse import quote
 
 from trainables.config import is_user_kind
 from trainables.credentials import shown
@@ -28,16 +24,15 @@ from tuner.preflight.node_checks import ask_nodes, asking, told
 from tuner.running.ray_address import connect
 from tuner.running.ray_session import quiet_ray
 from tuner.spec import SweepSpec
-from tuner.tracking.artifact_root import check_artifacts, located, recorded_root
-from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri, sqlite_path
+from tuner.tracking.artifact_root import located, recorded_root
+from tuner.tracking.store_checks import begin_experiment, check_store
+from tuner.tracking.tracking_uri import check_reachable, resolve_uri, sqlite_path
 
 __all__ = ["Finding", "examine", "require_ready"]
 
 BYTES_PER_VALUE = 4
 STATES_PER_PARAMETER = 3  # the parameter and two moments
 COPIES_PER_TRIAL = 3  # two generations while it trains; at its end the last and MLflow's copy
-DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-"""The packages of modules that SQLAlchemy imports, where they are called otherwise."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,9 @@ def require_ready(plan: Plan) -> list[Finding]:
     failures = [finding for finding in found if finding.state == "failure"]
     if failures:
         raise UserError("; ".join(f"{finding.says}; {finding.fix}" for finding in failures))
+    tracking = plan.spec.tracking
+    if not tracking.offline:
+        begin_experiment(resolve_uri(tracking.uri, Path.cwd()), tracking.experiment)
     return [finding for finding in found if finding.state == "warning"]
 
 
@@ -169,16 +167,14 @@ def _tracking(spec: SweepSpec) -> Finding:
         )
     if spec.tracking.offline:
         return Finding("tracking", "ok", "offline; `vae-tuner sync` sends the records afterwards")
+    database = sqlite_path(uri)
+    is_new = database is not None and not database.exists()
     try:
         check_reachable(uri)
     except UserError as error:
         raise UserError(f"{error}, or begin with --offline and send the records later with `vae-tuner sync`") from None
-    path = sqlite_path(uri)
-    new = path is not None and not path.exists()
-    if path is None or not (new or _is_well(path, experiment)):
-        _query(uri, experiment)
-    check_artifacts(uri, experiment)
-    return Finding("tracking", "ok", f"{uri} will be created") if new else _found_store(uri, experiment)
+    check_store(uri, experiment)
+    return Finding("tracking", "ok", f"{uri} will be created") if is_new else _found_store(uri, experiment)
 
 
 def _found_store(uri: str, experiment: str) -> Finding:
@@ -192,50 +188,6 @@ def _found_store(uri: str, experiment: str) -> Finding:
             "none is needed; the next sweep, sync or train writes so into it",
         )
     return Finding("tracking", "ok", f"{shown(uri)} answers")
-
-
-def _is_well(path: Path, experiment: str) -> bool:
-    """Whether a database is of the installed MLflow, by its last migration, and the experiment not deleted: MLflow
-    itself takes seconds to say so."""
-    package = find_spec("mlflow")
-    folder = Path(package.origin or "").parent / "store" / "db_migrations" / "versions" if package else path
-    steps = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
-    deleted = "SELECT count(*) FROM experiments WHERE name = ? AND lifecycle_stage = 'deleted'"
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
-            ((last,),) = database.execute("SELECT version_num FROM alembic_version")
-            ((n_deleted,),) = database.execute(deleted, (experiment,))
-    except (sqlite3.Error, ValueError):
-        return False
-    return not n_deleted and f'\nrevision = "{last}"' in steps and f'\ndown_revision = "{last}"' not in steps
-
-
-def _query(uri: str, experiment: str) -> None:
-    from sqlalchemy import NullPool, create_engine
-
-    from tuner.tracking.mlflow_store import find_experiment, open_client
-
-    try:
-        if not uri.startswith(("http", "databricks")):
-            create_engine(uri, poolclass=NullPool).connect().close()  # MLflow tries ten times, for minutes
-        find_experiment(open_client(uri), experiment)
-    except UserError:
-        raise
-    except Exception as error:  # MLflow's own, or of a database's driver that is missing or finds no database
-        raise UserError(f"tracking {shown(uri)} cannot be queried: {cause_of(error)}; {_way_out(uri, error)}") from None
-
-
-def _way_out(uri: str, error: Exception) -> str:
-    """What to do about a store that MLflow cannot query."""
-    if isinstance(error, ModuleNotFoundError):
-        return f"pip install {DRIVERS.get(str(error.name), error.name)}"
-    if "db upgrade" in str(error):
-        return f"if it is of an older MLflow: mlflow db upgrade {shown(uri)}"
-    if uri.startswith("databricks"):
-        return "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write them down with `databricks configure`"
-    if uri.startswith("http"):
-        return "name an MLflow server with --tracking-uri"
-    return "check driver, host, user, password and name of the database, or name another store with --tracking-uri"
 
 
 def _disk(plan: Plan) -> Finding:

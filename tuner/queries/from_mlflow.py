@@ -18,6 +18,7 @@ from tuner.queries.metrics_info import direction_of, is_result, rank_key, why_no
 from tuner.queries.origins import DATA, other_origin
 from tuner.queries.pareto import pareto_front
 from tuner.queries.rows import Row, rows_of
+from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.configurations import config_of
 from tuner.tracking.identity_tags import identity_of, json_of
 from tuner.tracking.mlflow_store import (
@@ -134,6 +135,7 @@ class _SweepRun:
         return f"{BEST} by {self.metric}" if self.ranking == BEST else self.ranking
 
 
+@in_a_sentence
 def best(
     uri: str,
     *,
@@ -161,6 +163,7 @@ def best(
     return rows
 
 
+@in_a_sentence
 def front(
     uri: str, metrics: Sequence[str], on_note: Callable[[str], None] | None = None, **filters: Unpack[Filters]
 ) -> Front:

@@ -8,6 +8,7 @@ from trainables.config import TrialConfig
 from trainables.credentials import shown
 from trainables.errors import UserError
 from trainables.trial_files import BEST_NAME, FILE_NAME
+from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Run, Tag, open_existing
 from tuner.tracking.run_files import RunFiles
@@ -16,12 +17,14 @@ from tuner.tracking.tracking_uri import cause_of
 __all__ = ["artifact", "checkpoint", "config_beside", "require_artifact"]
 
 
+@in_a_sentence
 def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path:
     """Download a run's file into `folder`; raises UserError for a run, or a file of it, that is not there."""
     client = open_existing(uri)
     return require_artifact(client, _known_run(client, run_id), name).fetch(name, folder)
 
 
+@in_a_sentence
 def checkpoint(uri: str, run_id: str, folder: Path) -> Path:
     """Download a run's checkpoint into `folder`: of its best epoch where it was ranked by that, else of the last."""
     client = open_existing(uri)
@@ -41,6 +44,7 @@ def require_artifact(client: MlflowClient, run: Run, name: str) -> RunFiles:
     return files
 
 
+@in_a_sentence
 def config_beside(uri: str, run_id: str) -> TrialConfig | None:
     """What a run's checkpoint has to agree with: its configuration, None for a run of an earlier version.
 

@@ -23,7 +23,7 @@ from tuner.single_runs.origin import Origin
 from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.single_runs.single_trial import make_ready
 from tuner.spec import SweepSpec
-from tuner.tracking.artifact_root import check_artifacts
+from tuner.tracking.store_checks import begin_experiment, check_store
 from tuner.tracking.tracker import RetrainedRun, log_retrain
 from tuner.tracking.tracking_uri import cause_of, check_reachable
 from tuner.yaml_files import read_yaml
@@ -76,7 +76,8 @@ def retrain(
     Raises UserError for what cannot be trained, and where MLflow does not take the run: its files are kept then.
     """
     check_reachable(uri)
-    check_artifacts(uri, experiment)
+    check_store(uri, experiment)
+    begin_experiment(uri, experiment)
     started = time.time()
     ready = make_ready(config, chosen_data_dir)
     trainer, resolved = ready.trainer, ready.trainer.config

@@ -13,6 +13,7 @@ from tuner.storage.journal import check_begun
 from tuner.storage.sweep_folder import Storage
 from tuner.storage.sweep_state import Sweep, fold
 from tuner.storage.sweep_storage import open_storage
+from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.sweep_store import place_of, store_of
 
 __all__ = ["Removed", "remove_sweep"]
@@ -69,6 +70,7 @@ def _data_named(storage: Storage, name: str) -> set[str]:
     return digests_in(json.dumps(events[0]))
 
 
+@in_a_sentence
 def _delete_runs(uri: str, sweep: Sweep) -> int:
     from tuner.tracking.mlflow_store import Tag, find_runs, has_tags, open_existing
 

@@ -15,7 +15,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from trainables.credentials import shown
 from trainables.errors import UserError
-from tuner.tracking.tracking_uri import cause_of, sqlite_path
+from tuner.tracking.answering import answering
+from tuner.tracking.tracking_uri import sqlite_path
 
 __all__ = ["artifact_root", "check_artifacts", "follow", "local_path", "located", "new_root", "recorded_root"]
 
@@ -86,14 +87,10 @@ def artifact_root(uri: str, experiment: str) -> str:
     if database is not None:
         recorded = recorded_root(database, experiment)
         return located(uri, recorded) if recorded else new_root(database, experiment)
-    from tuner.tracking.mlflow_store import MlflowException, open_client, server_root
+    from tuner.tracking.mlflow_store import open_client, server_root
 
-    try:
+    with answering(uri):
         return server_root(open_client(uri), experiment)
-    except MlflowException as error:
-        raise UserError(
-            f"tracking {shown(uri)} cannot be queried: {cause_of(error)}; name an MLflow server with --tracking-uri"
-        ) from None
 
 
 def check_artifacts(uri: str, experiment: str) -> None:

@@ -27,6 +27,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
 from trainables.errors import UserError
+from tuner.tracking.answering import answering
 from tuner.tracking.artifact_root import follow, located, new_root
 from tuner.tracking.tracking_uri import check_reachable, sqlite_path
 
@@ -45,6 +46,7 @@ __all__ = [
     "find_experiment",
     "find_runs",
     "has_tags",
+    "knock",
     "log_batches",
     "number_in_filter",
     "open_client",
@@ -102,6 +104,14 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
+def knock(uri: str) -> None:
+    """Try a database once; raises what its driver does. MLflow tries ten times, for minutes."""
+    from sqlalchemy import NullPool, create_engine
+
+    if not uri.startswith(("http", "databricks", "sqlite")):
+        create_engine(uri, poolclass=NullPool).connect().close()
+
+
 def open_existing(uri: str) -> MlflowClient:
     """A client of a store that is there, to read from; raises UserError for any other, and changes no file.
 
@@ -115,7 +125,9 @@ def open_existing(uri: str) -> MlflowClient:
     check_reachable(uri)
     if path is not None and not _is_mlflows(path):
         raise UserError(f"{path} is no MLflow database; pass the store of the sweep as --tracking-uri")
-    return open_client(uri)
+    with answering(uri):
+        knock(uri)
+        return open_client(uri)
 
 
 def _is_mlflows(path: Path) -> bool:

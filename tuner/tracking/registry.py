@@ -9,6 +9,7 @@ from trainables.errors import UserError
 from trainables.paths import suggest
 from tuner.queries.from_mlflow import BestTrial
 from tuner.queries.run_artifacts import require_artifact
+from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.artifact_root import located
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, open_existing
 
@@ -42,6 +43,7 @@ def check_model_name(name: str) -> None:
         raise UserError(f"--register {name!r}: a model's name has 1 to 256 characters, and no '/', ':' or '@'")
 
 
+@in_a_sentence
 def register(uri: str, row: BestTrial, name: str) -> ModelVersion:
     """Make a trial's run the newest version of a registered model, if it is none yet, and move `champion` to it.
 
@@ -95,6 +97,7 @@ def is_model_uri(source: str) -> bool:
     return source.startswith(_SCHEME)
 
 
+@in_a_sentence
 def run_of(uri: str, source: str) -> str:
     """The run behind `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `models:/NAME`, which is the latest version.
 

@@ -38,6 +38,10 @@ class RunFiles:
         """Put a file there under its own name, in place of one of that name."""
         self._repository.log_artifact(str(path))
 
+    def remove(self, name: str) -> None:
+        """Take a file away."""
+        self._repository.delete_artifacts(name)
+
     def send_folder(self, folder: Path) -> None:
         """Put all files of a folder there."""
         self._repository.log_artifacts(str(folder))

@@ -287,8 +287,8 @@ def test_a_database_of_another_mlflow_names_the_upgrade(found, uri):
 def test_a_database_of_this_mlflow_is_known_without_importing_it(uri):
     path = uri.removeprefix("sqlite:///")
     code = (
-        "import sys; from pathlib import Path; from tuner.preflight.checks import _is_well;"
-        f"assert _is_well(Path({path!r}), 'vae-tuner'); assert 'mlflow' not in sys.modules"
+        "import sys; from pathlib import Path; from tuner.tracking.store_checks import is_well;"
+        f"assert is_well(Path({path!r}), 'vae-tuner'); assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

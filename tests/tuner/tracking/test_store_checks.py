@@ -1,0 +1,161 @@
+"""A store that may be read and not written is told before anything is trained, and one that cannot be opened always."""
+
+import http.server
+import json
+import re
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+
+import pytest
+
+import tuner
+from trainables.config import TrialConfig
+from trainables.errors import UserError
+from tuner.single_runs.retraining import retrain
+from tuner.storage.removal import remove_sweep
+from tuner.tracking.registry import register, run_of
+from tuner.tracking.store_checks import PROBE, begin_experiment, check_store
+
+EXPERIMENT = {
+    "experiment_id": "7",
+    "name": "team",
+    "artifact_location": "mlflow-artifacts:/7",
+    "lifecycle_stage": "active",
+}
+RECORDS, FILES, NEW = "set-experiment-tag", f"artifacts/7/{PROBE}", "experiments/create"
+
+
+@contextmanager
+def server(refused=(), known=True):
+    """An MLflow server that refuses some requests; yields its URI and what was asked of it."""
+    asked, experiments = [], [EXPERIMENT] if known else []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            asked.append(f"{self.command} {self.path}")
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = 200, {"experiments": experiments}
+            if any(word in self.path for word in refused):
+                status, body = 403, {"error_code": "PERMISSION_DENIED", "message": "Permission denied"}
+            elif "get-by-name" in self.path or "experiments/get?" in self.path:
+                status, body = (
+                    (200, {"experiment": EXPERIMENT})
+                    if experiments
+                    else (404, {"error_code": "RESOURCE_DOES_NOT_EXIST"})
+                )
+            elif NEW in self.path:
+                experiments.append(EXPERIMENT)
+                body = {"experiment_id": "7"}
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", asked
+        running.shutdown()
+        thread.join()
+
+
+def wrote(asked, what):
+    return [line for line in asked if what in line and not line.startswith(("GET", "DELETE"))]
+
+
+def test_a_store_that_takes_both_is_asked_for_both_and_the_file_is_taken_away():
+    with server() as (uri, asked):
+        check_store(uri, "team")
+    assert len(wrote(asked, RECORDS)) == len(wrote(asked, FILES)) == 1
+    assert any(line.startswith("DELETE") and PROBE in line for line in asked)
+
+
+@pytest.mark.parametrize(("refused", "what"), [(RECORDS, "records"), (FILES, "files")])
+def test_a_refusal_of_either_is_told_with_the_way_out(refused, what):
+    with server([refused]) as (uri, _), pytest.raises(UserError) as error:
+        check_store(uri, "team")
+    told = str(error.value)
+    assert told.startswith(f"tracking {uri} takes no {what} of experiment 'team': ")
+    assert "403" in told or "Permission denied" in told or "Forbidden" in told
+    assert told.endswith("; ask for the right to write there, or name another --experiment")
+
+
+def test_a_missing_experiment_is_made_at_the_start_alone():
+    with server(known=False) as (uri, asked):
+        check_store(uri, "team")
+        assert not wrote(asked, NEW)
+        begin_experiment(uri, "team")
+    assert len(wrote(asked, NEW)) == len(wrote(asked, RECORDS)) == len(wrote(asked, FILES)) == 1
+    with server([NEW], known=False) as (uri, asked), pytest.raises(UserError, match="takes no records of experiment"):
+        begin_experiment(uri, "team")
+
+
+@pytest.mark.parametrize("refused", [RECORDS, FILES])
+def test_nothing_is_begun_or_trained_where_records_would_be_refused(refused, sweeps, vae_data_root, monkeypatch):
+    """Of a sweep nothing is left, and a single run is not trained first."""
+    monkeypatch.setattr("tuner.single_runs.retraining.make_ready", lambda *given: pytest.fail("trained"))
+    monkeypatch.setattr("tuner.running.driver._session", lambda *given: pytest.fail("begun"))
+    with server([refused]) as (uri, _):
+        with pytest.raises(UserError, match="takes no"):
+            sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri, "tracking.experiment": "team"})
+        with pytest.raises(UserError, match="takes no"):
+            retrain(TrialConfig.model_validate({}), uri, "team", vae_data_root)
+    assert not sweeps.storage.exists()
+
+
+# --- stores that cannot be opened -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def older(uri):
+    """A database whose last migration MLflow takes for one of long ago."""
+    from mlflow.tracking._tracking_service import utils
+
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'bf29a5ff90ea'")
+        database.commit()
+    utils._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+    return uri
+
+
+VERBS = {
+    "best": lambda sweeps, uri: tuner.best(tracking_uri=uri),
+    "load": lambda sweeps, uri: tuner.load("0123", tracking_uri=uri),
+    "registered": lambda sweeps, uri: run_of(uri, "models:/m"),
+    "register": lambda sweeps, uri: register(uri, Winner(), "m"),
+    "train": lambda sweeps, uri: retrain(TrialConfig.model_validate({}), uri),
+    "sweep": lambda sweeps, uri: sweeps.run("t", **{"tracking.offline": False, "tracking.uri": uri}),
+    "resume": lambda sweeps, uri: sweeps.resume("s", more_trials=1, tracking_uri=uri, offline=False),
+    "sync": lambda sweeps, uri: tuner.sync("s", storage=sweeps.storage, tracking_uri=uri),
+    "rm": lambda sweeps, uri: remove_sweep(sweeps.storage, "s", with_runs=True, uri=uri),
+}
+
+
+class Winner:
+    run_id = "0123"
+
+    def require_config(self):
+        return None
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_database_of_an_older_mlflow_is_one_sentence_for_every_verb(verb, older, sweeps):
+    sweeps.run("s")
+    with pytest.raises(UserError) as error:
+        VERBS[verb](sweeps, older)
+    assert re.match(rf"tracking {older} (cannot be queried|refused the records): ", str(error.value))
+    assert "db upgrade" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_store_whose_driver_is_missing_is_one_sentence_for_every_verb(verb, sweeps):
+    sweeps.run("s")
+    with pytest.raises(UserError, match=r"^tracking mysql://\*\*\*@127\.0\.0\.1:9/db .*No module named 'MySQLdb'"):
+        VERBS[verb](sweeps, "mysql://me:hush@127.0.0.1:9/db")

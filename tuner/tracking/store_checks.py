@@ -1,0 +1,116 @@
+"""Whether a store answers, and takes what a sweep will write: asked before anything is trained."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from trainables.credentials import shown
+from trainables.errors import UserError
+from tuner.tracking.answering import answering
+from tuner.tracking.artifact_root import check_artifacts, local_path
+from tuner.tracking.tracking_uri import cause_of, sqlite_path
+
+if TYPE_CHECKING:
+    from tuner.tracking.mlflow_store import MlflowClient
+
+__all__ = ["begin_experiment", "check_store", "is_well"]
+
+PROBE = "vae-tuner.probe"
+"""A file beside those of runs, written and taken away; and the tag of an experiment, which stays."""
+
+
+def check_store(uri: str, experiment: str) -> None:
+    """Raises UserError where a store that is reachable cannot be opened, or refuses records or files of an experiment
+    that is there. A database file that is missing is not made."""
+    database = sqlite_path(uri)
+    if database is None:
+        _check_server(uri, experiment)
+    elif database.exists() and not is_well(database, experiment):
+        _check_experiment(uri, experiment)
+    check_artifacts(uri, experiment)
+
+
+def begin_experiment(uri: str, experiment: str) -> None:
+    """Make an experiment that is missing on a server, and try to write there; raises UserError where it refuses."""
+    if sqlite_path(uri) is not None:
+        return
+    from tuner.tracking.mlflow_store import ensure_experiment, find_experiment, open_client
+
+    with answering(uri):
+        client = open_client(uri)
+        is_new = find_experiment(client, experiment) is None
+    if is_new:
+        with _taking(uri, experiment, "records"):
+            ensure_experiment(client, experiment)
+        _try_writes(client, uri, experiment)
+
+
+def _check_server(uri: str, experiment: str) -> None:
+    client = _check_experiment(uri, experiment)
+    with answering(uri):
+        known = client.get_experiment_by_name(experiment)
+    if known:
+        _try_writes(client, uri, experiment)
+
+
+def _check_experiment(uri: str, experiment: str) -> MlflowClient:
+    from tuner.tracking.mlflow_store import find_experiment, knock, open_client
+
+    with answering(uri):
+        knock(uri)
+        client = open_client(uri)
+        find_experiment(client, experiment)
+        return client
+
+
+def _try_writes(client: MlflowClient, uri: str, experiment: str) -> None:
+    """A write of each kind: a tag of the experiment, which takes the right to write its runs, and a file beside theirs.
+
+    A probe in a run would stay with those who may not delete it. Where files go to a folder, or to Databricks, which
+    has no place beside its runs, they are not tried here.
+    """
+    from tuner.tracking.run_files import RunFiles
+
+    with answering(uri):
+        known = client.get_experiment_by_name(experiment)
+    with _taking(uri, experiment, "records"):
+        client.set_experiment_tag(known.experiment_id, PROBE, "written")
+    if local_path(known.artifact_location) is None and not uri.startswith("databricks"):
+        with _taking(uri, experiment, "files"):
+            files = RunFiles(client, known.artifact_location)
+            files.send_text(PROBE, "")
+        with suppress(Exception):  # who may write may not delete, and some stores cannot
+            files.remove(PROBE)
+
+
+@contextmanager
+def _taking(uri: str, experiment: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # MLflow's, of its HTTP client, of a store of files or its missing package
+        raise UserError(
+            f"tracking {shown(uri)} takes no {what} of experiment {experiment!r}: {cause_of(error)}; ask for the right "
+            "to write there, or name another --experiment"
+        ) from None
+
+
+def is_well(database: Path, experiment: str) -> bool:
+    """Whether a database is of the installed MLflow, by its last migration, and the experiment not deleted: MLflow
+    itself takes seconds to say so."""
+    package = find_spec("mlflow")
+    folder = Path(package.origin or "").parent / "store" / "db_migrations" / "versions" if package else database
+    steps = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    deleted = "SELECT count(*) FROM experiments WHERE name = ? AND lifecycle_stage = 'deleted'"
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+            ((last,),) = connection.execute("SELECT version_num FROM alembic_version")
+            ((n_deleted,),) = connection.execute(deleted, (experiment,))
+    except (sqlite3.Error, ValueError):
+        return False
+    return not n_deleted and f'\nrevision = "{last}"' in steps and f'\ndown_revision = "{last}"' not in steps
