@@ -4,6 +4,16 @@ from contextlib import closing
 from sqlite3 import connect
 
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
+from tuner.tracking.projection import Projection
+
+GECO = {"objective": {"kind": "geco", "kappa": 0.1 + 0.2}}
+"""What a trial under GECO has that is not by default; κ is a number that no decimal is."""
+
+
+def project(uri, *journals, experiment="vae-tuner", **options):
+    """Send whole journals."""
+    for journal in journals:
+        Projection(open_client(uri), experiment, **options).project(journal.events)
 
 
 def runs_of(uri):
