@@ -33,7 +33,8 @@ class Checkpoint:
 
     groups: tensors by group (`params`, `first`, `second`, `count`, `state`) and name. shape: of one example.
     metrics, outcome: what the epoch was reported with, so that a report that was lost can be given again.
-    identity: the data, code and versions of the epoch's training.
+    identity: the data, code and versions of the epoch's training. value_range: the lowest and the highest value of its
+    data, as the model saw them; None in older files.
     """
 
     config: TrialConfig
@@ -43,6 +44,7 @@ class Checkpoint:
     metrics: Mapping[str, float] = field(default_factory=dict)
     outcome: str | None = None
     identity: Identity = field(default_factory=Identity)
+    value_range: tuple[float, float] | None = None
 
 
 def config_hash(config: TrialConfig) -> str:
@@ -67,6 +69,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "metrics": json.dumps(dict(checkpoint.metrics)),
         "outcome": json.dumps(checkpoint.outcome),
         "identity": json.dumps(checkpoint.identity.document()),
+        "value_range": json.dumps(checkpoint.value_range),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid4().hex}")  # processes of two nodes may have one number
@@ -102,9 +105,17 @@ def read(path: Path, device: str | torch.device = "cpu", name: str | None = None
             dict(json.loads(metadata["metrics"])),
             json.loads(metadata["outcome"]),
             parse_identity(json.loads(metadata.get("identity", "{}"))),
+            _range(json.loads(metadata.get("value_range", "null"))),
         )
     except (KeyError, TypeError, ValueError) as error:  # a checksum is no secret: others can make one
         raise DataError(f"{name} is no checkpoint of the format {FORMAT}: {error} is not as it should be") from None
+
+
+def _range(pair: Any) -> tuple[float, float] | None:
+    if pair is None:
+        return None
+    low, high = pair
+    return float(low), float(high)
 
 
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

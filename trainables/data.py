@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -235,10 +235,19 @@ class Dataset:
     @cached_property
     def train_mean(self) -> Tensor:
         """The mean image of the training examples, in the units of the model. [D]."""
+        total = reduce(add, (chunk.sum(0, dtype=torch.float64) for chunk in self._train_chunks()))
+        return (total / len(self.train) / self.scale).float().to(self.device)
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """The lowest and the highest value of all examples, in the units of the model."""
+        parts = (part for parts in (self._train_chunks(), (self.val, self.test)) for part in parts)
+        lows, highs = zip(*((float(part.min()), float(part.max())) for part in parts), strict=True)
+        return min(lows) / self.scale, max(highs) / self.scale
+
+    def _train_chunks(self) -> Iterable[Tensor]:
         train = self.train
-        chunks = train.flat_chunks() if isinstance(train, Examples) else torch.split(train, MEAN_CHUNK)
-        total = reduce(add, (chunk.sum(0, dtype=torch.float64) for chunk in chunks))
-        return (total / len(train) / self.scale).float().to(self.device)
+        return train.flat_chunks() if isinstance(train, Examples) else torch.split(train, MEAN_CHUNK)
 
     def train_batch(self, index: Tensor, seed: int, step: int) -> Tensor:
         """The training examples of an index, as the model sees them at a step. [B] → [B, D]."""

@@ -44,7 +44,7 @@ def write_results(folder: Path, trainer: Trainer, report: Report | None = None, 
 def _write_pictures(folder: Path, trainer: Trainer, vae: Vae) -> None:
     """Samples from the prior; validation images above their reconstructions, row by row."""
     dataset = trainer.dataset
-    write_grid(folder / "samples.png", vae.sample(GRID * GRID).reshape(GRID, GRID, -1), dataset.shape)
+    write_grid(folder / "samples.png", vae.sample(GRID * GRID, seed=0).reshape(GRID, GRID, -1), dataset.shape)
     n = min(len(dataset.val), GRID * GRID // 2)
     originals = dataset.floats(dataset.val[:n])
     columns = min(GRID, n)

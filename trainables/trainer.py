@@ -298,7 +298,10 @@ class Trainer:
         moments = {"first": self.optimizer.first, "second": self.optimizer.second, "count": self.optimizer.count}
         groups = {"params": self.params, "state": self.state, **moments}
         metrics, outcome = (report.metrics, report.outcome) if report else ({}, None)
-        return Checkpoint(self.config, self.epoch, self.dataset.shape, groups, metrics, outcome, self.identity)
+        data = self.dataset
+        return Checkpoint(
+            self.config, self.epoch, data.shape, groups, metrics, outcome, self.identity, data.value_range
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint as if never interrupted; what an older one lacks of the objective's state begins."""

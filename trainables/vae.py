@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from trainables import checkpoint as checkpoints
@@ -21,6 +25,10 @@ from trainables.step import Program, decoded_mean
 from trainables.trainer import build_program
 
 __all__ = ["Vae"]
+
+Values = Tensor | ArrayLike
+RANGE_MARGIN = 0.1
+"""By what part of the range of its data a value may lie outside it and no word is said."""
 
 
 class Vae:
@@ -40,6 +48,7 @@ class Vae:
         self.shape = checkpoint.shape
         self.identity = checkpoint.identity
         self._params = dict(checkpoint.groups["params"])
+        self._range = checkpoint.value_range
         self._program = program or self._built(model)
 
     @classmethod
@@ -79,26 +88,92 @@ class Vae:
         return Identity(code=code_of(self._program.model), versions=versions())
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x). x [N, *shape] → two of [N, M]."""
-        return self._program.model.encode(self._params, x.reshape(len(x), -1).float())
+    def encode(self, x: Values) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x). x [N, *shape] → two of [N, M].
+
+        x: a tensor, an array or nested lists, as are z and x below. Warns of values outside the range of the data that
+        the model was trained on. Raises UserError for examples of another shape.
+        """
+        return self._program.model.encode(self._params, self._examples(x))
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z). z [N, M] → [N, *shape]."""
-        mean = decoded_mean(self._program, self._program.model.decode(self._params, z))
-        return mean.reshape(len(z), *self.shape)
+    def decode(self, z: Values) -> Tensor:
+        """The mean of p(x|z). z [N, M] → [N, *shape]. Raises UserError for a z of another width."""
+        latents = _tensor("z", z).to(self._device)
+        if latents.ndim != 2 or latents.shape[1] != self._latent_dim:
+            raise UserError(f"z has shape {tuple(latents.shape)}; this model takes N×{self._latent_dim}")
+        mean = decoded_mean(self._program, self._program.model.decode(self._params, latents))
+        return mean.reshape(len(latents), *self.shape)
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """n means of p(x|z), z drawn from the prior. → [n, *shape]."""
-        device = next(iter(self._params.values())).device
-        draw = generator(device, seed, "sample")
-        return self.decode(torch.randn(n, self._program.model.latent_dim, generator=draw, device=device))
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
+        """n means of p(x|z), z drawn from the prior. → [n, *shape].
 
-    def reconstruct(self, x: Tensor, seed: int | None = None) -> Tensor:
+        seed: gives the same images each time; without one each call draws anew, from torch's global generator.
+        """
+        _check_whole("n", n, 1)
+        draw = self._generator(seed, "sample")
+        return self.decode(torch.randn(n, self._latent_dim, generator=draw, device=self._device))
+
+    def reconstruct(self, x: Values, seed: int | None = None) -> Tensor:
         """The mean of p(x|z) at z = E q(z|x), or at a draw from q(z|x) where a seed is given. [N, *shape] → same."""
         mean, log_variance = self.encode(x)
         if seed is None:
             return self.decode(mean)
-        noise = torch.randn(mean.shape, generator=generator(mean.device, seed, "reconstruct"), device=mean.device)
+        noise = torch.randn(mean.shape, generator=self._generator(seed, "reconstruct"), device=mean.device)
         return self.decode(reparameterise(mean, log_variance, noise))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self._params.values())).device
+
+    @property
+    def _latent_dim(self) -> int:
+        return self._program.model.latent_dim
+
+    def _generator(self, seed: int | None, purpose: str) -> torch.Generator | None:
+        if seed is None:
+            return None
+        _check_whole("seed", seed, 0)
+        return generator(self._device, seed, purpose)
+
+    def _examples(self, x: Values) -> Tensor:
+        """[N, *shape], or flat already, as [N, D]."""
+        found = _tensor("x", x)
+        if found.shape[1:] not in (self.shape, (math.prod(self.shape),)) or not len(found.shape):
+            one = "; of one example give x[None]" if found.shape == self.shape else ""
+            raise UserError(
+                f"x has shape {tuple(found.shape)}; this model takes N×{'×'.join(map(str, self.shape))}{one}"
+            )
+        self._warn_of_range(found)
+        return found.reshape(len(found), -1 if len(found) else math.prod(self.shape)).to(self._device)
+
+    def _warn_of_range(self, x: Tensor) -> None:
+        if self._range is None or not x.numel():
+            return
+        (low, high), found = self._range, (float(x.min()), float(x.max()))
+        margin = RANGE_MARGIN * (high - low)
+        if not (found[0] >= low - margin and found[1] <= high + margin):
+            warnings.warn(
+                f"x has values in [{found[0]:g}, {found[1]:g}] and the model was trained on values in [{low:g}, "
+                f"{high:g}]; bring them to that range first",
+                stacklevel=2,
+            )
+
+
+def _tensor(name: str, value: Values) -> Tensor:
+    """Numbers as float32."""
+    if isinstance(value, Tensor) and not value.is_complex():
+        return value.detach().float()
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} is no array: {error}; give rows of numbers that are equally long") from None
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name} holds {array.dtype}; allowed: numbers")
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(array.astype(np.float32))
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} is {value!r}; allowed: a whole number from {least} on")

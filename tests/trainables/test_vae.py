@@ -1,5 +1,7 @@
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,10 +64,74 @@ def test_bytes_and_doubles_are_examples_too(trained):
 def test_draws_are_functions_of_their_seed(trained):
     trainer, x = trained()
     vae = Vae(trainer.checkpoint())
-    assert vae.sample(3).equal(vae.sample(3, seed=0))
-    assert not vae.sample(3).equal(vae.sample(3, seed=1))
+    assert vae.sample(3, seed=0).equal(vae.sample(3, seed=0))
+    assert not vae.sample(3, seed=0).equal(vae.sample(3, seed=1))
     assert vae.reconstruct(x, seed=1).equal(vae.reconstruct(x, seed=1))
     assert not vae.reconstruct(x, seed=1).equal(vae.reconstruct(x, seed=2))
+
+
+def test_samples_are_new_ones_each_time_and_follow_torchs_seed(trained):
+    vae = Vae(trained()[0].checkpoint())
+    torch.manual_seed(3)
+    first, second = vae.sample(3), vae.sample(3)
+    assert not first.equal(second)
+    torch.manual_seed(3)
+    assert vae.sample(3).equal(first)
+
+
+@pytest.mark.parametrize("of", [torch.Tensor.double, torch.Tensor.numpy, torch.Tensor.tolist, lambda x: x.flatten(1)])
+def test_arrays_lists_and_flat_examples_are_taken(of, trained):
+    trainer, x = trained()
+    vae = Vae(trainer.checkpoint())
+    assert vae.reconstruct(of(x)).equal(vae.reconstruct(x))
+    mean = vae.encode(of(x))[0]
+    assert vae.decode(mean.numpy()).equal(vae.decode(mean))
+
+
+MISTAKES = {
+    "x of another shape": (
+        lambda vae: vae.encode(np.zeros((5, 3, 2))),
+        "x has shape (5, 3, 2); this model takes N×2×3",
+    ),
+    "x of one example": (
+        lambda vae: vae.reconstruct(np.zeros((2, 3))),
+        "x has shape (2, 3); this model takes N×2×3; of one example give x[None]",
+    ),
+    "a number": (lambda vae: vae.encode(1.0), "x has shape (); this model takes N×2×3"),
+    "rows of two lengths": (lambda vae: vae.encode([[1, 2], [3]]), "x is no array: "),
+    "words": (lambda vae: vae.encode([["a"]]), "x holds <U1; allowed: numbers"),
+    "z of another width": (lambda vae: vae.decode(torch.zeros(5, 3)), "z has shape (5, 3); this model takes N×4"),
+    "z of one example": (lambda vae: vae.decode(torch.zeros(4)), "z has shape (4,); this model takes N×4"),
+    "no samples": (lambda vae: vae.sample(0), "n is 0; allowed: a whole number from 1 on"),
+    "fewer than none": (lambda vae: vae.sample(-1), "n is -1; allowed: a whole number from 1 on"),
+    "half a sample": (lambda vae: vae.sample(3.5), "n is 3.5; allowed: a whole number from 1 on"),
+    "a seed that is none": (lambda vae: vae.sample(3, seed="a"), "seed is 'a'; allowed: a whole number from 0 on"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_with_what_the_model_takes(mistake, trained):
+    act, expected = MISTAKES[mistake]
+    with pytest.raises(UserError) as error:
+        act(Vae(trained()[0].checkpoint()))
+    assert str(error.value).startswith(expected)
+
+
+def test_values_outside_the_range_of_the_data_are_warned_about(trained, tmp_path):
+    trainer, x = trained()
+    checkpoints.write(tmp_path / "checkpoint", trainer.checkpoint())
+    vae = Vae.from_file(tmp_path / "checkpoint")
+    low, high = float(x.min()), float(x.max())
+    vae.encode(x + 0.09 * (high - low))
+    said = rf"the model was trained on values in \[{low:g}, {high:g}\]; bring them to that range first"
+    for values in (x * 255, x - 0.2, x * float("nan")):
+        with pytest.warns(UserWarning, match=said):
+            vae.reconstruct(values)
+
+
+def test_a_checkpoint_of_an_earlier_version_knows_no_range_and_says_nothing(trained):
+    trainer, x = trained()
+    Vae(replace(trainer.checkpoint(), value_range=None)).encode(x * 255)
 
 
 def test_samples_are_decoded_draws_from_the_prior(trained):
@@ -73,7 +139,7 @@ def test_samples_are_decoded_draws_from_the_prior(trained):
     trainer, _ = trained("linear-vae")
     trainer.params["decoder.weight"].data.copy_(torch.eye(6, 4))
     trainer.params["decoder.bias"].data.zero_()
-    samples = Vae(trainer.checkpoint()).sample(20_000).flatten(1)
+    samples = Vae(trainer.checkpoint()).sample(20_000, seed=0).flatten(1)
     torch.testing.assert_close(samples.T.cov(), torch.diag(torch.tensor([1.0, 1, 1, 1, 0, 0])), rtol=0, atol=0.04)
     assert active_units(samples) == 4
 
