@@ -14,7 +14,8 @@ from tuner.queries import from_mlflow
 from tuner.running.sweep_status import standing
 from tuner.search.searchers import study_of
 from tuner.spec import parse_spec, sweep_tree
-from tuner.storage.sweep_state import JournalError, Sweep, fold
+from tuner.storage.events import JournalError
+from tuner.storage.sweep_state import fold
 from tuner.terminal.tables import show_plan
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.projection import Projection
@@ -156,10 +157,11 @@ def test_one_seed_leaves_no_trace(sweeps):
 
 @pytest.mark.parametrize("trial", ["0000-", "-1", "0000-0-0", "000-1", "0000-a", "../0000-1", "0000-1\n"])
 def test_only_names_of_trials_name_trials(trial):
-    ask = {"session": "a", "t": 0.0, "event": "ask", "number": 0, "assignment": {}, "config": {}, "method": "elbo"}
-    Sweep().apply({**ask, "trial": "0000-10"})
-    with pytest.raises(JournalError):
-        Sweep().apply({**ask, "trial": trial})
+    header = {"session": "a", "t": 0.0, "event": "header"}
+    ask = {**header, "event": "ask", "number": 0, "assignment": {}, "config": {}, "method": "elbo"}
+    assert list(fold([header, {**ask, "trial": "0000-10"}]).trials) == ["0000-10"]
+    with pytest.raises(JournalError, match="is no trial this project has asked for"):
+        fold([header, {**ask, "trial": trial}])
 
 
 # --- one by one and together ------------------------------------------------------------------------------------------

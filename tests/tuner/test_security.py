@@ -14,9 +14,9 @@ from trainables.errors import UserError
 from tuner.queries.from_mlflow import best
 from tuner.running.sweep_status import sweep_statuses
 from tuner.single_runs.retraining import read_config
+from tuner.storage.events import JournalError
 from tuner.storage.journal import _line, read_journal
 from tuner.storage.removal import remove_sweep
-from tuner.storage.sweep_state import JournalError
 from tuner.tracking.syncing import sync_sweep
 from tuner.yaml_files import read_yaml
 

@@ -17,6 +17,7 @@ from trainables.paths import flatten, parse_config, plain, suggest
 from trainables.ranking import BEST, Ranking
 from tuner.queries.metrics_info import is_result
 from tuner.spec import SweepSpec, unit_of_trials
+from tuner.storage.journal import check_begun
 from tuner.storage.sweep_state import Event, Prior, Sweep, Trial, fold
 from tuner.storage.sweep_storage import open_storage
 
@@ -107,7 +108,9 @@ def _warm_start(
     resolved: Resolved,
     here: Known,
 ) -> WarmStart:
-    sweep = fold(events)
+    sweep = fold(events, f"search.warm_start: the journal of sweep {name}")
+    if sweep.header:
+        check_begun(sweep)
     trials = [trial.by(ranking) for trial in sweep.configurations.values()]
     changed = _changed(name, sweep, here)
     if changed and not here.allow_changed:

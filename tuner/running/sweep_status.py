@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainables.errors import UserError
 from tuner.queries.metrics_info import is_result, rank_key, why_not_ranked
 from tuner.storage.journal import check_begun
 from tuner.storage.sweep_folder import Storage, unknown
-from tuner.storage.sweep_state import JournalError, Sweep, Trial, fold
+from tuner.storage.sweep_state import Sweep, Trial, fold
 from tuner.storage.sweep_storage import open_storage
 
 __all__ = [
@@ -90,7 +91,7 @@ def known_sweep(storage: str | Path, name: str) -> Sweep:
     opened = open_storage(storage)
     if name not in opened.names():
         raise unknown(opened, name)
-    sweep = fold(opened.events(name))
+    sweep = _folded(opened, name)
     check_begun(sweep)
     return sweep
 
@@ -108,13 +109,20 @@ def _status_or_damaged(storage: Storage, name: str) -> SweepStatus:
     """One journal that cannot be read does not hide the others."""
     try:
         return _status(storage, name)
-    except JournalError:
+    except UserError:
         return standing(Sweep(), name, "damaged")
 
 
 def _status(storage: Storage, name: str) -> SweepStatus:
     unended = "running" if storage.is_held(name) else "interrupted"
-    return standing(fold(storage.events(name)), name, unended)
+    sweep = _folded(storage, name)
+    if sweep.header:
+        check_begun(sweep)
+    return standing(sweep, name, unended)
+
+
+def _folded(storage: Storage, name: str) -> Sweep:
+    return fold(storage.events(name), f"the journal of sweep {name}")
 
 
 def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:

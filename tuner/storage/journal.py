@@ -50,8 +50,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from trainables.errors import StorageError
+from tuner.storage.events import JournalError, check_header, unusable
 from tuner.storage.lease import FencedError, is_gone
-from tuner.storage.sweep_state import Event, JournalError, Sweep, fold
+from tuner.storage.sweep_state import Event, Sweep, fold
 
 __all__ = [
     "FORMAT",
@@ -103,8 +104,11 @@ def _event(line: bytes) -> Event | None:
     text = body + b"}"
     if not found or crc != f'{zlib.crc32(text):08x}"}}\n'.encode():
         return None
-    event: Event = json.loads(text, object_hook=_decoded)
-    return event
+    try:
+        event = json.loads(text, object_hook=_decoded)
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
 def _content(path: Path) -> bytes:
@@ -122,7 +126,7 @@ def parse_journal(path: Path | str, content: bytes) -> tuple[list[Event], int]:
         event = _event(line)
         if event is None and length + len(line) == len(content) and not line.endswith(b"\n"):
             break
-        if event is None or event["seq"] != len(events):
+        if event is None or event.get("seq") != len(events):
             raise JournalError(
                 f"{path} is damaged at byte {length} (line {len(events) + 1}); restore the file from a copy, or start "
                 "the sweep under another name"
@@ -290,7 +294,7 @@ class Journal:
     def _take(self, events: list[Event], size: int) -> None:
         """Hold what the file holds, but for a torn last line."""
         self.events.extend(events[len(self.events) :])
-        self.sweep, self._size = fold(self.events), size
+        self.sweep, self._size = fold(self.events, str(self._path)), size
 
     def sync(self) -> None:
         """Have all that was written survive a power failure."""
@@ -305,9 +309,13 @@ class Journal:
 
 
 def check_begun(sweep: Sweep) -> None:
-    """Refuse a journal whose process died before its first line."""
+    """Refuse a journal whose process died before its first line, and one whose first line lacks something."""
     if not sweep.header:
         raise JournalError("the journal holds nothing yet: remove the sweep with `vae-tuner rm`, and start it again")
+    try:
+        check_header(sweep.header)
+    except ValueError as error:
+        raise unusable(f"the journal of sweep {sweep.header.get('name')}", 1, sweep.header, error) from None
 
 
 def close_session(journal: Journal, reason: str, on_event: Callable[[Event], None] = lambda event: None) -> None:

@@ -85,8 +85,8 @@ class RemoteStorage:
 
     @contextmanager
     def hold(self, name: str) -> Iterator[HeldSweep]:
-        """Hold a sweep that exists; raises UserError for any other name."""
-        if not NAME.fullmatch(name) or not has_begun(self._journal(name)):
+        """Hold a sweep that exists, also where its journal is gone; raises UserError for any other name."""
+        if not NAME.fullmatch(name) or not (has_begun(self._journal(name)) or self._has_spec(name)):
             raise unknown(self, name)
         with self._held(name) as held:
             yield held
@@ -120,6 +120,9 @@ class RemoteStorage:
             yield HeldRemoteSweep(folder, lease, RemoteFolder(self.uri) / name)
         finally:
             lease.release()
+
+    def _has_spec(self, name: str) -> bool:
+        return "spec.yaml" in (RemoteFolder(self.uri) / name).names()
 
     def _journal(self, name: str) -> RemoteFolder:
         return RemoteFolder(self.uri) / name / "journal"

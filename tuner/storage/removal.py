@@ -42,7 +42,7 @@ def remove_sweep(
     """
     opened = open_storage(storage)
     with opened.hold(name) as held:
-        sweep = fold(opened.events(name)) if keep_best or with_runs else Sweep()
+        sweep = fold(opened.events(name), f"the journal of sweep {name}") if keep_best or with_runs else Sweep()
         if keep_best or with_runs:
             check_begun(sweep)
         runs = _delete_runs(store_of(sweep, place_of(storage, held.folder), uri), sweep) if with_runs else 0

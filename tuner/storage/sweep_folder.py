@@ -123,7 +123,7 @@ class LocalStorage:
     @contextmanager
     def hold(self, name: str) -> Iterator[HeldSweep]:
         """Hold a sweep that exists; raises UserError for any other name, so that none leads out of the folder."""
-        if not NAME.fullmatch(name) or not (self.root / name / JOURNAL).is_file():
+        if not NAME.fullmatch(name) or not _is_sweep(self.root / name):
             raise unknown(self, name)
         if (self.root / name).is_symlink():
             place = (self.root / name).resolve()
@@ -208,6 +208,14 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _is_sweep(folder: Path) -> bool:
+    """Whether a folder is a sweep's, also where its journal is gone."""
+    if (folder / JOURNAL).is_file():
+        return True
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return "lock" in names and ("spec.yaml" in names or any(map(is_owner_file, names)))
 
 
 def _holds_nothing(folder: Path) -> bool:

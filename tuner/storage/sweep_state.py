@@ -9,19 +9,18 @@ from functools import cached_property
 from typing import Any
 
 from trainables.config import steps_per_epoch
-from trainables.errors import UserError
 from trainables.identity import Identity
 from trainables.paths import parse_config
 from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, mean, tolerance_of
 from trainables.schedules import Phases, phases_of
 from tuner.queries.means import common_outcome, means, standard_errors
 from tuner.queries.origins import DATA
+from tuner.storage.events import check_event, unusable
 
 __all__ = [
     "NODES_IN_A_ROW",
     "REFUSED",
     "Event",
-    "JournalError",
     "Prior",
     "Report",
     "Sweep",
@@ -38,10 +37,6 @@ REFUSED = "refused"
 """The kind of a trial whose configuration is not valid; it says what was drawn, and cannot be read."""
 
 Event = dict[str, Any]
-
-
-class JournalError(UserError):
-    """A journal that cannot be trusted."""
 
 
 @dataclass(frozen=True)
@@ -432,7 +427,7 @@ class Sweep:
 def _check_id(trial: object) -> None:
     """A trial's id names its folder."""
     if not (isinstance(trial, str) and re.fullmatch(r"[0-9]{4,}(-[0-9]+)?", trial)):
-        raise JournalError(f"{trial!r} is no trial this project has asked for; restore the journal from a copy")
+        raise ValueError(f"{trial!r} is no trial this project has asked for")
 
 
 def trial_id(number: int, repeat: int, repeats: int) -> str:
@@ -481,9 +476,16 @@ def _mean_report(reports: Sequence[Report]) -> Report:
     return replace(reports[0], metrics=means([report.metrics for report in reports]))
 
 
-def fold(events: Iterable[Mapping[str, Any]]) -> Sweep:
-    """The state after these events."""
+def fold(events: Iterable[Mapping[str, Any]], place: str = "the journal") -> Sweep:
+    """The state after these events; raises JournalError that names line and event where they cannot be folded.
+
+    place: what the error calls the journal.
+    """
     sweep = Sweep()
-    for event in events:
-        sweep.apply(event)
+    for line, event in enumerate(events, 1):
+        try:
+            check_event(event, bool(sweep.header), sweep.trials)
+            sweep.apply(event)
+        except Exception as error:  # what has a checksum may still say anything
+            raise unusable(place, line, event, error) from None
     return sweep

@@ -70,7 +70,7 @@ def _holds(other: str, sweep: Sweep, place: str) -> bool:
         events = open_storage(f"{root}{query}{parameters}").events(name)
     except (StorageError, UserError, OSError):
         return False
-    return bool(events) and events[0]["sweep_id"] == sweep.header["sweep_id"]
+    return bool(events) and events[0].get("sweep_id") == sweep.header["sweep_id"]
 
 
 def _is_same_folder(one: str, other: str) -> bool:

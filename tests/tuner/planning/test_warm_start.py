@@ -10,8 +10,8 @@ from tuner.planning.plans import make_plan
 from tuner.running.driver import header_of
 from tuner.running.sweep_status import ranked_trials
 from tuner.spec import parse_spec
+from tuner.storage.events import JournalError
 from tuner.storage.journal import JOURNAL, Journal
-from tuner.storage.sweep_state import JournalError
 from tuner.tracking.projection import Projection
 
 METRIC = "val/elbo_cal"

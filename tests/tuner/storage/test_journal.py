@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.errors import StorageError
+from tuner.storage.events import JournalError
 from tuner.storage.journal import Journal, read_journal
-from tuner.storage.sweep_state import JournalError, Sweep, fold
+from tuner.storage.sweep_state import Sweep, fold
 
 STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": "val/elbo", "direction": "max"}
@@ -68,7 +69,7 @@ plain_data = st.recursive(
 )
 def test_what_a_user_writes_like_a_float_is_not_one(value, path):
     journal = Journal.create(path)
-    journal.append("note", value=value)
+    journal.append("warning", value=value)
     journal.close()
     assert repr(read_journal(path)[0]["value"]) == repr(value)
 
@@ -78,7 +79,7 @@ def test_events_of_any_plain_data_are_read_back_as_they_were(values, tmp_path_fa
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
     journal = Journal.create(path)
     for value in values:
-        journal.append("note", value=value)
+        journal.append("warning", value=value)
     journal.close()
     # repr tells nan from nan, -0.0 from 0.0 and 1 from 1.0
     assert repr([event["value"] for event in read_journal(path)]) == repr(values)
@@ -86,12 +87,12 @@ def test_events_of_any_plain_data_are_read_back_as_they_were(values, tmp_path_fa
 
 
 def test_the_live_event_is_the_one_a_reader_finds(journal, path):
-    live = journal.append("note", value=(1, {"at": math.inf}))
+    live = journal.append("warning", value=(1, {"at": math.inf}))
     assert live == read_journal(path)[-1] == journal.events[-1]
 
 
 def test_each_line_is_strict_json_on_its_own(journal, path):
-    journal.append("note", value=math.nan, text="a\nb\u2028c\rd")
+    journal.append("warning", value=math.nan, text="a\nb\u2028c\rd")
     lines = path.read_bytes().split(b"\n")
     assert lines.pop() == b""
     refuse = pytest.fail
@@ -304,7 +305,7 @@ def test_the_seconds_of_a_sweep_are_those_of_its_sessions(path, monkeypatch):
     for session_length in (3, 3):
         for _ in range(session_length):
             now = [next(times)]
-            opened.append("finish", reason="interrupted")
+            opened.append("finish" if opened.events else "header", reason="interrupted")
         now[0] += 5.0
         assert opened.seconds == opened.sweep.seconds + 5.0
         opened.close()

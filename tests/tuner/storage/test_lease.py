@@ -204,15 +204,15 @@ def test_what_a_superseded_journal_still_writes_nobody_reads(tmp_path):
     first = Journal.create(path)
     first.append("header", format=1)
     second = Journal.open(path)
-    first.append("note", text="until the first line of the second, the first goes on")
+    first.append("warning", text="until the first line of the second, the first goes on")
     second.append("resume", more=0)
     before = path.read_bytes()
     first._write(first._file, b"a line in hand\n")
     with pytest.raises(FencedError, match="taken over by another process"):
-        first.append("note", text="late")
+        first.append("warning", text="late")
     assert path.read_bytes() == before
-    assert [event["event"] for event in second.events] == ["header", "note", "resume"]
-    second.append("note", text="whole")
+    assert [event["event"] for event in second.events] == ["header", "warning", "resume"]
+    second.append("warning", text="whole")
     assert Journal.open(path).events == second.events
 
 
@@ -223,7 +223,7 @@ def test_a_driver_writes_nothing_once_its_lease_is_lost_also_before_its_successo
     before = path.read_bytes()
     second = Lease.take(tmp_path, 2)
     with pytest.raises(FencedError, match="taken over by process"):
-        journal.append("note", text="late")
+        journal.append("warning", text="late")
     assert path.read_bytes() == before
     first.release()
     second.release()
@@ -242,7 +242,7 @@ def test_a_session_that_was_taken_over_while_it_copied_the_journal_puts_no_copy_
     monkeypatch.setattr(os, "fsync", take_over)
     with pytest.raises(FencedError, match="taken over by process"):
         paused.append("resume", more=0)
-    successors[0].append("note", text="goes on")
+    successors[0].append("warning", text="goes on")
     assert read_journal(path) == successors[0].events
     assert [file.name for file in tmp_path.glob("journal*")] == ["journal.jsonl"]
 
@@ -253,7 +253,7 @@ def test_a_start_that_was_taken_over_leaves_the_journal_of_the_one_that_runs(tmp
     journal.append("header", format=1)
     with pytest.raises(FencedError, match="taken over by process"):
         paused.create_journal()
-    journal.append("note", text="goes on")
+    journal.append("warning", text="goes on")
     assert read_journal(tmp_path / "journal.jsonl") == journal.events
 
 
@@ -278,7 +278,7 @@ def test_a_network_file_systems_word_for_a_replaced_file_is_understood(function,
     with monkeypatch.context() as patch:
         patch.setattr(os, function, stale)
         with pytest.raises(FencedError, match="taken over by another process"):
-            journal.append("note", text="late")
+            journal.append("warning", text="late")
         if function == "fstat":
             with pytest.raises(FencedError, match="taken over by another process"):
                 held.check()
@@ -290,7 +290,7 @@ def test_looking_at_a_journal_takes_nothing_over(tmp_path):
     first = Journal.create(path)
     first.append("header", format=1)
     Journal.open(path).close()
-    first.append("note", text="still its own")
+    first.append("warning", text="still its own")
     assert len(first.events) == 2
 
 
