@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from hashlib import blake2b
 from operator import add
 from pathlib import Path
 
@@ -47,6 +48,8 @@ class DataFacts:
     pixel_noise: the RMS error of the gray values themselves against the bits that are drawn from them: no smaller RMS
         error can be kept to; 0 where no bits are drawn.
     digest: of all values before they are split, None where it is unknown.
+    notes: what of the user's files was not taken. n_repeated: of images, how many validation and test examples are the
+        same as an example of training, or as one of each other; 0 for other data, where it is not counted.
     """
 
     shape: tuple[int, ...]
@@ -61,6 +64,8 @@ class DataFacts:
     kappa_min: dict[str, float] | None = None
     pixel_noise: float = 0.0
     digest: str | None = None
+    notes: tuple[str, ...] = ()
+    n_repeated: int = 0
 
     @property
     def n_elements(self) -> int:
@@ -119,7 +124,8 @@ def _spread(n: int, at_most: int) -> NDArray[np.int64]:
 
 def data_facts(config: DataConfig, root: Path) -> DataFacts:
     """Read a data set, prepare it where that is needed, and describe it as it came."""
-    split = _split(config, sources.read(config.name, root, config.image_size))
+    source = sources.read(config.name, root, config.image_size)
+    split = _split(config, source)
     train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
     everything = train + val + test
     low, high = _rounded(everything.low / split.scale, everything.high / split.scale)
@@ -140,7 +146,20 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
         value_bytes=split.train.dtype.itemsize,
         pixel_noise=float(np.sqrt((mean - square_mean).mean().clip(min=0))) if drawn else 0.0,
         digest=sources.digest(config.name, root, config.image_size),
+        notes=source.notes,
+        n_repeated=_n_repeated(split) if source.of_files else 0,
     )
+
+
+def _n_repeated(split: _Split) -> int:
+    """How many validation and test examples are also in an earlier part, value by value."""
+    seen: set[bytes] = set()
+    n = 0
+    for part in (split.train, split.val, split.test):
+        digests = [blake2b(row.tobytes(), digest_size=16).digest() for rows in part.chunks() for row in rows]
+        n += sum(digest in seen for digest in digests)
+        seen.update(digests)
+    return n
 
 
 @dataclass(frozen=True)

@@ -94,17 +94,8 @@ def write_celeba(root, monkeypatch):
     parts = [part for part, n in ((0, N_TRAIN), (1, 3), (2, N_TEST)) for _ in range(n)]
     parts = np.random.default_rng(0).permutation(parts).tolist()
     names = [f"{i:06}.jpg" for i in range(1, len(parts) + 1)]
-    texts = {
-        "list_eval_partition.txt": [f"{name} {part}" for name, part in zip(names, parts, strict=True)],
-        "identity_CelebA.txt": [f"{name} 7" for name in names],
-        "list_bbox_celeba.txt": [len(names), "image_id x y w h", *(f"{name}  1 2 3 4" for name in names)],
-        "list_landmarks_align_celeba.txt": [len(names), "lefteye_x lefteye_y", *(f"{name}  1 2" for name in names)],
-        "list_attr_celeba.txt": [len(names), "Smiling Young", *(f"{name}  1 -1" for name in names)],
-    }
-    for name, lines in texts.items():
-        (folder / name).write_text("\n".join(map(str, lines)) + "\n")
-    table = [(key, md5(folder / name) if name in texts else old, name) for key, old, name in datasets.CelebA.file_list]
-    monkeypatch.setattr(datasets.CelebA, "file_list", table)
+    lines = [f"{name} {part}\n" for name, part in zip(names, parts, strict=True)]
+    (folder / "list_eval_partition.txt").write_text("".join(lines))
     usual = transforms.Compose([transforms.CenterCrop(148), transforms.Resize(64)])
     expected = {"train": [], "val": [], "test": []}
     for i, (name, part) in enumerate(zip(names, parts, strict=True)):
@@ -269,10 +260,35 @@ def test_celeba_without_gdown_names_the_extra_before_anything_is_downloaded(tmp_
     with pytest.raises(DataError) as error:
         sources.read("celeba", tmp_path)
     assert str(error.value) == (
-        "data.name: celeba needs gdown for its download; pip install 'vae-tuner[celeba]', or put its files, "
-        f"img_align_celeba.zip unpacked, into {tmp_path / 'celeba'}"
+        f"data.name: celeba lacks img_align_celeba and list_eval_partition.txt in {tmp_path / 'celeba'}; put it there, "
+        "the images unpacked, or install what downloads it: pip install 'vae-tuner[celeba]'"
     )
     assert not (tmp_path / "celeba").exists()
+
+
+def test_what_celeba_lacks_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(built_in, "find_spec", lambda module: None)
+    write_celeba(tmp_path, monkeypatch)
+    (tmp_path / "celeba" / "list_eval_partition.txt").unlink()
+    with pytest.raises(DataError, match=r"celeba lacks list_eval_partition\.txt in "):
+        sources.read("celeba", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("a.jpg 0\na.jpg 3\n", "line 2 is 'a.jpg 3' and not a name and 0, 1 or 2"),
+        ("a.jpg\n", "line 1 is 'a.jpg' and not a name and 0, 1 or 2"),
+        ("a.jpg 0\n", "it has no images for val and test"),
+    ],
+)
+def test_a_damaged_partition_of_celeba_is_told_with_its_line(text, cause, tmp_path, monkeypatch):
+    write_celeba(tmp_path, monkeypatch)
+    partition = tmp_path / "celeba" / "list_eval_partition.txt"
+    partition.write_text(text)
+    with pytest.raises(DataError) as error:
+        sources.read("celeba", tmp_path)
+    assert str(error.value) == f"data.name: {partition} cannot be read as celeba's partition: {cause}; replace it"
 
 
 def test_celebas_downloader_that_fails_is_told_in_one_line(tmp_path, monkeypatch):

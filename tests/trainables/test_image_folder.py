@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import transforms
 
 from trainables import sources
@@ -236,7 +236,9 @@ def test_no_such_folder(message):
 def test_an_empty_folder(message, folder):
     folder.mkdir()
     (folder / "a.txt").write_text("")
-    assert message() == ("data.name: faces has no images; allowed: .png, .jpg, .jpeg, .bmp, .webp, also in sub-folders")
+    assert message() == (
+        "data.name: faces has no images, but 1 .txt; allowed: .png, .jpg, .jpeg, .bmp, .webp, also in sub-folders"
+    )
 
 
 def test_an_empty_train(message, folder, write):
@@ -326,3 +328,97 @@ def test_a_name_that_is_no_text_is_read_and_can_be_named(read, message, write, f
     found = message()
     assert found.startswith(r"data.name: faces/\udcff.png cannot be read as an image: ")
     assert found.encode()
+
+
+# --- as it is shown ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_its_exif_data_say(orientation, suffix, write, read, folder):
+    """To what Pillow itself makes of it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    levels = np.repeat(np.repeat(np.array([[0, 80, 160], [240, 40, 120]], np.uint8), 16, 0), 16, 1)
+    write(f"a{suffix}", levels, exif=exif)
+    with Image.open(folder / f"a{suffix}") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("L"))
+    found = read().train[0]
+    found = found if found.ndim == 2 else found[0]
+    assert found.shape == ((48, 32) if orientation > 4 else (32, 48))
+    assert np.abs(found.astype(int) - expected).max() <= 3
+
+
+def test_images_that_lie_and_that_stand_have_one_size(write, read):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    standing = np.zeros((16, 8), np.uint8)
+    standing[:4] = 255
+    write("a.png", standing)
+    write("b.png", Image.fromarray(standing).transpose(Image.Transpose.ROTATE_90), exif=exif)
+    assert np.array_equal(*read().train)
+
+
+def test_damaged_exif_data_turn_nothing(write, read):
+    write("a.jpg", pixels(8, 16), exif=b"Exif\0\0no exif data at all")
+    assert read().train.shape == (1, 8, 16)
+
+
+# --- what is skipped, and what stands twice ---------------------------------------------------------------------------
+
+
+def test_files_that_are_skipped_are_counted_by_suffix(write, read, folder):
+    write("a.png", pixels(2, 2))
+    for name in ("b.TIF", "c.tif", "d.csv", "README", ".hidden.tif"):
+        (folder / name).write_text("")
+    os.mkfifo(folder / "e.png")
+    assert read().notes == (
+        "faces: skipped 2 .tif, 1 without a suffix, 1 .csv, 1 .png, which are no examples; images are .png, .jpg, "
+        ".jpeg, .bmp, .webp",
+    )
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ({"again": "."}, "again"),
+        ({"again": ".", "b/again": ".."}, "again, b/again"),
+        ({"up": ".."}, "up"),
+        ({"b/to_c": "../c", "c/to_b": "../b"}, "b/to_c/to_b, c/to_b/to_c"),
+        ({f"l{i}": "." for i in range(5)}, "l0, l1, l2 and 2 more"),
+    ],
+)
+def test_links_that_lead_round_in_a_circle_are_skipped_and_named(links, said, write, read, folder):
+    for name in ("a.png", "b/a.png", "c/a.png"):
+        write(name, pixels(2, 2))
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    found = read()
+    assert found.notes == (f"faces: skipped links that lead back to a folder they lie in: {said}",)
+    assert len(found.train) == (5 if "b/to_c" in links else 3)
+
+
+def test_a_link_to_a_folder_elsewhere_is_followed(write, read, folder, tmp_path):
+    write("a.png", pixels(2, 2))
+    folder.rename(tmp_path / "elsewhere")
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    found = read()
+    assert (len(found.train), found.notes) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("copies", "n"), [((), 0), (("val/a.png",), 1), (("val/a.png", "test/a.png", "test/b.png"), 3)]
+)
+def test_files_that_are_the_same_in_two_parts_are_counted(copies, n, write, folder, tmp_path):
+    for i, part in enumerate(("train", "val", "test")):
+        write(f"{part}/{i}.png", pixels(4, 4, seed=i))
+    write("train/twice.png", pixels(4, 4, seed=0))
+    for copy in copies:
+        shutil.copy(folder / "train" / "0.png", folder / copy)
+    assert data_facts(DataConfig(name=str(folder)), tmp_path / "data").n_repeated == n
+
+
+def test_arrays_may_hold_an_example_twice(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((9, 4)))
+    assert data_facts(DataConfig(name=str(tmp_path / "x.npy")), tmp_path).n_repeated == 0

@@ -16,12 +16,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Source:
-    """Raw arrays N × …; what is not given officially is split off `train` later. scale: values are divided by it."""
+    """Raw arrays N × …; what is not given officially is split off `train` later. scale: values are divided by it.
+    notes: what of the user's files was not taken, a sentence each. of_files: whether each example is a file of theirs.
+    """
 
     train: Array
     val: Array | None
     test: Array | None
     scale: float
+    notes: tuple[str, ...] = ()
+    of_files: bool = False
 
 
 def kept_as(array: Array) -> np.dtype[Any]:

@@ -13,11 +13,14 @@ from trainables.errors import DataError
 from trainables.sources.base import Array, Source
 from trainables.sources.pixels import read_pixels
 from trainables.sources.prepared import Images, prepared
+from trainables.sources.reading import reading
 
 __all__ = ["DATASETS", "read_built_in"]
 
 CELEBA_SIDE = 64
 CELEBA_CROP = 148
+CELEBA_FILES = ("img_align_celeba", "list_eval_partition.txt")
+CELEBA_PARTS = {"0": "train", "1": "val", "2": "test"}
 
 # torchvision's class, and where under the data directory it looks for its unpacked files
 _TRAIN_AND_TEST = {
@@ -76,26 +79,38 @@ def _downloaded(name: str, files: Path, read: Callable[[], Any]) -> Any:
 
 
 def _celeba(root: Path, side: int) -> dict[str, Images]:
+    images, partition = (root / "celeba" / name for name in CELEBA_FILES)
+    if not (images.is_dir() and partition.is_file()):
+        _download_celeba(root)
+    parts = _celeba_parts(partition)
+    return {part: _aligned(images, names, side) for part, names in parts.items()}
+
+
+def _download_celeba(root: Path) -> None:
     files = root / "celeba"
-    return {
-        part: _aligned(files / "img_align_celeba", _celeba_names(root, files, split), side)
-        for part, split in (("train", "train"), ("val", "valid"), ("test", "test"))
-    }
-
-
-def _celeba_names(root: Path, files: Path, split: str) -> list[str]:
+    if find_spec("gdown") is None:
+        missing = " and ".join(name for name in CELEBA_FILES if not (files / name).exists())
+        raise DataError(
+            f"data.name: celeba lacks {missing} in {files}; put it there, the images unpacked, or install what "
+            "downloads it: pip install 'vae-tuner[celeba]'"
+        )
     from torchvision.datasets import CelebA
 
-    try:
-        found = CelebA(root, split)
-    except RuntimeError:
-        if find_spec("gdown") is None:
-            raise DataError(
-                "data.name: celeba needs gdown for its download; pip install 'vae-tuner[celeba]', or put its files, "
-                f"img_align_celeba.zip unpacked, into {files}"
-            ) from None
-        found = _downloaded("celeba", files, lambda: CelebA(root, split, download=True))
-    return list(found.filename)
+    _downloaded("celeba", files, lambda: CelebA(root, "train", download=True))
+
+
+def _celeba_parts(partition: Path) -> dict[str, list[str]]:
+    """The names of the images of each part, from lines such as `000001.jpg 0`."""
+    parts: dict[str, list[str]] = {part: [] for part in CELEBA_PARTS.values()}
+    with reading(partition, "celeba's partition", "replace it"):
+        for number, line in enumerate(partition.read_text().splitlines(), 1):
+            name, part = line.split() if len(line.split()) == 2 else (line, "")
+            if part not in CELEBA_PARTS:
+                raise ValueError(f"line {number} is {line!r:.60} and not a name and 0, 1 or 2")
+            parts[CELEBA_PARTS[part]].append(name)
+        if not all(parts.values()):
+            raise ValueError(f"it has no images for {' and '.join(part for part in parts if not parts[part])}")
+    return parts
 
 
 def _aligned(folder: Path, names: list[str], side: int) -> Images:

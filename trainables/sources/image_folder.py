@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainables.errors import DataError
 from trainables.sources.base import Source
 from trainables.sources.pixels import image_header, read_pixels, reading_image
 from trainables.sources.prepared import Images, in_parallel, key_of, prepared
+from trainables.sources.reading import reading, shown
 
 __all__ = ["SUFFIXES", "read_image_folder"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _PARTS = ("train", "val", "test")
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What lies below a folder, as sorted relative paths. skipped: how many files by suffix; circular: links to folders
+    that they lie in."""
+
+    images: list[str]
+    skipped: Counter[str]
+    circular: list[str]
+
+    def notes(self, folder: Path) -> tuple[str, ...]:
+        """What of it is no example, a sentence each."""
+        notes = []
+        if self.skipped:
+            allowed = ", ".join(SUFFIXES)
+            notes.append(f"{folder.name}: skipped {self.skipped_text}, which are no examples; images are {allowed}")
+        if self.circular:
+            links = ", ".join(shown(Path(link)) for link in self.circular[:MOST_NAMED])
+            more = f" and {len(self.circular) - MOST_NAMED} more" if len(self.circular) > MOST_NAMED else ""
+            notes.append(f"{folder.name}: skipped links that lead back to a folder they lie in: {links}{more}")
+        return tuple(notes)
+
+    @property
+    def skipped_text(self) -> str:
+        """`20 .tif, 1 .csv`, the most first."""
+        counts = sorted(self.skipped.items(), key=lambda pair: (-pair[1], pair[0]))
+        return ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in counts)
 
 
 def read_image_folder(folder: Path, root: Path, side: int | None) -> Source:
@@ -21,40 +53,60 @@ def read_image_folder(folder: Path, root: Path, side: int | None) -> Source:
     else N×3×H×W.
 
     Sub-folders train, val and test are official parts where there is a train; else all images are split later. Hidden
-    files are left out. side: each image's largest central square is scaled to it; `None`: all must have one size.
+    files are left out; what else is skipped is told in the notes. side: each image's largest central square is scaled
+    to it; `None`: all must have one size.
 
     They are prepared once under `root`, for the names, sizes and times of the files: a folder that has changed is
     prepared anew. Raises DataError for a folder without images, an image that cannot be read, and images of many sizes.
     """
     folder = folder.resolve()
-    files = _files(folder)
-    if not files:
-        raise DataError(f"data.name: {folder} has no images; allowed: {', '.join(SUFFIXES)}, also in sub-folders")
-    parts = _parts(folder, files)
-    return prepared(
-        root / "prepared" / "images" / _key(folder, side, files),
+    found = _found(folder)
+    if not found.images:
+        there = f", but {found.skipped_text}" if found.skipped else ""
+        raise DataError(
+            f"data.name: {folder} has no images{there}; allowed: {', '.join(SUFFIXES)}, also in sub-folders"
+        )
+    parts = _parts(folder, found.images)
+    source = prepared(
+        root / "prepared" / "images" / _key(folder, side, found.images),
         folder.name,
         255.0,
         lambda: _images(folder, parts, side),
         bounded=True,
     )
+    return replace(source, notes=found.notes(folder), of_files=True)
 
 
-def _files(folder: Path) -> list[str]:
-    """Relative paths of the images, sorted."""
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images = (name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
-        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in images]
-    return sorted(found)
+def _found(folder: Path) -> _Found:
+    found = _Found([], Counter(), [])
+    with reading(folder, "a folder of images", "mend it or move it away"):
+        _walk(folder, "", (folder.resolve(),), found)
+    return _Found(sorted(found.images), found.skipped, sorted(found.circular))
+
+
+def _walk(folder: Path, prefix: str, chain: tuple[Path, ...], found: _Found) -> None:
+    """Adds what is not hidden. chain: this folder and those that led here, as they are without links."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{prefix}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                is_image = name.lower().endswith(SUFFIXES) and (entry.is_file() or entry.is_symlink())
+                found.images.append(name) if is_image else found.skipped.update([Path(name).suffix.lower()])
+                continue
+            place = Path(entry.path).resolve() if entry.is_symlink() else chain[-1] / entry.name
+            if any(above.is_relative_to(place) for above in chain):
+                found.circular.append(name)
+            else:
+                _walk(Path(entry.path), f"{name}/", (*chain, place), found)
 
 
 def _key(folder: Path, side: int | None, files: list[str]) -> str:
     for file in files:
         with reading_image(folder / file):
             (folder / file).stat()
-    return key_of(str(folder), side, *(folder / file for file in files))
+    return key_of("turned as EXIF says", str(folder), side, *(folder / file for file in files))
 
 
 def _parts(folder: Path, files: list[str]) -> dict[str, list[str]]:
@@ -63,7 +115,9 @@ def _parts(folder: Path, files: list[str]) -> dict[str, list[str]]:
     parts = {part: [file for file in files if file.startswith(f"{part}/")] for part in _PARTS}
     stray = sorted(set(files).difference(*parts.values()))
     if stray:
-        raise DataError(f"data.name: {folder} has train/ and also {stray[0]}; move it into train/, val/ or test/")
+        raise DataError(
+            f"data.name: {folder} has train/ and also {shown(Path(stray[0]))}; move it into train/, val/ or test/"
+        )
     if not parts["train"]:
         raise DataError(f"data.name: {folder}/train has no images; allowed: {', '.join(SUFFIXES)}")
     return {part: chosen for part, chosen in parts.items() if chosen}
@@ -82,7 +136,7 @@ def _one_size(folder: Path, files: list[Path], sizes: list[tuple[int, int]]) -> 
     for file, size in zip(files, sizes, strict=True):
         if size != sizes[0]:
             first, other = (
-                f"{path.relative_to(folder)} has {width}×{height} pixels"
+                f"{shown(path.relative_to(folder))} has {width}×{height} pixels"
                 for path, (width, height) in ((files[0], sizes[0]), (file, size))
             )
             raise DataError(

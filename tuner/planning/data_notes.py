@@ -21,6 +21,12 @@ def describe_data(config: TrialConfig, facts: DataFacts) -> list[str]:
         f"{file_name(config.data.name)}: {facts.n_train} training, {facts.n_val} validation and {facts.n_test} test "
         f"examples of {shape}; likelihood {config.data.likelihood} ({_reason(config.data, facts)}); κ_max {limits}"
     ]
+    found += facts.notes
+    if facts.n_repeated:
+        found.append(
+            f"{facts.n_repeated} validation and test examples are also in another part, value by value: what is "
+            "measured on them is too good; remove the copies"
+        )
     if config.data.name in DATASETS and Path(config.data.name).is_dir():
         found.append(f"data.name: {config.data.name} is the built-in set; the folder here is ./{config.data.name}")
     if max(abs(facts.low), abs(facts.high)) > 20:

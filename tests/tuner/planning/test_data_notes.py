@@ -138,3 +138,14 @@ def test_a_plan_of_given_trials_tells_of_the_budget_of_those_under_geco(kinds, t
     spec = {"search": {"points": points}, "config": {"epochs": 10, "device": "cpu"}}
     notes = make_plan(parse_spec(spec), vae_data_root).notes
     assert any("370 updates (10 epochs of 37 steps at batch_size 32)" in note for note in notes) == told
+
+
+def test_what_of_a_folder_is_skipped_or_stands_twice_is_told(notes, tmp_path):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for i in range(200):
+        Image.fromarray(np.full((4, 4), 7 * (i % 2), np.uint8)).save(folder / f"{i}.png")
+    (folder / "a.tif").touch()
+    found = notes({"name": "./faces"})
+    assert "faces: skipped 1 .tif, which are no examples; images are .png, .jpg, .jpeg, .bmp, .webp" in found
+    assert any(note.startswith("66 validation and test examples are also in another part") for note in found)
