@@ -34,11 +34,12 @@ def init(
 ) -> None:
     """Write a commented sweep file to start from."""
     from tuner.cli.starter import STARTER
+    from tuner.terminal import console
 
     if path.exists():
         raise UserError(f"{path} exists; name another file, or remove it first")
     write_text(path, STARTER)
-    typer.echo(f"Wrote {path}. Next: vae-tuner sweep {path} --plan")
+    console.out().print(f"Wrote {path}. Next: {console.command('sweep', path, '--plan')}", soft_wrap=True)
 
 
 def doctor(

@@ -64,7 +64,7 @@ class SweepResult:
     ranking: by which epoch trials are ranked. impatient: which trials patience has ended. past_best: which of the
     best trials were better before.
     planned: how many trials it was to have. repeats: how many seeds each configuration has.
-    spent: which part of the budget ended it, `time` or `epochs`.
+    spent: which part of the budget ended it, `time` or `epochs`. tracking_uri: as it was asked for.
     """
 
     name: str
@@ -95,6 +95,7 @@ class SweepResult:
     ranking: Ranking = BY_LAST
     impatient: str | None = None
     past_best: str | None = None
+    tracking_uri: str | None = None
 
     @property
     def metric(self) -> str:
@@ -163,6 +164,7 @@ def result_of(
         ranking=sweep.ranking,
         impatient=impatience_note(sweep.trials.values()),
         past_best=past_best_note(ranked_trials(sweep)[:SHOWN_TRIALS]),
+        tracking_uri=plan.spec.tracking.uri,
     )
 
 

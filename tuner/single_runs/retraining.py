@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import mkdtemp
 from typing import Any
 
@@ -49,8 +50,8 @@ def read_config(path: Path) -> dict[str, Any]:
     tree = read_yaml(path)
     if tree.keys() & SweepSpec.model_fields.keys() and not tree.keys() & TrialConfig.model_fields.keys():
         raise ConfigError(
-            f"{path} describes a sweep, not one configuration; run it with `vae-tuner sweep {path}`, then train what "
-            "`vae-tuner best --export` writes"
+            f"{path} describes a sweep, not one configuration; run it with `vae-tuner sweep {quote(str(path))}`, then "
+            "train what `vae-tuner best --export` writes"
         )
     return tree
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -41,12 +42,11 @@ def print_json(document: Any) -> None:
     sys.stdout.write("\n")
 
 
-def command() -> str:
-    """`vae-tuner` as it can be typed here: by its path where it is not on PATH."""
-    if shutil.which("vae-tuner"):
-        return "vae-tuner"
+def command(*words: object) -> str:
+    """`vae-tuner` with these words as it can be copied into a shell here: by its path where it is not on PATH."""
     beside = Path(sys.executable).with_name("vae-tuner")
-    return os.path.relpath(beside) if beside.exists() else "vae-tuner"
+    is_known = shutil.which("vae-tuner") or not beside.exists()
+    return shlex.join(["vae-tuner" if is_known else os.path.relpath(beside), *map(str, words)])
 
 
 def complain(message: str) -> int:

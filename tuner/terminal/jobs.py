@@ -62,7 +62,7 @@ def show_submission(ready: Submission, cluster: str, output: str) -> None:
 
 
 def _verb(job: Job, verb: str) -> str:
-    return f"{command()} jobs {shlex.join([verb, job.id, '--cluster', job.backend.cluster])}"
+    return command("jobs", verb, job.id, "--cluster", job.backend.cluster)
 
 
 def show_jobs(jobs: Sequence[JobInfo], cluster: str, output: str) -> None:
@@ -216,7 +216,8 @@ def _show_result(job: Job, result: Mapping[str, Any], status: Mapping[str, Any] 
     metric = status["metric"] if status else ""
     value = f", {metric} {text_of(best['metrics'][metric])}" if metric in best["metrics"] else ""
     console.print(f"best: trial {best['trial']} ({best['method']}){value}")
-    console.print(f"\nNext: {command()} best --sweep {result['name']} --export best.yaml {_store(job)}", soft_wrap=True)
+    best_of = command("best", "--sweep", result["name"], "--export", "best.yaml")
+    console.print(f"\nNext: {best_of} {_store(job)}", soft_wrap=True)
 
 
 def _store(job: Job) -> str:

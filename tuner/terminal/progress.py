@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -43,7 +44,7 @@ class SweepProgress:
         where = f"{plan.spec.storage}/{name}"
         self._console.print(f"Sweep {name}: {self._n_trials} trials, state in {where}", soft_wrap=True)
         if ":///" in tracking_uri:
-            store = shown(tracking_uri)
+            store = quote(shown(tracking_uri))
             self._console.print(f"Look at it with: mlflow ui --backend-store-uri {store}", soft_wrap=True)
         print_notes(self._console, plan.notes)
         self._bar = Progress(

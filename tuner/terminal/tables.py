@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from shlex import quote
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from tuner.terminal.console import command, err, new_table, out, print_json, print_notes, text_of, working
+from tuner.tracking.tracking_uri import without_secret
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
@@ -174,14 +175,14 @@ def show_result(result: SweepResult, output: str) -> None:
     """The end of a sweep: how trials ended, and the best configuration."""
     from tuner.running.sweep_result import SHOWN_TRIALS
 
-    where = "" if Path(result.storage) == Path("sweeps") else f" --storage {quote(result.storage)}"
+    where = () if Path(result.storage) == Path("sweeps") else ("--storage", result.storage)
     lacking = _lacking(result)
     if lacking:
         cause = f" ({result.tracker_error})" if result.tracker_error else ""
-        send = f"{command()} sync {result.name}{where}"
+        send = command("sync", result.name, *where)
         err().print(f"MLflow lacks {lacking}{cause}; send them with: {send}", soft_wrap=True)
     if result.finished not in ("completed", "budget"):
-        err().print(f"Go on with: {command()} resume {result.name}{where}", soft_wrap=True)
+        err().print(f"Go on with: {command('resume', result.name, *where)}", soft_wrap=True)
     for trials in result.unranked:
         err().print(f"Not ranked: {trials}", soft_wrap=True)
     if output == "json":
@@ -217,12 +218,16 @@ def show_result(result: SweepResult, output: str) -> None:
     console.print(_config_table(result.best.config, result.searched))
     if result.past_best:
         print_notes(console, [result.past_best])
-    verb = command()
-    send_first = f"{verb} sync {result.name}{where} && " if lacking else ""  # `best` asks MLflow
-    console.print(
-        f"\nNext: {send_first}{verb} best --sweep {result.name} --export best.yaml && {verb} train best.yaml",
-        soft_wrap=True,
-    )
+    send_first = [command("sync", result.name, *where)] if lacking else []  # `best` asks MLflow
+    best_of = command("best", "--sweep", result.name, *_records_of(result), "--export", "best.yaml")
+    again = command("train", "best.yaml", *_records_of(result))
+    console.print(f"\nNext: {' && '.join([*send_first, best_of, again])}", soft_wrap=True)
+
+
+def _records_of(result: SweepResult) -> list[str]:
+    """The options that say where a sweep's records are, as far as they are not by default; without a secret."""
+    chosen = {"--experiment": result.experiment, "--tracking-uri": without_secret(result.tracking_uri)}
+    return [word for option, value in chosen.items() if value not in (None, "vae-tuner") for word in (option, value)]
 
 
 def _epoch_of(ranking: Ranking) -> str:
@@ -363,7 +368,7 @@ def _print_written(
     trial = f"trial {rows[0].trial}" if len(rows) == 1 else f"trial {rows[0].trial}, the first of {len(rows)},"
     if export:
         console.print(
-            f"Wrote the configuration of {trial} to {export}; train it with: vae-tuner train {export}", soft_wrap=True
+            f"Wrote the configuration of {trial} to {export}; train it with: {command('train', export)}", soft_wrap=True
         )
     if plot:
         console.print(f"Wrote the picture of the Pareto set to {plot}", soft_wrap=True)
@@ -440,9 +445,9 @@ def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> No
         table.add_row(path, text_of(value))
     console.print()
     console.print(table)
-    settings = " ".join(f"--set {path}={value}" for path, value in result.settings.items())
-    console.print(f"\nSearch between them: {command()} sweep {files['sweep']} --plan", soft_wrap=True)
-    console.print(f"Train with them:     {command()} train {files['config']}", soft_wrap=True)
+    settings = join(word for path, value in result.settings.items() for word in ("--set", f"{path}={value}"))
+    console.print(f"\nSearch between them: {command('sweep', files['sweep'], '--plan')}", soft_wrap=True)
+    console.print(f"Train with them:     {command('train', files['config'])}", soft_wrap=True)
     console.print(f"Anywhere else add:   {settings}", soft_wrap=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import Concatenate, ParamSpec, TypeVar
 
 from trainables.credentials import shown
@@ -48,7 +49,7 @@ def _way_out(uri: str, error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"pip install {DRIVERS.get(str(error.name), error.name)}"
     if "db upgrade" in str(error):
-        return f"if it is of an older MLflow: mlflow db upgrade {shown(uri)}"
+        return f"if it is of an older MLflow: mlflow db upgrade {quote(shown(uri))}"
     if uri.startswith("databricks"):
         return "set DATABRICKS_HOST and DATABRICKS_TOKEN, or write them down with `databricks configure`"
     if uri.startswith("http"):

@@ -7,6 +7,7 @@ to the database: a project folder may be moved or copied. MLflow itself is impor
 from __future__ import annotations
 
 import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -106,7 +107,8 @@ def check_artifacts(uri: str, experiment: str) -> None:
             "change its permissions, or name another --experiment"
             if sqlite_path(uri)
             else "let the server pass files on (mlflow server --serve-artifacts) and create the experiment there "
-            f"(mlflow experiments create --experiment-name {experiment}), or name another server with --tracking-uri"
+            f"(mlflow experiments create --experiment-name {shlex.quote(experiment)}), or name another server with "
+            "--tracking-uri"
         )
         raise UserError(
             f"tracking {shown(uri)}: the files of experiment {experiment!r} go to {root}, which cannot be written from "

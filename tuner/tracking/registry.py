@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from shlex import quote
 
 from trainables.checkpoint import FILE_NAME
 from trainables.credentials import shown
@@ -126,7 +127,7 @@ def _registered(client: MlflowClient, name: str) -> RegisteredModel:
         return client.get_registered_model(name)
     except MlflowException:
         known = sorted(model.name for model in client.search_registered_models())
-        hint = suggest(name, known) if known else f"; `vae-tuner best --register {name}` registers one"
+        hint = suggest(name, known) if known else f"; `vae-tuner best --register {quote(name)}` registers one"
         raise UserError(f"model {name!r} is not registered in {shown(client.tracking_uri)}{hint}") from None
 
 

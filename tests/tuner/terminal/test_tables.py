@@ -1,3 +1,4 @@
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -109,3 +110,27 @@ def test_the_next_command_finds_what_it_asks_for(unsent, first, sweeps, capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Next:")]
     assert line.split("vae-tuner ")[1].startswith(first)
     assert line.endswith("vae-tuner train best.yaml")
+
+
+@pytest.mark.parametrize("odd", ["my runs", "it's", "a;b", "$HOME", "`x`", "a&b", 'say "x"', "*"])
+def test_printed_commands_can_be_copied(odd, sweeps, capsys, uri):
+    """A shell reads from them what was meant, whatever the words are."""
+    own = {"storage": f"/data/{odd}/sweeps", "experiment": odd, "tracking_uri": f"sqlite:////data/{odd}/mlflow.db"}
+    show_result(replace(sweeps.run("s"), finished="interrupted", unsent=7, **own), "table")
+    printed = capsys.readouterr()
+    lines = [line for line in (printed.err + printed.out).splitlines() if "vae-tuner" in line]
+    told = [shlex.split(part.partition("vae-tuner ")[2]) for line in lines for part in line.split(" && ")]
+    records = ["--experiment", odd, "--tracking-uri", own["tracking_uri"]]
+    sync = ["sync", "s", "--storage", own["storage"]]
+    assert told == [
+        sync,
+        ["resume", *sync[1:]],
+        sync,
+        ["best", "--sweep", "s", *records, "--export", "best.yaml"],
+        ["train", "best.yaml", *records],
+    ]
+
+
+def test_a_printed_command_holds_no_secret(sweeps, capsys):
+    show_result(replace(sweeps.run("s"), tracking_uri="http://me:hush@h:1"), "table")
+    assert "hush" not in capsys.readouterr().out
