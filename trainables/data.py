@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trainables import sources
 from trainables.config import DataConfig
+from trainables.cores import allotted_cores
 from trainables.errors import DataError
 from trainables.examples import Examples
 from trainables.prefetch import map_ahead
@@ -195,7 +196,7 @@ def _sums(examples: Examples, scale: float) -> _Sums:
             _are_bits(chunk, scale),
         )
 
-    return reduce(add, map_ahead(of, examples.chunks(), workers=os.cpu_count() or 1))
+    return reduce(add, map_ahead(of, examples.chunks(), workers=allotted_cores().n))
 
 
 def _are_bits(chunk: Array, scale: float) -> bool:

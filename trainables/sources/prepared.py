@@ -31,6 +31,7 @@ from uuid import uuid4
 import numpy as np
 from filelock import FileLock
 
+from trainables.cores import allotted_cores
 from trainables.errors import DataError
 from trainables.prefetch import map_ahead
 from trainables.sources.base import Array, Source
@@ -274,7 +275,7 @@ def _write_rows(file: BinaryIO, examples: Streamed) -> None:
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item], n: int, what: str) -> Iterator[Result]:
     """The results for n items, in order, computed by all cores; what takes long says on stderr how far it is."""
     told = time.monotonic()
-    for done, result in enumerate(map_ahead(function, items, workers=os.cpu_count() or 1), 1):
+    for done, result in enumerate(map_ahead(function, items, workers=allotted_cores().n), 1):
         yield result
         if time.monotonic() - told > ANNOUNCE_SECONDS:
             told = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from trainables.cores import allotted_cores
 from tuner.running.ray_address import connect
 
 __all__ = ["Capacity", "Node", "capacity_of", "cluster_now", "growing", "node_here"]
@@ -38,10 +38,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Capacity:
-    """nodes: of this machine the one. address: of the Ray cluster they belong to, None for this machine."""
+    """nodes: of this machine the one. address: of the Ray cluster they belong to, None for this machine. limit: what
+    allots fewer cores than this machine has.
+    """
 
     nodes: tuple[Node, ...]
     address: str | None = None
+    limit: str | None = None
 
     @property
     def gpus(self) -> float:
@@ -73,7 +76,8 @@ def capacity_of(address: str | None) -> Capacity:
     """Of this machine, or of the cluster at an address, which is joined; raises UserError where none answers."""
     connect(address)
     if address is None:
-        return Capacity((Node(os.cpu_count() or 1, torch.cuda.device_count()),))
+        cores = allotted_cores()
+        return Capacity((Node(cores.n, torch.cuda.device_count()),), limit=cores.limit)
     return cluster_now(address)
 
 

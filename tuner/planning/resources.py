@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from trainables.config import TrialConfig
+from trainables.cores import Cores
 from trainables.data import DataFacts, held_on_device
 from trainables.errors import ConfigError
 from tuner.planning.capacity import Capacity
@@ -73,8 +74,8 @@ def concurrency_of(resources: Resources, gpus: float, capacity: Capacity) -> int
     cpus = resources.cpus_per_trial
     if capacity.address is None and cpus > capacity.most_cpus:
         raise ConfigError(
-            f"resources.cpus_per_trial: {cpus:g} is not allowed; allowed: at most {capacity.most_cpus:g}, the cores of "
-            "this machine"
+            f"resources.cpus_per_trial: {cpus:g} is not allowed; allowed: at most {capacity.most_cpus:g}, the cores "
+            f"{f'that {capacity.limit} allots' if capacity.limit else 'of this machine'}"
         )
     if resources.concurrency != "auto":
         return resources.concurrency
@@ -97,9 +98,9 @@ def _no_room(cpus: float, gpus: float, capacity: Capacity) -> str:
 
 
 def capacity_notes(resources: Resources, gpus: float, concurrency: int, capacity: Capacity) -> list[str]:
-    """Of a cluster, what was counted; and that trials wait, where none fits on any node."""
+    """What was counted, where that is not the whole machine; and that trials wait, where none fits on any node."""
     if capacity.address is None:
-        return []
+        return [f"{Cores(int(capacity.most_cpus), capacity.limit).says}, are used"] if capacity.limit else []
     if not capacity.slots(resources.cpus_per_trial, gpus):
         return [
             f"{_no_room(resources.cpus_per_trial, gpus, capacity)}: trials wait until the cluster scales up; if it "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -15,6 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import Literal
 
 from trainables.config import is_user_kind
+from trainables.cores import allotted_cores
 from trainables.credentials import shown
 from trainables.errors import StorageError, UserError
 from trainables.remote import RemoteFolder, is_remote
@@ -224,7 +224,7 @@ def _device(plan: Plan) -> Finding:
     import torch
 
     if not plan.gpus_per_trial:
-        return Finding("device", "ok", f"no GPU is used; {os.cpu_count()} CPU cores")
+        return Finding("device", "ok", f"no GPU is used; {allotted_cores().says}")
     memory = [torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count())]
     shares = ", ".join(f"{_gigabytes(free)} of {_gigabytes(total)} free" for free, total in memory)
     return Finding("device", "ok", f"{len(memory)} GPU ({shares}); each trial gets {plan.gpus_per_trial:g}")

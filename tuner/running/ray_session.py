@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
+from trainables.cores import allotted_cores
 from trainables.errors import StorageError
 from tuner.planning.plans import Plan
 from tuner.running.ray_address import connect
@@ -91,7 +92,7 @@ def start_ray(plan: Plan) -> None:
         with _listening_locally(), _seeing_what_they_need(plan.spec.storage):
             ray.init(
                 address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
-                num_cpus=max(os.cpu_count() or 1, math.ceil(plan.concurrency * resources.cpus_per_trial)),
+                num_cpus=max(allotted_cores().n, math.ceil(plan.concurrency * resources.cpus_per_trial)),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",

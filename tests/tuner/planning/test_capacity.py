@@ -1,8 +1,10 @@
 """How many trials fit on nodes, what a spec asks for of them, and what is refused."""
 
+import os
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +46,21 @@ def test_trials_never_take_more_than_there_is_and_one_more_would(nodes, cpus, gp
         assert fit * cpus <= node.cpus + 1e-3
         assert not gpus or fit <= node.gpus * per_gpu
         assert (fit + 1) * cpus > node.cpus - 1e-3 or (gpus and fit + 1 > node.gpus * per_gpu)
+
+
+def test_of_this_machine_only_what_is_allotted_is_filled(plan, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    made = plan(capacity_of(None))
+    assert made.concurrency == 3
+    assert "3 of 64 cores, by SLURM_CPUS_PER_TASK, are used" in made.notes
+    with pytest.raises(ConfigError) as raised:
+        plan(capacity_of(None), **{"resources.cpus_per_trial": 4})
+    assert str(raised.value) == (
+        "resources.cpus_per_trial: 4 is not allowed; allowed: at most 3, the cores that SLURM_CPUS_PER_TASK allots"
+    )
 
 
 def test_this_machine_is_one_node_and_needs_no_ray():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from ray._private import services
@@ -21,6 +22,17 @@ def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, 
     monkeypatch.setattr("ray.init", init)
     with pytest.raises(StorageError, match=r"^Ray cannot be started: The current node timed out during startup\.; is"):
         start_ray(sweeps.plan("s"))
+
+
+@pytest.mark.parametrize(("concurrency", "cores"), [(1, 3), (5, 5)])
+def test_ray_has_the_cores_that_are_allotted_or_that_were_asked_for(concurrency, cores, monkeypatch, sweeps):
+    options = {}
+    monkeypatch.setattr("ray.init", lambda **given: options.update(given))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    start_ray(replace(sweeps.plan("s"), concurrency=concurrency))
+    assert options["num_cpus"] == cores
 
 
 def test_ray_is_started_with_what_a_trial_needs_and_the_environment_stays(monkeypatch, sweeps):
