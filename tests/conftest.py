@@ -27,6 +27,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 GIVEN = Path(__file__).parents[2] / "shared" / "data"
 
 
+HEAVY = ("faults", "cluster", "slow")
+
+
+def pytest_collection_modifyitems(items):
+    """Files of the slow kinds come first, so that no worker is left alone with one while the other has nothing."""
+    heavy = {item.path for item in items if any(item.get_closest_marker(kind) for kind in HEAVY)}
+    items.sort(key=lambda item: item.path not in heavy)
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that ended."""

@@ -151,14 +151,23 @@ def test_the_undisturbed_sweep_has_all_that_can_happen(undisturbed):
     assert Counter(event["event"] for event in told)["failure"] >= 3 + 2, "one ends in error, two are saved"
 
 
-def algorithms():
-    """All places with one pair of scheduler and sampler, the hardest with the others."""
-    yield from (("asha", "tpe", *place) for place in PLACES)
-    others = [("asha", "random"), ("asha", "grid"), ("hyperband", "tpe"), ("median", "tpe")]
-    yield from ((*pair, *place) for pair in others for place in HARD)
+def each_with_one_in_ci(whats, cases):
+    """All pairs of the two: of each `what` another case runs in CI, and all run in `make faults`."""
+    return [
+        pytest.param(*what, *case, marks=[] if m == n % len(cases) else pytest.mark.bench)
+        for n, what in enumerate(whats)
+        for m, case in enumerate(cases)
+    ]
 
 
-@pytest.mark.parametrize(("scheduler", "sampler", "place", "where"), list(algorithms()))
+OTHERS = [("asha", "random"), ("asha", "grid"), ("hyperband", "tpe"), ("median", "tpe")]
+"""Pairs of scheduler and sampler beside ASHA and TPE, which die in all places."""
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "sampler", "place", "where"),
+    [*(("asha", "tpe", *place) for place in PLACES), *each_with_one_in_ci(OTHERS, HARD)],
+)
 def test_killed_again_and_again_a_sweep_ends_as_the_undisturbed_one(
     scheduler, sampler, place, where, lives, undisturbed
 ):
@@ -173,8 +182,7 @@ def test_killed_again_and_again_a_sweep_ends_as_the_undisturbed_one(
     assert again <= (deaths if (place, where) == ("checkpoint", "before") else 0), "an epoch is trained twice"
 
 
-@pytest.mark.parametrize(("place", "where"), HARD)
-@pytest.mark.parametrize("scheduler", ["asha", "hyperband"])
+@pytest.mark.parametrize(("scheduler", "place", "where"), each_with_one_in_ci([("asha",), ("hyperband",)], HARD))
 def test_at_concurrency_two_no_epoch_is_missing_or_doubled_and_no_decision_revised(
     scheduler, place, where, lives, undisturbed
 ):
@@ -210,7 +218,7 @@ def _agree(folder, uri):
         assert runs[name]["params"] == to_params(trial.config)
 
 
-@pytest.mark.parametrize(("place", "where"), HARD)
+@pytest.mark.parametrize(("place", "where"), each_with_one_in_ci([()], HARD))
 def test_a_spent_budget_ends_the_same_sweep(place, where, lives, undisturbed):
     parts = spec("hyperband", budget={"epochs": 11})
     told, kept = undisturbed(parts)
