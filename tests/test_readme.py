@@ -11,7 +11,7 @@ import typer
 
 from trainables.config import DEFAULT_KIND, USER_MODEL
 from trainables.paths import variants
-from tuner.cli import app
+from tuner.cli.commands import app
 from tuner.spec import Scheduler, Search
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

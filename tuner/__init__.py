@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner.api import (
+        StoppedError,
         best,
         compare,
         compare_sweeps,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "StoppedError",
     "best",
     "compare",
     "compare_sweeps",

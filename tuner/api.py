@@ -29,6 +29,7 @@ from tuner.planning.plans import Plan, make_plan
 from tuner.queries import from_mlflow, run_artifacts
 from tuner.queries.from_mlflow import BestTrial
 from tuner.running.driver import resume_sweep, run_sweep
+from tuner.running.signals import StoppedError
 from tuner.running.sweep_result import SweepResult
 from tuner.running.sweep_status import SweepStatus, sweep_statuses
 from tuner.single_runs.origin import parted
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from tuner.pages.sweeps_page import Shown
 
 __all__ = [
+    "StoppedError",
     "best",
     "compare",
     "compare_sweeps",
@@ -86,7 +88,8 @@ def sweep(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = Fal
     """Run a sweep to its end: a SweepSpec, its YAML file, or the same as nested plain data.
 
     allow_changed: learn also from sweeps of `search.warm_start` whose data or code were others. Raises UserError for
-    what cannot run, before anything is started.
+    what cannot run, before anything is started. Ctrl-C, SIGTERM and SIGHUP save what is finished and raise
+    StoppedError, a KeyboardInterrupt whose `result` is the SweepResult so far; `tuner.resume` goes on.
     """
     return run_sweep(make_plan(_spec(spec), data_dir, allow_changed=allow_changed))
 
@@ -104,7 +107,8 @@ def resume(
     """Go on with a sweep that was cut short, or with `trials` more than were planned.
 
     model: of a sweep over your own models, each `package.module:factory` again. allow_changed: go on although data or
-    code are not what they were, and record it. Raises UserError where nothing is left.
+    code are not what they were, and record it. Raises UserError where nothing is left, and StoppedError as
+    `sweep` does.
     """
     return resume_sweep(
         storage,
@@ -234,8 +238,8 @@ def compare(
     """Compare GECO with hand-annealing: train what is left of it, test, write its page and its run in MLflow.
 
     settings: fixed in every run, by configuration path. transfer: a finished comparison on other data, with which the
-    best dials are exchanged. Raises UserError for what cannot be compared, and StoppedError where a signal ended it;
-    the same call goes on.
+    best dials are exchanged. Raises UserError for what cannot be compared, and StoppedError where a signal ended it,
+    with the SweepResult of the stage that it cut short, if any; the same call goes on.
     """
     request = Request(
         name=name or named_after(dataset, model),
@@ -309,7 +313,8 @@ def train(
 ) -> Retrained:
     """Train one configuration to its end and log it: a TrialConfig, its YAML file, or nested plain data.
 
-    Warns where data, code or versions are not those that an exported file was recorded with.
+    Warns where data, code or versions are not those that an exported file was recorded with. A signal that asks to stop
+    raises StoppedError, whose `result` is the run of the finished epochs; None where there is none.
     """
     origin = ranked = None
     if not isinstance(config, TrialConfig):

@@ -1,40 +1,119 @@
 """A sweep that is told to stop, or cannot write, stops in order: a sentence, the way on, and nothing corrupted."""
 
 import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
+from drivers import all_runs, wait_until_gone
 
 pytestmark = pytest.mark.faults
+
+STOP_SECONDS = 10.0
+SLOWED = 2.0  # where tests run beside each other
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LONG = ("sweep", "--name", "s", "--trials", "4", "--epochs", "300", "--concurrency", "1", "--scheduler", "none")
 
 
 def test_signals_close_every_run_and_the_printed_command_goes_on(
     driver, start, undisturbed, record, runs, projected, uri, tally
 ):
+    """SIGHUP while Ray starts, when MLflow may have no run yet; the others while trials train."""
     driver.start(*start)
-    for sent, code, lines in ((signal.SIGINT, 130, 8), (signal.SIGTERM, 143, 30)):
-        assert driver.wait_for_lines(lines).send(sent).end() == code, driver.err
-        assert "Traceback" not in driver.err
+    for sent, to_group, lines in ((signal.SIGHUP, False, 1), (signal.SIGINT, False, 12), (signal.SIGTERM, True, 32)):
+        driver.wait_for_lines(lines)
+        assert stopped(driver, sent, to_group) < SLOWED * STOP_SECONDS
         assert driver.sweep.finished == "interrupted"
-        assert runs(uri)[""].info.status == "KILLED"
-        projected(driver.events, uri)
-        (way_on,) = [line for line in driver.err.splitlines() if line.startswith("Go on with: ")]
-        driver.start(*way_on.split()[-2:])
+        if sent != signal.SIGHUP:
+            assert runs(uri)[""].info.status == "KILLED"
+            projected(driver.events, uri)
+        driver.start(*way_on(driver))
     assert driver.end() == 0, driver.err
-    tally.add("Ctrl-C, SIGTERM", 2, driver, uri, undisturbed)
+    tally.add("SIGHUP, SIGINT, SIGTERM to the group", 3, driver, uri, undisturbed)
     assert record(driver.events) == record(undisturbed.events)
     projected(driver.events, uri)
+
+
+def stopped(driver, sent, to_group):
+    """Seconds until the driver has ended as this signal says, in sentences."""
+    began = time.monotonic()
+    assert driver.send(sent, to_group=to_group).end() == 128 + sent, driver.err
+    seconds = time.monotonic() - began
+    assert f"Stopped by {sent.name}" in driver.err
+    assert "Traceback" not in driver.err
+    assert "***" not in driver.err, "Ray's own text"
+    return seconds
+
+
+def way_on(driver):
+    """The arguments of the command that goes on, as it was printed."""
+    (line,) = [line for line in driver.err.splitlines() if line.startswith("Go on with: ")]
+    return line.split()[-2:]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """come: whether it has come for a driver. begun: whether the sweep has a journal by then."""
+
+    says: str
+    come: Callable
+    begun: bool
+
+
+MOMENTS = (
+    Moment("the command begins", lambda driver: driver.hears(signal.SIGHUP), False),
+    Moment("PyTorch is loaded", lambda driver: driver.has_loaded(b"libtorch"), False),
+    Moment("κ_min is measured", lambda driver: driver.started(b"trainables.reach"), False),
+    Moment("Ray starts", lambda driver: driver.started(b"gcs_server"), True),
+    Moment("Ray's node has come", lambda driver: driver.started(b"raylet"), True),
+    Moment("a trial is handed out", lambda driver: driver.n_lines > 1, True),
+    Moment("a trial trains", lambda driver: driver.n_lines > 20, True),
+)
+
+
+@pytest.mark.bench
+def test_every_signal_at_every_moment_to_driver_and_group(new_driver):
+    """What has begun is resumable, and in MLflow nothing runs on; else nothing is written. No process is left."""
+    cells = [(moment, sent, to_group) for moment in MOMENTS for sent in STOPS for to_group in (False, True)]
+    table = {}
+    for number, (moment, sent, to_group) in enumerate(cells):
+        driver = new_driver({}, f"{number}")
+        driver.start(*LONG, "--space", "geco").wait_for(lambda driver=driver, moment=moment: moment.come(driver))
+        started = driver.started(b"")
+        seconds = stopped(driver, sent, to_group)
+        table[moment.says, sent, to_group] = seconds
+        print(moment.says, sent.name, to_group, f"{seconds:.1f}")
+        assert seconds < STOP_SECONDS, (moment.says, sent, to_group)
+        assert driver.journal.exists() == moment.begun
+        if moment.begun:
+            assert driver.sweep.finished == "interrupted"
+            assert way_on(driver) == ["resume", "s"]
+            uri = f"sqlite:///{driver.folder}/mlflow.db"
+            assert "RUNNING" not in {run.info.status for run in all_runs(uri)}
+        wait_until_gone(started)
+    show(table)
+
+
+def show(table):
+    """Seconds from the signal to the end, by moment, signal and whom it was sent to."""
+    columns = [(sent, to_group) for sent in STOPS for to_group in (False, True)]
+    print()
+    print(f"{'stopped while':<24}", *(f"{sent.name + ' group' * to_group:>16}" for sent, to_group in columns))
+    for moment in MOMENTS:
+        print(f"{moment.says:<24}", *(f"{table[moment.says, *column]:>14.1f} s" for column in columns))
 
 
 def test_full_disks_and_damaged_files_cost_no_more_than_time(driver, start, undisturbed, record, tally):
     driver.start(*start, "--offline").wait_for_lines(12)
     driver.limit_files(driver.journal.stat().st_size + 700, driver.pid)
-    _stopped(driver, "journal.jsonl cannot be written: ")
+    _stopped_full(driver, "journal.jsonl cannot be written: ")
 
     driver.start("resume", "s", "--offline").wait_for_lines(driver.n_lines + 5)
     workers = driver.workers(1)
     driver.wait_for(lambda: (running := _running(driver)) and running.epochs == 3)
     driver.limit_files(100_000, *workers)
-    _stopped(driver, "cannot be written: ")
+    _stopped_full(driver, "cannot be written: ")
     assert not list(driver.folder.glob("sweeps/s/trials/*/.*"))
 
     newest = max(driver.folder.glob(f"sweeps/s/trials/{_running(driver).id}/epoch-*"))
@@ -53,7 +132,7 @@ def _running(driver):
     return next((trial for trial in driver.sweep.trials.values() if trial.unfinished), None)
 
 
-def _stopped(driver, cause):
+def _stopped_full(driver, cause):
     """Exit code 1, one sentence, the way on, and a journal that can be read."""
     assert driver.end() == 1, driver.err
     (sentence,) = [line for line in driver.err.splitlines() if line.startswith("Stopped: ")]

@@ -60,7 +60,7 @@ def test_a_comparison_that_is_cut_short_ends_as_one_that_is_not(new_driver, undi
     driver.start(*COMMAND, "--format", "json")
     driver.wait_for(lambda: pool.exists() and pool.read_bytes().count(b"\n") > 30).send(signal.SIGTERM)
     assert driver.end() == 143, driver.err
-    assert driver.err.splitlines()[-1] == "Stopped; the same command goes on where it was."
+    assert driver.err.splitlines()[-1] == "Stopped by SIGTERM; the same command goes on where it was."
     assert driver.out == ""
     before = pool.read_bytes()
 

@@ -1,5 +1,9 @@
 """Sweeps through the Python functions, on a Ray that is shared by the tests."""
 
+import os
+import signal
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -103,6 +107,28 @@ def test_a_sweep_runs_in_a_thread(workplace):
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(tuner.sweep, spec("threaded", space="lr", search={"trials": 1})).result()
     assert result.best is not None
+
+
+def test_an_interrupt_in_python_interrupts_and_the_sweep_goes_on(workplace):
+    """The exception is a KeyboardInterrupt, which no `except Exception` of a script takes."""
+    journal = workplace / "sweeps" / "stopped" / "journal.jsonl"
+
+    def interrupt():
+        while not (journal.exists() and journal.read_bytes().count(b'"report"') > 2):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    long = spec("stopped", space="lr", config={"epochs": 60}, search={"trials": 2}, scheduler={"kind": "none"})
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(
+        tuner.StoppedError, match=r"^Stopped by SIGINT; what was finished of stopped is kept$"
+    ) as stopped:
+        tuner.sweep(long)
+    result = stopped.value.result
+    assert isinstance(stopped.value, KeyboardInterrupt)
+    assert (result.finished, result.exit_code, result.unsent) == ("interrupted", 130, 0)
+    assert result.epochs == sum(event["event"] == "report" for event in read_journal(journal))
+    assert tuner.resume("stopped").stop_reasons == {"completed": 2}
 
 
 ONCE = """

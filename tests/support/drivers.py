@@ -13,6 +13,7 @@ from pathlib import Path
 from tuner.storage.journal import read_journal
 from tuner.storage.sweep_state import fold
 
+ORPHAN_SECONDS = 10.0
 PATIENCE = 300.0  # seconds: what happens ends a wait at once, on a busy machine too
 SWEEP = ("sweep", "--name", "s", "--trials", "8", "--epochs", "10", "--grace", "2", "--concurrency", "1")
 
@@ -85,15 +86,17 @@ class Driver:
         """Wait for the driver; returns its exit code."""
         return self._process.wait(PATIENCE)
 
-    def send(self, number):
-        self._process.send_signal(number)
+    def send(self, number, *, to_group=False):
+        """A signal to the driver, or to its process group, as a terminal, `timeout` and Slurm send theirs."""
+        (os.killpg if to_group else os.kill)(self.pid, number)
         return self
 
     def kill(self):
-        """-9 to the driver and all it started, Ray included."""
-        for pid in [self.pid, *_descendants(self.pid)]:
-            _kill(pid)
+        """-9 to the driver; all that it started, Ray included, ends with it."""
+        started = _descendants(self.pid)
+        _kill(self.pid)
         self._process.wait()
+        wait_until_gone(started)
         return self
 
     def close(self):
@@ -104,11 +107,20 @@ class Driver:
         """The n processes that train, once there are so many: Ray titles them `VaeTrainable`, in a call
         `ResourceTrainable.train`, and not at all while it changes the title."""
         found = []
-        self.wait_for(lambda: found.append(self._titled(b"Trainable")) or len(found[-1]) == n)
+        self.wait_for(lambda: found.append(self.started(b"Trainable")) or len(found[-1]) == n)
         return found[-1]
 
-    def _titled(self, part):
+    def started(self, part):
+        """The processes that it has started, and those have, whose command holds this."""
         return [pid for pid in _descendants(self.pid) if part in _read(pid, "cmdline")]
+
+    def hears(self, number):
+        """Whether the driver has a handler of its own for a signal."""
+        caught = [line for line in _read(self.pid, "status").splitlines() if line.startswith(b"SigCgt:")]
+        return caught and int(caught[0].split()[1], 16) >> (number - 1) & 1
+
+    def has_loaded(self, library):
+        return library in _read(self.pid, "maps")
 
     def kill_workers(self, n):
         """-9 to the n processes that train."""
@@ -121,9 +133,25 @@ class Driver:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
+def wait_until_gone(pids):
+    """Processes whose driver has ended end too, within seconds."""
+    end = time.monotonic() + ORPHAN_SECONDS
+    while left := [pid for pid in pids if _lives(pid)]:
+        if time.monotonic() > end:
+            titles = [_read(pid, "cmdline").strip(b"\0") for pid in left]
+            for pid in left:
+                _kill(pid)
+            raise AssertionError(f"{titles} were left {ORPHAN_SECONDS:g} seconds after their driver")
+        time.sleep(0.05)
+
+
 def _kill(pid):
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _lives(pid):
+    return _read(pid, "stat").rpartition(b")")[2].split()[:1] not in ([], [b"Z"], [b"X"])
 
 
 def _read(pid, name):

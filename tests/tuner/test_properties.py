@@ -12,7 +12,7 @@ from search_spaces.catalogue import parse_space, space_names
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import known_paths, parse_config, plain, unflatten
-from tuner.cli import app
+from tuner.cli.commands import app
 from tuner.planning.plans import make_plan
 from tuner.queries.conditions import parse_conditions
 from tuner.spec import SweepSpec, parse_spec, spec_yaml

@@ -121,6 +121,7 @@ def train(
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
     with console.working("Loading PyTorch"):
         from trainables.paths import parse_config
+        from tuner.running.signals import StoppedError
         from tuner.single_runs.origin import parted
         from tuner.single_runs.ranked_epoch import split_ranked
         from tuner.single_runs.retraining import read_config, retrain
@@ -129,9 +130,13 @@ def train(
         tree, origin = parted(read_config(config))
         tree, ranked = split_ranked(tree)
         parsed = parse_config(overlaid(tree, {"seed": seed, "epochs": epochs, **changes}))
-    with progress.epoch_progress(parsed.epochs) as (on_report, on_notes):
-        uri = resolve_uri(tracking_uri, Path.cwd())
-        result = retrain(parsed, uri, experiment, data_dir, on_report, on_notes, origin, ranked)
+    try:
+        with progress.epoch_progress(parsed.epochs) as (on_report, on_notes):
+            uri = resolve_uri(tracking_uri, Path.cwd())
+            result = retrain(parsed, uri, experiment, data_dir, on_report, on_notes, origin, ranked)
+    except StoppedError as stopped:
+        console.complain(f"{stopped}.")
+        raise typer.Exit(stopped.exit_code) from None
     tables.show_retrained(result, output.value)
     raise typer.Exit(0 if result.stop_reason == "completed" else 1)
 

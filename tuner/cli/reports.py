@@ -83,7 +83,7 @@ def compare(
     with console.working("Reading the data"):
         from tuner.comparison.comparing import Settings, compare_methods, folder_of
         from tuner.comparison.request import Request, named_after
-        from tuner.comparison.running import StoppedError
+        from tuner.running.signals import StoppedError
 
         request = Request(
             name=name or named_after(dataset, model),
@@ -119,7 +119,7 @@ def compare(
             ),
         )
     except StoppedError as stopped:
-        console.complain("Stopped; the same command goes on where it was.")
+        console.complain(f"Stopped by {stopped.name}; the same command goes on where it was.")
         raise typer.Exit(stopped.exit_code) from None
     display_comparison.show(found, output.value)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -28,6 +29,9 @@ from tuner.cli.options import (
     overlaid_spec,
     parsed_more_trials,
 )
+
+if TYPE_CHECKING:
+    from tuner.running.sweep_result import SweepResult
 
 __all__ = ["remove", "resume", "status", "sweep", "sync"]
 
@@ -148,9 +152,7 @@ def sweep(
         return
     from tuner.running.driver import run_sweep
 
-    result = run_sweep(ready, progress.SweepProgress, progress.measuring)
-    tables.show_result(result, output.value)
-    raise typer.Exit(result.exit_code)
+    _show(lambda: run_sweep(ready, progress.SweepProgress, progress.measuring), output)
 
 
 def resume(
@@ -165,23 +167,40 @@ def resume(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
-    from tuner.terminal import console, progress, tables
+    from tuner.terminal import console, progress
 
     more_trials = parsed_more_trials(trials)
     with console.working("Reading the journal"):
         from tuner.running.driver import resume_sweep
 
-    result = resume_sweep(
-        storage,
-        name,
-        more_trials=more_trials,
-        model=model,
-        tracking_uri=tracking_uri,
-        offline=offline,
-        data_dir=data_dir,
-        allow_changed=allow_changed,
-        progress=progress.SweepProgress,
+    _show(
+        lambda: resume_sweep(
+            storage,
+            name,
+            more_trials=more_trials,
+            model=model,
+            tracking_uri=tracking_uri,
+            offline=offline,
+            data_dir=data_dir,
+            allow_changed=allow_changed,
+            progress=progress.SweepProgress,
+        ),
+        output,
     )
+
+
+def _show(run: Callable[[], SweepResult], output: Format) -> NoReturn:
+    """The end of a sweep, or how far it came before a signal."""
+    from tuner.running.signals import StoppedError
+    from tuner.terminal import console, tables
+
+    try:
+        result = run()
+    except StoppedError as stopped:
+        console.complain(f"{stopped}.")
+        if stopped.result is None:
+            raise typer.Exit(stopped.exit_code) from None
+        result = stopped.result
     tables.show_result(result, output.value)
     raise typer.Exit(result.exit_code)
 

@@ -17,9 +17,10 @@ from tuner.comparison.answer import Comparison
 from tuner.comparison.gallery import examples_of, followed, kl_by_latent, write_gallery
 from tuner.comparison.keeping import held_alone
 from tuner.comparison.request import Request, command_of, remembered
-from tuner.comparison.running import STAGES, Place, Testing, prepared, run_comparison, stopping
+from tuner.comparison.running import STAGES, Place, Prepared, Testing, prepared, run_comparison
 from tuner.running.driver import ProgressFactory, silent
 from tuner.running.reach import Measuring, unseen
+from tuner.running.signals import Signals, stop_signals
 from tuner.storage.journal import JOURNAL
 from tuner.tracking.tracking_uri import cause_of, resolve_uri, without_secret
 
@@ -68,17 +69,28 @@ def folder_of(storage: str | Path) -> Path:
 
 
 def compare_methods(request: Request, settings: Settings) -> Compared:
-    """Train what is left of a comparison, write its page, log both. Raises UserError for what cannot be compared."""
+    """Train what is left of a comparison, write its page, log both.
+
+    Raises UserError for what cannot be compared, and StoppedError where a signal ended it, with the result of the
+    sweep that it cut short, if any.
+    """
+    root = data_dir(settings.chosen_data_dir)
+    with stop_signals() as signals, signals.ending("the same call goes on where it was"):
+        ready = prepared(request, _place(settings, root))
+        report = _writable(settings.reports / request.name)
+        return _compared(request, settings, root, ready, report, signals)
+
+
+def _compared(
+    request: Request, settings: Settings, root: Path, ready: Prepared, report: Path, signals: Signals
+) -> Compared:
     from tuner.comparison.recording import record
     from tuner.pages.comparison_page import write_comparison_page
 
-    root = data_dir(settings.chosen_data_dir)
-    ready = prepared(request, _place(settings, root))
-    report = _writable(settings.reports / request.name)
     folder = settings.storage / request.name
-    with held_alone(folder), stopping():
+    with held_alone(folder):
         remembered(request, folder)
-        found = run_comparison(ready)
+        found = run_comparison(ready, signals)
         examples = examples_of(found.trained["path"])
         found = replace(found, kl_by_latent=kl_by_latent(examples, root))
         if "geco" in examples:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from trainables import sources
 from trainables.config import TrialConfig
-from trainables.errors import UserError
+from trainables.errors import StorageError, UserError
 from trainables.held_out import held_out_metrics, held_out_nll
 from trainables.identity import Identity, differences
 from trainables.paths import flatten, parse_config, unflatten
@@ -37,8 +36,10 @@ from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_t
 from tuner.planning.plans import Plan, make_plan
 from tuner.preflight.checks import require_ready
 from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
-from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
+from tuner.running.ray_session import quiet_ray, stdout_on_stderr
 from tuner.running.reach import Measuring, reached, unseen
+from tuner.running.shared_ray import shared_ray
+from tuner.running.signals import Signals
 from tuner.running.sweep_result import SweepResult
 from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.journal import JOURNAL, read_journal
@@ -48,12 +49,10 @@ __all__ = [
     "STAGES",
     "Place",
     "Prepared",
-    "StoppedError",
     "Testing",
     "prepared",
     "run_comparison",
     "settled_weight",
-    "stopping",
 ]
 
 STAGES = ("pilot", "rivals", "path", "pool", "target", "plain", "transfer", "transfer-back")
@@ -62,26 +61,6 @@ SETTLED_PART = 0.1
 TEST_FILE, NLL_FILE = "test.json", "nll.json"
 
 Testing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
-
-
-class StoppedError(Exception):
-    """A signal ended a stage; repeating the command goes on. exit_code: 130 or 143."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
-
-
-@contextmanager
-def stopping() -> Iterator[None]:
-    """A signal beside the stages, as while models are tested, ends a comparison as it does in them: Ray's handler turns
-    SIGTERM into an exit, with a code of its own."""
-    try:
-        yield
-    except SystemExit:
-        raise StoppedError(128 + signal.SIGTERM) from None
-    except KeyboardInterrupt:
-        raise StoppedError(128 + signal.SIGINT) from None
 
 
 @dataclass(frozen=True)
@@ -122,12 +101,12 @@ def prepared(request: Request, place: Place) -> Prepared:
     return Prepared(request, design, place, plan, _metric(config), other)
 
 
-def run_comparison(ready: Prepared) -> Comparison:
+def run_comparison(ready: Prepared, signals: Signals) -> Comparison:
     """Train all stages, or what is left of them, and answer the three questions."""
     request, metric, other = ready.request, ready.metric, ready.other
     design = _within_reach(ready)
     stage = _Stages(request, design, ready.place, ready.plan.gpus_per_trial)
-    with _one_ray(ready.plan):
+    with stdout_on_stderr(), shared_ray(ready.plan, signals):  # for all stages one
         pilot = stage.trained("pilot", design.pilot())
         levels = design.levels(pilot)
         rivals = stage.trained("rivals", design.rival_pilots(levels))
@@ -165,22 +144,6 @@ def _within_reach(ready: Prepared) -> Design:
 def _metric(config: TrialConfig) -> str:
     """What pools are selected by."""
     return "val/elbo" if config.data.likelihood == "bernoulli" else "val/elbo_cal"
-
-
-@contextmanager
-def _one_ray(plan: Plan) -> Iterator[None]:
-    """Ray, started once for all stages."""
-    import ray
-
-    with stdout_on_stderr():
-        started_here = not ray.is_initialized()
-        if started_here:
-            start_ray(plan)
-        try:
-            yield
-        finally:
-            if started_here:
-                ray.shutdown()
 
 
 @dataclass(frozen=True)
@@ -233,7 +196,7 @@ class _Stages:
             return
         result = self._resumed(stage) if begun else run_sweep(self.plan(stage, runs), self.place.progress)
         if result.finished != "completed":
-            raise StoppedError(result.exit_code)
+            raise StorageError(f"{result.name} could not be trained to its end; repeat the command where it can be")
 
     def _resumed(self, stage: str) -> SweepResult:
         return resume_sweep(

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tuner.jobs.local_process import JobFolder
+from tuner.running.ray_thread import leave_process
 
 __all__ = ["main"]
 
@@ -29,7 +30,7 @@ def main(folder: JobFolder) -> None:
         part = folder.exit.with_suffix(".part")
         part.write_text(json.dumps({"code": code, "time": time.time()}))
         part.rename(folder.exit)
-    sys.exit(code)
+    leave_process(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -37,13 +38,10 @@ def _exit_code(arguments: list[str]) -> int:
 
     sys.argv = ["vae-tuner", *arguments]
     try:
-        cli.main()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return cli.run()
     except BaseException:
         traceback.print_exc()
         return 1
-    return 0
 
 
 if __name__ == "__main__":

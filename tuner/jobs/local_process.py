@@ -22,12 +22,13 @@ from filelock import FileLock, Timeout
 
 from trainables.paths import suggest
 from tuner.jobs.backend import LOCAL, JobInfo, Order, TakenError, UnknownJobError
+from tuner.running.signals import STOPS
 from tuner.terminal.status_lines import STATUS_LINES
 
 __all__ = ["JobFolder", "LocalProcesses"]
 
 POLL_SECONDS = 0.2
-STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+STOPPED = tuple(128 + number for number in STOPS)
 
 
 @dataclass(frozen=True)

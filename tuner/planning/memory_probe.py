@@ -100,7 +100,15 @@ def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, li
 def _here(request: Mapping[str, str]) -> Answer:
     command = [sys.executable, "-m", "trainables.probe"]
     environment, asked = seen_by_workers(os.environ, ""), json.dumps(request)
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        command,
+        input=asked,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        start_new_session=True,
+    )
     if done.returncode:
         raise _failure(done.stderr)
     answer: Answer = json.loads(done.stdout.splitlines()[-1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,12 +22,14 @@ from tuner.planning.plans import Plan
 from tuner.preflight.checks import require_ready
 from tuner.running.budget import is_spent
 from tuner.running.lost_workers import OUT_OF_MEMORY
-from tuner.running.ray_address import connect, leave
-from tuner.running.ray_session import quiet_ray, start_ray, stdout_on_stderr
+from tuner.running.ray_address import connect
+from tuner.running.ray_session import quiet_ray, stdout_on_stderr
+from tuner.running.ray_thread import done_by_ray_thread
 from tuner.running.reach import Measuring, reached, unseen
 from tuner.running.resumable import named
 from tuner.running.resuming import resumed_plan
-from tuner.running.signals import Signals
+from tuner.running.shared_ray import shared_ray
+from tuner.running.signals import STOPPING, Signals, StopSignal, stop_signals
 from tuner.running.sweep_result import SweepResult, result_of
 from tuner.spec import public, spec_yaml
 from tuner.storage.journal import Journal, close_session
@@ -44,7 +45,7 @@ from tuner.tracking.tracking_uri import without_secret
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
 
 SEND_SECONDS = 120.0
-SEND_SECONDS_AFTER_A_SIGNAL = 10.0
+SEND_SECONDS_AFTER_A_SIGNAL = 7.0
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 
@@ -89,16 +90,19 @@ def silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
 
 
 def run_sweep(plan: Plan, progress: ProgressFactory = silent, measuring: Measuring = unseen) -> SweepResult:
-    """Run a plan. Ctrl-C and SIGTERM stop it in order: exit code 130 or 143, and every finished epoch is kept.
+    """Run a plan. SIGINT, SIGTERM and SIGHUP stop it in order and raise StoppedError with the result so far, whose exit
+    code is 130, 143 or 129: every finished epoch is kept.
 
     measuring: is shown how κ_min is measured, before anything is written, where the plan awaits it.
     """
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
-    _check(plan)
-    plan = reached(plan, measuring)
-    with open_storage(plan.spec.storage).new(plan) as held:
-        journal = _begun(plan, held, uri)
-        return _session(plan, journal, held.folder, uri, progress)
+    with stop_signals() as signals:
+        with signals.ending("it had written nothing"):
+            _check(plan)
+            plan = reached(plan, measuring)
+        with signals.kept(), open_storage(plan.spec.storage).new(plan) as held:
+            journal = _begun(plan, held, uri)
+            return _session(plan, journal, held.folder, uri, progress, signals)
 
 
 def _begun(plan: Plan, held: HeldSweep, uri: str) -> Journal:
@@ -135,19 +139,21 @@ def resume_sweep(
     more_trials: beyond those planned. model: of a sweep over a user's own models, each `package.module:factory` again:
     the journal says which code it needs, and the caller whether it may run. tracking_uri: by default the sweep's.
     allow_changed: go on although its data, or the code of its models, are not what they were, and write that down.
-    Raises UserError where there is nothing to go on with, or another process holds the sweep.
+    Raises UserError where there is nothing to go on with, or another process holds the sweep, and StoppedError as
+    `run_sweep` does.
     """
-    with open_storage(storage).hold(name) as held:
+    with stop_signals() as signals, signals.kept(), open_storage(storage).hold(name) as held:
         journal = held.open_journal()
         place = place_of(storage, held.folder)
         given = storage, place, more_trials, named(model), tracking_uri, offline, data_dir, allow_changed
-        plan, uri = resumed_plan(journal.sweep, *given)
-        _check(plan)
+        with signals.ending("it had written nothing"):
+            plan, uri = resumed_plan(journal.sweep, *given)
+            _check(plan)
         if not journal.sweep.trials:
             _tell_priors(plan, journal)
         known = {**plan.identity.document(), "changed": list(plan.changed)}
         journal.append("resume", more=more_trials, place=place, **known)
-        return _session(plan, journal, held.folder, uri, progress)
+        return _session(plan, journal, held.folder, uri, progress, signals)
 
 
 def _check(plan: Plan) -> None:
@@ -162,13 +168,14 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
         journal.append("prior", **vars(prior))
 
 
-def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory) -> SweepResult:
-    started, tracking = time.monotonic(), plan.spec.tracking
+def _session(
+    plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory, signals: Signals
+) -> SweepResult:
+    started, tracking, signals.answer = time.monotonic(), plan.spec.tracking, STOPPING
     trials = trials_of(plan.spec.storage, folder)
     tracker = Tracker(
         uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check, sync=journal.sync
     )
-    signals = Signals()
     with progress(plan, journal.sweep, uri) as shown:
         try:
             exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, signals)
@@ -180,13 +187,17 @@ def _session(plan: Plan, journal: Journal, folder: Path, uri: str, progress: Pro
         unsent = tracker.unsent
     journal.close()
     exit_code = 128 + signals.received if signals.received else exit_code
-    return result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
+    result = result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
+    if signals.received:
+        raise signals.stopped(f"what was finished of {result.name} is kept", result)
+    return result
 
 
 def _send_rest(tracker: Tracker, shown: Progress, signals: Signals) -> None:
     """Wait for MLflow, who was told to stop only for seconds; a signal ends the wait, and `sync` sends what is left."""
     with signals.cutting_short():
-        tracker.finish(SEND_SECONDS_AFTER_A_SIGNAL if signals.received else SEND_SECONDS, shown.sending)
+        seconds = signals.left(SEND_SECONDS_AFTER_A_SIGNAL) if signals.received else SEND_SECONDS
+        tracker.finish(seconds, shown.sending)
 
 
 def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
@@ -222,7 +233,7 @@ def _search(
 ) -> int:
     """Run Tune's loop; returns the exit code."""
     try:
-        with signals.caught(), stdout_on_stderr():
+        with stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, tracker, signals)
     except FencedError:
         raise
@@ -231,14 +242,15 @@ def _search(
         with suppress(StorageError):
             close_session(journal, "interrupted", shown.event)
         return 1
-    except BaseException as error:
+    except StopSignal:
+        signals.acknowledge()
         with suppress(StorageError):
             close_session(journal, "interrupted", shown.event)
-        # While Ray starts, its own handler turns SIGTERM into an exit.
-        signals.received = signals.received or (signal.SIGTERM if isinstance(error, SystemExit) else None)
-        if signals.received is None:
-            raise
-        return 128 + signals.received
+        return 1
+    except BaseException:
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
+        raise
     close_session(journal, "budget" if journal.sweep.spent else "completed", shown.event)
     sweep = journal.sweep
     completed = any(trial.stop_reason == "completed" for trial in sweep.trials.values())
@@ -248,35 +260,23 @@ def _search(
 def _run_tune(
     plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
 ) -> None:
-    import ray
-
     # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
     # growing cluster takes: an autoscaler sees them all.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(journal.sweep.planned_trials)
-    started_here = not ray.is_initialized()
-    if started_here:
-        start_ray(plan)
-    if tracker is not None:
-        tracker.start()
-    try:
-        # Ray has put its own signal handlers in place of ours.
-        with signals.caught():
-            while not _fitted(plan, journal, folder, shown):
+    with shared_ray(plan, signals):
+        if tracker is not None:
+            tracker.start()
+        try:
+            while not _fitted(plan, journal, folder, shown, signals):
                 pass
-    except StorageError:
-        raise
-    except BaseException:
-        # First of all: a signal to the whole process group has ended Ray too, and its client may abort this process.
-        with suppress(StorageError):
-            close_session(journal, "interrupted", shown.event)
-        raise
-    finally:
-        leave()
-        if started_here:
-            ray.shutdown()
+        except StopSignal:  # told before Ray ends, which takes seconds
+            signals.acknowledge()
+            with suppress(StorageError):
+                close_session(journal, "interrupted", shown.event)
+            raise
 
 
-def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool:
+def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> bool:
     """Run Tune to its end; False where it has to begin anew from the journal: Ray has killed a worker for lack of
     memory, which Tune does not survive, or a trial waits for a node that is gone."""
     from ray import tune
@@ -286,6 +286,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
     from trainables.ray_tune import VaeTrainable
     from tuner.running.alone import AloneWatch, NodeGoneError
     from tuner.running.silence import SilenceWatch, kill_worker
+    from tuner.running.stop_watch import StopWatch
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()
@@ -301,10 +302,14 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
         "identity": json.dumps(plan.identity.document()),
         **_ranking_given(plan),
     }
+    # Under a name of its own, and one after the other: Tune keeps one registry for all threads, which may not share it.
+    name = f"{VaeTrainable.__name__}-{journal.session}"
+    trainable = tune.with_resources(VaeTrainable, _places(plan))
+    done_by_ray_thread(partial(tune.register_trainable, name, trainable))
     try:
         with TemporaryDirectory() as scratch:
             tune.Tuner(
-                tune.with_resources(VaeTrainable, _places(plan)),
+                name,
                 param_space=given,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
@@ -314,6 +319,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress) -> bool
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[
+                        StopWatch(signals.check),
                         AloneWatch(resources.cpus_per_trial, lambda: cluster_now().most_cpus),
                         SilenceWatch(journal, resources.epoch_timeout, shown.silent, scheduler.expire, kill_worker),
                     ],

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 from trainables.cores import allotted_cores
 from trainables.errors import StorageError
 from tuner.planning.plans import Plan
+from tuner.running.own_sessions import in_own_sessions
 from tuner.running.ray_address import connect
 from tuner.running.worker_environment import seen_by_workers
 
@@ -50,7 +52,13 @@ class _WithoutTold(io.TextIOBase):
 
 @contextmanager
 def stdout_on_stderr() -> Iterator[None]:
-    """Ray prints to file descriptor 1 whatever it is told; results alone belong there."""
+    """Ray prints to file descriptor 1 whatever it is told; results alone belong there.
+
+    A thread beside the main one leaves it alone: what the process prints meanwhile is not a sweep's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     with suppress(OSError):
         sys.stdout.flush()
     kept = os.dup(1)
@@ -89,7 +97,7 @@ def start_ray(plan: Plan) -> None:
         connect(resources.ray_address)
         return
     try:
-        with _listening_locally(), _seeing_what_they_need(plan.spec.storage):
+        with _listening_locally(), in_own_sessions(), _seeing_what_they_need(plan.spec.storage):
             ray.init(
                 address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
                 num_cpus=max(allotted_cores().n, math.ceil(plan.concurrency * resources.cpus_per_trial)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -72,12 +71,14 @@ def _epochs(plan: Plan, request: Mapping[str, str], n_epochs: int) -> Iterator[R
 
 
 def _here(request: Mapping[str, str]) -> Iterator[Reach]:
-    """In a process of its own, which ends with this one: the memory it takes of a GPU is given back."""
+    """In a process of its own, which ends with this one, not by its signals: what it takes of a GPU is given back."""
     command = [sys.executable, "-P", "-m", "trainables.reach", json.dumps(request)]
     environment = seen_by_workers(os.environ, "")
     with (
         TemporaryFile("w+") as said,
-        Popen(command, stdin=PIPE, stdout=PIPE, stderr=said, text=True, env=environment) as process,
+        Popen(
+            command, stdin=PIPE, stdout=PIPE, stderr=said, text=True, env=environment, start_new_session=True
+        ) as process,
     ):
         assert process.stdout is not None
         try:
@@ -100,8 +101,6 @@ def _on_cluster(request: Mapping[str, str], n_epochs: int, cpus: float, gpus: fl
                 yield ray.get(run.epoch.remote())
         except ray.exceptions.RayError as error:
             raise _failure(str(error)) from None
-        except SystemExit:  # what Ray makes of SIGTERM
-            raise SystemExit(128 + signal.SIGTERM) from None
         finally:
             ray.kill(run)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from tempfile import mkdtemp
@@ -19,7 +20,8 @@ from trainables.identity import Identity, notes_on
 from trainables.ranking import LAST, Ranking
 from trainables.results import write_results
 from trainables.schedules import rate_in_use
-from trainables.trainer import Report
+from trainables.trainer import Report, Trainer
+from tuner.running.signals import STOPPING, StopSignal, stop_signals
 from tuner.single_runs.origin import Origin
 from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.single_runs.single_trial import make_ready
@@ -30,6 +32,9 @@ from tuner.tracking.tracking_uri import cause_of, check_reachable
 from tuner.yaml_files import read_yaml
 
 __all__ = ["Retrained", "read_config", "retrain"]
+
+LOG_SECONDS = 8.0
+"""What MLflow is given to take the run after a signal."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ def retrain(
     on_notes: is told before the first epoch what the user should know of data and model. origin: the trial it was of.
     ranked: the epoch that counts; where it is the best, training ends there, in the schedules of the whole budget.
     on_changed: is told in what that had other data, code or versions, else on_notes is.
-    Raises UserError for what cannot be trained, and where MLflow does not take the run: its files are kept then.
+    Raises UserError for what cannot be trained, and where MLflow does not take the run: its files are kept then; and
+    StoppedError where a signal ended it, with what its finished epochs left, which are logged.
     """
     check_reachable(uri)
     check_store(uri, experiment)
@@ -90,24 +96,62 @@ def retrain(
     ranked, ranked_notes = _ranked_here(ranked, resolved)
     on_notes((*ready.notes, *([rate] if rate else []), *ranked_notes))
     last_epoch = ranked.last_epoch(resolved) if ranked else resolved.epochs
-    events: list[dict[str, Any]] = []
+    course = _Course()
+    with stop_signals() as signals:
+        signals.answer = STOPPING
+        try:
+            with signals.interrupting():
+                _train(trainer, last_epoch, on_report, course)
+        except StopSignal:
+            if not course.events:
+                raise signals.stopped("no epoch was finished, and nothing is logged") from None
+            signals.acknowledge()
+        with signals.kept(LOG_SECONDS):
+            found = _kept(trainer, course, started, origin, ranked, partial(_logged, uri, experiment))
+        if signals.received:
+            raise signals.stopped(f"what was trained is run {found.run_id}", found)
+    return found
+
+
+@dataclass
+class _Course:
+    """How far a training came. events: of its finished epochs. final: what the tests found."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    final: dict[str, float] = field(default_factory=dict)
+    stop_reason: str = "interrupted"
+    outcome: str | None = None
+
+
+def _train(trainer: Trainer, last_epoch: int, on_report: Callable[[Report], None], course: _Course) -> None:
     while True:
         last = trainer.train_epoch()
+        course.events.append({"t": time.time(), "epoch": last.epoch, "metrics": last.metrics})
         on_report(last)
-        events.append({"t": time.time(), "epoch": last.epoch, "metrics": last.metrics})
-        if last.diverged or trainer.epoch == last_epoch:
+        if last.diverged or last.epoch == last_epoch:
             break
-    metrics = Ranking(ranked.ranking if ranked else LAST).mean([event["metrics"] for event in events])
-    final = {} if last.diverged else trainer.test_metrics()
-    events.append({"t": time.time(), "epoch": last.epoch, "metrics": final})
-    stop_reason = "diverged" if last.diverged else "completed"
-    run = RetrainedRun(resolved, started, events, stop_reason, last.outcome, origin, trainer.identity)
+    course.final = {} if last.diverged else trainer.test_metrics()
+    course.outcome, course.stop_reason = last.outcome, "diverged" if last.diverged else "completed"
+
+
+def _kept(
+    trainer: Trainer,
+    course: _Course,
+    started: float,
+    origin: Origin | None,
+    ranked: RankedEpoch | None,
+    log: Callable[[RetrainedRun, Path], str],
+) -> Retrained:
+    """What is left of a training, logged."""
+    metrics = Ranking(ranked.ranking if ranked else LAST).mean([event["metrics"] for event in course.events])
+    last = {"t": time.time(), "epoch": course.events[-1]["epoch"], "metrics": course.final}
+    events, reason, outcome = [*course.events, last], course.stop_reason, course.outcome
+    run = RetrainedRun(trainer.config, started, events, reason, outcome, origin, trainer.identity)
     folder = Path(mkdtemp(prefix="vae-tuner-train-"))
-    if not last.diverged:
+    if reason == "completed":
         write_results(folder, trainer)
-    run_id = _logged(uri, experiment, run, folder)
     says = ranked.says if ranked else Ranking().says
-    return Retrained(run_id, {**metrics, **final}, resolved, run.stop_reason, last.outcome, says)
+    return Retrained(log(run, folder), {**metrics, **course.final}, trainer.config, reason, outcome, says)
 
 
 def _ranked_here(ranked: RankedEpoch | None, config: TrialConfig) -> tuple[RankedEpoch | None, list[str]]:

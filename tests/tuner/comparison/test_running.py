@@ -18,12 +18,10 @@ from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
 from tuner.comparison.running import (
     Place,
     Prepared,
-    StoppedError,
     _Stages,
     _within_reach,
     prepared,
     settled_weight,
-    stopping,
 )
 from tuner.running.driver import silent
 from tuner.running.reach import _unreached
@@ -47,13 +45,6 @@ def test_a_constant_weight_is_itself_and_a_rival_has_none():
     assert of(*[3.0] * 30) == pytest.approx(3.0)
     assert settled_weight([{"val/kl": 1.0}]) is None
     assert settled_weight([]) is None
-
-
-@pytest.mark.parametrize(("raised", "code"), [(SystemExit(15), 143), (KeyboardInterrupt(), 130)])
-def test_a_signal_between_stages_ends_a_comparison_as_in_them(raised, code):
-    with pytest.raises(StoppedError) as stopped, stopping():
-        raise raised
-    assert stopped.value.exit_code == code
 
 
 @pytest.fixture

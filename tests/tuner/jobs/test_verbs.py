@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trainables.errors import UserError
-from tuner import cli
+from tuner.cli.commands import app
 from tuner.jobs import backend
 from tuner.jobs.backend import JobInfo
 from tuner.jobs.following import Followed
@@ -52,7 +52,7 @@ def noted(monkeypatch, tmp_path):
 def test_options_of_a_submission_are_laid_over_its_spec(noted, tmp_path):
     (tmp_path / "s.yaml").write_text("storage: /shared\nresources: {concurrency: 2, retries: 1}\nconfig: {epochs: 9}")
     options = "--concurrency 3 --gpus-per-trial 0.5 --cpus-per-trial 2 --epochs 4 --trials 5"
-    done = CliRunner().invoke(cli.app, ["submit", "s.yaml", *options.split()], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["submit", "s.yaml", *options.split()], catch_exceptions=False)
     assert done.exit_code == 0
     found = noted.spec
     expected = {"concurrency": 3, "gpus_per_trial": 0.5, "cpus_per_trial": 2.0, "retries": 1, "ray_address": "auto"}
@@ -64,7 +64,7 @@ def test_options_of_a_submission_are_laid_over_its_spec(noted, tmp_path):
 @pytest.mark.parametrize("verb", [("submit", "s.yaml"), ("jobs", "resume", "s", "--storage", "/shared")])
 def test_a_job_is_told_what_its_verb_was(verb, allowed, noted, tmp_path):
     (tmp_path / "s.yaml").write_text("storage: /shared")
-    done = CliRunner().invoke(cli.app, [*verb, *allowed], catch_exceptions=False)
+    done = CliRunner().invoke(app, [*verb, *allowed], catch_exceptions=False)
     assert done.exit_code == 0
     assert tuple(word for word in noted.arguments if word == "--allow-changed") == allowed
 
@@ -73,7 +73,7 @@ def test_a_job_is_told_what_its_verb_was(verb, allowed, noted, tmp_path):
 @pytest.mark.parametrize("trials", ["+٣", "3", "+-1", "+1234567", "+"])
 def test_more_trials_are_written_one_way_in_every_verb(verb, trials, noted):
     with pytest.raises(UserError) as error:
-        CliRunner().invoke(cli.app, [*verb, "s", "--trials", trials], catch_exceptions=False)
+        CliRunner().invoke(app, [*verb, "s", "--trials", trials], catch_exceptions=False)
     assert str(error.value) == f"--trials {trials}: write how many more, up to +999999, as in --trials +10"
 
 

@@ -1,6 +1,7 @@
 """What `train` tells of its data before it trains."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,14 @@ from trainables.data import data_facts
 from trainables.paths import parse_config, plain
 from trainables.range_test import ramped
 from trainables.reach import ReachRun, reach_config
+from trainables.trainer import Trainer
 from tuner import lr_range
 from tuner.api import load
+from tuner.running.signals import StoppedError
 from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.single_runs.retraining import retrain
 from tuner.single_runs.single_trial import make_ready
+from tuner.tracking.mlflow_store import open_client
 
 SOFT = "data.binarize soft: gray values under a Bernoulli likelihood are never ranked with bits"
 
@@ -35,6 +39,31 @@ def test_the_notes_are_told_before_the_first_epoch(uri, vae_data_root, capsys):
     assert {"data.name: digits is the built-in set; the folder here is ./digits", SOFT} <= set(notes)
     assert not [note for note in notes if note.startswith("learning rate")]
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_signal_keeps_the_finished_epochs_as_a_run_that_was_killed(uri, vae_data_root):
+    def stop_at_two(report):
+        reports.append(report)
+        if report.epoch == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    reports = []
+    with pytest.raises(StoppedError, match=r"^Stopped by SIGTERM; what was trained is run ") as stopped:
+        retrain(parse_config({"epochs": 4, "threads": 1}), uri, "vae-tuner", vae_data_root, stop_at_two)
+    found = stopped.value.result
+    assert (found.stop_reason, found.metrics, stopped.value.exit_code) == ("interrupted", reports[1].metrics, 143)
+    run = open_client(uri).get_run(found.run_id)
+    assert run.info.status == "KILLED"
+    assert run.data.metrics["val/elbo"] == reports[1].metrics["val/elbo"]
+    assert not any(name.startswith("test/") for name in run.data.metrics)
+
+
+def test_a_signal_in_the_first_epoch_leaves_no_run(uri, vae_data_root, monkeypatch):
+    monkeypatch.setattr(Trainer, "train_epoch", lambda trainer: signal.raise_signal(signal.SIGHUP))
+    with pytest.raises(StoppedError, match=r"^Stopped by SIGHUP; no epoch was finished, and nothing is logged$"):
+        retrain(parse_config({"epochs": 4, "threads": 1}), uri, "vae-tuner", vae_data_root)
+    client = open_client(uri)
+    assert client.search_runs([each.experiment_id for each in client.search_experiments()]) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""Sweeps of one process, in threads as a service has them, share the Ray that the first one starts."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+SERVICE = """
+import json
+import threading
+
+import ray
+import tuner
+from trainables.errors import UserError
+
+
+def spec(name, epochs, **resources):
+    return {
+        "name": name, "config": {"epochs": epochs, "beta": {"kind": "constant"}}, "space": "lr",
+        "search": {"trials": 1, "sampler": "random"}, "scheduler": {"kind": "none"}, "tracking": {"offline": True},
+        "resources": {"concurrency": 1, **resources},
+    }
+
+
+def sweep(*given, **resources):
+    try:
+        came[given[0]] = tuner.sweep(spec(*given, **resources)).stop_reasons
+    except UserError as error:
+        came[given[0]] = str(error)
+
+
+came = {}
+threads = [threading.Thread(target=sweep, args=given) for given in (("short", 1), ("long", 200))]
+for thread in threads:
+    thread.start()
+threads[0].join()
+shared = ray.is_initialized() and threads[1].is_alive()
+sweep("elsewhere", 1, ray_address="127.0.0.1:9")
+threads[1].join()
+print(json.dumps({**came, "shared": shared, "left": ray.is_initialized()}))
+"""
+
+
+def test_the_second_shares_what_the_first_has_started_until_the_last_has_ended(tmp_path, environment):
+    """Begun at the same moment; the one that started Ray, or not, ends first."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVICE],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    came = json.loads(done.stdout)
+    assert came.pop("elsewhere").startswith(
+        "resources.ray_address: another sweep of this process runs on the Ray of this machine, and a process can use"
+    )
+    whole = {"completed": 1}
+    assert came == {"short": whole, "long": whole, "shared": True, "left": False}
