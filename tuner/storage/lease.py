@@ -51,6 +51,7 @@ RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 OWNER_FILE = re.compile(r"owner-(\d+)\.json")
 
 
@@ -209,8 +210,9 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     @classmethod
-    def take(cls, folder: Path, number: int) -> Self | None:
-        """Take a folder over under the next number; None where another was quicker."""
+    def take(cls, folder: Path, number: int, *, to_remove: bool = False) -> Self | None:
+        """Take a folder over under the next number; None where another was quicker. to_remove: also where a full disk
+        has no room for this process's name."""
         try:
             file = os.open(_path(folder, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
         except FileExistsError:
@@ -219,9 +221,10 @@ class Lease:
         try:
             os.write(file, json.dumps(asdict(owner)).encode() + b"\n")
             os.fsync(file)
-        except OSError:
-            _give_up(file)
-            raise
+        except OSError as error:
+            if not (to_remove and error.errno in FULL):  # an empty file holds the folder as well
+                _give_up(file)
+                raise
         # A number that was free because its owner was itself succeeded is no success; the highest is never removed.
         if max(_numbers(folder)) > number:
             os.close(file)
@@ -268,14 +271,14 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def leased(folder: Path, say: Callable[[str], None] = say) -> Iterator[Lease]:
-    """Hold a sweep; raises UserError that names the process that holds it already.
+def leased(folder: Path, say: Callable[[str], None] = say, *, to_remove: bool = False) -> Iterator[Lease]:
+    """Hold a sweep; raises UserError that names the process that holds it already. to_remove: on a full disk too.
 
     Where its owner cannot be seen from here, waits until that renews its lease or has let it expire, and says so.
     """
     lock = FileLock(folder / "lock", fallback_to_soft=False)
     try:
-        lease = _take(folder, _is_to_be_had(lock), say)
+        lease = _take(folder, _is_to_be_had(lock), say, to_remove)
         try:
             yield lease
         finally:
@@ -295,10 +298,10 @@ def _is_to_be_had(lock: FileLock) -> bool:
     return True
 
 
-def _take(folder: Path, lock_free: bool, say: Callable[[str], None]) -> Lease:
+def _take(folder: Path, lock_free: bool, say: Callable[[str], None], to_remove: bool) -> Lease:
     seen = awaited(folder.name, lambda: _look(folder, lock_free), say)
     try:
-        lease = Lease.take(folder, seen.number + 1)
+        lease = Lease.take(folder, seen.number + 1, to_remove=to_remove)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}; free some space") from None
     if lease is None:

@@ -84,8 +84,9 @@ class RemoteStorage:
         return is_kept(self._journal(name))
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[HeldSweep]:
-        """Hold a sweep that exists, also where its journal is gone; raises UserError for any other name."""
+    def hold(self, name: str, *, to_remove: bool = False) -> Iterator[HeldSweep]:
+        """Hold a sweep that exists, also where its journal is gone; raises UserError for any other name. Objects are
+        never out of room."""
         if not NAME.fullmatch(name) or not (has_begun(self._journal(name)) or self._has_spec(name)):
             raise unknown(self, name)
         with self._held(name) as held:

@@ -41,7 +41,7 @@ def remove_sweep(
     has made of it stay. Raises UserError while a driver runs it.
     """
     opened = open_storage(storage)
-    with opened.hold(name) as held:
+    with opened.hold(name, to_remove=True) as held:
         sweep = fold(opened.events(name), f"the journal of sweep {name}") if keep_best or with_runs else Sweep()
         if keep_best or with_runs:
             check_begun(sweep)

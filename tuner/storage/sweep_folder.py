@@ -49,8 +49,9 @@ class Storage(Protocol):
     def is_held(self, name: str) -> bool:
         """Whether a driver runs a sweep."""
 
-    def hold(self, name: str) -> AbstractContextManager[HeldSweep]:
-        """Hold a sweep that exists; raises UserError for any other name, so that none leads out of the storage."""
+    def hold(self, name: str, *, to_remove: bool = False) -> AbstractContextManager[HeldSweep]:
+        """Hold a sweep that exists; raises UserError for any other name, so that none leads out of the storage.
+        to_remove: on a full disk too."""
 
     def new(self, plan: Plan) -> AbstractContextManager[HeldSweep]:
         """Hold the folder of a new sweep; raises UserError where its name is taken."""
@@ -121,14 +122,14 @@ class LocalStorage:
         return is_held(self.root / name)
 
     @contextmanager
-    def hold(self, name: str) -> Iterator[HeldSweep]:
+    def hold(self, name: str, *, to_remove: bool = False) -> Iterator[HeldSweep]:
         """Hold a sweep that exists; raises UserError for any other name, so that none leads out of the folder."""
         if not NAME.fullmatch(name) or not _is_sweep(self.root / name):
             raise unknown(self, name)
         if (self.root / name).is_symlink():
             place = (self.root / name).resolve()
             raise UserError(f"name: sweep {name!r} in {self} is a link; name its own storage: --storage {place.parent}")
-        with locked(self.root / name) as held:
+        with locked(self.root / name, to_remove=to_remove) as held:
             yield held
 
     @contextmanager
@@ -179,9 +180,9 @@ class LocalStorage:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[HeldSweep]:
+def locked(folder: Path, *, to_remove: bool = False) -> Iterator[HeldSweep]:
     """Hold a sweep by its folder; raises UserError that names the process that holds it already."""
-    with leased(folder) as lease:
+    with leased(folder, to_remove=to_remove) as lease:
         yield HeldSweep(folder, lease)
 
 

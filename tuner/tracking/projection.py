@@ -89,15 +89,19 @@ class Projection:
         """Trial → run."""
         return {trial: run_id for trial, run_id in self._runs.items() if trial != _PARENT}
 
-    def resume(self, events: Sequence[Event]) -> int:
-        """Fold the events that MLflow has already, and send again what it has lost of them; returns their number."""
+    def resume(self, events: Sequence[Event], *, every_epoch: bool = False) -> int:
+        """Fold the events that MLflow has already, and send again what it has lost of them; returns their number.
+
+        every_epoch: look for each epoch of each trial, a request a trial: a store that was put back to an older copy
+        while it was written may lack some amid others.
+        """
         if not events:
             return 0
         self._find_parent(events[0])
         known = events[: _number_synced(events, self._mark_there())]
         for event in known:
             self._fold(event)
-        self._mend(known, self._find_trials())
+        self._mend(known, self._find_trials(every_epoch))
         return len(known)
 
     def project(self, events: Iterable[Event]) -> None:
@@ -147,13 +151,13 @@ class Projection:
             if self._take(_PARENT, run):
                 self._parent = run
 
-    def _find_trials(self) -> dict[str, list[str]]:
+    def _find_trials(self, every_epoch: bool = False) -> dict[str, list[str]]:
         """Find the trials' runs; returns by trial what its run lacks of all that was folded."""
         found: dict[str, list[str]] = {}
         for run in self._of_kind("trial"):
             key = run.data.tags.get(Tag.TRIAL, "")
             if self._take(key, run) and key in self._sweep.trials:
-                found[key] = self._lacks(self._sweep.trials[key], run)
+                found[key] = self._lacks(self._sweep.trials[key], run, every_epoch)
         return found
 
     def _of_kind(self, kind: str) -> Iterable[Run]:
@@ -236,10 +240,14 @@ class Projection:
 
     def _time_there(self, run_id: str, point: Metric) -> int | None:
         """The time of a metric's step in a run that was there before."""
-        if (run_id, point.key) not in self._times:
-            history = self._client.get_metric_history(run_id, point.key) if run_id in self._reopened else []
-            self._times[run_id, point.key] = {known.step: known.timestamp for known in history}
-        return self._times[run_id, point.key].get(point.step)
+        return self._times_there(run_id, point.key).get(point.step)
+
+    def _times_there(self, run_id: str, metric: str) -> dict[int, int]:
+        """Step → time, of a metric of a run that was there before."""
+        if (run_id, metric) not in self._times:
+            history = self._client.get_metric_history(run_id, metric) if run_id in self._reopened else []
+            self._times[run_id, metric] = {known.step: known.timestamp for known in history}
+        return self._times[run_id, metric]
 
     def _identity_of(self, trial: Trial) -> dict[str, str]:
         return {
@@ -306,9 +314,9 @@ class Projection:
 
     # --- what is lost -------------------------------------------------------------------------------------------------
 
-    def _lacks(self, trial: Trial, run: Run) -> list[str]:
-        """What a run lacks of the parameters, tags and status of a trial, and of the points up to its last epoch; a
-        parameter that was edited is noted, since MLflow keeps it."""
+    def _lacks(self, trial: Trial, run: Run, every_epoch: bool) -> list[str]:
+        """What a run lacks of the parameters, tags and status of a trial, and of the points of its last epoch, or of
+        `every_epoch`; a parameter that was edited is noted, since MLflow keeps it."""
         wanted, there = to_params(trial.config), run.data.params
         if edited := altered(wanted, there):
             self.notes.append(
@@ -320,6 +328,10 @@ class Projection:
         has_points = points.keys() <= run.data.metrics.keys() and (
             run.data.metrics.get("epoch", 0.0) >= points.get("epoch", 0.0)
         )
+        if has_points and every_epoch and "epoch" in points:
+            has_points = {report.epoch for report in trial.reports} <= self._times_there(
+                run.info.run_id, "epoch"
+            ).keys()
         return [
             *(["parameters"] if not wanted.keys() <= there.keys() else []),
             *(tag for tag, text in self._tags_of(trial).items() if run.data.tags.get(tag) != text),

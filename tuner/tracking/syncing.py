@@ -62,7 +62,7 @@ def _send(
     again = f"`vae-tuner sync {header['name']}`"
     try:
         projection = Projection(open_client(store), tracking["experiment"], trials, tracking["tags"])
-        known = projection.resume(events)
+        known = projection.resume(events, every_epoch=True)
         for start in range(known, len(events), BATCH):
             projection.project(events[start : start + BATCH])
             on_sent(min(start + BATCH, len(events)), len(events))

@@ -1,12 +1,14 @@
 """What a sweep keeps on disk goes when it is asked to, and nothing else."""
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainables.errors import UserError
+from trainables.errors import StorageError, UserError
 from trainables.sources.fetched import DATA, digest_of
 from tuner.running import driver
 from tuner.running.sweep_status import sweep_statuses
@@ -222,3 +224,22 @@ def test_data_below_a_link_are_left(sweeps, tmp_path):
     place.run(sweeps, "a", own)
     remove_sweep(place.storage, "a")
     assert place.data == {Path(own).parent.name}
+
+
+@pytest.mark.parametrize("keep_best", [False, True])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_sweep_can_be_removed_from_a_disk_that_is_full_to_the_last_byte(code, keep_best, sweeps, monkeypatch):
+    sweeps.run("s")
+
+    def full(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(StorageError, match="free some space"):
+            sweeps.resume("s", more_trials=1)
+        removed = remove_sweep(sweeps.storage, "s", keep_best=keep_best)
+    assert removed.bytes_freed > 0
+    assert sweeps.journal("s").exists() is keep_best
+    if keep_best:
+        sweeps.resume("s", more_trials=1)

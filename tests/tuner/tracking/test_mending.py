@@ -70,6 +70,7 @@ LOSSES = {
     "parameters": delete_rows("params"),
     "one parameter": delete_rows("params", "AND key = ?", "epochs"),
     "metrics": delete_metrics,
+    "an epoch amid others": delete_rows("metrics", "AND step = ?", 1),
     "the tag of the configuration": delete_tag(BEST, Tag.CONFIG),
     "the link to the sweep": delete_tag("0001", Tag.PARENT),
     "an edited outcome": edit_tag(BEST, Tag.OUTCOME, "infeasible"),
@@ -94,7 +95,7 @@ def sent(uri, eventful_journal, tmp_path):
 def project(uri, events, tmp_path):
     """As `sync` does; returns the projection."""
     projection = Projection(open_client(uri), "vae-tuner", tmp_path / "trials")
-    projection.project(events[projection.resume(events) :])
+    projection.project(events[projection.resume(events, every_epoch=True) :])
     projection.check_files()
     assert projection.unsent_files == {}
     return projection
@@ -149,3 +150,21 @@ def test_runs_of_an_earlier_version_are_given_its_tags_and_nothing_is_called_los
     (note,) = project(uri, sent, tmp_path).notes
     assert note == f"the runs of {n_trials} trials are of an earlier version and were given the tags {Tag.CONFIG}"
     assert all(Tag.CONFIG in run.data.tags for name, run in runs_of(uri).items() if name != "sweep")
+
+
+def test_a_store_put_back_to_an_older_copy_in_mid_sweep_is_made_whole(uri, new_store, eventful_journal, tmp_path):
+    """Whoever goes on writing into it never learns of it, and sets the mark at the end."""
+    undisturbed, events = new_store("undisturbed"), eventful_journal.events
+    project(undisturbed, events, tmp_path)
+    database, copy = Path(uri.removeprefix("sqlite:///")), tmp_path / "copy.db"
+    running = Projection(open_client(uri), "vae-tuner", tmp_path / "trials")
+    running.project(events[:3])
+    shutil.copy(database, copy)
+    assert {event["event"] for event in events[3:5]} == {"report"}
+    running.project(events[3:5])
+    shutil.copy(copy, database)
+    running.project(events[5:])
+    assert snapshot(uri) != snapshot(undisturbed)
+    project(uri, events, tmp_path)
+    assert snapshot(uri) == snapshot(undisturbed)
+    assert project(uri, events, tmp_path).mended == 0
