@@ -1,5 +1,6 @@
 """Comparisons without training: what a run would end with is drawn."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from tuner.comparison.methods import Scale
 PRECISE = 0.1  # at which ten seeds tell at each level
 SPREAD = 0.35  # of J over seeds, in nats: the standard error of three seeds is .2 to .5 in the reference runs
 KAPPA_MAX, N_PIXELS, EPOCHS = 0.25, 784, 4
-SECONDARY = ("agg_kl_gauss", "agg_kl_dims", "agg_c2st", "active_units", "marginal_kl")
+SECONDARY = tuple(f"test/{name}" for name in ("agg_kl_gauss", "agg_kl_dims", "agg_c2st", "active_units", "marginal_kl"))
 
 
 @dataclass
@@ -31,36 +32,28 @@ class Drawn:
     spread: float = SPREAD
 
     def train(self, runs):
-        return [self._end(run) for run in runs]
+        noises = self.draw.normal(0, self.spread, size=(len(runs), 2)).tolist()
+        return [self._end(run, noise) for run, noise in zip(runs, noises, strict=True)]
 
-    def _end(self, run):
-        cost = self.cost * abs(np.log2(run.rate / 1e-3))
+    def _end(self, run, noise):
+        cost = self.cost * abs(math.log2(run.rate / 1e-3))
         level = run.kappa or 0.15
         kl = 10 / level + cost + self._effect(run.method, level)
-        noise = self.draw.normal(0, self.spread, size=2)
         geco = run.method == "geco"
         end = {"val/kl": kl + noise[0], "val/mse": level**2, "val/elbo_cal": -kl + noise[0]}
         end |= {"train_eval/mse": level**2, "train/recon_nll": N_PIXELS * level}
-        test = {"kl": kl + noise[1], "mse": level**2, "elbo_cal": -kl + noise[1]}
-        bits = {"recon_nll": N_PIXELS * level, "elbo": -kl + noise[1], "mi_saturated": 0.0}
+        test = {"test/kl": kl + noise[1], "test/mse": level**2, "test/elbo_cal": -kl + noise[1]}
+        bits = {"test/recon_nll": N_PIXELS * level, "test/elbo": -kl + noise[1], "test/mi_saturated": 0.0}
+        every_epoch = {**end, "val/recon_nll": 1.0, "schedule/beta": 0.5, "schedule/lr": run.rate}
+        every_epoch["geco/constraint"] = 0.1
         return Trained(
             run,
             "completed",
             self.outcomes.get(round(level / KAPPA_MAX, 2), "ok") if geco else "ok",
             {**end, "val/recon_nll": N_PIXELS * level, "val/elbo": end["val/elbo_cal"]},
             1 / (2 * level**2) if geco else None,
-            {f"test/{name}": value for name, value in {**dict.fromkeys(SECONDARY, 0.5), **bits, **test}.items()},
-            [
-                {
-                    **end,
-                    "epoch": epoch,
-                    "val/recon_nll": 1.0,
-                    "schedule/beta": 0.5,
-                    "schedule/lr": run.rate,
-                    "geco/constraint": 0.1,
-                }
-                for epoch in range(1, EPOCHS + 1)
-            ],
+            {**dict.fromkeys(SECONDARY, 0.5), **bits, **test},
+            [{**every_epoch, "epoch": epoch} for epoch in range(1, EPOCHS + 1)],
         )
 
     def _effect(self, method, level):

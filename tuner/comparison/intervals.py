@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 __all__ = ["Interval", "is_equivalent", "mean_interval"]
 
@@ -30,7 +30,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95, common_sd: float
     if len(found) < 2:
         return Interval(mean, -math.inf, math.inf)
     error = math.hypot(found.std(ddof=1) / math.sqrt(len(found)), common_sd)
-    half = float(t.ppf(0.5 + level / 2, len(found) - 1)) * error
+    half = float(stdtrit(len(found) - 1, 0.5 + level / 2)) * error
     return Interval(mean, mean - half, mean + half)
 
 

@@ -51,5 +51,5 @@ def _noise_of_a_mean(cells: Sequence[Cell]) -> float:
     if not found:
         return 0.0
     freedom = sum(len(values) - 1 for values in found)
-    squares = sum(float(np.var(values)) * len(values) for values in found)
+    squares = sum((value - fmean(values)) ** 2 for values in found for value in values)
     return math.sqrt(squares / freedom / fmean(map(len, found)))

@@ -35,14 +35,17 @@ FOUR = ("beta", "linear", "cyclical", "gqn")
 TWO_DROPPED = {0.45: "infeasible", 0.53: "unsettled"}
 
 
-@pytest.mark.parametrize("cost", [0.0, 0.3, 0.45, 0.6, 1.0])
+@pytest.mark.parametrize("cost", [0.0, 0.45, 1.0])
 def test_one_method_under_two_names_is_seldom_told_apart(design, drawn, follow, cost):
     """Whatever the learning rate costs beside the noise, by which it is chosen."""
     assert share_with(TOLD_APART, design("geco", "beta"), drawn, follow, 500, cost) <= 0.07
 
 
-@pytest.mark.parametrize("outcomes", [{}, TWO_DROPPED], ids=["five levels", "three levels"])
-@pytest.mark.parametrize("cost", [0.3, 0.45, 0.7])
+@pytest.mark.parametrize(
+    ("cost", "outcomes"),
+    [(0.3, {}), (0.45, {}), (0.45, TWO_DROPPED), (0.7, TWO_DROPPED)],
+    ids=["five levels, .3", "five levels, .45", "three levels, .45", "three levels, .7"],
+)
 def test_nor_is_any_of_four_names(design, drawn, follow, cost, outcomes):
     assert share_with(TOLD_APART, design("geco", *FOUR), drawn, follow, 200, cost, outcomes) <= 0.07
 
@@ -80,11 +83,11 @@ def test_the_obvious_design_tells_one_method_from_itself(drawn, design):
 def test_half_a_nat_at_the_measured_spread_is_found(design, drawn, follow):
     """By a test that no margin of equivalence stands before, since half a nat is that margin."""
     of, found = design("geco", *FOUR), 0
-    for seed in range(200):
+    for seed in range(100):
         levels, pilots, path = follow(of, drawn(seed, effects={"geco": -0.5}))
         judged = judge(differences(_table(of, levels, path), of.rivals), of.selection_sds(levels, pilots))
         found += all(result.p <= ALPHA and result.hi < 0 for result in judged)
-    assert found / 200 >= 0.8
+    assert found / 100 >= 0.8
 
 
 BOTH_SIGNS = dict(zip(LEVELS, (-1.5, -0.4, 0.2, 0.4, 0.5), strict=True))
@@ -116,7 +119,9 @@ def test_no_difference_at_any_level_is_found_to_be_none(design, drawn, follow):
 
 def test_the_levels_average_to_the_mean(design, drawn, follow):
     levels, pilots, path = follow(of := design("geco", *FOUR), drawn(effects={"geco": BOTH_SIGNS}))
-    for result in answer_path(of, levels, pilots, path).rivals:
+    judged = judge(differences(_table(of, levels, path), of.rivals), of.selection_sds(levels, pilots))
+    assert [result.rival for result in judged] == [*FOUR]
+    for result in judged:
         assert len(result.levels) == len(LEVELS)
         assert np.mean([level.mean for level in result.levels]) == pytest.approx(result.mean)
 
