@@ -183,7 +183,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return f"{json.dumps(value)} (YAML reads yes, no, on, off as booleans; the word for off is `none`)"
     return (
-        json.dumps(value) if isinstance(value, str | int | float | bool | list | tuple) or value is None else str(value)
+        json.dumps(value, default=str)
+        if isinstance(value, str | int | float | bool | list | tuple) or value is None
+        else str(value)
     )
 
 

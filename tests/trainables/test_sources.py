@@ -80,6 +80,13 @@ def test_files_folders_and_what_has_a_separator_are_paths(tmp_path, monkeypatch)
     assert sources.absolute("faces") == str(tmp_path / "faces")
 
 
+def test_a_path_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.npy")
+    np.save(path, np.zeros((4, 2)))
+    with pytest.raises(DataError, match=r"^data\.name: '.*\\udcff\.npy' is no path: "):
+        sources.absolute(str(path))
+
+
 def test_a_folder_with_an_arrays_suffix_is_a_folder_of_images(message, tmp_path):
     (tmp_path / "x.npy").mkdir()
     assert message(str(tmp_path / "x.npy")).startswith("data.name: x.npy has no images; ")

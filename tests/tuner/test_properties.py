@@ -2,17 +2,14 @@
 
 import string
 
-import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from search_spaces.catalogue import parse_space, space_names
 from trainables.config import TrialConfig
 from trainables.errors import UserError
 from trainables.paths import known_paths, parse_config, plain, unflatten
-from tuner.cli.commands import app
 from tuner.planning.plans import make_plan
 from tuner.queries.conditions import parse_conditions
 from tuner.spec import SweepSpec, parse_spec, spec_yaml
@@ -170,66 +167,3 @@ comparisons = st.tuples(
 @given(text=st.lists(comparisons | texts, max_size=3).map(" and ".join))
 def test_a_condition_is_read_or_refused_in_one_sentence(text):
     outcome(parse_conditions, text)
-
-
-# --- command lines ----------------------------------------------------------------------------------------------------
-
-
-def run(folder, *arguments):
-    """The command in this process; what it prints, None where it refused in one sentence."""
-    done = CliRunner().invoke(app, list(arguments))
-    if done.exception is None or isinstance(done.exception, SystemExit):
-        assert done.exit_code in (0, 1, 2)
-        assert "Traceback" not in done.output
-        return done.output
-    assert isinstance(done.exception, UserError), repr(done.exception)
-    assert "\n" not in str(done.exception)
-    return None
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, vae_data_root):
-    """An empty working directory of a user."""
-    folder = tmp_path_factory.mktemp("user")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("VAE_TUNER_DATA", str(vae_data_root))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield folder
-
-
-words = (texts | scalars.map(str)).filter(lambda word: "\0" not in word)  # no command line can hold one
-
-
-@settings(max_examples=40)
-@given(
-    assigned=st.lists(st.tuples(paths, words).map("=".join) | words, max_size=2),
-    options=st.dictionaries(
-        st.sampled_from(["--space", "--name", "--trials", "--sampler", "--metric", "--time-budget", "--warm-start"])
-        | st.sampled_from(["--dataset", "--model", "--storage", "--grace", "--device", "--tracking-uri"]),
-        words | st.sampled_from(KINDS + space_names()),
-        max_size=2,
-    ),
-)
-def test_any_plan_is_shown_or_refused_and_nothing_is_written(assigned, options, folder):
-    settings_ = [word for value in assigned if "\0" not in value for word in ("--set", value)]
-    run(folder, "sweep", "--plan", *settings_, *(word for option in options.items() for word in option))
-    assert list(folder.iterdir()) == []
-
-
-names = words | st.sampled_from(["..", ".", "../user", "/etc", "a/../..", "-x", "~", "C:\\x", "s\n", "*"])
-
-
-@settings(max_examples=60)
-@given(verb=st.sampled_from(["resume", "sync", "rm", "status"]), name=names, options=st.lists(words, max_size=2))
-def test_names_lead_nowhere_and_leave_nothing(verb, name, options, folder):
-    run(folder, verb, name, *options)
-    assert list(folder.iterdir()) == []
-
-
-@settings(max_examples=60)
-@given(arguments=st.lists(words | st.sampled_from(["sweep", "best", "--help", "--where", "--top", "-1"]), max_size=4))
-def test_any_other_command_line_is_refused_and_leaves_nothing(arguments, folder):
-    if arguments[:1] != ["init"] and "sweep" not in arguments:
-        run(folder, *arguments)
-        assert list(folder.iterdir()) == []

@@ -121,6 +121,11 @@ def test_a_time_of_sixty_seconds_is_refused_and_not_read_as_another(write):
     assert parse_config(read_config(write("seed: 010\n"))).seed == 10
 
 
+def test_a_date_among_metrics_is_refused_in_one_sentence(write):
+    with pytest.raises(ConfigError, match=r"^search\.metric: .*2026-01-01.* is not allowed; allowed: "):
+        overlaid_spec(write("search: {metric: [val/mse, 2026-01-01]}\n"), None)
+
+
 # --- own keys, anchors and what is too much ---------------------------------------------------------------------------
 
 

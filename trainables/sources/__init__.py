@@ -65,6 +65,7 @@ def absolute(name: str) -> str:
             return name
         path = Path(name).expanduser().resolve()
         path.exists()  # raises for what no file can be called
+        str(path).encode()  # and this for what is no text, which neither YAML nor MLflow can keep
         return str(path)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"data.name: {name!r} is no path: {error}; give the path of a .npy or .npz file") from None
