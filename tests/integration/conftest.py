@@ -3,20 +3,29 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from drivers import PATIENCE
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory, command, environment):
+def rays_base():
+    """Where the Ray of `swept` has its folder; short, for the sockets in it."""
+    with TemporaryDirectory(prefix="ray-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory, command, environment, rays_base):
     """A folder in which `vae-tuner sweep` ran as a user runs it, and what it printed."""
     folder = tmp_path_factory.mktemp("swept")
     arguments = ["sweep", "--trials", "6", "--epochs", "9", "--concurrency", "2", "--format", "json"]
     done = subprocess.run(
         [command, *arguments],
         cwd=folder,
-        env=environment,
+        env={**environment, "RAY_TMPDIR": str(rays_base)},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -171,3 +171,8 @@ def test_a_plan_starts_nothing(tmp_path, cli):
 def test_the_starter_file_parses_and_plans(tmp_path, cli):
     assert cli(tmp_path, "init").code == 0
     assert cli(tmp_path, "sweep", "sweep.yaml", "--plan").code == 0
+
+
+@pytest.mark.usefixtures("swept")
+def test_nothing_of_ray_is_left(rays_base):
+    assert [*rays_base.iterdir()] == []

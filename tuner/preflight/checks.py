@@ -22,6 +22,7 @@ from trainables.sources import is_path
 from tuner.planning.plans import Plan, make_plan
 from tuner.preflight.node_checks import ask_nodes, asking, told
 from tuner.running.ray_address import connect
+from tuner.running.ray_folder import base_folder
 from tuner.running.ray_session import quiet_ray
 from tuner.spec import SweepSpec
 from tuner.tracking.artifact_root import located, recorded_root
@@ -74,6 +75,8 @@ def _of_spec(spec: SweepSpec) -> Iterator[Finding]:
 
 def _of_plan(plan: Plan) -> Iterator[Finding]:
     here = [*_of_spec(plan.spec), _attempt("disk", lambda: _disk(plan)), _attempt("device", lambda: _device(plan))]
+    if plan.spec.resources.ray_address is None:
+        here.append(_attempt("ray", lambda: Finding("ray", "ok", f"its files lie in {base_folder()} while it runs")))
     yield from here
     if plan.spec.resources.ray_address is not None and all(finding.state != "failure" for finding in here):
         yield from _nodes(plan)

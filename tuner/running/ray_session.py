@@ -15,11 +15,12 @@ from typing import Any, TextIO
 from trainables.cores import allotted_cores
 from trainables.errors import StorageError
 from tuner.planning.plans import Plan
-from tuner.running.own_sessions import in_own_sessions
+from tuner.running.own_sessions import end_sessions, in_own_sessions
 from tuner.running.ray_address import connect
+from tuner.running.ray_folder import RayFolder, base_folder
 from tuner.running.worker_environment import seen_by_workers
 
-__all__ = ["quiet_ray", "start_ray", "stdout_on_stderr"]
+__all__ = ["end_ray", "quiet_ray", "start_ray", "stdout_on_stderr"]
 
 OBJECT_STORE_BYTES = 100 * 2**20
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -29,6 +30,8 @@ TOLD = (
     "has been marked dead",
     "Raylet is terminated",
 )
+
+_folder: RayFolder | None = None
 
 
 class _WithoutTold(io.TextIOBase):
@@ -90,13 +93,16 @@ def start_ray(plan: Plan) -> None:
 
     Raises StorageError where its processes do not come up.
     """
+    global _folder
     import ray
 
     resources = plan.spec.resources
     if resources.ray_address is not None:
         connect(resources.ray_address)
         return
+    base = base_folder()
     try:
+        _folder = RayFolder()
         with _listening_locally(), in_own_sessions(), _seeing_what_they_need(plan.spec.storage):
             ray.init(
                 address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
@@ -105,12 +111,26 @@ def start_ray(plan: Plan) -> None:
                 log_to_driver=False,
                 logging_level="ERROR",
                 object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(_folder.path),
             )
     except Exception as error:  # a bare one where its processes take too long
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        end_ray()
         raise StorageError(
-            f"Ray cannot be started: {first}; is its folder full (RAY_TMPDIR, else /tmp), or this machine overloaded?"
+            f"Ray cannot be started: {first}; is its folder full (RAY_TMPDIR, here {base}), or this machine overloaded?"
         ) from None
+
+
+def end_ray() -> None:
+    """End Ray as `start_ray` has started it; nothing of it is left on the disk."""
+    global _folder
+    import ray
+
+    ray.shutdown()
+    end_sessions()
+    if _folder is not None:
+        _folder.remove()
+        _folder = None
 
 
 @contextmanager

@@ -8,8 +8,7 @@ from functools import partial
 
 from tuner.planning.plans import Plan
 from tuner.running import ray_address
-from tuner.running.own_sessions import end_sessions
-from tuner.running.ray_session import start_ray
+from tuner.running.ray_session import end_ray, start_ray
 from tuner.running.ray_thread import in_ray_thread
 from tuner.running.signals import Signals, wait_for
 
@@ -52,12 +51,9 @@ def _begin(plan: Plan) -> None:
 
 def _end() -> None:
     global _started_here
-    import ray
-
     if not ray_address.give_up():
         return
     ray_address.leave()
     if _started_here:
         _started_here = False
-        ray.shutdown()
-        end_sessions()
+        end_ray()

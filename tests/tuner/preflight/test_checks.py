@@ -23,7 +23,7 @@ from tuner.preflight import checks
 from tuner.preflight.checks import checkpoint_bytes, examine, require_ready
 from tuner.spec import parse_spec
 
-CHECKS = ["packages", "data", "model", "tracking", "storage", "disk", "device"]
+CHECKS = ["packages", "data", "model", "tracking", "storage", "disk", "device", "ray"]
 
 
 @pytest.fixture

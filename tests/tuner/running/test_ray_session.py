@@ -4,16 +4,29 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from ray._private import services
 
 from trainables.errors import StorageError
-from tuner.running.ray_session import start_ray, stdout_on_stderr
+from tuner.running.ray_session import end_ray, start_ray, stdout_on_stderr
+
+
+@pytest.fixture(autouse=True)
+def rays_base(monkeypatch):
+    """Where Ray's folders are made; the Ray of other tests goes on."""
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with TemporaryDirectory(prefix="r") as base:
+        monkeypatch.setenv("RAY_TMPDIR", base)
+        yield Path(base)
+        end_ray()
+        assert [*Path(base).iterdir()] == [], "a folder of Ray is left"
 
 
 @pytest.mark.parametrize("raised", [Exception, RuntimeError, OSError])
-def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, sweeps):
+def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, sweeps, rays_base):
     """On an overloaded machine Ray raises a bare Exception."""
 
     def init(**options):
@@ -22,6 +35,14 @@ def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, 
     monkeypatch.setattr("ray.init", init)
     with pytest.raises(StorageError, match=r"^Ray cannot be started: The current node timed out during startup\.; is"):
         start_ray(sweeps.plan("s"))
+    assert [*rays_base.iterdir()] == []
+
+
+def test_ray_keeps_its_files_in_a_folder_of_its_own(rays_base, monkeypatch, sweeps):
+    given = {}
+    monkeypatch.setattr("ray.init", lambda **options: given.update(options))
+    start_ray(sweeps.plan("s"))
+    assert [str(path) for path in rays_base.iterdir()] == [given["_temp_dir"]]
 
 
 @pytest.mark.parametrize(("concurrency", "cores"), [(1, 3), (5, 5)])
