@@ -41,7 +41,16 @@ _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk
 def entrypoint_of(order: Order) -> str:
     """The shell command of a job on the head: nothing in it is secret, for Ray's dashboard shows it."""
     kept = [_kept(there, here) for there, here in order.kept.items()]
-    return "; ".join(["set -e", *kept, *_store(order), f"exec vae-tuner {shlex.join(order.arguments)}"])
+    return "; ".join(
+        ["set -e", _command_is_there(), *kept, *_store(order), f"exec vae-tuner {shlex.join(order.arguments)}"]
+    )
+
+
+def _command_is_there() -> str:
+    fault = (
+        "the environment of this job has no vae-tuner; install it where Ray was started on the head, and on its PATH"
+    )
+    return f"command -v vae-tuner > /dev/null || {{ echo {shlex.quote(f'Error: {fault}')} >&2; exit 127; }}"
 
 
 def _store(order: Order) -> list[str]:

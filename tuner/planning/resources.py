@@ -39,6 +39,10 @@ def auto_device(resources: Resources, device: str, capacity: Capacity) -> tuple[
         ]
     if chosen == "auto":
         return "cuda", []
+    if _too_much(cpus, 0, capacity):
+        raise ConfigError(
+            f"resources.cpus_per_trial: {_no_room(cpus, 0, capacity)}; ask for less with --cpus-per-trial"
+        )
     raise ConfigError(
         f"resources.gpus_per_trial: the cluster at {capacity.address} has no node for a trial of {cpus:g} CPU yet: say "
         "--gpus-per-trial 1 (or 0 to train on CPUs) and --concurrency"
@@ -84,7 +88,17 @@ def concurrency_of(resources: Resources, gpus: float, capacity: Capacity) -> int
         return slots
     if capacity.address is None:
         return 1
+    if asked := _too_much(cpus, gpus, capacity):
+        less = f"ask for less with --{asked.replace('_', '-')}"
+        raise ConfigError(f"resources.{asked}: {_no_room(cpus, gpus, capacity)}; {less}, or {_SCALING}")
     raise ConfigError(f"resources.concurrency: auto: {_no_room(cpus, gpus, capacity)}; {_SCALING}")
+
+
+def _too_much(cpus: float, gpus: float, capacity: Capacity) -> str | None:
+    """The field that asks for more than any node has, where some have a part of it."""
+    if 0 < capacity.most_cpus < cpus:
+        return "cpus_per_trial"
+    return "gpus_per_trial" if 0 < max((node.gpus for node in capacity.nodes), default=0.0) < gpus else None
 
 
 def _no_room(cpus: float, gpus: float, capacity: Capacity) -> str:

@@ -9,6 +9,7 @@ from object_store import CREDENTIALS
 
 from trainables.remote import RemoteFolder
 from tuner.jobs.backend import Order
+from tuner.jobs.job_log import refusal_in
 from tuner.jobs.ray_jobs import entrypoint_of
 
 SHOW = '#!/bin/sh\nprintf "%s\\n" "$MLFLOW_TRACKING_URI" "$@"\n'
@@ -96,3 +97,13 @@ def test_object_storage_needs_a_store_that_the_head_names(head, tmp_path):
         "Error: s3://bucket/sweeps holds no database; set MLFLOW_TRACKING_URI on the head, or pass --tracking-uri\n"
     )
     assert not (tmp_path / "job" / "s3:").exists()
+
+
+def test_an_environment_without_the_command_says_so(head, tmp_path):
+    given = order(str(tmp_path / "shared"), tmp_path)
+    done = head(given, PATH="/usr/bin:/bin")
+    assert done.returncode == 127
+    assert refusal_in(done.stderr) == (
+        "Error: the environment of this job has no vae-tuner; install it where Ray was started on the head, and on its "
+        "PATH"
+    )

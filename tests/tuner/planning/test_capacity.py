@@ -161,9 +161,22 @@ def test_trials_that_wait_for_a_node_are_told(plan):
         (
             CLUSTER,
             {"resources.gpus_per_trial": 4},
-            "resources.concurrency: auto: a trial of 1 CPU and 4 GPU fits on no node that the cluster at head:6379 has "
-            "now, the biggest has 8 CPU and 2 GPU; where the cluster scales up, say how many trials shall run at once "
-            "with --concurrency",
+            "resources.gpus_per_trial: a trial of 1 CPU and 4 GPU fits on no node that the cluster at head:6379 has "
+            "now, the biggest has 8 CPU and 2 GPU; ask for less with --gpus-per-trial, or where the cluster scales up, "
+            "say how many trials shall run at once with --concurrency",
+        ),
+        (
+            CLUSTER,
+            {"resources.cpus_per_trial": 64},
+            "resources.cpus_per_trial: a trial of 64 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
+            "now, the biggest has 8 CPU and 2 GPU; ask for less with --cpus-per-trial, or where the cluster scales up, "
+            "say how many trials shall run at once with --concurrency",
+        ),
+        (
+            Capacity((Node(8),), "head:6379"),
+            {"resources.cpus_per_trial": 64},
+            "resources.cpus_per_trial: a trial of 64 CPU fits on no node that the cluster at head:6379 has now, the "
+            "biggest has 8 CPU and 0 GPU; ask for less with --cpus-per-trial",
         ),
         (
             Capacity((Node(0),), "head:6379"),
