@@ -227,6 +227,11 @@ def no_array(path):
         archive.writestr("x.npy", b"not an array")
 
 
+def damaged_start(path):
+    np.savez(path, x=SQUARE)
+    path.write_bytes(b"zz" + path.read_bytes())
+
+
 def huge_member(path):
     """Its checksum is right."""
     changed_npy(b"(9, 4)", b"(9, 4000000000000000)")(path.with_suffix(".npy"))
@@ -235,6 +240,7 @@ def huge_member(path):
 
 
 DAMAGED = {
+    "bytes before the first member": ("x.npz", damaged_start, "it does not begin like a zip file"),
     "a member with a huge shape": ("x.npz", huge_member, "its header says float64 of shape (9, 4000000000000000)"),
     "a flipped byte in a compressed member": ("x.npz", damaged_member, ""),
     "an encrypted member": ("x.npz", changed_directory(8, b"\x01"), "x is encrypted"),

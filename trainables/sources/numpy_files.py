@@ -64,8 +64,11 @@ def stored_arrays(path: Path, wanted: Collection[str]) -> dict[str, StoredArray 
     says: before memory is asked for.
     """
     with _reading(path), path.open("rb") as file:
-        if path.suffix == ".npy" or file.read(len(MAGIC)) == MAGIC:
+        start = file.read(len(MAGIC))
+        if path.suffix == ".npy" or start == MAGIC:
             return {"x": _alone(path)}
+        if not start.startswith(b"PK"):
+            raise ValueError("it does not begin like a zip file")
         return _members(path, wanted)
 
 
