@@ -67,7 +67,7 @@ def stored_arrays(path: Path, wanted: Collection[str]) -> dict[str, StoredArray 
         start = file.read(len(MAGIC))
         if path.suffix == ".npy" or start == MAGIC:
             return {"x": _alone(path)}
-        if not start.startswith(b"PK"):
+        if not start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             raise ValueError("it does not begin like a zip file")
         return _members(path, wanted)
 
