@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from drivers import Driver
+from drivers import RayNode
 from ports import free_port
 
 pytestmark = pytest.mark.cluster
@@ -48,7 +48,7 @@ def head(command, environment):
     with tempfile.TemporaryDirectory(prefix="vt", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder, address = Path(name), f"127.0.0.1:{free_port()}"
         (folder / "cluster.json").write_text(json.dumps(pretended(address)))
-        ray = Driver(folder, str(Path(command).with_name("ray")), {
+        ray = RayNode(folder, str(Path(command).with_name("ray")), {
             **environment, **TOKEN, "RAY_USAGE_STATS_ENABLED": "0", "RAY_FAKE_CLUSTER": "1",
             "RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1",
             "RAY_CLOUD_INSTANCE_ID": HEAD["id"], "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD["id"],

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import tiny_net
 import yaml
-from drivers import PATIENCE, Driver
+from drivers import PATIENCE, RayNode
 from ports import free_port
 
 from tuner.storage.journal import read_journal
@@ -86,7 +86,7 @@ def head(command, environment):
     """A Ray head that asks for a token, and the URL of its dashboard."""
     folder = Path(tempfile.mkdtemp(prefix="vt", dir="/tmp"))  # Ray's sockets have short names
     port = free_port()
-    ray = Driver(folder, str(Path(command).with_name("ray")), {
+    ray = RayNode(folder, str(Path(command).with_name("ray")), {
         **environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0",
         "PATH": f"{Path(command).parent}{os.pathsep}{environment['PATH']}",
     })  # fmt: skip

@@ -133,6 +133,16 @@ class Driver:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
+class RayNode(Driver):
+    """`ray start --block`, whose processes do not all end with it."""
+
+    def kill(self):
+        for pid in [self.pid, *_descendants(self.pid)]:
+            _kill(pid)
+        self._process.wait()
+        return self
+
+
 def wait_until_gone(pids):
     """Processes whose driver has ended end too, within seconds."""
     end = time.monotonic() + ORPHAN_SECONDS
