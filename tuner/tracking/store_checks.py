@@ -84,7 +84,7 @@ def _try_writes(client: MlflowClient, uri: str, experiment: str) -> None:
     if local_path(known.artifact_location) is None and not uri.startswith("databricks"):
         with _taking(uri, experiment, "files"):
             files = RunFiles(client, known.artifact_location)
-            files.send_text(PROBE, "")
+            files.send_text(PROBE, "written")
         with suppress(Exception):  # who may write may not delete, and some stores cannot
             files.remove(PROBE)
 
