@@ -9,8 +9,9 @@ __all__ = ["holds_secret", "is_key_file", "is_secret_name", "shown", "shown_uris
 
 HIDDEN = "***"
 _NAME = re.compile(
-    r"passw(?:or)?d|passphrase|pwd|secret|token(?!iz)|credential|signature|authori[sz]ation|jwt|key(?![a-z])"
-    r"|(?<![a-z])(?:pass|sig|sas|auth)(?![a-z])",
+    r"passw(?:or)?d|passphrase|pwd|secret(?!ar)|token(?!s|iz)|credential|signature|authori[sz]ation|jwt"
+    r"|(?:api|access|account|auth|master|private|shared|ssh|ssl)[-_]?(?:key|token)s?(?![a-z])"
+    r"|(?<![a-z])key(?![-_]?[a-z])|(?<![a-z])(?:pass|sig|sas|auth)(?![a-z])",
     re.IGNORECASE,
 )
 _FILE = re.compile(
@@ -19,14 +20,15 @@ _FILE = re.compile(
     r"|.*(?:api|access|private|ssh|auth)[-_]?(?:key|token)s?(?:\..*)?",
     re.IGNORECASE,
 )
-# A user before the host, of which Azure's container is none; a password may hold what elsewhere ends a host.
-_USER = re.compile(r"((?<!abfs)(?<!abfss)://)[^/?#\n]*@|(://)[^/?#@:\s]*:[^@\s]*@")
-_PAIR = re.compile(r"([^?&;#=\s]+)=([^&\s]*)")
+# A user before the host, of which Azure's container and SSH's account are none; a password may hold what elsewhere ends
+# a host.
+_USER = re.compile(r"((?<!abfs)(?<!abfss)(?<!ssh)://)[^/?#\n]{0,1000}@|(://)[^/?#@:\s]{0,1000}:[^@\s]{0,1000}@")
+_SEPARATORS = re.compile(r"[?&;#\s]")
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable or a parameter of this name holds a secret: `PGPASSWORD`, `sslkey`, `X-Amz-Signature`, `sig`;
-    not `keyboard`, `design`, `author`."""
+    not `keyboard`, `monkey`, `key_dim`, `max_tokens`, `design`, `author`."""
     return _NAME.search(name) is not None
 
 
@@ -37,7 +39,7 @@ def is_key_file(name: str) -> bool:
 
 def shown(text: str) -> str:
     """A URI, or a text that quotes one, as it may be printed: `***` for a user and for every value with a secret's
-    name, percent-encoded ones and those within a value (`odbc_connect=…PWD=…`) too.
+    name, percent-encoded ones and those within a value (`odbc_connect=…PWD=…`) too; not for folders (`/runs/key=3`).
 
     >>> shown("postgresql://me:hush@host/db?sslmode=require&sslkey=hush")
     'postgresql://***@host/db?sslmode=require&sslkey=***'
@@ -61,17 +63,33 @@ def _without_user(text: str) -> str:
 
 def _masked(word: str) -> str:
     """A word without blanks. What only its decoded form shows to be a secret hides all that follows the scheme."""
-    masked = _PAIR.sub(_masked_pair, _without_user(word))
+    masked = "&".join(map(_masked_pair, _without_user(word).split("&")))
     plain = _decoded(masked)
-    if plain == masked or shown(plain) == plain:
+    if plain == masked or not _tells(plain):
         return masked
     return f"{masked.partition('://')[0]}://{HIDDEN}" if "://" in masked else HIDDEN
 
 
-def _masked_pair(pair: re.Match[str]) -> str:
-    name, value = pair.groups()
-    plain = _decoded(value)
-    return f"{name}={HIDDEN}" if is_secret_name(_decoded(name)) or shown(plain) != plain else pair[0]
+def _masked_pair(text: str) -> str:
+    """Of a text without `&`, whose first pair has the rest as its value."""
+    before = ""
+    while True:
+        left, equals, value = text.partition("=")
+        name = _SEPARATORS.split(left)[-1]
+        if not equals or "/" not in name:
+            hides = equals and (is_secret_name(_decoded(name)) or _tells(_decoded(value)))
+            return f"{before}{left}{equals}{HIDDEN if hides else value}"
+        before, text = f"{before}{left}=", value
+
+
+def _tells(plain: str) -> bool:
+    """Whether a decoded text has a user, or a value with a secret's name."""
+    return _without_user(plain) != plain or any(map(_is_secret_pair, _SEPARATORS.split(plain)))
+
+
+def _is_secret_pair(piece: str) -> bool:
+    name, equals, value = piece.partition("=")
+    return bool(equals) and value != HIDDEN and "/" not in name and is_secret_name(name)
 
 
 def _decoded(text: str) -> str:

@@ -98,6 +98,8 @@ def parse_yaml_value(text: str, name: str) -> Any:
         raise _too_many(name) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that is none
         raise ConfigError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
+    except (LookupError, AttributeError, TypeError):
+        raise ConfigError(f"{name} is no valid YAML: a value is not of the type that its tag (!!…) names") from None
     _check_size(name, value)
     return value
 

@@ -12,7 +12,23 @@ NAMES = (
     *("key", "api_key", "apikey", "access_key", "AccountKey", "sslkey", "sig", "X-Amz-Signature", "sas", "auth"),
     *("X-Amz-Security-Token", "X-Amz-Credential", "authorization", "passphrase"),
 )
-PLAIN = ("user", "sslmode", "region", "endpoint_override", "keyboard", "keepalives", "design", "author", "x", "assign")
+PLAIN = (
+    "monkey",
+    "key_dim",
+    "max_tokens",
+    "secretary",
+    "pkey",
+    "user",
+    "sslmode",
+    "region",
+    "endpoint_override",
+    "keyboard",
+    "keepalives",
+    "design",
+    "author",
+    "x",
+    "assign",
+)
 
 
 def encodings(text):
@@ -76,11 +92,28 @@ def test_a_user_and_a_password_are_hidden(uri, printed):
         "abfs://container@account.dfs.core.windows.net/s",
         "databricks://profile",
         "s3://bucket/a%20b?region=eu",
+        "sqlite:////runs/max_tokens=256/mlflow.db",
+        "sqlite:////runs/key=3/mlflow.db",
+        "/shared/key=3/x.npz",
+        "ssh://git@host/project",
     ],
 )
 def test_what_holds_none_is_printed_as_it_is(uri):
     assert shown(uri) == uri
     assert not holds_secret(uri)
+
+
+@pytest.mark.parametrize(
+    "text", ["x=1;" * 5000, "a" * 50_000, "://@" * 5000, "%2525" * 5000, "a=" * 10_000], ids=str.__len__
+)
+def test_a_long_text_takes_no_time_and_no_depth(text):
+    """One pass: a scan from each of its characters took minutes."""
+    assert not holds_secret(text) or "@" in text
+    assert SECRET not in shown(f"{text};token={SECRET}")
+
+
+def test_a_secret_after_a_folder_with_an_equals_sign_is_hidden():
+    assert shown("sqlite:////runs/key=3/m.db?token=MARKED&b=1") == "sqlite:////runs/key=3/m.db?token=***&b=1"
 
 
 def test_in_a_sentence_of_ours_only_uris_are_looked_at():

@@ -446,3 +446,21 @@ def test_an_array_that_cannot_be_trained_on_is_refused_and_leaves_nothing(root, 
         loaded(tmp_path / "x.npz", root)
     assert str(error.value).endswith("x.npz has 18 values that are NaN or infinite; remove or impute them")
     assert not sets(root / "prepared" / "arrays")
+
+
+def test_a_set_that_another_process_puts_in_place_meanwhile_is_read_whole(root, monkeypatch):
+    """Between the look for its official parts and that for what is trained on."""
+    parts = {part: Streamed(VALUES.shape, VALUES.dtype, [VALUES]) for part in ("train", "val", "test")}
+    prepared(root / "other", "set", 1.0, lambda: parts)
+    looked, is_there = [], preparation._is_there
+
+    def look(folder, part="train"):
+        looked.append(part)
+        if len(looked) == 2:
+            shutil.copytree(root / "other", root / "set", dirs_exist_ok=True)
+        return is_there(folder, part)
+
+    monkeypatch.setattr(preparation, "_is_there", look)
+    found = prepared(root / "set", "set", 1.0, lambda: parts)
+    assert found.val is not None
+    assert found.test is not None

@@ -53,6 +53,12 @@ def test_a_key_that_stands_twice_in_a_setting_is_refused():
         parsed_settings(["model.kwargs={a: 1, a: 2}"])
 
 
+@pytest.mark.parametrize("value", ["!!int ''", "!!float ''", "!!bool x", "!!timestamp x"])
+def test_a_tag_whose_value_is_not_of_its_type_is_refused_in_a_sentence(value, write):
+    with pytest.raises(ConfigError, match=r"no valid YAML: a value is not of the type that its tag \(!!…\) names$"):
+        read_yaml(write(f"a: {value}\n"))
+
+
 def test_what_a_merge_brings_along_may_be_written_anew(write):
     text = "x-a: &a {epochs: 3, seed: 1}\nx-b: &b {<<: *a, seed: 2}\nconfig: {<<: *b, epochs: 5}\n"
     assert read_yaml(write(text)) == {"config": {"epochs": 5, "seed": 2}}

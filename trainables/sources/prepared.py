@@ -148,7 +148,10 @@ def prepared_or_in_memory(folder: Path, name: str, scale: float, make: Callable[
 
 
 def _whole(folder: Path, scale: float) -> Source | None:
-    """None where it is not there, cannot be opened (it may be forgotten at this moment), or is damaged."""
+    """None where it is not there yet (its training examples come last), cannot be opened (it may be forgotten at this
+    moment), or is damaged."""
+    if not _is_there(folder):
+        return None
     with suppress(OSError, ValueError):
         return _opened(folder, scale)
     return None

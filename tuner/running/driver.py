@@ -251,8 +251,11 @@ def _search(
         with suppress(StorageError):
             close_session(journal, "interrupted", shown.event)
         raise
-    close_session(journal, "budget" if journal.sweep.spent else "completed", shown.event)
     sweep = journal.sweep
+    if not sweep.spent and any(trial.unfinished for trial in sweep.trials.values()):  # Tune's own SIGUSR1 ends its loop
+        close_session(journal, "interrupted", shown.event)
+        return 1
+    close_session(journal, "budget" if sweep.spent else "completed", shown.event)
     completed = any(trial.stop_reason == "completed" for trial in sweep.trials.values())
     return 0 if completed or (sweep.exhausted and not sweep.trials) else 1
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from trainables.errors import UserError
 from tuner.running.ray_thread import done_by_ray_thread
-from tuner.running.worker_environment import hidden_from_workers
+from tuner.running.worker_environment import secrets_hidden_from_workers
 
 __all__ = [
     "check_ray_answers",
@@ -167,9 +167,8 @@ def leave() -> None:
 
 
 def worker_environment() -> dict[str, str]:
-    """What workers find empty in their environment: what of this one they need not see, but for what a Ray job gives
-    them."""
-    return {name: "" for name in hidden_from_workers(None) if name not in _of_job()}
+    """What workers find empty in their environment: the secrets of this one, but for what a Ray job gives them."""
+    return {name: "" for name in secrets_hidden_from_workers() if name not in _of_job()}
 
 
 def _joined() -> str | None:

@@ -10,12 +10,12 @@ from fnmatch import fnmatchcase
 from trainables.credentials import holds_secret, is_secret_name
 from trainables.remote import is_remote
 
-__all__ = ["MORE", "hidden_from_workers", "seen_by_workers"]
+__all__ = ["MORE", "secrets_hidden_from_workers", "seen_by_workers"]
 
 MORE = "VAE_TUNER_WORKER_ENV"
 """The setting that adds names: `DATA_ROOT,HF_*`. It is a variable and no field of a spec, which may be another's."""
 NEEDED = (
-    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME", "TERM", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_*"),
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "HOSTNAME", "TERM", "TZ", "TMPDIR", "TEMP", "TMP", "XDG_*"),
     *("LANG", "LANGUAGE", "LC_*", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_*", "MALLOC_*", "GLIBC_TUNABLES"),
     *("PYTHON*", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "VAE_TUNER_*", "TUNE_*"),
     *("TORCH*", "PYTORCH_*", "TRITON_*", "CUDA_*", "CUDNN_*", "CUBLAS_*", "NVIDIA_*", "NCCL_*", "GLOO_*"),
@@ -25,6 +25,7 @@ NEEDED = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_*"),
 )
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+TRACKERS = ("MLFLOW_*", "DATABRICKS_*")
 RAYS_OWN = ("RAY_*",)
 """With its token, which its own processes show each other."""
 STORAGES = {
@@ -47,10 +48,15 @@ def seen_by_workers(environment: Mapping[str, str], storage: str | None) -> dict
     }
 
 
-def hidden_from_workers(storage: str | None) -> list[str]:
-    """The variables of this process that they do not see."""
-    seen = seen_by_workers(os.environ, storage)
-    return [name for name in os.environ if name not in seen]
+def secrets_hidden_from_workers() -> list[str]:
+    """The variables of this process with a secret's name or value that they do not see, and those of the tracker. What
+    else a node has under the same names is its own."""
+    seen = seen_by_workers(os.environ, None)
+    return [
+        name
+        for name, value in os.environ.items()
+        if name not in seen and (_is_one_of(name, TRACKERS) or is_secret_name(name) or holds_secret(value))
+    ]
 
 
 def _of_storage(storage: str | None) -> Sequence[str]:

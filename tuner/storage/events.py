@@ -97,6 +97,15 @@ def check_event(event: Mapping[str, Any], begun: bool, trials: Collection[str]) 
         raise ValueError(f"trial {event['trial']} was never asked for")
     if name == "report":
         _check_fields(event["metrics"], dict.fromkeys(event["metrics"], NUMBER))
+        for metric, value in event["metrics"].items():
+            _check_size(metric, value)
+
+
+def _check_size(field: str, value: float) -> None:
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{field} is larger than any number of its kind") from None
 
 
 def check_header(header: Mapping[str, Any]) -> None:

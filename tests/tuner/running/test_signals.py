@@ -92,6 +92,17 @@ def test_a_signal_before_anything_is_written_leaves_nothing(sweeps, monkeypatch)
     assert not sweeps.storage.exists()
 
 
+def test_a_loop_that_ends_while_trials_run_completes_nothing(sweeps, planned_loop, monkeypatch):
+    """Tune's own handler of SIGUSR1 ends its loop so."""
+    trained = driver._run_tune
+    monkeypatch.setattr(driver, "_check", lambda plan: None)
+    monkeypatch.setattr(driver, "_run_tune", lambda *given: planned_loop(*given[:2], given[3]).run(n_results=4))
+    result = driver.run_sweep(sweeps.plan("s", **{"scheduler.kind": "none"}))
+    assert (result.finished, result.exit_code) == ("interrupted", 1)
+    monkeypatch.setattr(driver, "_run_tune", trained)
+    assert sweeps.resume("s").stop_reasons == {"completed": 4}
+
+
 def test_a_signal_as_the_journal_is_begun_is_kept_until_it_can_be_ended(sweeps, monkeypatch):
     begun, trained, first = driver._begun, driver._run_tune, [signal.SIGINT]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.running.worker_environment import MORE, hidden_from_workers, seen_by_workers
+from tuner.running.worker_environment import MORE, secrets_hidden_from_workers, seen_by_workers
 
 A_TRIAL_NEEDS = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "VAE_TUNER_DATA"),
@@ -49,9 +49,10 @@ def test_the_users_setting_adds_names():
     assert seen_by_workers({**mine, MORE: ""}, "") == {MORE: ""}
 
 
-def test_the_rest_is_what_is_hidden(monkeypatch):
-    for name, value in {**NEEDED, **OTHERS}.items():
+def test_of_the_rest_secrets_and_the_trackers_are_hidden_and_a_nodes_own_stay(monkeypatch):
+    theirs = {"MY_DATA": "/data", "HF_HOME": "/hf", "LOCAL_RANK": "0", "CC": "gcc"}
+    for name, value in {**NEEDED, **OTHERS, **theirs, "DATABASE_URL": "postgresql://me:hush@h/d"}.items():
         monkeypatch.setenv(name, value)
-    hidden = hidden_from_workers("")
-    assert {*OTHERS} <= {*hidden}
-    assert not {*NEEDED} & {*hidden}
+    hidden = {*secrets_hidden_from_workers()}
+    assert {"MLFLOW_TRACKING_URI", "DATABRICKS_TOKEN", "DATABASE_URL", "PGPASSWORD", "WANDB_API_KEY"} <= hidden
+    assert not {*NEEDED, *theirs} & hidden

@@ -69,6 +69,12 @@ BROKEN = {
         "report",
         "val/elbo is 'good'",
     ),
+    "a number beyond all": (
+        lambda events: changed(events, "report", metrics={"val/elbo": 10**400}),
+        None,
+        "report",
+        "val/elbo is larger than any number of its kind",
+    ),
     "a number for a trial": (lambda events: changed(events, "ask", trial=7), None, "ask", "7 is no trial"),
     "a trial that leads out": (
         lambda events: changed(events, "ask", trial="../x"),
