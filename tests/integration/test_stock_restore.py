@@ -110,7 +110,7 @@ def ours(store, shared_ray, tmp_path_factory, patch, vae_data_root):
 
     @contextmanager
     def progress(*_):
-        yield SimpleNamespace(event=lambda event: None, sending=lambda *_: waited and back.set())
+        yield SimpleNamespace(event=lambda event: None, silent=print, sending=lambda *_: waited and back.set())
 
     with away("log_batch", lambda: not back.is_set()) as waited:
         result = run_sweep(plan, progress)
