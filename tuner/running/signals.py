@@ -161,7 +161,8 @@ def stop_signals() -> Iterator[Signals]:
     """Takes the signals over, the first time; a block within another shares its signals. A signal that nobody in the
     block has acted on ends it with StoppedError.
 
-    SIGHUP stays ignored where it is (nohup). In a thread, which may not, the process keeps its own way.
+    SIGHUP stays ignored where it is (nohup), and a handler that was not set from Python stays. In a thread, which may
+    not, the process keeps its own way.
     """
     global _heard
     if threading.current_thread() is not threading.main_thread():
@@ -172,18 +173,18 @@ def stop_signals() -> Iterator[Signals]:
             yield _heard
         return
     _heard = signals = Signals()
-    previous = {number: signal.getsignal(number) for number in STOPS}
-    if previous[signal.SIGHUP] is not signal.SIG_DFL:
-        del previous[signal.SIGHUP]
+    previous = {number: handler for number in STOPS if (handler := signal.getsignal(number)) is not None}
+    if previous.get(signal.SIGHUP) is not signal.SIG_DFL:
+        previous.pop(signal.SIGHUP, None)
     try:
         with _told(signals):
             for number in previous:
                 signal.signal(number, signals.hear)
             yield signals
     finally:
+        _heard = None
         for number, handler in previous.items():
             signal.signal(number, handler)
-        _heard = None
         signals.pass_on()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +16,19 @@ __all__ = ["ForgivingStream", "forgiving_stderr"]
 GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
 """Nobody will read there any more: a pipe whose reader has ended, a terminal that was closed."""
 
+WAIT_SECONDS = 0.5
+
 
 class ForgivingStream(io.TextIOBase):
     """Writes to the file of another stream, past its buffer, and leaves out what that does not take.
 
-    On a full disk the next line may fit again; a reader who is gone stays gone, and is written to no more.
+    On a full disk the next line may fit again; a reader who is gone stays gone, and is written to no more. One who
+    reads nothing for WAIT_SECONDS (Ctrl-S, a pager) is waited for no longer, until he reads again.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._file = stream, stream.fileno()
-        self._gone = False
+        self._gone = self._stalled = False
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -46,11 +50,16 @@ class ForgivingStream(io.TextIOBase):
     def write(self, text: str) -> int:
         content = memoryview(text.encode(self.encoding, "backslashreplace"))
         try:
-            while content and not self._gone:
-                content = content[os.write(self._file, content) :]
+            while content and not self._gone and self._takes_text():
+                content = content[os.write(self._file, content[: select.PIPE_BUF]) :]
         except OSError as error:
             self._gone = error.errno in GONE
         return len(text)
+
+    def _takes_text(self) -> bool:
+        writable = select.select([], [self._file], [], 0 if self._stalled else WAIT_SECONDS)[1]
+        self._stalled = not writable
+        return bool(writable)
 
 
 @contextmanager

@@ -100,3 +100,16 @@ def test_a_stream_without_a_file_stays_as_it_is_and_each_comes_back(monkeypatch,
         print("seen", file=sys.stderr)
     assert sys.stderr is before
     assert capsys.readouterr().err == "seen\n"
+
+
+def test_a_reader_who_stops_reading_holds_up_nothing_and_hears_again_later():
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        forgiving = ForgivingStream(stream)
+        for _ in range(1000):
+            forgiving.write("x" * 999 + "\n")
+        held = os.read(reading, 1 << 20)
+        assert 0 < len(held) < 1_000_000
+        forgiving.write("later\n")
+    with os.fdopen(reading, "rb") as rest:
+        assert rest.read().endswith(b"later\n")
