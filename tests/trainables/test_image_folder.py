@@ -378,6 +378,15 @@ def test_files_that_are_skipped_are_counted_by_suffix(write, read, folder):
     )
 
 
+def test_of_many_suffixes_the_rest_is_one_number(write, read, folder):
+    write("a.png", pixels(2, 2))
+    for number in range(50):
+        (folder / f"scan.{number}").write_text("")
+    assert (
+        read().notes[0].startswith("faces: skipped 1 .0, 1 .1, 1 .10, 1 .11, 1 .12, 1 .13, 44 of other suffixes, which")
+    )
+
+
 @pytest.mark.parametrize(
     ("links", "said"),
     [

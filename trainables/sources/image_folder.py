@@ -17,7 +17,7 @@ __all__ = ["SUFFIXES", "read_image_folder"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _PARTS = ("train", "val", "test")
-MOST_NAMED = 3
+MOST_NAMED, MOST_SUFFIXES = 3, 6
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,11 @@ class _Found:
 
     @property
     def skipped_text(self) -> str:
-        """`20 .tif, 1 .csv`, the most first."""
+        """`20 .tif, 1 .csv`, the most first; of many suffixes the rest as one."""
         counts = sorted(self.skipped.items(), key=lambda pair: (-pair[1], pair[0]))
-        return ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in counts)
+        named = [f"{n} {suffix or 'without a suffix'}" for suffix, n in counts[:MOST_SUFFIXES]]
+        rest = sum(n for _, n in counts[MOST_SUFFIXES:])
+        return ", ".join([*named, *([f"{rest} of other suffixes"] if rest else [])])
 
 
 def read_image_folder(folder: Path, root: Path, side: int | None) -> Source:
