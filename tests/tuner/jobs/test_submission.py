@@ -47,7 +47,8 @@ def submitted(tree, tmp_path, cluster=URL, jobs=()):
 def finished(tmp_path, written_journal):
     """finished("folder" | "objects") → a storage with a sweep `s` that has nothing left to do."""
     journal = written_journal()
-    journal.events[0] |= {"spec": {"search": {}}, "scheduler": {"kind": "none"}}
+    spec = {"search": {"trials": 1}, "tracking": {"experiment": "vae-tuner"}}
+    journal.events[0] |= {"spec": spec, "space": {}, "epochs": 1, "rungs": [], "scheduler": {"kind": "none"}}
     journal.trial("0000", [1.0], "completed")
     journal.add("finish", reason="completed")
 
