@@ -148,7 +148,7 @@ def test_three_trials_hold_one_copy_of_mnist(binarize, data_dir):
         assert found["Rss"] >= found["size"]
         assert found["Pss"] < 0.5 * found["Rss"]
         assert found["Private_Dirty"] == found["Anonymous"] == 0
-        assert found["grown"] < 0.5 * found["size"]
+        assert found["grown"] < 0.9 * found["size"], "what buffers take is less than a copy"
 
 
 # --- never stale ------------------------------------------------------------------------------------------------------
