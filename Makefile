@@ -9,7 +9,7 @@ help:
 	@echo "make test    install, then checks and tests"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   reproduce published rows and measure speed (slow)"
-	@echo "make faults  kill, starve and cut off sweeps, and print what each fault cost (some ten minutes)"
+	@echo "make faults  kill, starve and cut off sweeps, and print what each fault cost (slow)"
 	@echo "make install the environment in .venv"
 
 install: $(PINS)

@@ -68,7 +68,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     EXIF data that are damaged say nothing."""
     try:
         return _TURNS.get(Image.Image.getexif(image).get(_ORIENTATION))
-    except Exception:
+    except Exception:  # Pillow raises another kind for nearly each damage, and the picture itself may be sound
         return None
 
 

@@ -92,7 +92,7 @@ def test_a_trials_share_of_its_device(gpus, concurrency, share):
     assert resources.memory_share(gpus, concurrency) == share
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="where there is no GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows a machine without a GPU, and this one has one")
 def test_a_cluster_with_gpus_can_be_planned_for_from_a_machine_without(tmp_path):
     spec = parse_spec({"resources": {"ray_address": "elsewhere:6379"}})
     made = make_plan(spec, tmp_path, Capacity((Node(0), Node(8, 2)), "elsewhere:6379"))
