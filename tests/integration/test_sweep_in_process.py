@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import ray
 
 import tuner
 from tuner.planning.capacity import Capacity, Node
@@ -124,6 +125,10 @@ def test_an_interrupt_in_python_interrupts_and_the_sweep_goes_on(workplace):
         tuner.StoppedError, match=r"^Stopped by SIGINT; what was finished of stopped is kept$"
     ) as stopped:
         tuner.sweep(long)
+    end = time.monotonic() + 20
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < end, "a Ray of the caller's own has its cores back"
+        time.sleep(0.1)
     result = stopped.value.result
     assert isinstance(stopped.value, KeyboardInterrupt)
     assert (result.finished, result.exit_code, result.unsent) == ("interrupted", 130, 0)

@@ -271,7 +271,7 @@ def _run_tune(
             tracker.start()
         try:
             while not _fitted(plan, journal, folder, shown, signals):
-                pass
+                signals.check()
         except StopSignal:  # told before Ray ends, which takes seconds
             signals.acknowledge()
             with suppress(StorageError):
@@ -280,8 +280,11 @@ def _run_tune(
 
 
 def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> bool:
-    """Run Tune to its end; False where it has to begin anew from the journal: Ray has killed a worker for lack of
-    memory, which Tune does not survive, or a trial waits for a node that is gone."""
+    """Run Tune to its end; False where a signal asks it to stop, or it has to begin anew from the journal.
+
+    It has to where Ray has killed a worker for lack of memory, which Tune does not survive, or a trial waits for a node
+    that is gone.
+    """
     from ray import tune
     from ray.exceptions import OutOfMemoryError
     from ray.tune.execution import class_cache
@@ -289,7 +292,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals
     from trainables.ray_tune import VaeTrainable
     from tuner.running.alone import AloneWatch, NodeGoneError
     from tuner.running.silence import SilenceWatch, kill_worker
-    from tuner.running.stop_watch import StopWatch
+    from tuner.running.stop_watch import StopAskedError, StopWatch
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()
@@ -322,7 +325,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[
-                        StopWatch(signals.check),
+                        StopWatch(lambda: signals.pending, kill_worker),
                         AloneWatch(resources.cpus_per_trial, lambda: cluster_now().most_cpus),
                         SilenceWatch(journal, resources.epoch_timeout, shown.silent, scheduler.expire, kill_worker),
                     ],
@@ -330,6 +333,8 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals
                 ),
             ).fit()
     except Exception as error:
+        if _inner(error, StopAskedError):
+            return False
         if killed := _inner(error, OutOfMemoryError):
             _charge_memory(scheduler, searcher, str(killed))
             return False

@@ -71,6 +71,11 @@ class Signals:
         if self._raises == "any" or (self._pending and (overdue or self._raises == "first")):
             raise StopSignal
 
+    @property
+    def pending(self) -> bool:
+        """Whether a signal has come that nobody has acted on."""
+        return self._pending
+
     def check(self) -> None:
         """Raise StopSignal where a signal has come that nobody has acted on."""
         if self._pending:
