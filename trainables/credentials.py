@@ -1,23 +1,17 @@
-"""What is secret by its name: in URIs and in texts that quote them, in environments, among files. One list for all."""
+"""What is secret by its name: in URIs and in texts that quote them, in environments, in specs. One list for all."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote
 
-__all__ = ["holds_secret", "is_key_file", "is_secret_name", "shown", "shown_uris"]
+__all__ = ["holds_secret", "is_secret_name", "shown", "shown_uris"]
 
 HIDDEN = "***"
 _NAME = re.compile(
     r"passw(?:or)?d|passphrase|pwd|secret(?!ar)|token(?!s|iz)|credential|signature|authori[sz]ation|jwt"
     r"|(?:api|access|account|auth|master|private|shared|ssh|ssl)[-_]?(?:key|token)s?(?![a-z])"
     r"|(?<![a-z])key(?![-_]?[a-z])|(?<![a-z])(?:pass|sig|sas|auth)(?![a-z])",
-    re.IGNORECASE,
-)
-_FILE = re.compile(
-    r"id_(?:rsa|dsa|ecdsa|ed25519).*|.*\.(?:pem|key|p12|pfx|jks|kdbx|keytab|keystore|ppk|gpg|asc|ovpn|env)"
-    r"|.*(?:netrc|pgpass|htpasswd|kubeconfig)|.*(?:credential|secret|password|passwd|service[-_]?account).*"
-    r"|.*(?:api|access|private|ssh|auth)[-_]?(?:key|token)s?(?:\..*)?",
     re.IGNORECASE,
 )
 # A user before the host, of which Azure's container and SSH's account are none; a password may hold what elsewhere ends
@@ -30,11 +24,6 @@ def is_secret_name(name: str) -> bool:
     """Whether a variable or a parameter of this name holds a secret: `PGPASSWORD`, `sslkey`, `X-Amz-Signature`, `sig`;
     not `keyboard`, `monkey`, `key_dim`, `max_tokens`, `design`, `author`."""
     return _NAME.search(name) is not None
-
-
-def is_key_file(name: str) -> bool:
-    """Whether a file of this name looks like a key: `id_rsa`, `server.pem`, `aws_credentials.txt`, `my_secrets.py`."""
-    return _FILE.fullmatch(name) is not None
 
 
 def shown(text: str) -> str:

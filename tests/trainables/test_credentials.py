@@ -1,10 +1,10 @@
-"""One list of what is secret, for every place that writes or prints a URI, a variable or a file."""
+"""One list of what is secret, for every place that writes or prints a URI or a variable."""
 
 from urllib.parse import quote
 
 import pytest
 
-from trainables.credentials import holds_secret, is_key_file, is_secret_name, shown, shown_uris
+from trainables.credentials import holds_secret, is_secret_name, shown, shown_uris
 
 SECRET = "MARKED"
 NAMES = (
@@ -119,27 +119,3 @@ def test_a_secret_after_a_folder_with_an_equals_sign_is_hidden():
 def test_in_a_sentence_of_ours_only_uris_are_looked_at():
     said = f"storage s3://me:{SECRET}@b: data.key=3 and key=4 are not allowed"
     assert shown_uris(said) == "storage s3://***@b: data.key=3 and key=4 are not allowed"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "id_rsa",
-            "id_ed25519.pub",
-            "server.pem",
-            "tls.KEY",
-            "aws_credentials.txt",
-            "credentials.py",
-            "my_secrets.py",
-        ),
-        *("netrc", "pgpass", "service-account.json", "api_keys.yaml", "auth_token", "kubeconfig", "x.p12", "prod.env"),
-    ],
-)
-def test_files_that_hold_keys_are_known_by_their_names(name):
-    assert is_key_file(name)
-
-
-@pytest.mark.parametrize("name", ["nets.py", "tokenizer.py", "tokens.py", "keyboard.py", "a.png", "key_value.py"])
-def test_other_files_are_not_taken_for_keys(name):
-    assert not is_key_file(name)

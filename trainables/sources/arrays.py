@@ -12,7 +12,7 @@ from trainables.sources.base import Array, Source, in_parts, kept_as
 from trainables.sources.numpy_files import StoredArray, stored_arrays
 from trainables.sources.prepared import Streamed, key_of, prepared_or_in_memory
 
-__all__ = ["SUFFIXES", "map_arrays", "read_arrays"]
+__all__ = ["SUFFIXES", "check_path", "map_arrays", "read_arrays"]
 
 SUFFIXES = (".npy", ".npz")
 PARTS = ("x", "x_train", "x_val", "x_test")
@@ -49,7 +49,7 @@ def map_arrays(path: Path, root: Path) -> Source:
     if path.suffix == ".npy" and _is_kept(_found(path)["x"]):
         source = read_arrays(path)
         return replace(source, train=source.train.view(kept_as(source.train)))
-    _check_path(path)
+    check_path(path)
     folder = root / "prepared" / "arrays" / key_of(path)
     return prepared_or_in_memory(folder, path.name, 1.0, lambda: _kept_parts(read_arrays(path)))
 
@@ -68,7 +68,8 @@ def _kept(array: Array) -> Streamed:
     return Streamed(array.shape, dtype, (rows.astype(dtype) for rows in in_parts(array)))
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
+    """Raises DataError for what is not there, and for what is not called an array."""
     if not path.exists():
         raise DataError(
             f"data.name: {path} does not exist; give the path of a .npy or .npz file, or of a folder of images"
@@ -79,7 +80,7 @@ def _check_path(path: Path) -> None:
 
 def _found(path: Path) -> dict[str, StoredArray]:
     """What of a file is used, the training examples first; nothing of it is checked yet."""
-    _check_path(path)
+    check_path(path)
     there = stored_arrays(path, PARTS)
     name = "x_train" if "x_train" in there else "x"
     if name not in there:

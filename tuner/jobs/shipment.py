@@ -11,11 +11,12 @@ from pathlib import Path
 
 from search_spaces.catalogue import parse_space
 from trainables.config import is_user_kind
-from trainables.credentials import is_key_file
 from trainables.errors import ConfigError, DataError, UserError
+from trainables.key_files import is_key_file
 from trainables.paths import flatten, unflatten
 from trainables.remote import RemoteFolder, is_remote
 from trainables.sources import absolute, is_path
+from trainables.sources.arrays import check_path
 from trainables.sources.fetched import DATA, digest_of
 from trainables.sources.image_folder import SUFFIXES
 from tuner.spec import SweepSpec, public, spec_yaml
@@ -76,12 +77,20 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     if is_remote(storage) and Path(name).is_absolute():
         note = f"{name} is not sent: every node has to see it there; a path from this folder on would be"
         return Shipment(code, spec, notes=[note])
-    found = dict(_files_below("data.name", source, source.parent, images_only=source.is_dir()))
+    found = _data_files(source)
     _check_size(found)
     digest = digest_of(found)
     folder, stays = f"{SHIPPED}/{digest}", _below(storage, f"{DATA}/{digest}")
     files = {**code, **{f"{folder}/{below}": path for below, path in found.items()}}
     return Shipment(files, _with_data(spec, _below(stays, source.name)), {stays: folder})
+
+
+def _data_files(source: Path) -> dict[str, Path]:
+    """What a reader of data opens: a file of arrays, of a folder the images."""
+    if source.is_dir():
+        return dict(_files_below("data.name", source, source.parent, SUFFIXES))
+    check_path(source)
+    return {source.name: source}
 
 
 def _below(storage: str, name: str) -> str:
@@ -149,28 +158,42 @@ def _module(name: str, here: Path) -> Iterator[tuple[str, Path]]:
     none lies in `here`."""
     folder, module = here / name, here / f"{name}.py"
     if module.is_file() and not (folder / "__init__.py").is_file():
-        _check_sendable("model.kind", module, here)
+        _check_sendable("model.kind", module, here, here)
         yield module.name, module
-    elif folder.is_dir():
+    elif folder.is_dir() and not _is_passed_over(folder):
+        _check_place("model.kind", folder, here)
         yield from _files_below("model.kind", folder, here)
 
 
-def _check_sendable(field: str, path: Path, within: Path) -> None:
-    """Refuse a file that looks like a key, and a link that leads out of what is sent."""
-    if is_key_file(path.name):
+def _check_sendable(field: str, path: Path, base: Path, within: Path) -> None:
+    """Refuse a file that may not be sent: one that looks like a key, by its name from `base` or by that of what it
+    links to, and a link to what is hidden or not `within` what is sent."""
+    place = _check_place(field, path, within)
+    if any(is_key_file(str(name)) for name in (path.relative_to(base), place)):
         raise UserError(
-            f"{field}: {path} looks like a key, which would be sent along; give it another name if it is none, else "
-            "take it away from there, and put it on the cluster where the model needs it"
+            f"{field}: {_with_target(path)} looks like a key, which would be sent along; give it another name if it is "
+            "none, else take it away from there, and put it on the cluster where the model needs it"
         )
-    _check_within(field, path, within)
 
 
-def _check_within(field: str, path: Path, within: Path) -> None:
-    if not path.resolve().is_relative_to(within.resolve()):
+def _check_place(field: str, path: Path, within: Path) -> Path:
+    """Where a file or folder really lies, seen from `within`."""
+    real, root = path.resolve(), within.resolve()
+    if not real.is_relative_to(root):
         raise UserError(
-            f"{field}: {path} leads out of {within}, to {path.resolve()}; put a copy in its place, or move the "
-            "link elsewhere"
+            f"{field}: {path} leads out of {within}, to {real}; put a copy in its place, or move the link elsewhere"
         )
+    place = real.relative_to(root)
+    if any(part.startswith(".") for part in place.parts):
+        raise UserError(
+            f"{field}: {_with_target(path)} is hidden, and hidden files are not sent; put a copy in the place of the "
+            "link, or move the link elsewhere"
+        )
+    return place
+
+
+def _with_target(path: Path) -> str:
+    return f"{path}, a link to {path.resolve()}," if path.is_symlink() else str(path)
 
 
 def _imports(path: Path) -> list[str]:
@@ -188,23 +211,21 @@ def _imports(path: Path) -> list[str]:
     return [name.partition(".")[0] for name in names]
 
 
-def _files_below(field: str, source: Path, base: Path, *, images_only: bool = False) -> Iterator[tuple[str, Path]]:
-    """A file, or the files of a folder, by their names from `base`: none that is hidden, and no compiled ones.
+def _files_below(
+    field: str, source: Path, base: Path, suffixes: Sequence[str] | None = None
+) -> Iterator[tuple[str, Path]]:
+    """The files of a folder by their names from `base`: none that is hidden, and no compiled ones.
 
-    field: of the configuration, which names the source. images_only: as of a folder of images, whose reader opens no
-    other file. Raises UserError for what may not be sent, before a link that leads out is followed.
+    field: of the configuration, which names the source. suffixes: of the files that its reader opens, None for all.
+    Raises UserError for what may not be sent, before a link that leads out is followed.
     """
-    if source.is_file():
-        _check_sendable(field, source, source)
-        yield source.relative_to(base).as_posix(), source
-        return
     for parent, folders, names in os.walk(source, followlinks=True):
         folders[:] = [name for name in folders if not _is_passed_over(Path(parent, name))]
         for name in folders:
-            _check_within(field, Path(parent, name), source)
+            _check_place(field, Path(parent, name), source)
         for path in (Path(parent, name) for name in names if not name.startswith(".")):
-            if path.is_file() and (not images_only or path.suffix.lower() in SUFFIXES):
-                _check_sendable(field, path, source)
+            if path.is_file() and (suffixes is None or path.suffix.lower() in suffixes):
+                _check_sendable(field, path, base, source)
                 yield path.relative_to(base).as_posix(), path
 
 

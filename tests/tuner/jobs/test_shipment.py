@@ -117,12 +117,49 @@ def test_what_a_model_imports_is_looked_at_too(module, here):
     assert refused(OWN[0], here).startswith(f"model.kind: {here}/{module}.py looks like a key, ")
 
 
-@pytest.mark.parametrize("name", ["faces/credentials.png", "faces/train/id_rsa.jpg", "secret.npy", "passwords.npz"])
-def test_data_that_are_called_like_a_key_are_not_sent(name, here):
+KEYS = ("id_rsa", "deep/hf_token.txt", "deep/secrets/prod")
+HIDDEN = (".env", ".private/notes.txt")
+LINKS = {
+    "module": ("own.py", ".", {"config": {"model": {"kind": "own:make"}}}),
+    "package": ("nets/weights.bin", "nets", OWN[0]),
+    "images": ("faces/a.png", "faces", {"config": {"data": {"name": "./faces"}}}),
+}
+
+
+@pytest.mark.parametrize("target", [*KEYS, *HIDDEN])
+@pytest.mark.parametrize("kind", LINKS)
+def test_a_link_counts_by_what_it_leads_to(kind, target, here):
+    """Where a link may lead: to a key of another name, or to what is not sent by itself."""
+    link, folder, tree = LINKS[kind]
+    write(here, "nets/__init__.py", "faces/b.png", f"{folder}/{target}")
+    (here / link).symlink_to(here / folder / target)
+    said = refused(tree, here)
+    assert ("is hidden, and" if target in HIDDEN else "looks like a key, ") in said
+    if kind != "package" or target in HIDDEN:  # a key in a package is refused by itself
+        assert said.split(": ")[1].startswith(f"{here}/{link}, a link to {(here / folder / target).resolve()}, ")
+
+
+def test_a_package_that_is_a_link_leads_nowhere_else_either(here, tmp_path):
+    write(tmp_path, "elsewhere/nets/__init__.py", "elsewhere/nets/notes.txt")
+    write(here, ".private/__init__.py", "src/nets/__init__.py", "unrelated.txt")
+    outside = (f"leads out of {here}, to {tmp_path}/elsewhere/nets; ", tmp_path / "elsewhere" / "nets")
+    for reason, target in (outside, (f"a link to {here}/.private, is hidden", ".private")):
+        (here / "nets").symlink_to(target)
+        assert reason in refused(OWN[0], here)
+        (here / "nets").unlink()
+    for target, files in (("src/nets", {"nets/__init__.py"}), (".", set()), ("..", set())):
+        (here / "nets").symlink_to(target)
+        assert set(shipped(OWN[0], here).files) == files
+        (here / "nets").unlink()
+
+
+@pytest.mark.parametrize("name", ["secret.txt", "own.csv", "id_rsa"])
+def test_of_data_only_what_a_reader_opens_goes_along(name, here):
+    """A link too is what it leads to."""
     write(here, name)
-    assert refused(of_data(f"./{name.partition('/')[0]}"), here).startswith(
-        f"data.name: {here}/{name} looks like a key"
-    )
+    (here / "own.npy").symlink_to(name)
+    for path in (f"./{name}", "own.npy"):
+        assert refused(of_data(path), here).startswith(f"data.name: {here}/{name} is no data set; give a .npy or .npz")
 
 
 def test_a_package_does_not_lead_out_of_itself(here, tmp_path):
