@@ -72,19 +72,31 @@ MOMENTS = (
 )
 
 
-@pytest.mark.bench
-def test_every_signal_at_every_moment_to_driver_and_group(new_driver):
-    """What has begun is resumable, and in MLflow nothing runs on; else nothing is written. No process is left."""
-    cells = [(moment, sent, to_group) for moment in MOMENTS for sent in STOPS for to_group in (False, True)]
+COLUMNS = [(sent, to_group) for sent in STOPS for to_group in (False, True)]
+
+
+@pytest.fixture(scope="module")
+def seconds_by_moment():
+    """Seconds from the signal to the end, by moment, in the order of COLUMNS: the table of `make faults`."""
     table = {}
-    for number, (moment, sent, to_group) in enumerate(cells):
+    yield table
+    print()
+    print(f"{'stopped while':<24}", *(f"{sent.name + ' group' * to_group:>16}" for sent, to_group in COLUMNS))
+    for says, row in table.items():
+        print(f"{says:<24}", *(f"{seconds:>14.1f} s" for seconds in row))
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.says)
+def test_every_signal_to_driver_and_group(moment, new_driver, seconds_by_moment):
+    """What has begun is resumable, and in MLflow nothing runs on; else nothing is written. No process is left."""
+    row = seconds_by_moment[moment.says] = []
+    for number, (sent, to_group) in enumerate(COLUMNS):
         driver = new_driver({}, f"{number}")
-        driver.start(*LONG, "--space", "geco").wait_for(lambda driver=driver, moment=moment: moment.come(driver))
+        driver.start(*LONG, "--space", "geco").wait_for(lambda driver=driver: moment.come(driver))
         started = driver.started(b"")
-        seconds = stopped(driver, sent, to_group)
-        table[moment.says, sent, to_group] = seconds
-        print(moment.says, sent.name, to_group, f"{seconds:.1f}")
-        assert seconds < STOP_SECONDS, (moment.says, sent, to_group)
+        row.append(stopped(driver, sent, to_group))
+        assert row[-1] < STOP_SECONDS, (moment.says, sent, to_group)
         assert driver.journal.exists() == moment.begun
         if moment.begun:
             assert driver.sweep.finished == "interrupted"
@@ -92,16 +104,6 @@ def test_every_signal_at_every_moment_to_driver_and_group(new_driver):
             uri = f"sqlite:///{driver.folder}/mlflow.db"
             assert "RUNNING" not in {run.info.status for run in all_runs(uri)}
         wait_until_gone(started)
-    show(table)
-
-
-def show(table):
-    """Seconds from the signal to the end, by moment, signal and whom it was sent to."""
-    columns = [(sent, to_group) for sent in STOPS for to_group in (False, True)]
-    print()
-    print(f"{'stopped while':<24}", *(f"{sent.name + ' group' * to_group:>16}" for sent, to_group in columns))
-    for moment in MOMENTS:
-        print(f"{moment.says:<24}", *(f"{table[moment.says, *column]:>14.1f} s" for column in columns))
 
 
 def test_full_disks_and_damaged_files_cost_no_more_than_time(driver, start, undisturbed, record, tally):
