@@ -1,5 +1,6 @@
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -319,6 +320,42 @@ def test_a_link_to_nothing(message, write, folder):
     )
 
 
+def test_a_folder_that_cannot_be_opened_is_named(message, write, folder, monkeypatch):
+    write("a.png", pixels(4, 4))
+    write("b/c/a.png", pixels(4, 4))
+    scan = os.scandir
+
+    def refused(path):
+        if path.name == "c":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert message() == (
+        "data.name: faces/b/c cannot be read as a folder: Permission denied; make it readable or move it away"
+    )
+
+
+def test_a_link_that_leads_nowhere_at_all_is_named(message, write, folder):
+    write("b/a.png", pixels(4, 4))
+    (folder / "b" / "loop").symlink_to("loop")
+    assert message() == (
+        "data.name: faces/b/loop cannot be read as a file or a folder: Too many levels of symbolic links; replace or "
+        "remove it"
+    )
+
+
+def test_folders_that_are_too_deep_are_named_in_a_sentence(message, write, folder, monkeypatch):
+    write("a.png", pixels(4, 4))
+    monkeypatch.chdir(folder)
+    for _ in range(20):
+        Path("d" * 250).mkdir()
+        monkeypatch.chdir("d" * 250)
+    found = message()
+    assert found.endswith(": File name too long; make it readable or move it away")
+    assert len(found) < 600
+
+
 def test_a_name_that_is_no_text_is_read_and_can_be_named(read, message, write, folder):
     write("a.png", pixels(4, 4))
     odd = folder / os.fsdecode(b"\xff.png")
@@ -393,18 +430,49 @@ def test_of_many_suffixes_the_rest_is_one_number(write, read, folder):
         ({"again": "."}, "again"),
         ({"again": ".", "b/again": ".."}, "again, b/again"),
         ({"up": ".."}, "up"),
-        ({"b/to_c": "../c", "c/to_b": "../b"}, "b/to_c/to_b, c/to_b/to_c"),
+        ({"b/to_c": "../c", "c/to_b": "../b"}, "b/to_c, c/to_b"),
         ({f"l{i}": "." for i in range(5)}, "l0, l1, l2 and 2 more"),
     ],
 )
-def test_links_that_lead_round_in_a_circle_are_skipped_and_named(links, said, write, read, folder):
+def test_every_folder_is_read_once_and_links_to_it_are_named(links, said, write, read, folder):
     for name in ("a.png", "b/a.png", "c/a.png"):
         write(name, pixels(2, 2))
     for name, target in links.items():
         (folder / name).symlink_to(target)
     found = read()
-    assert found.notes == (f"faces: skipped links that lead back to a folder they lie in: {said}",)
-    assert len(found.train) == (5 if "b/to_c" in links else 3)
+    assert found.notes == (
+        f"faces: each folder is read once; skipped {said}, leading to one that is read under another name or lies "
+        "above",
+    )
+    assert len(found.train) == 3
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+def test_links_between_many_folders_take_no_longer_than_the_folders(elsewhere, write, read, folder, tmp_path):
+    """Twelve folders that hold links to each other have 12! ways through them."""
+    for i in range(12):
+        write(f"{i}/a.png", pixels(2, 2, seed=i))
+    for i in range(12):
+        for j in range(12):
+            (folder / f"{i}" / f"to_{j}").symlink_to(f"../{j}")
+    if elsewhere:
+        folder.rename(tmp_path / "elsewhere")
+        folder.mkdir()
+        for i in range(12):
+            (folder / f"{i:02}").symlink_to(tmp_path / "elsewhere" / f"{i}")
+    assert len(read().train) == 12
+
+
+def test_a_folder_within_a_linked_one_is_read_once_too(write, read, folder, tmp_path):
+    write("all/cats/a.png", pixels(2, 2))
+    write("all/dogs/a.png", pixels(2, 2))
+    folder.rename(tmp_path / "elsewhere")
+    folder.mkdir()
+    (folder / "a").symlink_to(tmp_path / "elsewhere" / "all" / "cats")
+    (folder / "b").symlink_to(tmp_path / "elsewhere" / "all")
+    found = read()
+    assert len(found.train) == 2
+    assert "skipped b/cats, " in found.notes[0]
 
 
 def test_a_link_to_a_folder_elsewhere_is_followed(write, read, folder, tmp_path):

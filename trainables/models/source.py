@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from trainables.errors import ConfigError
 from trainables.sources.fetched import digest_of
 
-__all__ = ["code_digest", "source_files"]
+__all__ = ["code_digest", "parsed", "source_files"]
 
 
 class _Module(NamedTuple):
@@ -70,9 +71,9 @@ def _executed(name: str, here: Path) -> Iterator[_Module]:
 
 
 def _imports(module: _Module) -> Iterator[str]:
-    """The names of all that may be modules; one that Python cannot read imports nothing."""
+    """The names of all that may be modules; one that is no Python imports nothing."""
     try:
-        tree = ast.parse(module.file.read_bytes())
+        tree = parsed(module.file)
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
@@ -83,6 +84,17 @@ def _imports(module: _Module) -> Iterator[str]:
             yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
             if base:
                 yield base
+
+
+def parsed(file: Path) -> ast.Module:
+    """The syntax of a file. Raises SyntaxError or ValueError where it is no Python, ConfigError where Python cannot
+    take in so much at once."""
+    try:
+        return ast.parse(file.read_bytes())
+    except (RecursionError, MemoryError):
+        raise ConfigError(
+            f"model.kind: {file} holds an expression that is nested too deeply for Python; write it as several"
+        ) from None
 
 
 def _base(package: str, level: int, module: str) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainables.errors import DataError
 from trainables.sources.base import Source
+from trainables.sources.folders import files_below
 from trainables.sources.pixels import image_header, read_pixels, reading_image
 from trainables.sources.prepared import Images, in_parallel, key_of, prepared
-from trainables.sources.reading import reading, shown
+from trainables.sources.reading import shown
 
 __all__ = ["SUFFIXES", "read_image_folder"]
 
@@ -22,12 +22,12 @@ MOST_NAMED, MOST_SUFFIXES = 3, 6
 
 @dataclass(frozen=True)
 class _Found:
-    """What lies below a folder, as sorted relative paths. skipped: how many files by suffix; circular: links to folders
-    that they lie in."""
+    """What lies below a folder, as sorted relative paths. skipped: how many files by suffix; again: folders that are
+    read under another name, or lie above."""
 
     images: list[str]
     skipped: Counter[str]
-    circular: list[str]
+    again: list[str]
 
     def notes(self, folder: Path) -> tuple[str, ...]:
         """What of it is no example, a sentence each."""
@@ -35,10 +35,13 @@ class _Found:
         if self.skipped:
             allowed = ", ".join(SUFFIXES)
             notes.append(f"{folder.name}: skipped {self.skipped_text}, which are no examples; images are {allowed}")
-        if self.circular:
-            links = ", ".join(shown(Path(link)) for link in self.circular[:MOST_NAMED])
-            more = f" and {len(self.circular) - MOST_NAMED} more" if len(self.circular) > MOST_NAMED else ""
-            notes.append(f"{folder.name}: skipped links that lead back to a folder they lie in: {links}{more}")
+        if self.again:
+            names = ", ".join(shown(Path(name)) for name in self.again[:MOST_NAMED])
+            more = f" and {len(self.again) - MOST_NAMED} more" if len(self.again) > MOST_NAMED else ""
+            notes.append(
+                f"{folder.name}: each folder is read once; skipped {names}{more}, leading to one that is read under "
+                "another name or lies above"
+            )
         return tuple(notes)
 
     @property
@@ -80,28 +83,10 @@ def read_image_folder(folder: Path, root: Path, side: int | None) -> Source:
 
 
 def _found(folder: Path) -> _Found:
-    found = _Found([], Counter(), [])
-    with reading(folder, "a folder of images", "mend it or move it away"):
-        _walk(folder, "", (folder.resolve(),), found)
-    return _Found(sorted(found.images), found.skipped, sorted(found.circular))
-
-
-def _walk(folder: Path, prefix: str, chain: tuple[Path, ...], found: _Found) -> None:
-    """Adds what is not hidden. chain: this folder and those that led here, as they are without links."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = f"{prefix}{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if not entry.is_dir():
-                is_image = name.lower().endswith(SUFFIXES) and (entry.is_file() or entry.is_symlink())
-                found.images.append(name) if is_image else found.skipped.update([Path(name).suffix.lower()])
-                continue
-            place = Path(entry.path).resolve() if entry.is_symlink() else chain[-1] / entry.name
-            if any(above.is_relative_to(place) for above in chain):
-                found.circular.append(name)
-            else:
-                _walk(Path(entry.path), f"{name}/", (*chain, place), found)
+    below = files_below(folder)
+    images = [name for name in below.files if name.lower().endswith(SUFFIXES)]
+    rest = [name for name in below.files if not name.lower().endswith(SUFFIXES)]
+    return _Found(images, Counter(Path(name).suffix.lower() for name in (*rest, *below.others)), below.again)
 
 
 def _key(folder: Path, side: int | None, files: list[str]) -> str:

@@ -11,6 +11,7 @@ from trainables.errors import DataError, UserError
 __all__ = ["reading", "shown"]
 
 LONGEST_CAUSE = 200
+LONGEST_PATH = 400
 
 
 @contextmanager
@@ -31,8 +32,10 @@ def reading(path: Path, kind: str, fix: str) -> Iterator[None]:
 
 
 def shown(path: Path) -> str:
-    """A path as text that can be printed and encoded, whatever bytes it is called by."""
-    return str(path).encode(errors="backslashreplace").decode()
+    """A path as text that can be printed and encoded, whatever bytes it is called by, without its middle if it is
+    long."""
+    text = str(path).encode(errors="backslashreplace").decode()
+    return text if len(text) <= LONGEST_PATH else f"{text[: LONGEST_PATH // 2]} … {text[-LONGEST_PATH // 2 :]}"
 
 
 def _cause(error: Exception) -> str:

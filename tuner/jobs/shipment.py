@@ -13,17 +13,21 @@ from search_spaces.catalogue import parse_space
 from trainables.config import is_user_kind
 from trainables.errors import ConfigError, DataError, UserError
 from trainables.key_files import is_key_file
+from trainables.models.source import parsed
 from trainables.paths import flatten, unflatten
 from trainables.remote import RemoteFolder, is_remote
 from trainables.sources import absolute, is_path
 from trainables.sources.arrays import check_path
 from trainables.sources.fetched import DATA, digest_of
+from trainables.sources.folders import files_below
 from trainables.sources.image_folder import SUFFIXES
 from tuner.spec import SweepSpec, public, spec_yaml
 
 __all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment_of"]
 
 MAX_BYTES = 100 * 10**6
+MAX_FILES = 20_000
+"""Of the package of a model."""
 SPEC = "spec.yaml"
 SHIPPED = "shipped"
 
@@ -88,7 +92,7 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
 def _data_files(source: Path) -> dict[str, Path]:
     """What a reader of data opens: a file of arrays, of a folder the images."""
     if source.is_dir():
-        return dict(_files_below("data.name", source, source.parent, SUFFIXES))
+        return dict(_images_below(source))
     check_path(source)
     return {source.name: source}
 
@@ -162,7 +166,7 @@ def _module(name: str, here: Path) -> Iterator[tuple[str, Path]]:
         yield module.name, module
     elif folder.is_dir() and not _is_passed_over(folder):
         _check_place("model.kind", folder, here)
-        yield from _files_below("model.kind", folder, here)
+        yield from _package_below(folder, here)
 
 
 def _check_sendable(field: str, path: Path, base: Path, within: Path) -> None:
@@ -199,7 +203,7 @@ def _with_target(path: Path) -> str:
 def _imports(path: Path) -> list[str]:
     """The top-level names of all that a file imports, but from its own package."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = parsed(path)
     except (SyntaxError, ValueError):
         raise ConfigError(f"model.kind: {path} is no valid Python; mend it") from None
     names = []
@@ -211,22 +215,36 @@ def _imports(path: Path) -> list[str]:
     return [name.partition(".")[0] for name in names]
 
 
-def _files_below(
-    field: str, source: Path, base: Path, suffixes: Sequence[str] | None = None
-) -> Iterator[tuple[str, Path]]:
-    """The files of a folder by their names from `base`: none that is hidden, and no compiled ones.
+def _package_below(folder: Path, here: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a package by their names from `here`: none that is hidden, and no compiled ones. A folder goes along
+    under every name that it is imported by.
 
-    field: of the configuration, which names the source. suffixes: of the files that its reader opens, None for all.
-    Raises UserError for what may not be sent, before a link that leads out is followed.
+    Raises UserError for what may not be sent, before a link that leads out is followed, and for more than MAX_FILES.
     """
-    for parent, folders, names in os.walk(source, followlinks=True):
+    n_files = 0
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not _is_passed_over(Path(parent, name))]
         for name in folders:
-            _check_place(field, Path(parent, name), source)
+            _check_place("model.kind", Path(parent, name), folder)
         for path in (Path(parent, name) for name in names if not name.startswith(".")):
-            if path.is_file() and (suffixes is None or path.suffix.lower() in suffixes):
-                _check_sendable(field, path, base, source)
-                yield path.relative_to(base).as_posix(), path
+            if path.is_file():
+                _check_sendable("model.kind", path, here, folder)
+                yield path.relative_to(here).as_posix(), path
+        n_files += len(names)
+        if n_files > MAX_FILES:
+            raise UserError(
+                f"model.kind: {folder} holds more than {MAX_FILES:,} files, those behind links counted wherever they "
+                "lead; keep data and links between its folders out of it"
+            )
+
+
+def _images_below(source: Path) -> Iterator[tuple[str, Path]]:
+    """The images of a folder as their reader finds them, by their names from where it lies. Raises as for a package."""
+    for name in files_below(source, lambda link: _check_place("data.name", link, source)).files:
+        path = source / name
+        if path.is_file() and path.suffix.lower() in SUFFIXES:
+            _check_sendable("data.name", path, source.parent, source)
+            yield f"{source.name}/{name}", path
 
 
 def _is_passed_over(folder: Path) -> bool:

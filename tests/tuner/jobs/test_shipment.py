@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import UserError
+from trainables.models.source import code_digest
 from tuner.jobs import shipment
 from tuner.jobs.shipment import SPEC, factories_of, shipment_of
 from tuner.spec import parse_spec
@@ -68,6 +69,17 @@ def test_code_that_is_no_python_is_named(here):
         shipped(OWN[0], here)
 
 
+@pytest.mark.parametrize("text", ["x = " + "+".join(["1"] * 100_000), "x = " + "-" * 100_000 + "1"])
+def test_code_that_is_too_much_for_python_is_named_by_all_that_read_it(text, here):
+    write(here, "nets.py", text="import blocks")
+    write(here, "blocks.py", text=text)
+    said = f"model.kind: {here}/blocks.py holds an expression that is nested too deeply for Python; write it as several"
+    assert refused(OWN[0], here) == said
+    with pytest.raises(UserError) as error:
+        code_digest("nets", here)
+    assert str(error.value) == said
+
+
 def test_a_module_comes_before_a_folder_that_is_no_package_as_python_finds_them(here):
     write(here, "nets.py", "nets/weights.bin", "nets/vae.py")
     assert set(shipped(OWN[0], here).files) == {"nets.py"}
@@ -89,7 +101,24 @@ def test_folders_that_are_links_go_along_but_no_circles(here):
     (here / "faces" / "a" / "back").symlink_to(here / "faces")
     (here / "faces" / "above").symlink_to(here)
     names = {name.split("/", 2)[2] for name in shipped(of_data("./faces"), here).files}
-    assert names == {"faces/b.png", "faces/a/1.png", "faces/more/1.png"}
+    assert names == {"faces/b.png", "faces/a/1.png"}, "as its reader finds them: each folder once"
+
+
+@pytest.mark.parametrize("kind", ["model", "data"])
+def test_links_between_many_folders_are_not_followed_for_ever(kind, here, monkeypatch):
+    """Twelve folders that hold links to each other have 12! ways through them."""
+    monkeypatch.setattr(shipment, "MAX_FILES", 100)
+    write(here, "nets/__init__.py", *(f"nets/{i}/a.png" for i in range(12)))
+    for i in range(12):
+        for j in set(range(12)) - {i}:
+            (here / "nets" / f"{i}" / f"to_{j}").symlink_to(f"../{j}")
+    if kind == "data":
+        assert len(shipped(of_data("./nets"), here).files) == 12
+    else:
+        assert refused(OWN[0], here) == (
+            f"model.kind: {here}/nets holds more than 100 files, those behind links counted wherever they lead; keep "
+            "data and links between its folders out of it"
+        )
 
 
 def refused(tree, here):
