@@ -45,7 +45,7 @@ def shared_ray():
     """Ray, started once for the sweeps that run in this process."""
     import ray
 
-    from tuner.running.ray_session import quiet_ray
+    from tuner.running.ray_session import quiet_no_more, quiet_ray
 
     quiet_ray()
     ray.init(
@@ -56,6 +56,7 @@ def shared_ray():
         logging_level="ERROR",
         object_store_memory=10**8,
     )
+    quiet_no_more()
     yield
     ray.shutdown()
 

@@ -44,6 +44,16 @@ def test_a_sweep_at_concurrency_one_repeats_exactly(workplace):
     assert story(workplace, "first") == story(workplace, "second")
 
 
+def test_a_sweep_leaves_its_process_as_it_was(workplace):
+    def process():
+        settings = {name: value for name, value in os.environ.items() if name.startswith(("RAY_", "TUNE_"))}
+        return settings | {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+    before = process()
+    tuner.sweep(spec("neat", config={"epochs": 1}, search={"trials": 1}, tracking={"offline": True}))
+    assert process() == before
+
+
 def test_a_diverged_trial_stops_at_once_and_is_never_best(workplace):
     result = tuner.sweep(
         spec("wild", space="batch-size", config={"epochs": 6, "lr": {"base": 1e30, "scaling": "none"}})

@@ -174,7 +174,7 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def run(plan: Any, journal: Journal, folder: Path, shown: Any, tracker: Any, signals: Any) -> None:
+    def run(plan: Any, journal: Journal, folder: Path, shown: Any, tracker: Any, shared: Any, signals: Any) -> None:
         loop = PlannedLoop(plan, journal, shown)
         loop.value = made.hooks.get("value", loop.value)  # type: ignore[method-assign]
         loop.run(made.hooks.get("next_one", lambda n: 0))

@@ -177,14 +177,14 @@ def live(case, number):
     if case["place"]:
         lay_in_wait(case["place"], case["k"] + number % case["k"], case["where"])
 
-    def run(plan, journal, folder, shown, tracker, signals):
+    def run(plan, journal, folder, shown, tracker, shared, signals):
         life = Life(plan, journal, folder, shown, number)
         life.run(life.next_one)
 
     if case.get("elsewhere"):
         move_elsewhere(case["spec"]["storage"], case["spec"]["name"])
     driver._run_tune = run
-    driver._check = lambda plan: None
+    driver.require_ready = lambda plan: None
     spec = case["spec"]
     storage, name, data_dir = spec["storage"], spec["name"], Path(case["data_dir"])
     opened = open_storage(storage)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from trainables.cores import allotted_cores
 from tuner.running.ray_address import connect
+from tuner.running.ray_thread import done_by_ray_thread
 
 __all__ = ["Capacity", "Node", "capacity_of", "cluster_now", "growing", "node_here"]
 
@@ -74,10 +76,16 @@ def _fit(whole: float, part: float) -> int:
 
 def capacity_of(address: str | None) -> Capacity:
     """Of this machine, or of the cluster at an address, which is joined; raises UserError where none answers."""
+    if address is not None:
+        return done_by_ray_thread(partial(_joined, address))
+    connect(None)
+    cores = allotted_cores()
+    return Capacity((Node(cores.n, torch.cuda.device_count()),), limit=cores.limit)
+
+
+def _joined(address: str) -> Capacity:
+    """As one piece of work: another sweep of this process may leave this cluster for its own the next moment."""
     connect(address)
-    if address is None:
-        cores = allotted_cores()
-        return Capacity((Node(cores.n, torch.cuda.device_count()),), limit=cores.limit)
     return cluster_now(address)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,14 +22,13 @@ from tuner.planning.plans import Plan
 from tuner.preflight.checks import require_ready
 from tuner.running.budget import is_spent
 from tuner.running.lost_workers import OUT_OF_MEMORY
-from tuner.running.ray_address import connect
-from tuner.running.ray_session import quiet_ray, stdout_on_stderr
+from tuner.running.ray_session import stdout_on_stderr
 from tuner.running.ray_thread import done_by_ray_thread
 from tuner.running.reach import Measuring, reached, unseen
 from tuner.running.resumable import named
 from tuner.running.resuming import resumed_plan
-from tuner.running.shared_ray import shared_ray
-from tuner.running.signals import STOPPING, Signals, StopSignal, stop_signals
+from tuner.running.shared_ray import SharedRay
+from tuner.running.signals import STOPPING, Signals, StopSignal, handler_kept, stop_signals
 from tuner.running.sweep_result import SweepResult, result_of
 from tuner.spec import public, spec_yaml
 from tuner.storage.journal import Journal, close_session
@@ -96,13 +95,14 @@ def run_sweep(plan: Plan, progress: ProgressFactory = silent, measuring: Measuri
     measuring: is shown how κ_min is measured, before anything is written, where the plan awaits it.
     """
     uri = resolve_uri(plan.spec.tracking.uri, Path.cwd())
-    with stop_signals() as signals:
+    with stop_signals() as signals, closing(SharedRay(plan.spec, signals)) as shared:
         with signals.ending("it had written nothing"):
-            _check(plan)
+            shared.join()
+            require_ready(plan)
             plan = reached(plan, measuring)
         with signals.kept(), open_storage(plan.spec.storage).new(plan) as held:
             journal = _begun(plan, held, uri)
-            return _session(plan, journal, held.folder, uri, progress, signals)
+            return _session(plan, journal, held.folder, uri, progress, shared, signals)
 
 
 def _begun(plan: Plan, held: HeldSweep, uri: str) -> Journal:
@@ -148,18 +148,15 @@ def resume_sweep(
         given = storage, place, more_trials, named(model), tracking_uri, offline, data_dir, allow_changed
         with signals.ending("it had written nothing"):
             plan, uri = resumed_plan(journal.sweep, *given)
-            _check(plan)
-        if not journal.sweep.trials:
-            _tell_priors(plan, journal)
-        known = {**plan.identity.document(), "changed": list(plan.changed)}
-        journal.append("resume", more=more_trials, place=place, **known)
-        return _session(plan, journal, held.folder, uri, progress, signals)
-
-
-def _check(plan: Plan) -> None:
-    quiet_ray()
-    connect(plan.spec.resources.ray_address)
-    require_ready(plan)
+        with closing(SharedRay(plan.spec, signals)) as shared:
+            with signals.ending("it had written nothing"):
+                shared.join()
+                require_ready(plan)
+            if not journal.sweep.trials:
+                _tell_priors(plan, journal)
+            known = {**plan.identity.document(), "changed": list(plan.changed)}
+            journal.append("resume", more=more_trials, place=place, **known)
+            return _session(plan, journal, held.folder, uri, progress, shared, signals)
 
 
 def _tell_priors(plan: Plan, journal: Journal) -> None:
@@ -169,7 +166,13 @@ def _tell_priors(plan: Plan, journal: Journal) -> None:
 
 
 def _session(
-    plan: Plan, journal: Journal, folder: Path, uri: str, progress: ProgressFactory, signals: Signals
+    plan: Plan,
+    journal: Journal,
+    folder: Path,
+    uri: str,
+    progress: ProgressFactory,
+    shared: SharedRay,
+    signals: Signals,
 ) -> SweepResult:
     started, tracking, signals.answer = time.monotonic(), plan.spec.tracking, STOPPING
     trials = trials_of(plan.spec.storage, folder)
@@ -178,7 +181,7 @@ def _session(
     )
     with progress(plan, journal.sweep, uri) as shown:
         try:
-            exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, signals)
+            exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, shared, signals)
         except FencedError:
             tracker.finish(0.0)
             raise
@@ -229,12 +232,18 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
 
 
 def _search(
-    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+    plan: Plan,
+    journal: Journal,
+    folder: Path,
+    shown: Progress,
+    tracker: Tracker | None,
+    shared: SharedRay,
+    signals: Signals,
 ) -> int:
     """Run Tune's loop; returns the exit code."""
     try:
         with stdout_on_stderr():
-            _run_tune(plan, journal, folder, shown, tracker, signals)
+            _run_tune(plan, journal, folder, shown, tracker, shared, signals)
     except FencedError:
         raise
     except StorageError as error:
@@ -261,12 +270,15 @@ def _search(
 
 
 def _run_tune(
-    plan: Plan, journal: Journal, folder: Path, shown: Progress, tracker: Tracker | None, signals: Signals
+    plan: Plan,
+    journal: Journal,
+    folder: Path,
+    shown: Progress,
+    tracker: Tracker | None,
+    shared: SharedRay,
+    signals: Signals,
 ) -> None:
-    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
-    # growing cluster takes: an autoscaler sees them all.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(journal.sweep.planned_trials)
-    with shared_ray(plan, signals):
+    with shared.started(plan):
         if tracker is not None:
             tracker.start()
         try:
@@ -313,7 +325,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals
     trainable = tune.with_resources(VaeTrainable, _places(plan))
     done_by_ray_thread(partial(tune.register_trainable, name, trainable))
     try:
-        with TemporaryDirectory() as scratch:
+        with TemporaryDirectory() as scratch, handler_kept(signal.SIGUSR1):  # which is Tune's own way to be stopped
             tune.Tuner(
                 name,
                 param_space=given,

@@ -10,17 +10,14 @@ from functools import partial
 
 from trainables.errors import UserError
 from tuner.running.ray_thread import done_by_ray_thread
+from tuner.running.ray_users import check_shared, in_use
 from tuner.running.worker_environment import secrets_hidden_from_workers
 
 __all__ = [
     "check_ray_answers",
     "check_ray_reachable",
-    "check_shared",
     "connect",
-    "give_up",
-    "in_use",
     "leave",
-    "use",
     "worker_environment",
 ]
 
@@ -88,60 +85,29 @@ def _refused(address: str, cause: str) -> UserError:
     )
 
 
-_users: list[str | None] = []
-"""The addresses of the sweeps of this process that use Ray now; None is this machine."""
-
-
-def in_use() -> bool:
-    """Whether a sweep of this process uses Ray."""
-    return bool(_users)
-
-
-def use(address: str | None) -> None:
-    """One user more."""
-    _users.append(address)
-
-
-def give_up() -> bool:
-    """One user fewer; whether it was the last."""
-    _users.pop()
-    return not _users
-
-
-def check_shared(address: str | None) -> None:
-    """Raises UserError where sweeps of this process use another Ray: a process can have one."""
-    if in_use() and address != _users[0]:
-        where = f"on the Ray cluster at {_users[0]}" if _users[0] else "on the Ray of this machine"
-        raise UserError(
-            f"resources.ray_address: another sweep of this process runs {where}, and a process can use one; wait for "
-            "its end, or run this one in a process of its own"
-        )
-
-
 def connect(address: str | None) -> None:
     """Join the cluster at an address; None leaves the one that was joined, for Ray on this machine.
 
     Where this process is there already, or the caller has started Ray himself, that is used as it is. Raises UserError
     where no cluster answers, or a sweep of this process uses another.
     """
+    done_by_ray_thread(partial(_connect, address))
+
+
+def _connect(address: str | None) -> None:
     import ray
 
-    if in_use():
-        check_shared(address)
-        return
-    if ray.is_initialized() and _joined() not in (None, address):
+    check_shared(address)
+    if not in_use() and ray.is_initialized() and _joined() not in (None, address):
         ray.shutdown()
-    if address is None or ray.is_initialized():
-        return
-    check_ray_reachable(address)
-    done_by_ray_thread(partial(_join, address))
+    if address is not None and not ray.is_initialized():
+        check_ray_reachable(address)
+        _join(address)
 
 
 def _join(address: str) -> None:
     import ray
 
-    if ray.is_initialized():
-        return
     environment = worker_environment()
     try:
         check_ray_answers(address)
@@ -173,9 +139,9 @@ def worker_environment() -> dict[str, str]:
 
 def _joined() -> str | None:
     """The address that `connect` joined: the connection's namespace says so."""
-    import ray
+    from ray.runtime_context import get_runtime_context  # `ray.get_runtime_context` starts Ray where there is none
 
-    namespace = str(ray.get_runtime_context().namespace)
+    namespace = str(get_runtime_context().namespace)
     return namespace.removeprefix(NAMESPACE) if namespace.startswith(NAMESPACE) else None
 
 

@@ -16,11 +16,10 @@ from trainables.cores import allotted_cores
 from trainables.errors import StorageError
 from tuner.planning.plans import Plan
 from tuner.running.own_sessions import end_sessions, in_own_sessions
-from tuner.running.ray_address import connect
 from tuner.running.ray_folder import RayFolder, base_folder
 from tuner.running.worker_environment import seen_by_workers
 
-__all__ = ["end_ray", "quiet_ray", "start_ray", "stdout_on_stderr"]
+__all__ = ["end_ray", "quiet_no_more", "quiet_ray", "start_ray", "stdout_on_stderr"]
 
 OBJECT_STORE_BYTES = 100 * 2**20
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -31,7 +30,19 @@ TOLD = (
     "Raylet is terminated",
 )
 
+TUNE = "ray.tune"
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
 _folder: RayFolder | None = None
+_loud: tuple[int, dict[str, str]] | None = None
+"""The level of Tune's log and the variables of the environment, as they were."""
 
 
 class _WithoutTold(io.TextIOBase):
@@ -75,21 +86,36 @@ def stdout_on_stderr() -> Iterator[None]:
 
 
 def quiet_ray() -> None:
-    """Set before Ray is imported; what the user set stays. What goes wrong in a trial is told by the journal."""
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    for name, value in {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    }.items():
+    """Set before Ray is started; what the user set stays. What goes wrong in a trial is told by the journal."""
+    global _loud
+    if _loud is None:
+        _loud = logging.getLogger(TUNE).level, {name: value for name, value in os.environ.items() if _is_tunes(name)}
+    logging.getLogger(TUNE).setLevel(logging.CRITICAL)
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    # With a searcher, Tune lets one trial wait for its actor; all that run at once shall start at once, however many a
+    # growing cluster takes: an autoscaler sees them all.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(10**9)
 
 
-def start_ray(plan: Plan) -> None:
-    """Join the cluster of the plan, or start Ray on this machine, for this machine, its processes without secrets.
+def quiet_no_more() -> None:
+    """What `quiet_ray` set, and Tune itself, is as before."""
+    global _loud
+    if _loud is None:
+        return
+    (level, before), _loud = _loud, None
+    logging.getLogger(TUNE).setLevel(level)
+    for name in [name for name in os.environ if _is_tunes(name) and name not in before]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
+def _is_tunes(name: str) -> bool:
+    return name in QUIET or name.startswith("TUNE_")
+
+
+def start_ray(plan: Plan, storage: str) -> None:
+    """Start Ray on this machine, for this machine, its processes without secrets but for the keys of a storage.
 
     Raises StorageError where its processes do not come up.
     """
@@ -97,13 +123,10 @@ def start_ray(plan: Plan) -> None:
     import ray
 
     resources = plan.spec.resources
-    if resources.ray_address is not None:
-        connect(resources.ray_address)
-        return
     base = base_folder()
     try:
         _folder = RayFolder()
-        with _listening_locally(), in_own_sessions(), _seeing_what_they_need(plan.spec.storage):
+        with _listening_locally(), in_own_sessions(), _seeing_what_they_need(storage):
             ray.init(
                 address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
                 num_cpus=max(allotted_cores().n, math.ceil(plan.concurrency * resources.cpus_per_trial)),

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
+from tuner.running.native_handlers import handlers_kept
 from tuner.running.signals import wait_for
 
 __all__ = ["done_by_ray_thread", "in_ray_thread", "leave_process"]
@@ -45,7 +46,9 @@ class _RayThread(threading.Thread):
         while True:
             work, future = self._waiting.get()
             try:
-                future.set_result(work())
+                with handlers_kept():
+                    result = work()
+                future.set_result(result)
             except BaseException as error:
                 future.set_exception(error)
 

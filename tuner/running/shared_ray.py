@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from functools import partial
 
 from tuner.planning.plans import Plan
-from tuner.running import ray_address
-from tuner.running.ray_session import end_ray, start_ray
+from tuner.running import ray_address, ray_users
+from tuner.running.ray_session import end_ray, quiet_no_more, quiet_ray, start_ray
 from tuner.running.ray_thread import in_ray_thread
+from tuner.running.ray_users import RayUse
 from tuner.running.signals import Signals, wait_for
+from tuner.spec import SweepSpec
 
-__all__ = ["shared_ray"]
+__all__ = ["SharedRay", "shared_ray"]
 
 END_SECONDS = 3.0
 """What Ray is given to end after a signal; it goes on ending when we have gone on."""
@@ -20,40 +23,81 @@ END_SECONDS = 3.0
 _started_here = False
 
 
+class SharedRay:
+    """Ray of one sweep, which is counted from before its checks to the end of its trials: no other sweep of this
+    process may leave it or take another meanwhile. `close` at any moment, also twice.
+    """
+
+    def __init__(self, spec: SweepSpec, signals: Signals) -> None:
+        self._use, self._signals = RayUse(spec.resources.ray_address, spec.storage), signals
+        self._last: Future[None] | None = None
+
+    def join(self) -> None:
+        """Join the cluster of the sweep; on this machine Ray is started later. A signal interrupts it, where it may.
+
+        Raises UserError where no cluster answers, or sweeps of this process use another Ray.
+        """
+        self._wait(partial(_begin, self._use))
+
+    @contextmanager
+    def started(self, plan: Plan) -> Iterator[None]:
+        """Ray runs while the block lasts; the sweep uses it no more then. Raises what `start_ray` does."""
+        try:
+            self._signals.check()
+            with self._signals.interrupting():
+                self._wait(partial(_start, plan))
+            yield
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Use it no more; where Ray is still being started, that is not waited for."""
+        ended = in_ray_thread(partial(_end, self._use))
+        if self._last is None or self._last.done():
+            wait_for(ended, END_SECONDS if self._signals.received else None)
+
+    def _wait(self, work: Callable[[], None]) -> None:
+        self._last = in_ray_thread(work)
+        wait_for(self._last)
+        self._last.result()
+
+
 @contextmanager
 def shared_ray(plan: Plan, signals: Signals) -> Iterator[None]:
-    """Ray for one sweep; raises what `start_ray` does, and UserError where sweeps of this process use another."""
-    signals.check()
-    begun = in_ray_thread(partial(_begin, plan))
+    """Ray runs while the block lasts, for whatever sweeps there are in it."""
+    with closing(SharedRay(plan.spec, signals)) as shared:
+        shared.join()
+        with shared.started(plan):
+            yield
+
+
+def _begin(use: RayUse) -> None:
+    quiet_ray()
     try:
-        with signals.interrupting():
-            wait_for(begun)
-        begun.result()
-        yield
-    finally:
-        ended = in_ray_thread(lambda: _end() if begun.exception() is None else None)
-        if begun.done():
-            wait_for(ended, END_SECONDS if signals.received else None)
+        ray_address.connect(use.address)
+        ray_users.begin(use)
+    except BaseException:
+        if not ray_users.in_use():
+            quiet_no_more()
+        raise
 
 
-def _begin(plan: Plan) -> None:
+def _start(plan: Plan) -> None:
     global _started_here
     import ray
 
-    address = plan.spec.resources.ray_address
-    if ray_address.in_use():
-        ray_address.check_shared(address)
-    elif not ray.is_initialized():
-        start_ray(plan)
-        _started_here = address is None
-    ray_address.use(address)
+    if not ray.is_initialized() and plan.spec.resources.ray_address is None:
+        start_ray(plan, ray_users.first().storage)
+        _started_here = True
+    ray_address.connect(plan.spec.resources.ray_address)
 
 
-def _end() -> None:
+def _end(use: RayUse) -> None:
     global _started_here
-    if not ray_address.give_up():
+    if not ray_users.end(use):
         return
     ray_address.leave()
     if _started_here:
         _started_here = False
         end_ray()
+    quiet_no_more()

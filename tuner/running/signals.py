@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Literal
 
-__all__ = ["STOPPING", "STOPS", "Signals", "StopSignal", "StoppedError", "stop_signals", "wait_for"]
+__all__ = ["STOPPING", "STOPS", "Signals", "StopSignal", "StoppedError", "handler_kept", "stop_signals", "wait_for"]
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPING = "Stopping; finished epochs are kept"
@@ -166,8 +166,8 @@ def stop_signals() -> Iterator[Signals]:
     """Takes the signals over, the first time; a block within another shares its signals. A signal that nobody in the
     block has acted on ends it with StoppedError.
 
-    SIGHUP stays ignored where it is (nohup), and a handler that was not set from Python stays. In a thread, which may
-    not, the process keeps its own way.
+    A signal that is ignored stays so (SIGHUP under nohup, SIGINT behind a shell's `&`), and a handler that was not set
+    from Python stays. In a thread, which may not, the process keeps its own way.
     """
     global _heard
     if threading.current_thread() is not threading.main_thread():
@@ -178,7 +178,8 @@ def stop_signals() -> Iterator[Signals]:
             yield _heard
         return
     _heard = signals = Signals()
-    previous = {number: handler for number in STOPS if (handler := signal.getsignal(number)) is not None}
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    previous = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
     if previous.get(signal.SIGHUP) is not signal.SIG_DFL:
         previous.pop(signal.SIGHUP, None)
     try:
@@ -199,6 +200,17 @@ def _told(signals: Signals) -> Iterator[None]:
         yield
     except StopSignal:
         raise signals.stopped() from None
+
+
+@contextmanager
+def handler_kept(number: int) -> Iterator[None]:
+    """What Python code sets for a signal while the block lasts is undone."""
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(number, before)
 
 
 def wait_for(future: Future[Any], seconds: float | None = None) -> bool:

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from trainables.credentials import holds_secret, is_secret_name
 from trainables.remote import is_remote
 
-__all__ = ["MORE", "secrets_hidden_from_workers", "seen_by_workers"]
+__all__ = ["MORE", "keys_of_storage", "secrets_hidden_from_workers", "seen_by_workers"]
 
 MORE = "VAE_TUNER_WORKER_ENV"
 """The setting that adds names: `DATA_ROOT,HF_*`. It is a variable and no field of a spec, which may be another's."""
@@ -46,6 +46,12 @@ def seen_by_workers(environment: Mapping[str, str], storage: str | None) -> dict
         if _is_one_of(name, given)
         or (_is_one_of(name, (*NEEDED, *PROXIES)) and not is_secret_name(name) and not holds_secret(value))
     }
+
+
+def keys_of_storage(environment: Mapping[str, str], storage: str) -> dict[str, str]:
+    """Of these variables those that workers see for the sake of a sweep's storage alone."""
+    seen_anyway = seen_by_workers(environment, "")
+    return {n: value for n, value in seen_by_workers(environment, storage).items() if n not in seen_anyway}
 
 
 def secrets_hidden_from_workers() -> list[str]:

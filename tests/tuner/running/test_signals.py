@@ -25,11 +25,11 @@ def signalled(sweeps, monkeypatch):
     trained = driver._run_tune
 
     def run(in_training, while_sending):
-        def train(plan, journal, folder, shown, tracker, heard):
+        def train(plan, journal, folder, shown, tracker, shared, heard):
             if in_training:
                 signal.raise_signal(in_training)
                 heard.check()
-            trained(plan, journal, folder, shown, tracker, heard)
+            trained(plan, journal, folder, shown, tracker, shared, heard)
 
         def sending(unsent, error):
             told.append(unsent)
@@ -41,7 +41,7 @@ def signalled(sweeps, monkeypatch):
             yield SimpleNamespace(event=lambda event: None, sending=sending)
 
         told = []
-        monkeypatch.setattr(driver, "_check", lambda plan: None)
+        monkeypatch.setattr(driver, "require_ready", lambda plan: None)
         monkeypatch.setattr(driver, "_run_tune", train)
         monkeypatch.setattr("tuner.tracking.tracker._NOTE_SECONDS", 0.05)
         with pytest.raises(StoppedError) as stopped:
@@ -84,7 +84,7 @@ def test_a_signal_before_anything_is_written_leaves_nothing(sweeps, monkeypatch)
     def measure(plan, measuring):
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(driver, "_check", lambda plan: None)
+    monkeypatch.setattr(driver, "require_ready", lambda plan: None)
     monkeypatch.setattr(driver, "reached", measure)
     with pytest.raises(StoppedError, match=r"^Stopped by SIGTERM; it had written nothing$") as stopped:
         driver.run_sweep(sweeps.plan("s"))
@@ -95,7 +95,7 @@ def test_a_signal_before_anything_is_written_leaves_nothing(sweeps, monkeypatch)
 def test_a_loop_that_ends_while_trials_run_completes_nothing(sweeps, planned_loop, monkeypatch):
     """Tune's own handler of SIGUSR1 ends its loop so."""
     trained = driver._run_tune
-    monkeypatch.setattr(driver, "_check", lambda plan: None)
+    monkeypatch.setattr(driver, "require_ready", lambda plan: None)
     monkeypatch.setattr(driver, "_run_tune", lambda *given: planned_loop(*given[:2], given[3]).run(n_results=4))
     result = driver.run_sweep(sweeps.plan("s", **{"scheduler.kind": "none"}))
     assert (result.finished, result.exit_code) == ("interrupted", 1)
@@ -110,7 +110,7 @@ def test_a_signal_as_the_journal_is_begun_is_kept_until_it_can_be_ended(sweeps, 
         signal.raise_signal(first.pop())
         return begun(*given)
 
-    monkeypatch.setattr(driver, "_check", lambda plan: None)
+    monkeypatch.setattr(driver, "require_ready", lambda plan: None)
     monkeypatch.setattr(driver, "_begun", begin)
     monkeypatch.setattr(driver, "_run_tune", lambda *given: given[-1].check() or trained(*given))
     with pytest.raises(StoppedError) as stopped:

@@ -32,8 +32,8 @@ def in_storage(sweeps, remote_root, monkeypatch):
     monkeypatch.setenv("VAE_TUNER_CACHE", str(sweeps.storage))
     run = driver._run_tune
 
-    def trained(plan, journal, folder, shown, tracker, signals):
-        run(plan, journal, folder, shown, tracker, signals)
+    def trained(plan, journal, folder, shown, tracker, shared, signals):
+        run(plan, journal, folder, shown, tracker, shared, signals)
         for trial in journal.sweep.trials.values():
             with trial_files(trials_of(plan.spec.storage, folder), trial.id).writing() as scratch:
                 (scratch / "checkpoint.safetensors").write_bytes(b"." * (100 + trial.number))

@@ -194,16 +194,16 @@ def test_the_driver_waits_for_no_server_that_does_not_answer(sweeps, monkeypatch
     def noted(call):
         return lambda *arguments: calls.append(call) or call(*arguments)
 
-    def train(plan, journal, folder, shown, tracker, signals):
+    def train(plan, journal, folder, shown, tracker, shared, signals):
         tracker.start()
         held, _ = silent.accept()
         with held:
-            trained(plan, journal, folder, shown, tracker, signals)
+            trained(plan, journal, folder, shown, tracker, shared, signals)
             assert held.recv(1 << 16).startswith(b"GET ")
             with pytest.raises(BlockingIOError):  # which an end would not
                 held.recv(1, socket.MSG_DONTWAIT)
 
-    monkeypatch.setattr(driver, "_check", lambda plan: None)
+    monkeypatch.setattr(driver, "require_ready", lambda plan: None)
     monkeypatch.setattr(driver, "_run_tune", train)
     monkeypatch.setattr(driver, "SEND_SECONDS", 0.0)
     monkeypatch.setattr(JournalScheduler, "on_trial_result", noted(JournalScheduler.on_trial_result))
