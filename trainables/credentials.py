@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["holds_secret", "is_secret_name", "shown", "shown_uris"]
+from trainables.errors import ConfigError
+
+__all__ = ["HIDDEN", "check_no_secrets", "holds_secret", "is_secret_name", "is_secret_path", "shown", "shown_uris"]
 
 HIDDEN = "***"
 _NAME = re.compile(
@@ -17,6 +21,11 @@ _NAME = re.compile(
 # A user before the host, of which Azure's container and SSH's account are none; a password may hold what elsewhere ends
 # a host.
 _USER = re.compile(r"((?<!abfs)(?<!abfss)(?<!ssh)://)[^/?#\n]{0,1000}@|(://)[^/?#@:\s]{0,1000}:[^@\s]{0,1000}@")
+OWN_NAMES = ("kwargs", "tags")
+"""Below these names are a user's own; elsewhere `key` is a field."""
+_WHERE_IT_IS = re.compile(r"[-_](?:env|file|path|var|variable)$", re.IGNORECASE)
+_LEAST_NUMBER = 10_000
+"""Smaller ones are sizes, as in `key: 64`."""
 _SEPARATORS = re.compile(r"[?&;#\s]")
 
 
@@ -44,6 +53,43 @@ def shown_uris(text: str) -> str:
 def holds_secret(uri: str) -> bool:
     """Whether a URI must not be written down: `shown` would hide something of it."""
     return shown(uri) != uri
+
+
+def check_no_secrets(tree: Mapping[str, Any]) -> None:
+    """Raises ConfigError with the path of a secret in a spec or a configuration, as nested plain data: a text or a key
+    that `shown` would hide something of, and a value of a secret's name among tags and arguments of a model.
+
+    `api_key_env: MY_KEY` and `password_file: /run/pw` say where a secret is, and are none.
+    """
+    if path := next(_secrets_in(tree), None):
+        raise ConfigError(
+            f"{path} holds a name, a password or a key, which the journal and MLflow would show; leave it out, and "
+            "give it to the environment of the process that needs it"
+        )
+
+
+def _secrets_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    if isinstance(value, Mapping | list | tuple):
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, part in pairs:
+            if holds_secret(str(key)):
+                yield ".".join((*path, shown(str(key))))
+            yield from _secrets_in(part, (*path, str(key)))
+    elif (isinstance(value, str) and holds_secret(value)) or (is_secret_path(".".join(path)) and _may_be_secret(value)):
+        yield ".".join(path)
+
+
+def is_secret_path(path: str) -> bool:
+    """Whether a value there is a secret by its name: `tracking.tags.api_key`; not `data.key`, which is a field."""
+    names = path.split(".")
+    own = next((names[n + 1 :] for n, name in enumerate(names) if name in OWN_NAMES), [])
+    return any(is_secret_name(name) and not _WHERE_IT_IS.search(name) for name in own)
+
+
+def _may_be_secret(value: Any) -> bool:
+    if isinstance(value, str):
+        return value != ""
+    return isinstance(value, int) and value >= _LEAST_NUMBER
 
 
 def _without_user(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from trainables.config import DEFAULT_KIND, USER_MODEL, TrialConfig, is_argument_name, is_user_kind, kind_in
+from trainables.credentials import HIDDEN, is_secret_path
 from trainables.errors import ConfigError
 
 __all__ = [
@@ -161,7 +162,8 @@ def not_allowed(details: Sequence[tuple[str, Any]]) -> list[str]:
     """One sentence a field, from (path, pydantic's detail): what the alternatives of a field allow, joined by `or`."""
     allowed: dict[str, list[str]] = {}
     for path, detail in details:
-        allowed.setdefault(f"{path}: {_shown(detail['input'])} is not allowed", []).append(_allowed(detail["msg"]))
+        value = HIDDEN if is_secret_path(path) else _shown(detail["input"])
+        allowed.setdefault(f"{path}: {value} is not allowed", []).append(_allowed(detail["msg"]))
     return [f"{start}; allowed: {' or '.join(messages)}" for start, messages in allowed.items()]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from search_spaces.reach import is_constant
 from trainables.config import Auto, Count, Optional, Positive, Seed
-from trainables.credentials import holds_secret
+from trainables.credentials import check_no_secrets
 from trainables.errors import ConfigError
 from trainables.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
 from trainables.ranking import LAST, is_ranking
@@ -199,8 +199,9 @@ def _explain(details: Sequence[Any]) -> list[str]:
 
 
 def _path_of(location: Sequence[int | str]) -> str:
-    """The path of a field in pydantic's location, which also names the alternative of a union tried."""
-    return ".".join(str(part) for part in location if part in _spec_words())
+    """The path of a field in pydantic's location, which also names the alternative of a union tried; and of a tag."""
+    words, before = _spec_words(), (None, *location)
+    return ".".join(str(part) for n, part in enumerate(location) if part in words or before[n] == "tags")
 
 
 def _fields(section: Sequence[int | str]) -> list[str]:
@@ -230,21 +231,7 @@ def public(spec: SweepSpec) -> SweepSpec:
 def check_public(spec: SweepSpec) -> None:
     """Raises ConfigError where a field holds a secret: specs are written into the journal, MLflow and reports. The
     tracking URI is not asked, for it is left out there."""
-    for path, value in flatten(spec.model_dump(mode="json", exclude={"tracking": {"uri"}})).items():
-        if any(holds_secret(text) for text in _texts(value)):
-            raise ConfigError(
-                f"{path} holds a name, a password or a key, which the journal and MLflow would show; leave it out, and "
-                "give it to the environment of the process that needs it"
-            )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All strings of plain data, its keys too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for part in (*value, *value.values()) if isinstance(value, Mapping) else value:
-            yield from _texts(part)
+    check_no_secrets(spec.model_dump(mode="json", exclude={"tracking": {"uri"}}))
 
 
 def spec_yaml(spec: SweepSpec) -> str:

@@ -1,6 +1,5 @@
 """What a sweep starts listens on this machine alone, and knows no secret of the tracker's."""
 
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -64,7 +63,7 @@ def rays_folder():
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
-    tmp_path, command, environment, rays_folder, migrated_database
+    tmp_path, command, environment, rays_folder
 ):
     """Whatever Ray runs elsewhere: its address in the environment is not ours to join."""
     names = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME", "DATABRICKS_TOKEN", "AWS_ACCESS_KEY_ID")
@@ -73,22 +72,10 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
     secrets["HTTPS_PROXY"] = f"http://me:{SECRET}@127.0.0.1:1"
     added = {"VAE_TUNER_WORKER_ENV": "MY_DATA", "MY_DATA": "asked for"}
     (tmp_path / "spy.py").write_text(SPY)
-    shutil.copy(migrated_database, tmp_path)
+    store = f"postgresql://me:{SECRET}@127.0.0.1:9/db?password={SECRET}&odbc_connect=PWD%3D{SECRET}"
     options = [
-        "--name",
-        "s",
-        "--model",
-        "spy:Net",
-        "--space",
-        "lr",
-        "--trials",
-        "30",
-        "--epochs",
-        "200",
-        "--scheduler",
-        "none",
-        "--concurrency",
-        "1",
+        *("--name", "s", "--model", "spy:Net", "--space", "lr", "--trials", "30", "--epochs", "200"),
+        *("--scheduler", "none", "--concurrency", "1", "--offline", "--tracking-uri", store),
     ]
     variables = {**environment, **secrets, **added, "RAY_TMPDIR": rays_folder, "RAY_ADDRESS": "127.0.0.1:1"}
     driver = subprocess.Popen(
@@ -99,14 +86,16 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
         _wait_for(lambda: journal.exists() and b'"report"' in journal.read_bytes(), driver)
         pids = children_of(driver.pid)
         addresses = listening(pids)
-        started = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in pids if pid != driver.pid}
+        others = [Path("/proc", str(pid)) for pid in pids if pid != driver.pid]
+        started = {place: (place / "environ").read_bytes() for place in others}
+        called = [(place / "cmdline").read_bytes() for place in others]
         logged = {path.name: path.read_bytes() for path in Path(rays_folder).rglob("*") if path.is_file()}
     finally:
         driver.terminate()
         _, printed = driver.communicate(timeout=PATIENCE)
     assert len(pids) > 4, "Ray's processes are below the driver"
     assert any(b"RAY_" in known for known in started.values()), "their environment is read"
-    assert not any(SECRET.encode() in known for known in started.values())
+    assert not any(SECRET.encode() in known for known in (*started.values(), *called))
     assert addresses
     assert all(map(is_local, addresses)), addresses
     seen = {int(path.suffix[1:]): path.read_text() for path in tmp_path.glob("environment.*")}

@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from trainables.credentials import holds_secret, is_secret_name, shown, shown_uris
+from trainables.credentials import check_no_secrets, holds_secret, is_secret_name, shown, shown_uris
+from trainables.errors import ConfigError
 
 SECRET = "MARKED"
 NAMES = (
@@ -119,3 +120,57 @@ def test_a_secret_after_a_folder_with_an_equals_sign_is_hidden():
 def test_in_a_sentence_of_ours_only_uris_are_looked_at():
     said = f"storage s3://me:{SECRET}@b: data.key=3 and key=4 are not allowed"
     assert shown_uris(said) == "storage s3://***@b: data.key=3 and key=4 are not allowed"
+
+
+# --- in specs and configurations --------------------------------------------------------------------------------------
+
+PLACES = {
+    "tracking.tags.{}": lambda name, value: {"tracking": {"tags": {name: value}}},
+    "config.model.kwargs.{}": lambda name, value: {"config": {"model": {"kwargs": {name: value}}}},
+    "config.model.kwargs.client.{}": lambda name, value: {"config": {"model.kwargs": {"client": {name: value}}}},
+    "model.kwargs.{}": lambda name, value: {f"model.kwargs.{name}": value},
+    "space.model.kwargs.{}.choice.0": lambda name, value: {"space": {f"model.kwargs.{name}": {"choice": [value]}}},
+    "search.points.1.model.kwargs.{}": lambda name, value: {
+        "search": {"points": [{}, {f"model.kwargs.{name}": value}]}
+    },
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [SECRET, 12_345_678])
+def test_a_value_of_a_secrets_name_is_refused_by_its_path(place, name, value):
+    with pytest.raises(ConfigError) as error:
+        check_no_secrets(PLACES[place](name, value))
+    assert str(error.value).startswith(f"{place.format(name)} holds a name, a password or a key, which the journal")
+    assert str(value) not in str(error.value)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "a word") for name in PLAIN),
+        *(("key", 64), ("token", 512), ("auth", True), ("password", ""), ("secret", None), ("sig", 0.1)),
+        *(("api_key_env", "MY_KEY"), ("password_file", "/run/pw"), ("token_path", "/run/token")),
+    ],
+)
+def test_what_holds_none_or_says_where_it_is_stays_allowed(place, name, value):
+    check_no_secrets(PLACES[place](name, value))
+
+
+def test_fields_called_key_are_no_secrets():
+    check_no_secrets({"config": {"data": {"key": "images"}, "data.key": "images"}, "data.key": "images"})
+
+
+@pytest.mark.parametrize("uri", [f"http://me:{SECRET}@h", f"s3://b?token={SECRET}"])
+def test_a_uri_with_a_secret_is_refused_wherever_it_stands_and_never_shown(uri):
+    for tree, path in (
+        ({"config": {"data": {"name": uri}}}, "config.data.name"),
+        ({"search": {"warm_start": ["a", uri]}}, "search.warm_start.1"),
+        ({"tracking": {"tags": {uri: "x"}}}, f"tracking.tags.{shown(uri)}"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            check_no_secrets(tree)
+        assert str(error.value).startswith(f"{path} holds a name, a password or a key")
+        assert SECRET not in str(error.value)

@@ -14,6 +14,7 @@ from trainables.errors import UserError
 from tuner.queries.from_mlflow import best
 from tuner.running.sweep_status import sweep_statuses
 from tuner.single_runs.retraining import read_config
+from tuner.spec import as_yaml
 from tuner.storage.events import JournalError
 from tuner.storage.journal import _line, read_journal
 from tuner.storage.removal import remove_sweep
@@ -147,6 +148,7 @@ STORE = (
 VERBS = (
     ("status", "s", "--format", "json"),
     ("export", "s", "s.zip"),
+    ("report", "s"),
     ("resume", "s", "--trials", "+1", "--tracking-uri", STORE, "--offline"),
     ("best", "--tracking-uri", STORE),
     ("train", "best.yaml", "--tracking-uri", STORE),
@@ -156,9 +158,19 @@ VERBS = (
     ("sweep", "--storage", f"s3://me:{MARK}@bucket/s"),
     ("sweep", "--dataset", f"s3://bucket/.data/0123456789abcdef/x.npy?secret_key={MARK}"),
     ("sweep", "--set", f"model.kwargs.url=http://me:{MARK}@h", "--model", "nets:make"),
+    ("sweep", "--set", f"model.kwargs.password={MARK}", "--model", "nets:make"),
+    ("sweep", "own/spec.yaml"),
+    ("sweep", "own/wrong.yaml"),
+    ("submit", "own/spec.yaml"),
+    ("train", "own/config.yaml"),
+    ("lr-range", "own/config.yaml"),
+    ("compare", "--set", f"model.kwargs.password={MARK}", "--model", "nets:make"),
+    ("compare", "--set", f"model.kwargs.url=http://me:{MARK}@h", "--model", "nets:make"),
     ("sweep", "--ray-address", f"http://me:{MARK}@h:1"),
     ("submit", "spec.yaml", "--tracking-uri", STORE),
     ("submit", "spec.yaml", "--cluster", f"http://me:{MARK}@h:1"),
+    ("submit", "spec.yaml", "--plan"),
+    ("jobs", "list"),
     ("jobs", "resume", "s", "--tracking-uri", STORE),
     ("rm", "s", "--runs", "--tracking-uri", STORE),
 )
@@ -174,23 +186,47 @@ def files_below(folder):
             yield str(path), path.read_bytes()
 
 
+OWN = {
+    "spec.yaml": {"name": "u", "tracking": {"tags": {"api_key": MARK}}},
+    "wrong.yaml": {"name": "u", "tracking": {"tags": {"api_key": [MARK]}}},
+    "config.yaml": {"model": {"kind": "nets:make", "kwargs": {"client": {"password": MARK}}}},
+}
+VARIABLES = {
+    **dict.fromkeys(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "DATABRICKS_TOKEN"), MARK),
+    **dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_CONNECTION_STRING", "SSH_PRIVATE_KEY"), MARK),
+    "DATABASE_URL": f"postgresql://me:{MARK}@h/d",
+    "ALL_PROXY": f"http://me:{MARK}@127.0.0.1:9",
+}
+
+
 def test_a_secret_stays_out_of_all_that_is_written_and_printed(sweeps, uri, cli, tmp_path, monkeypatch):
-    """Sown into tracking URI, storage, data, a model's arguments and addresses; the one file that has it is
-    the user's own."""
+    """Sown into the environment, tracking URI, storage, data, a model's arguments, tags and addresses; the only files
+    that have it are the user's own. What Ray writes is looked at in `test_isolation`."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
     sweeps.run("s", **{"tracking.uri": STORE, "search.trials": 2})
     (tmp_path / "spec.yaml").write_text("name: t\nstorage: ./elsewhere\n")
     (tmp_path / "best.yaml").write_text("data: {name: digits}\nepochs: 1\n")
-    printed = {}
-    for verb in VERBS[:-1]:
-        found = cli(tmp_path, *verb)
-        printed[verb] = found.out + found.err
+    (tmp_path / "own").mkdir()
+    for name, tree in OWN.items():
+        (tmp_path / "own" / name).write_text(as_yaml(tree))
+    printed = {verb: cli(tmp_path, *verb) for verb in VERBS[:-1]}
     sync_sweep(sweeps.storage, "s", uri)
-    printed[VERBS[-1]] = "".join(vars(cli(tmp_path, *VERBS[-1]))[stream] for stream in ("out", "err"))
-    assert not [verb for verb, text in printed.items() if MARK in text]
-    assert all("Traceback" not in text for text in printed.values())
-    assert not [path for path, content in files_below(tmp_path) if MARK.encode() in content]
-    assert (tmp_path / "s.zip").exists()
+    written = dict(files_below(tmp_path))
+    printed[VERBS[-1]] = cli(tmp_path, *VERBS[-1])
+    written |= dict(files_below(tmp_path))
+
+    assert not [verb for verb, found in printed.items() if MARK in found.out + found.err]
+    assert not [verb for verb, found in printed.items() if "Traceback" in found.out + found.err]
+    named = {verb: found.err for verb, found in printed.items() if found.code == 2}
+    assert "tracking.tags.api_key holds a name, a password or a key" in named["sweep", "own/spec.yaml"]
+    assert "tracking.tags.api_key: *** is not allowed" in named["sweep", "own/wrong.yaml"]
+    assert "model.kwargs.client.password holds a name, a password" in named["train", "own/config.yaml"]
+    assert not [path for path, content in written.items() if MARK.encode() in content and "/own/" not in path]
+    looked_at = ("s.zip/s/journal.jsonl", "sweeps/s/journal.jsonl", "reports/s/index.html", "store/mlflow.db")
+    assert all(any(path.endswith(name) for path in written) for name in looked_at)
+    assert any(b"vae_tuner.sweep" in content for path, content in written.items() if path.endswith("mlflow.db"))
 
 
 # --- YAML -------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from trainables.credentials import shown
+from trainables.credentials import check_no_secrets, shown
 from trainables.errors import UserError
 from trainables.remote import is_remote
 from trainables.sources import data_dir
@@ -74,6 +74,7 @@ def compare_methods(request: Request, settings: Settings) -> Compared:
     Raises UserError for what cannot be compared, and StoppedError where a signal ended it, with the result of the
     sweep that it cut short, if any.
     """
+    check_no_secrets({**request.base, **settings.options})
     root = data_dir(settings.chosen_data_dir)
     with stop_signals() as signals, signals.ending("the same call goes on where it was"):
         ready = prepared(request, _place(settings, root))

@@ -13,6 +13,7 @@ import yaml
 
 from trainables import range_test
 from trainables.config import ClrLr, TrialConfig
+from trainables.credentials import check_no_secrets
 from trainables.errors import ConfigError, UserError
 from trainables.global_settings import fresh
 from trainables.paths import parse_config, plain
@@ -139,7 +140,10 @@ def run_lr_range(
         raise ConfigError(
             f"learning rates from {low:g} to {high:g} are too far apart; high and high / low must be finite"
         )
-    tree = split_ranked(parted(tree)[0])[0]
+    tree, origin = parted(tree)
+    if origin is None:
+        check_no_secrets(tree)
+    tree, _ = split_ranked(tree)
     config = parse_config(tree)
     ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir, trained_as=config)
     test = range_test.run(ready.trainer)

@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from trainables.config import TrialConfig
-from trainables.credentials import shown
+from trainables.credentials import check_no_secrets, shown
 from trainables.errors import ConfigError, UserError
 from trainables.global_settings import fresh
 from trainables.identity import Identity, notes_on
@@ -82,6 +82,8 @@ def retrain(
     Raises UserError for what cannot be trained, and where MLflow does not take the run: its files are kept then; and
     StoppedError where a signal ended it, with what its finished epochs left, which are logged.
     """
+    if origin is None:  # what was exported is in MLflow
+        check_no_secrets(config.model_dump(mode="json"))
     check_reachable(uri)
     check_store(uri, experiment)
     begin_experiment(uri, experiment)
