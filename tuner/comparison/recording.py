@@ -18,7 +18,7 @@ VERDICT = "vae_tuner.verdict"
 
 def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str, experiment: str) -> str:
     """Log the page's folder as artifacts of a run of kind `comparison`, once for each of its sweeps; returns its id."""
-    from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, has_tags, open_client
+    from tuner.tracking.mlflow_store import Tag, ended_anyway, ensure_experiment, find_runs, has_tags, open_client
     from tuner.tracking.run_files import RunFiles
 
     client = open_client(uri)
@@ -29,7 +29,8 @@ def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str,
     tags = {**identity, Tag.SWEEP: comparison.name, Tag.DATASET: comparison.dataset, PARTS: json.dumps(ids)}
     run = known or client.create_run(experiment_id, tags=tags, run_name=comparison.name)
     run_id = str(run.info.run_id)
-    client.set_tag(run_id, VERDICT, comparison.verdict)
-    RunFiles(client, run.info.artifact_uri).send_folder(page.parent)
-    client.set_terminated(run_id, "FINISHED")
+    with ended_anyway(client, run_id):
+        client.set_tag(run_id, VERDICT, comparison.verdict)
+        RunFiles(client, run.info.artifact_uri).send_folder(page.parent)
+        client.set_terminated(run_id, "FINISHED")
     return run_id

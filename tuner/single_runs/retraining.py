@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from tempfile import mkdtemp
@@ -33,16 +33,17 @@ from tuner.yaml_files import read_yaml
 
 __all__ = ["Retrained", "read_config", "retrain"]
 
-LOG_SECONDS = 8.0
-"""What MLflow is given to take the run after a signal."""
+LOG_SECONDS = 6.0
+"""What MLflow is given to take the run, from the signal on; ending it and the process has the rest of ten seconds."""
+REPORTS = "metrics.json"
 
 
 @dataclass(frozen=True)
 class Retrained:
     """A configuration trained again. metrics: of the epoch that it was ranked by, with `test/*`; says: which that is.
-    config: as it ran."""
+    config: as it ran. run_id: None where a signal came before MLflow had taken the run."""
 
-    run_id: str
+    run_id: str | None
     metrics: dict[str, float]
     config: TrialConfig
     stop_reason: str
@@ -107,9 +108,13 @@ def retrain(
         except StopSignal:
             if not course.events:
                 raise signals.stopped("no epoch was finished, and nothing is logged") from None
-            signals.acknowledge()
         with signals.kept(LOG_SECONDS):
-            found = _kept(trainer, course, started, origin, ranked, partial(_logged, uri, experiment))
+            run, folder = _left(trainer, course, started, origin)
+            found = _found(trainer, course, ranked)
+            try:
+                found = replace(found, run_id=_logged(uri, experiment, run, folder))
+            except StopSignal:
+                raise signals.stopped(f"MLflow had not taken the run; what was trained is in {folder}", found) from None
         if signals.received:
             raise signals.stopped(f"what was trained is run {found.run_id}", found)
     return found
@@ -123,6 +128,8 @@ class _Course:
     final: dict[str, float] = field(default_factory=dict)
     stop_reason: str = "interrupted"
     outcome: str | None = None
+    is_whole: bool = False
+    """Whether it came to its end, though perhaps not through the tests."""
 
 
 def _train(trainer: Trainer, last_epoch: int, on_report: Callable[[Report], None], course: _Course) -> None:
@@ -132,28 +139,40 @@ def _train(trainer: Trainer, last_epoch: int, on_report: Callable[[Report], None
         on_report(last)
         if last.diverged or last.epoch == last_epoch:
             break
-    course.final = {} if last.diverged else trainer.test_metrics()
+    course.is_whole = not last.diverged
+    course.final = trainer.test_metrics() if course.is_whole else {}
     course.outcome, course.stop_reason = last.outcome, "diverged" if last.diverged else "completed"
 
 
-def _kept(
-    trainer: Trainer,
-    course: _Course,
-    started: float,
-    origin: Origin | None,
-    ranked: RankedEpoch | None,
-    log: Callable[[RetrainedRun, Path], str],
-) -> Retrained:
-    """What is left of a training, logged."""
+def _found(trainer: Trainer, course: _Course, ranked: RankedEpoch | None) -> Retrained:
+    """What came of a training, before MLflow has it."""
     metrics = Ranking(ranked.ranking if ranked else LAST).mean([event["metrics"] for event in course.events])
+    says = ranked.says if ranked else Ranking().says
+    return Retrained(None, {**metrics, **course.final}, trainer.config, course.stop_reason, course.outcome, says)
+
+
+def _left(trainer: Trainer, course: _Course, started: float, origin: Origin | None) -> tuple[RetrainedRun, Path]:
+    """What is left of a training: its record, and the folder of its files."""
     last = {"t": time.time(), "epoch": course.events[-1]["epoch"], "metrics": course.final}
     events, reason, outcome = [*course.events, last], course.stop_reason, course.outcome
-    run = RetrainedRun(trainer.config, started, events, reason, outcome, origin, trainer.identity)
     folder = Path(mkdtemp(prefix="vae-tuner-train-"))
-    if reason == "completed":
+    (folder / REPORTS).write_text(json.dumps(events), encoding="utf-8")
+    if course.is_whole:
         write_results(folder, trainer)
-    says = ranked.says if ranked else Ranking().says
-    return Retrained(log(run, folder), {**metrics, **course.final}, trainer.config, reason, outcome, says)
+    return RetrainedRun(trainer.config, started, events, reason, outcome, origin, trainer.identity), folder
+
+
+def _logged(uri: str, experiment: str, run: RetrainedRun, folder: Path) -> str:
+    """The id of the run that takes what is in the folder; where it is not taken, the folder stays and is named."""
+    try:
+        run_id = log_retrain(uri, experiment, run, folder)
+    except Exception as error:  # a user's own, MLflow's, of its HTTP client, of a store of files
+        raise UserError(
+            f"tracking {shown(uri)} did not take the run: {cause_of(error)}; it was trained, and its files are in "
+            f"{folder}"
+        ) from None
+    shutil.rmtree(folder)
+    return run_id
 
 
 def _ranked_here(ranked: RankedEpoch | None, config: TrialConfig) -> tuple[RankedEpoch | None, list[str]]:
@@ -164,16 +183,3 @@ def _ranked_here(ranked: RankedEpoch | None, config: TrialConfig) -> tuple[Ranke
         f"epoch {ranked.epoch} was the one that counted of {ranked.epochs} epochs, not of {config.epochs}: trained to "
         "the end"
     ]
-
-
-def _logged(uri: str, experiment: str, run: RetrainedRun, folder: Path) -> str:
-    """The id of the run that takes what is in the folder; where MLflow refuses, the folder stays and is named."""
-    try:
-        run_id = log_retrain(uri, experiment, run, folder)
-    except Exception as error:  # a user's own, MLflow's, of its HTTP client, of a store of files
-        raise UserError(
-            f"tracking {shown(uri)} did not take the run: {cause_of(error)}; it was trained, and its files are in "
-            f"{folder}"
-        ) from None
-    shutil.rmtree(folder)
-    return run_id

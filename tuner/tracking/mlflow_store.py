@@ -15,8 +15,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # its seven block
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 from mlflow.entities import Metric, Param, Run, RunData, RunTag
 from mlflow.entities.model_registry import RegisteredModel
@@ -42,6 +43,7 @@ __all__ = [
     "artifact_repository",
     "as_ranked",
     "at_last_epoch",
+    "ended_anyway",
     "ensure_experiment",
     "find_experiment",
     "find_runs",
@@ -57,6 +59,7 @@ __all__ = [
 
 RANKED = "ranked/"
 """Before the metrics that a trial is ranked by, where that is not its last epoch: MLflow has the last value of each."""
+END_SECONDS = 2.0
 _PAGE = 1000
 _METRICS_PER_CALL = 800  # with 100 params and 100 tags MLflow's limit of 1,000 entities a call
 
@@ -259,3 +262,24 @@ _STATUS = {
     "diverged": "FAILED",
     "error": "FAILED",
 }
+
+
+@contextmanager
+def ended_anyway(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """A run that is being written does not stay RUNNING where that fails (FAILED) or is interrupted (KILLED).
+
+    A store that does not answer is waited for END_SECONDS at most.
+    """
+    try:
+        yield
+    except BaseException as error:
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        ending = Thread(target=_ended, args=(client, run_id, status), daemon=True)
+        ending.start()
+        ending.join(END_SECONDS)
+        raise
+
+
+def _ended(client: MlflowClient, run_id: str, status: str) -> None:
+    with suppress(Exception):  # what is told is why the run could not be written
+        client.set_terminated(run_id, status)

@@ -178,11 +178,11 @@ class RetrainedRun:
 def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> str:
     """Log one training of a configuration as a run of kind `retrain`; returns its id.
 
-    results: the folder of what it left. May raise what MLflow or its store of files raises.
+    results: the folder of what it left. May raise what MLflow or its store of files raises; the run is ended anyway.
     """
     from tuner.tracking.configurations import CONFIG, config_digest, config_text
     from tuner.tracking.identity_tags import identity_tags
-    from tuner.tracking.mlflow_store import Tag, ensure_experiment, log_batches, open_client, status_of
+    from tuner.tracking.mlflow_store import Tag, ended_anyway, ensure_experiment, log_batches, open_client, status_of
     from tuner.tracking.params import to_params
     from tuner.tracking.projection import points_of, results_in, send_result
     from tuner.tracking.run_files import RunFiles
@@ -199,10 +199,12 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
         **identity_tags(run.identity),
     }
     made = client.create_run(ensure_experiment(client, experiment), round(run.started * 1000), own, run.name)
-    run_id, files, source = str(made.info.run_id), RunFiles(client, made.info.artifact_uri), FilesInFolder(results)
-    log_batches(client, run_id, [point for report in run.reports for point in points_of(report)], to_params(tree))
-    files.send_text(CONFIG, config_text(tree))
-    for name in results_in(source):
-        send_result(files, source, name)
-    client.set_terminated(run_id, status_of(run.stop_reason), round(run.reports[-1]["t"] * 1000))
+    run_id, source = str(made.info.run_id), FilesInFolder(results)
+    with ended_anyway(client, run_id):
+        files = RunFiles(client, made.info.artifact_uri)
+        log_batches(client, run_id, [point for report in run.reports for point in points_of(report)], to_params(tree))
+        files.send_text(CONFIG, config_text(tree))
+        for name in results_in(source):
+            send_result(files, source, name)
+        client.set_terminated(run_id, status_of(run.stop_reason), round(run.reports[-1]["t"] * 1000))
     return run_id

@@ -1,8 +1,10 @@
 """What `train` tells of its data before it trains."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -18,6 +20,7 @@ from tuner.single_runs.ranked_epoch import RankedEpoch
 from tuner.single_runs.retraining import retrain
 from tuner.single_runs.single_trial import make_ready
 from tuner.tracking.mlflow_store import open_client
+from tuner.tracking.run_files import RunFiles
 
 SOFT = "data.binarize soft: gray values under a Bernoulli likelihood are never ranked with bits"
 
@@ -64,6 +67,46 @@ def test_a_signal_in_the_first_epoch_leaves_no_run(uri, vae_data_root, monkeypat
         retrain(parse_config({"epochs": 4, "threads": 1}), uri, "vae-tuner", vae_data_root)
     client = open_client(uri)
     assert client.search_runs([each.experiment_id for each in client.search_experiments()]) == []
+
+
+def stopped_while(uri, root):
+    """What the caller is told, and the run that MLflow has."""
+    with pytest.raises(StoppedError) as stopped:
+        retrain(parse_config({"epochs": 1, "threads": 1}), uri, "vae-tuner", root)
+    client = open_client(uri)
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    return stopped.value, run, {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_signal_while_the_run_is_logged_is_acted_on_after_it(uri, vae_data_root, monkeypatch):
+    send = RunFiles.send_text
+    monkeypatch.setattr(RunFiles, "send_text", lambda *given: signal.raise_signal(signal.SIGINT) or send(*given))
+    stopped, run, files = stopped_while(uri, vae_data_root)
+    assert (stopped.number, stopped.result.run_id, stopped.result.stop_reason) == (2, run.info.run_id, "completed")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/elbo"] == stopped.result.metrics["test/elbo"]
+    assert "checkpoint.safetensors" in files
+
+
+def test_a_signal_in_the_tests_leaves_the_model_that_was_trained(uri, vae_data_root, monkeypatch):
+    monkeypatch.setattr(Trainer, "test_metrics", lambda trainer: signal.raise_signal(signal.SIGTERM))
+    stopped, run, files = stopped_while(uri, vae_data_root)
+    assert (stopped.number, stopped.result.stop_reason, run.info.status) == (15, "interrupted", "KILLED")
+    assert "checkpoint.safetensors" in files
+
+
+def test_what_mlflow_does_not_take_in_time_after_a_signal_is_kept_and_its_run_is_ended(uri, vae_data_root, monkeypatch):
+    monkeypatch.setattr("tuner.single_runs.retraining.LOG_SECONDS", 0.1)
+    monkeypatch.setattr("tuner.running.signals.OVERDUE_SECONDS", 0.05)
+    hang = Event()
+    monkeypatch.setattr(RunFiles, "send_text", lambda *given: signal.raise_signal(signal.SIGINT) or hang.wait(60))
+    stopped, run, files = stopped_while(uri, vae_data_root)
+    assert (stopped.result.run_id, stopped.result.stop_reason) == (None, "completed")
+    assert (run.info.status, files) == ("KILLED", set())
+    folder = Path(str(stopped).partition("Stopped by SIGINT; MLflow had not taken the run; what was trained is in ")[2])
+    assert load(folder / "checkpoint.safetensors").config == stopped.result.config
+    assert [report["epoch"] for report in json.loads((folder / "metrics.json").read_text())] == [1, 1]
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(
