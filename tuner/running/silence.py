@@ -19,17 +19,25 @@ SLOWEST = 3.0
 """A trial is silent for as many of the longest waits there were; at least WHILE_SECONDS."""
 
 
+QUIET_STEPS = 3
+PER_TRIAL = 10
+"""A report that Tune has and has not told yet is told before its trial is ended: Tune takes up one event a step, and of
+those that wait any. After so many steps without one none waits; else after so many reports for each running trial."""
+
+
 @dataclass
 class _Wait:
     since: float
     next_word: float = 0.0
+    overdue_at: int | None = None
+    """How many reports had been heard of when its epoch had taken too long."""
 
 
 class SilenceWatch(tune.Callback):  # type: ignore[misc]
     """Names a trial of which nothing is heard for a while, with what it does, and again each time that has doubled.
 
     Where an epoch takes longer than `limit` seconds, reading data and making the model counted to the first, the trial
-    ends with the reason, and its worker is killed. Only time in which this process listened counts: a machine that was
+    ends with the reason, and its worker is killed, once what has come from it and from others was heard. Only time in which this process listened counts: a machine that was
     suspended has not heard what its workers said meanwhile.
 
     tell: takes a sentence. expire: takes a trial and why it ends. kill: ends the worker of a trial of Tune's.
@@ -48,11 +56,13 @@ class SilenceWatch(tune.Callback):  # type: ignore[misc]
         self._tell, self._expire, self._kill, self._clock = tell, expire, kill, clock
         self._listened, self._slowest, self._last = 0.0, 0.0, clock()
         self._looked = -LOOK_SECONDS
+        self._heard = self._quiet = 0
         self._waits: dict[tuple[str, str], _Wait] = {}
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        self._heard, self._quiet = self._heard + 1, 0
         wait = self._waits.pop((trial.trial_id, "RUNNING"), None)
         if wait is not None:
             self._slowest = max(self._slowest, self._listened - wait.since)
@@ -61,7 +71,7 @@ class SilenceWatch(tune.Callback):  # type: ignore[misc]
     def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
         now = self._clock()
         self._listened += min(now - self._last, LOOK_SECONDS)
-        self._last = now
+        self._last, self._quiet = now, self._quiet + 1
         if self._listened - self._looked < LOOK_SECONDS:
             return
         self._looked = self._listened
@@ -74,12 +84,21 @@ class SilenceWatch(tune.Callback):  # type: ignore[misc]
         seconds, runs, name = self._listened - wait.since, trial.status == "RUNNING", trial.config["trial"]
         epoch = self._journal.sweep.trials[name].epochs + 1
         if runs and self._limit is not None and seconds > self._limit:
+            if not self._has_heard_all(wait):
+                return
             wait.since = self._listened
             self._expire(name, f"epoch {epoch} took longer than resources.epoch_timeout, {self._limit:g} s")
             self._kill(trial)
         elif seconds >= max(wait.next_word, WHILE_SECONDS, SLOWEST * self._slowest):
             wait.next_word = 2 * seconds
             self._tell(f"Trial {name}: nothing heard for {seconds:.0f} s; it {_doing(trial, epoch)}")
+
+    def _has_heard_all(self, overdue: _Wait) -> bool:
+        """Whether no report can wait to be told that came before an epoch had taken too long."""
+        if overdue.overdue_at is None:
+            overdue.overdue_at = self._heard
+            return False
+        return self._quiet > QUIET_STEPS or self._heard - overdue.overdue_at > PER_TRIAL * len(self._waits)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Tune pickles its callbacks for a restore that is never asked for."""

@@ -96,9 +96,29 @@ def test_an_epoch_that_takes_too_long_ends_its_trial_at_once_and_no_other(watche
     assert end["error"] == "epoch 1 took longer than resources.epoch_timeout, 5 s"
     trial = own.loop.journal.sweep.trials["0001"]
     assert (trial.unfinished, trial.failed) == (False, True)
-    own.wait(6.0)
+    own.wait(7.0)
     assert own.killed == ["0001", "0000"]
     assert own.ends()[-1]["error"] == "epoch 5 took longer than resources.epoch_timeout, 5 s"
+
+
+def test_a_report_that_waits_behind_those_of_others_is_heard_before_its_trial_is_ended(watched):
+    """Tune tells one a step; a driver that was busy for long has many to hear."""
+    own = watched(limit=5.0)
+    own.wait(4.75)
+    for _ in range(12):
+        own.wait(0.25)
+        own.report(0)
+    own.report(1)
+    own.wait(4.0)
+    assert own.killed == []
+
+
+def test_a_trial_that_hangs_is_ended_though_others_never_fall_silent(watched):
+    own = watched(limit=5.0)
+    for _ in range(60):
+        own.wait(0.25)
+        own.watch.on_trial_result(0, own.trials, own.trials[0], {})
+    assert own.killed == ["0001"]
 
 
 def test_a_trial_that_waits_for_a_worker_is_not_ended(watched):
