@@ -28,4 +28,9 @@ class DataError(UserError):
 
 
 class StorageError(UserError):
-    """State that cannot be written: a full disk, a folder that is gone."""
+    """State that cannot be written: a full disk, a folder that is gone.
+
+    result: what there was of a sweep that it has stopped in order, of the kind that is returned at the end; else None.
+    """
+
+    result: object = None

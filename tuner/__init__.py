@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tuner.api import (
         StoppedError,
+        StorageError,
         best,
         compare,
         compare_sweeps,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "StoppedError",
+    "StorageError",
     "best",
     "compare",
     "compare_sweeps",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.catalogue import parse_space
 from search_spaces.space import Space
 from trainables.config import TrialConfig
-from trainables.errors import ConfigError, UserError
+from trainables.errors import ConfigError, StorageError, UserError
 from trainables.identity import notes_on
 from trainables.paths import parse_config, plain
 from trainables.sources import absolute, data_dir, digest_at_hand
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "StoppedError",
+    "StorageError",
     "best",
     "compare",
     "compare_sweeps",
@@ -89,7 +90,8 @@ def sweep(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = Fal
 
     allow_changed: learn also from sweeps of `search.warm_start` whose data or code were others. Raises UserError for
     what cannot run, before anything is started. Ctrl-C, SIGTERM and SIGHUP save what is finished and raise
-    StoppedError, a KeyboardInterrupt whose `result` is the SweepResult so far; `tuner.resume` goes on.
+    StoppedError, a KeyboardInterrupt whose `result` is the SweepResult so far; `tuner.resume` goes on. So does
+    StorageError, a UserError, where its state cannot be written, as on a full disk.
     """
     return run_sweep(make_plan(_spec(spec), data_dir, allow_changed=allow_changed))
 

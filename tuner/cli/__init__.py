@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from trainables.credentials import shown_uris
 from trainables.errors import UserError
 from tuner.running.ray_thread import leave_process
 from tuner.running.signals import Signals, StoppedError, stop_signals
-from tuner.terminal.forgiving import forgiving_stderr
+from tuner.terminal.forgiving import forgiving_stderr, unwritten
 from tuner.terminal.printable import printable
 
 __all__ = ["main", "run"]
@@ -19,7 +21,25 @@ __all__ = ["main", "run"]
 
 @forgiving_stderr()
 def run() -> int:
-    """The command; its exit code. A user's mistake is one message and, as a rule, 2."""
+    """The command; its exit code. A user's mistake is one message and, as a rule, 2; results that cannot be printed are
+    another, and 1.
+    """
+    cause: OSError | None
+    try:
+        code = _command()
+        cause = unwritten()
+    except OSError as error:
+        if unwritten() is None:
+            raise
+        cause = error
+    if cause is None:
+        return code
+    if cause.errno != errno.EPIPE:  # whose reader has seen enough
+        print(f"Error: the result cannot be written to standard output: {cause.strerror}", file=sys.stderr)
+    return 1
+
+
+def _command() -> int:
     try:
         with stop_signals() as signals, _not_by_typer(signals), signals.interrupting():
             from tuner.cli.commands import app
@@ -47,5 +67,9 @@ def _not_by_typer(signals: Signals) -> Iterator[None]:
 
 
 def main() -> NoReturn:
-    """The `vae-tuner` command."""
-    leave_process(run())
+    """The `vae-tuner` command. A signal that comes after its last word ends it without one more."""
+    try:
+        code = run()
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    leave_process(code)

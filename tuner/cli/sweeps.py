@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from trainables.errors import StorageError
 from tuner.cli.options import (
     AllowChangedOption,
     CpusPerTrialOption,
@@ -190,8 +191,9 @@ def resume(
 
 
 def _show(run: Callable[[], SweepResult], output: Format) -> NoReturn:
-    """The end of a sweep, or how far it came before a signal."""
+    """The end of a sweep, or how far it came before a signal, or before its state could not be written."""
     from tuner.running.signals import StoppedError
+    from tuner.running.sweep_result import SweepResult
     from tuner.terminal import console, tables
 
     try:
@@ -200,6 +202,10 @@ def _show(run: Callable[[], SweepResult], output: Format) -> NoReturn:
         console.complain(f"{stopped}.")
         if stopped.result is None:
             raise typer.Exit(stopped.exit_code) from None
+        result = stopped.result
+    except StorageError as stopped:  # which has been told
+        if not isinstance(stopped.result, SweepResult):
+            raise
         result = stopped.result
     tables.show_result(result, output.value)
     raise typer.Exit(result.exit_code)

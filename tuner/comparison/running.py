@@ -43,6 +43,7 @@ from tuner.running.signals import Signals
 from tuner.running.sweep_result import SweepResult
 from tuner.spec import SweepSpec, parse_spec
 from tuner.storage.journal import JOURNAL, read_journal
+from tuner.storage.lease import FencedError
 from tuner.storage.sweep_state import Sweep, Trial, fold
 
 __all__ = [
@@ -194,9 +195,15 @@ class _Stages:
         begun = self._begun(stage, runs)
         if begun and not begun.resumable:
             return
-        result = self._resumed(stage) if begun else run_sweep(self.plan(stage, runs), self.place.progress)
+        try:
+            result = self._resumed(stage) if begun else run_sweep(self.plan(stage, runs), self.place.progress)
+        except FencedError:
+            raise
+        except StorageError as error:
+            told = f"{self._name(stage)} was not trained to its end: {error}, then repeat the command"
+            raise StorageError(told) from None
         if result.finished != "completed":
-            raise StorageError(f"{result.name} could not be trained to its end; repeat the command where it can be")
+            raise StorageError(f"{result.name} was not trained to its end; repeat the command")
 
     def _resumed(self, stage: str) -> SweepResult:
         return resume_sweep(

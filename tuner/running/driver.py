@@ -44,7 +44,9 @@ from tuner.tracking.tracking_uri import without_secret
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
 
 SEND_SECONDS = 120.0
-SEND_SECONDS_AFTER_A_SIGNAL = 7.0
+SEND_SECONDS_AFTER_A_SIGNAL = 4.0
+"""From the signal on, of the ten in which the process has to end: Ray may take three of them, a busy machine the rest.
+What is left is for `sync`."""
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 
@@ -90,7 +92,7 @@ def silent(plan: Plan, sweep: Sweep, uri: str) -> Iterator[Progress]:
 
 def run_sweep(plan: Plan, progress: ProgressFactory = silent, measuring: Measuring = unseen) -> SweepResult:
     """Run a plan. SIGINT, SIGTERM and SIGHUP stop it in order and raise StoppedError with the result so far, whose exit
-    code is 130, 143 or 129: every finished epoch is kept.
+    code is 130, 143 or 129: every finished epoch is kept. So does StorageError where its state cannot be written.
 
     measuring: is shown how κ_min is measured, before anything is written, where the plan awaits it.
     """
@@ -139,8 +141,8 @@ def resume_sweep(
     more_trials: beyond those planned. model: of a sweep over a user's own models, each `package.module:factory` again:
     the journal says which code it needs, and the caller whether it may run. tracking_uri: by default the sweep's.
     allow_changed: go on although its data, or the code of its models, are not what they were, and write that down.
-    Raises UserError where there is nothing to go on with, or another process holds the sweep, and StoppedError as
-    `run_sweep` does.
+    Raises UserError where there is nothing to go on with, or another process holds the sweep, and StoppedError and
+    StorageError as `run_sweep` does.
     """
     with stop_signals() as signals, signals.kept(), open_storage(storage).hold(name) as held:
         journal = held.open_journal()
@@ -180,11 +182,14 @@ def _session(
         uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check, sync=journal.sync
     )
     with progress(plan, journal.sweep, uri) as shown:
+        full: StorageError | None = None
         try:
             exit_code = _search(plan, journal, folder, shown, None if tracking.offline else tracker, shared, signals)
         except FencedError:
             tracker.finish(0.0)
             raise
+        except StorageError as error:
+            exit_code, full = 1, error
         if not tracking.offline:
             _send_rest(tracker, shown, signals)
         unsent = tracker.unsent
@@ -193,6 +198,9 @@ def _session(
     result = result_of(plan, journal, tracker, folder, unsent, time.monotonic() - started, exit_code)
     if signals.received:
         raise signals.stopped(f"what was finished of {result.name} is kept", result)
+    if full is not None:
+        full.result = result
+        raise full
     return result
 
 
@@ -240,7 +248,7 @@ def _search(
     shared: SharedRay,
     signals: Signals,
 ) -> int:
-    """Run Tune's loop; returns the exit code."""
+    """Run Tune's loop; returns the exit code. Raises StorageError, the session closed, where nothing can be written."""
     try:
         with stdout_on_stderr():
             _run_tune(plan, journal, folder, shown, tracker, shared, signals)
@@ -250,7 +258,7 @@ def _search(
         shown.stopped(str(error))
         with suppress(StorageError):
             close_session(journal, "interrupted", shown.event)
-        return 1
+        raise
     except StopSignal:
         signals.acknowledge()
         with suppress(StorageError):

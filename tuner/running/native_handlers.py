@@ -39,7 +39,7 @@ def handlers_kept() -> Iterator[None]:
 def _kind(number: int) -> object:
     """What Python knows of a signal: ignored, left to the system, its own handler's, or None for native code's."""
     handler = signal.getsignal(number)
-    return callable if callable(handler) and not isinstance(handler, signal.Handlers) else handler
+    return callable if callable(handler) else handler
 
 
 def _with_handler(address: int) -> _Action:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 from tuner.running.native_handlers import handlers_kept
-from tuner.running.signals import wait_for
+from tuner.running.signals import STOPS, wait_for
 
 __all__ = ["done_by_ray_thread", "in_ray_thread", "leave_process"]
 
@@ -77,7 +78,13 @@ def done_by_ray_thread(work: Callable[[], T]) -> T:
 
 
 def leave_process(code: int) -> NoReturn:
-    """End this process; at once where Ray is still being started or ended, which Python's own end would wait for."""
+    """End this process; at once where Ray is still being started or ended, which Python's own end would wait for.
+
+    Its work is done: a signal that asks it to stop now ends it as the system does, and not with a stack trace.
+    """
+    for number in STOPS:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
     if _thread is not None and _thread.is_busy:
         with suppress(OSError):
             sys.stdout.flush()

@@ -37,8 +37,8 @@ class SilenceWatch(tune.Callback):  # type: ignore[misc]
     """Names a trial of which nothing is heard for a while, with what it does, and again each time that has doubled.
 
     Where an epoch takes longer than `limit` seconds, reading data and making the model counted to the first, the trial
-    ends with the reason, and its worker is killed, once what has come from it and from others was heard. Only time in which this process listened counts: a machine that was
-    suspended has not heard what its workers said meanwhile.
+    ends with the reason, and its worker is killed, once what had come by then was heard. Only time in which this
+    process listened counts: a machine that was suspended has not heard what its workers said meanwhile.
 
     tell: takes a sentence. expire: takes a trial and why it ends. kill: ends the worker of a trial of Tune's.
     """

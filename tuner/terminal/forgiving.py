@@ -8,10 +8,10 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
-__all__ = ["ForgivingStream", "forgiving_stderr"]
+__all__ = ["ForgivingStream", "forgiving_stderr", "unwritten"]
 
 GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
 """Nobody will read there any more: a pipe whose reader has ended, a terminal that was closed."""
@@ -76,6 +76,20 @@ def forgiving_stderr() -> Iterator[None]:
         yield
     finally:
         sys.stderr = before
+
+
+def unwritten() -> OSError | None:
+    """Why standard output does not take what was printed there, None where it does. What is left of it is given up:
+    Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):
+            nowhere, file = os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            os.dup2(nowhere, file)
+            os.close(nowhere)
+        return error
+    return None
 
 
 def _open_closed() -> None:

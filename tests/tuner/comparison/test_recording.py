@@ -20,9 +20,10 @@ def test_an_interrupted_record_is_ended_and_the_same_run_is_finished_by_the_next
     given = (
         SimpleNamespace(name="c", dataset="digits", verdict="none"), page, [sweeps.storage / "c.pilot"], uri, "e"
     )  # fmt: skip
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(RunFiles, "send_folder", interrupted)
-        record(*given)
+        with pytest.raises(KeyboardInterrupt):
+            record(*given)
     client = open_client(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
     assert run.info.status == "KILLED"

@@ -3,16 +3,19 @@
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
 
+from tuner import cli
 from tuner.running import driver, signals
-from tuner.running.signals import STOPS, StoppedError, StopSignal, stop_signals, wait_for
+from tuner.running.signals import STOPS, StoppedError, StopSignal, handler_kept, stop_signals, wait_for
 
 FOR_EVER = 1e6
 SIG_IGN = 1  # as C has it
@@ -226,16 +229,59 @@ def test_a_signal_that_is_kept_does_not_end_the_wait():
     assert stop_of(run).number == signal.SIGTERM
 
 
-def test_sighup_stays_ignored_where_it_is():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("number", STOPS)
+def test_a_signal_stays_ignored_where_it_is(number):
+    """As SIGHUP under nohup, and SIGINT in what a script's shell has put into the background."""
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with stop_signals() as heard, heard.interrupting():
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(number)
             wait_for(Future(), 0.01)
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(number) is signal.SIG_IGN
         assert heard.received is None
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
+
+
+def test_a_handler_that_others_set_meanwhile_is_undone():
+    """Tune's of SIGUSR1 would keep its whole loop."""
+    before = signal.getsignal(signal.SIGUSR1)
+    with suppress(ZeroDivisionError), handler_kept(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
+LEAVES = """
+import atexit, os, signal, sys, time
+from tuner.running.ray_thread import leave_process
+
+number = int(sys.argv[1])
+signal.signal(number, signal.default_int_handler)
+atexit.register(lambda: os.kill(os.getpid(), number) or time.sleep(20))
+print("result")
+leave_process(0)
+"""
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_signal_after_the_result_ends_the_process_without_a_word(number):
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES, str(int(number))], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-number, "result\n", "")
+
+
+def test_a_signal_between_the_result_and_the_end_is_no_stack_trace(monkeypatch):
+    def late():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", late)
+    codes = []
+    monkeypatch.setattr(cli, "leave_process", codes.append)
+    cli.main()
+    assert codes == [130]
 
 
 def test_handlers_are_as_before_and_a_late_signal_is_theirs():
