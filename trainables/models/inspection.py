@@ -15,7 +15,8 @@ from trainables import global_settings
 from trainables.config import ModelConfig, UserModel
 from trainables.errors import ConfigError
 from trainables.models import Model, Params, UserVae, build_model
-from trainables.models.user import InterfaceError, described
+from trainables.models.user import InterfaceError
+from trainables.models.users_code import RaisedError, users_code
 
 __all__ = ["Finding", "check_user_model", "inspect_model"]
 
@@ -88,16 +89,15 @@ def _failed_calls(trial: _Trial) -> Iterator[Finding]:
     }
     for side, call in calls.items():
         try:
-            elsewhere = [made.device for made in call() if made.device != CPU]
-            if elsewhere:
-                told = f"{side} gave a tensor on {elsewhere[0]} for one on {CPU}; make tensors on their input's device"
-                yield Finding(side, "error", told)
-        except InterfaceError as error:
-            yield Finding(side, "error", str(error))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            yield Finding(side, "error", f"{side} raised {described(error)}; mend it")
+            with users_code():
+                elsewhere = [made.device for made in call() if made.device != CPU]
+        except RaisedError as raised:
+            is_own = isinstance(raised.error, InterfaceError)
+            yield Finding(side, "error", str(raised.error) if is_own else f"{side} raised {raised}; mend it")
+            continue
+        if elsewhere:
+            told = f"{side} gave a tensor on {elsewhere[0]} for one on {CPU}; make tensors on their input's device"
+            yield Finding(side, "error", told)
 
 
 def _broken_laws(trial: _Trial) -> Iterator[Finding]:
@@ -149,12 +149,10 @@ def _vmap(trial: _Trial) -> Iterator[Finding]:
     x = torch.stack([trial.x, 1 - trial.x])
     alone = torch.stack([trial.reconstruct(member, batch) for member, batch in zip(members, x, strict=True)])
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with users_code(), warnings.catch_warnings(action="ignore"):
             fused = torch.func.vmap(trial.reconstruct)(params, x)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        yield Finding("vmap", "note", f"it trains alone, torch.func.vmap raised {described(error)}")
+    except RaisedError as raised:
+        yield Finding("vmap", "note", f"it trains alone, torch.func.vmap raised {raised}")
         return
     if not torch.allclose(fused.float(), alone.float(), rtol=1e-3, atol=1e-4):
         yield Finding("vmap", "note", "it trains alone, torch.func.vmap gives other numbers")

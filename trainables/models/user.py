@@ -8,7 +8,6 @@ import importlib.util
 import math
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,9 +23,10 @@ from trainables.config import UserModel
 from trainables.errors import ConfigError
 from trainables.models.base import Params
 from trainables.models.source import source_files
+from trainables.models.users_code import RaisedError, users_code
 from trainables.sources.fetched import digest_of
 
-__all__ = ["InterfaceError", "UserVae", "code_of_kinds", "described", "imported", "keep_loaded", "make_importable"]
+__all__ = ["InterfaceError", "UserVae", "code_of_kinds", "imported", "keep_loaded", "make_importable"]
 
 INTERFACE = "encode(x) → (mean, log_variance) and decode(z) → output"
 
@@ -182,13 +182,11 @@ class UserVae:
     def _made(self, seed: int) -> nn.Module:
         kind = self._config.kind
         try:
-            with torch.random.fork_rng(devices=[]), _threads_kept():
+            with users_code(), torch.random.fork_rng(devices=[]), _threads_kept():
                 torch.manual_seed(seed)
                 made = self._factory(self._shape, self.latent_dim, **self._config.kwargs)
-        except KeyboardInterrupt:  # of the user, whose model is not to blame
-            raise
-        except BaseException as error:
-            raise ConfigError(f"model.kind: {kind} raised {described(error)}; mend it, or model.kwargs") from None
+        except RaisedError as raised:
+            raise ConfigError(f"model.kind: {kind} raised {raised}; mend it, or model.kwargs") from None
         return _checked(kind, made)
 
 
@@ -246,18 +244,18 @@ def _factory(kind: str) -> Callable[..., object]:
     name, _, attribute = kind.partition(":")
     make_importable(Path.cwd())
     try:
-        module = imported(kind)
-    except ModuleNotFoundError as error:
+        with users_code():
+            module = imported(kind)
+    except RaisedError as raised:
+        error = raised.error
+        if not isinstance(error, ModuleNotFoundError):
+            raise ConfigError(f"model.kind: importing {name} raised {raised}; mend it") from None
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise ConfigError(f"model.kind: importing {name} raised {described(error)}; install it") from None
+            raise ConfigError(f"model.kind: importing {name} raised {raised}; install it") from None
         raise ConfigError(
             f"model.kind: {kind}: there is no module {error.name}; it is looked for among what is installed and in "
             f"{Path.cwd()}: run this in the folder that holds it"
         ) from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise ConfigError(f"model.kind: importing {name} raised {described(error)}; mend it") from None
     factory: Any = getattr(module, attribute, None)
     if not callable(factory):
         public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
@@ -268,19 +266,3 @@ def _factory(kind: str) -> Callable[..., object]:
         )
     made: Callable[..., object] = factory
     return made
-
-
-def described(error: BaseException) -> str:
-    """An exception on one line: its type and text, and the line of the user's code that it left."""
-    text = " ".join(str(error).split())
-    place = _place(error)
-    return f"{type(error).__name__}{text and f': {text}'}{place and f' ({place})'}"
-
-
-def _place(error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{Path(error.filename).name}:{error.lineno}"
-    libraries = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(libraries)]
-    frames = [frame for frame in frames if frame.filename != importlib.__file__]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
