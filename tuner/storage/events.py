@@ -72,6 +72,9 @@ OPTIONAL: dict[str, Types] = {
 HEADER = ("name", "sweep_id", "spec", "space", "metric", "direction", "epochs", "rungs", "scheduler")
 """What the header of a sweep has in every version."""
 
+CONFIG: dict[str, Types] = {"data": TREE, "model": TREE, "epochs": WHOLE, "seed": WHOLE}
+"""What the configuration of a trial has in every version, also one that is not valid."""
+
 OF_A_TRIAL = ("report", "decision", "failure", "end")
 
 
@@ -95,10 +98,18 @@ def check_event(event: Mapping[str, Any], begun: bool, trials: Collection[str]) 
     _check_fields(event, {field: types for field, types in OPTIONAL.items() if field in event})
     if name in OF_A_TRIAL and event["trial"] not in trials:
         raise ValueError(f"trial {event['trial']} was never asked for")
+    if name == "ask":
+        _check_config(event["config"])
     if name == "report":
         _check_fields(event["metrics"], dict.fromkeys(event["metrics"], NUMBER))
         for metric, value in event["metrics"].items():
             _check_size(metric, value)
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    _check_fields(config, CONFIG, "config.")
+    _check_fields(config["data"], {"name": TEXT}, "config.data.")
+    _check_fields(config["model"], {"kind": TEXT}, "config.model.")
 
 
 def _check_size(field: str, value: float) -> None:
@@ -128,9 +139,10 @@ def unusable(place: str, line: int, event: Mapping[str, Any], error: Exception) 
     return JournalError(f"{place}, line {line}, event `{event['event']}`: {cause}; {fix}")
 
 
-def _check_fields(values: Mapping[str, Any], fields: Mapping[str, Types]) -> None:
+def _check_fields(values: Mapping[str, Any], fields: Mapping[str, Types], section: str = "") -> None:
+    """section: what comes before the name of a field."""
     for field, types in fields.items():
         if field not in values:
-            raise ValueError(f"{field} is missing")
+            raise ValueError(f"{section}{field} is missing")
         if not isinstance(values[field], types) or isinstance(values[field], bool):
-            raise ValueError(f"{field} is {values[field]!r:.60}")
+            raise ValueError(f"{section}{field} is {values[field]!r:.60}")

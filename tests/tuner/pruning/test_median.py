@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from configs import ANY
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
 from trainables.reporting import RESULT_KEY
@@ -47,7 +48,7 @@ class Ours:
         self.journal = Journal.create(path)
         self.journal.append("header", format=1, metric=METRIC, direction=direction, epochs=EPOCHS, rungs=[])
         for number in range(n_trials):
-            self.journal.append("ask", trial=f"{number:04}", number=number, assignment={}, config={}, method="elbo")
+            self.journal.append("ask", trial=f"{number:04}", number=number, assignment={}, config=ANY, method="elbo")
         self.scheduler = JournalScheduler(
             self.journal, METRIC, EPOCHS, MedianRule(grace, direction), lambda event: None
         )

@@ -6,6 +6,7 @@ import pickle
 from types import SimpleNamespace
 
 import pytest
+from configs import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -30,7 +31,7 @@ class Bench:
         self.journal.append("header", format=1, metric=METRIC, direction=direction, epochs=epochs, rungs=list(rungs))
         for number in range(n_trials):
             trial = f"{number:04d}"
-            self.journal.append("ask", trial=trial, number=number, assignment={}, config={}, method="elbo")
+            self.journal.append("ask", trial=trial, number=number, assignment={}, config=ANY, method="elbo")
         self.heard = []
         asha = Asha(tuple(rungs), 3, direction) if rungs else None
         self.scheduler = JournalScheduler(self.journal, METRIC, epochs, asha, self.heard.append)

@@ -7,6 +7,7 @@ from typing import get_args
 
 import optuna
 import pytest
+from configs import ANY
 
 from search_spaces.catalogue import parse_space
 from search_spaces.domains import Choice, Float
@@ -63,7 +64,7 @@ class Search50:
 
     def ask(self, number):
         asked = ask(self.sweep, self.space, self.sampling, self.told)
-        self.add("ask", trial=f"{number:04}", number=number, config={}, method="elbo", **asked._asdict())
+        self.add("ask", trial=f"{number:04}", number=number, config=ANY, method="elbo", **asked._asdict())
 
     def finish(self, trial):
         drawn = self.sweep.trials[trial].assignment
@@ -127,7 +128,7 @@ def test_where_everything_fails_tpe_looks_everywhere():
 def ended(*events):
     """A sweep of one trial with these events."""
     header = {"event": "header", "metric": "val/mse", "direction": "min"}
-    asked = {"event": "ask", "trial": "0000", "number": 0, "assignment": {"lr.base": 0.5}, "config": {}, "method": ""}
+    asked = {"event": "ask", "trial": "0000", "number": 0, "assignment": {"lr.base": 0.5}, "config": ANY, "method": ""}
     told = [{"trial": "0000", "error": "", **event} for event in events]
     return fold({**STAMP, **event} for event in (header, asked, *told))
 

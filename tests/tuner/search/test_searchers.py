@@ -12,6 +12,7 @@ from typing import get_args
 
 import optuna
 import pytest
+from configs import ANY
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -381,7 +382,7 @@ def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_p
     }
     default = SPACE.default({})
     for number, (trial, (metrics, reason)) in enumerate(ends.items()):
-        ask_event = {**STAMP, "event": "ask", "trial": trial, "number": number, "assignment": default, "config": {}}
+        ask_event = {**STAMP, "event": "ask", "trial": trial, "number": number, "assignment": default, "config": ANY}
         sweep.apply({**ask_event, "method": "elbo"})
         report = {**STAMP, "event": "report", "trial": trial, "epoch": 1, "metrics": metrics, "decision": "stop"}
         sweep.apply({**report, "reason": reason, "rung": None, "outcome": None})

@@ -5,6 +5,7 @@ from typing import get_args
 
 import optuna
 import pytest
+from configs import ANY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ class History:
 
     def asked(self, asked):
         number = len(self.sweep.trials)
-        self.add("ask", trial=f"{number:04}", number=number, config={}, method="elbo", **asked._asdict())
+        self.add("ask", trial=f"{number:04}", number=number, config=ANY, method="elbo", **asked._asdict())
 
     def read_again(self):
         self.sweep = fold(self._events)

@@ -52,6 +52,10 @@ def changed(events, name, **fields):
     return [*events[:i], kept, *events[i + 1 :]]
 
 
+def configured(events, section, value):
+    return changed(events, "ask", config={**events[first(events, "ask")]["config"], section: value})
+
+
 BROKEN = {
     "no header": (lambda events: without(events, "header"), 1, "ask", "the header is missing before it"),
     "two headers": (lambda events: [events[0], *events], 2, "header", "the header stands twice"),
@@ -82,7 +86,12 @@ BROKEN = {
         "ask",
         "'../x' is no trial this project has asked for",
     ),
-    "a model that is none": (lambda events: changed(events, "ask", config={"model": 3}), None, "ask", ""),
+    "no configuration": (lambda events: changed(events, "ask", config={}), None, "ask", "config.data is missing"),
+    "a model that is none": (lambda events: configured(events, "model", 3), None, "ask", "config.model is 3"),
+    "a model of no kind": (lambda events: configured(events, "model", {}), None, "ask", "config.model.kind is missing"),
+    "data without a name": (lambda events: configured(events, "data", {}), None, "ask", "config.data.name is missing"),
+    "words for epochs": (lambda events: configured(events, "epochs", "few"), None, "ask", "config.epochs is 'few'"),
+    "no seed": (lambda events: configured(events, "seed", None), None, "ask", "config.seed is None"),
     "no spec": (lambda events: changed(events, "header", spec=...), 1, "header", "spec is missing"),
     "a spec without trials": (
         lambda events: changed(events, "header", spec={"search": {}, "tracking": {"experiment": "e"}}),

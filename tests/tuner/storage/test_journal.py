@@ -8,6 +8,7 @@ import signal
 from copy import deepcopy
 
 import pytest
+from configs import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,12 @@ from tuner.storage.sweep_state import Sweep, fold
 
 STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": "val/elbo", "direction": "max"}
-ASK = {"number": 0, "assignment": {"lr.base": 1e-3}, "config": {"lr": {"base": 1e-3}}, "method": "elbo"}
+ASK = {
+    "number": 0,
+    "assignment": {"lr.base": 1e-3},
+    "config": {**ANY, "lr": {"kind": "constant", "base": 1e-3}},
+    "method": "elbo",
+}
 
 
 def report(trial, epoch, value, reason=None, rung=None):
