@@ -26,7 +26,7 @@ from trainables.random_streams import generator
 from trainables.sources.base import Array, Source
 from trainables.sources.prepared import Streamed, key_of, prepared_or_in_memory
 
-__all__ = ["DataFacts", "Dataset", "data_facts", "held_on_device", "load"]
+__all__ = ["DataFacts", "Dataset", "data_facts", "held_on_device", "load", "memory_bytes"]
 
 MAX_SPLIT_OFF = 5_000
 MAX_VALIDATION = 10_000
@@ -322,10 +322,11 @@ def load(config: DataConfig, root: Path, device: torch.device, memory_share: flo
 
 def held_on_device(n_bytes: int, device: torch.device, memory_share: float) -> bool:
     """Whether training examples lie in the device's memory: where they take at most a quarter of the trial's share."""
-    return n_bytes <= DEVICE_PART * memory_share * _memory_bytes(device)
+    return n_bytes <= DEVICE_PART * memory_share * memory_bytes(device)
 
 
-def _memory_bytes(device: torch.device) -> int:
+def memory_bytes(device: torch.device) -> int:
+    """All memory of a device; of the CPU the machine's."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

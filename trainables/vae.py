@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,17 @@ from trainables import checkpoint as checkpoints
 from trainables import learned_sigma
 from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig, UserModel
+from trainables.data import memory_bytes
 from trainables.distributions import reparameterise
 from trainables.errors import UserError
 from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
 from trainables.models import code_of
+from trainables.out_of_memory import is_out_of_memory
 from trainables.random_streams import generator
 from trainables.step import Program, decoded_mean
 from trainables.trainer import build_program
+from trainables.user_warnings import warn_user
 
 __all__ = ["Vae"]
 
@@ -112,7 +116,21 @@ class Vae:
         """
         _check_whole("n", n, 1)
         draw = self._generator(seed, "sample")
-        return self.decode(torch.randn(n, self._latent_dim, generator=draw, device=self._device))
+        with self._fitting(n):
+            return self.decode(torch.randn(n, self._latent_dim, generator=draw, device=self._device))
+
+    @contextmanager
+    def _fitting(self, n: int) -> Iterator[None]:
+        """Raises UserError where so many samples are more than memory holds, if it can before memory is asked for."""
+        too_many = UserError(f"n is {n}, and so many samples do not fit in memory; ask for fewer at a time")
+        if n * (math.prod(self.shape) + self._latent_dim) * torch.float32.itemsize > memory_bytes(self._device):
+            raise too_many
+        try:
+            yield
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise too_many from None
+            raise
 
     def reconstruct(self, x: Values, seed: int | None = None) -> Tensor:
         """The mean of p(x|z) at z = E q(z|x), or at a draw from q(z|x) where a seed is given. [N, *shape] → same."""
@@ -148,30 +166,45 @@ class Vae:
         return found.reshape(len(found), -1 if len(found) else math.prod(self.shape)).to(self._device)
 
     def _warn_of_range(self, x: Tensor) -> None:
+        if n_nan := int(x.isnan().sum()):
+            warn_user(
+                f"x has {n_nan} values that are NaN, and so is all that their examples give; remove or impute them"
+            )
+            return
         if self._range is None or not x.numel():
             return
         (low, high), found = self._range, (float(x.min()), float(x.max()))
         margin = RANGE_MARGIN * (high - low)
         if not (found[0] >= low - margin and found[1] <= high + margin):
-            warnings.warn(
+            warn_user(
                 f"x has values in [{found[0]:g}, {found[1]:g}] and the model was trained on values in [{low:g}, "
-                f"{high:g}]; bring them to that range first",
-                stacklevel=2,
+                f"{high:g}]; bring them to that range first"
             )
 
 
 def _tensor(name: str, value: Values) -> Tensor:
     """Numbers as float32."""
-    if isinstance(value, Tensor) and not value.is_complex():
-        return value.detach().float()
+    if isinstance(value, Tensor):
+        return _dense(name, value)
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{name} is no array: {error}; give rows of numbers that are equally long") from None
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name} holds {array.dtype}; allowed: numbers")
     with np.errstate(over="ignore"):
         return torch.from_numpy(array.astype(np.float32))
+
+
+def _dense(name: str, value: Tensor) -> Tensor:
+    if value.is_meta:
+        raise UserError(f"{name} lies on the device `meta` and has no values; make it on the CPU")
+    if value.layout != torch.strided or value.is_nested:
+        kind = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+        raise UserError(f"{name} is a {kind} tensor; allowed: a dense one, as .to_dense() or .to_padded_tensor() gives")
+    if value.is_complex() or value.is_quantized:
+        raise UserError(f"{name} holds {str(value.dtype).removeprefix('torch.')}; allowed: numbers")
+    return value.detach().float()
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

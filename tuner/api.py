@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from trainables.errors import ConfigError, StorageError, UserError
 from trainables.identity import notes_on
 from trainables.paths import parse_config, plain
 from trainables.sources import absolute, data_dir, digest_at_hand
+from trainables.user_warnings import warn_user
 from trainables.vae import Vae
 from tuner import exporting
 from tuner.comparison.comparing import Compared, Settings, compare_methods, folder_of
@@ -329,7 +329,7 @@ def train(
 
 def _warn(texts: Sequence[str]) -> None:
     for text in texts:
-        warnings.warn(text, stacklevel=3)
+        warn_user(text)
 
 
 def lr_range(

@@ -105,6 +105,25 @@ MISTAKES = {
     "no samples": (lambda vae: vae.sample(0), "n is 0; allowed: a whole number from 1 on"),
     "fewer than none": (lambda vae: vae.sample(-1), "n is -1; allowed: a whole number from 1 on"),
     "half a sample": (lambda vae: vae.sample(3.5), "n is 3.5; allowed: a whole number from 1 on"),
+    "more samples than there are numbers": (
+        lambda vae: vae.sample(10**30),
+        "n is 1000000000000000000000000000000, and so many samples do not fit in memory; ask for fewer at a time",
+    ),
+    "more samples than memory": (lambda vae: vae.sample(10**12), "n is 1000000000000, and so many samples do not fit"),
+    "a sparse tensor": (lambda vae: vae.encode(torch.zeros(5, 6).to_sparse()), "x is a sparse_coo tensor; allowed: a "),
+    "a nested tensor": (
+        lambda vae: vae.encode(torch.nested.nested_tensor([torch.zeros(6)], layout=torch.jagged)),
+        "x is a nested tensor; allowed: a dense one",
+    ),
+    "a tensor without values": (
+        lambda vae: vae.decode(torch.zeros(5, 4, device="meta")),
+        "z lies on the device `meta` and has no values; make it on the CPU",
+    ),
+    "complex numbers": (
+        lambda vae: vae.encode(torch.zeros(5, 6, dtype=torch.complex64, requires_grad=True)),
+        "x holds complex64; allowed: numbers",
+    ),
+    "a list of such": (lambda vae: vae.encode([torch.zeros(6, device="meta")]), "x is no array: "),
     "a seed that is none": (lambda vae: vae.sample(3, seed="a"), "seed is 'a'; allowed: a whole number from 0 on"),
 }
 
@@ -124,9 +143,36 @@ def test_values_outside_the_range_of_the_data_are_warned_about(trained, tmp_path
     low, high = float(x.min()), float(x.max())
     vae.encode(x + 0.09 * (high - low))
     said = rf"the model was trained on values in \[{low:g}, {high:g}\]; bring them to that range first"
-    for values in (x * 255, x - 0.2, x * float("nan")):
+    for values in (x * 255, x - 0.2, x / 0):
         with pytest.warns(UserWarning, match=said):
             vae.reconstruct(values)
+
+
+def test_values_that_are_nan_are_counted_whatever_the_range(trained):
+    trainer, x = trained()
+    x[0, 0, :2] = float("nan")
+    said = "^x has 2 values that are NaN, and so is all that their examples give; remove or impute them$"
+    for known in (trainer.checkpoint(), replace(trainer.checkpoint(), value_range=None)):
+        with pytest.warns(UserWarning, match=said):
+            found = Vae(known).reconstruct(x)
+        assert found.flatten(1).isnan().all(1).tolist() == [True] + 19 * [False]
+
+
+@pytest.mark.parametrize("act", [lambda vae, x: vae.encode(x), lambda vae, x: vae.reconstruct(x, seed=1)])
+def test_a_warning_points_at_the_users_line(act, trained):
+    trainer, x = trained()
+    with pytest.warns(UserWarning, match="bring them to that range first") as warned:
+        act(Vae(trainer.checkpoint()), x * 255)
+    (found,) = warned
+    assert (found.filename, found.lineno) == (__file__, act.__code__.co_firstlineno)
+
+
+def test_memory_that_runs_out_within_is_the_same_sentence(trained, monkeypatch):
+    """As on a GPU that others use too."""
+    vae = Vae(trained()[0].checkpoint())
+    monkeypatch.setattr(vae, "decode", lambda z: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(UserError, match=r"^n is 3, and so many samples do not fit in memory; ask for fewer at a time$"):
+        vae.sample(3)
 
 
 def test_a_checkpoint_of_an_earlier_version_knows_no_range_and_says_nothing(trained):
