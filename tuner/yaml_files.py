@@ -1,4 +1,8 @@
-"""YAML as its readers mean it: loaded safely, no key twice, and numbers as in YAML 1.2.
+"""YAML as its readers mean it: loaded safely, no key twice, and numbers that are what they look like.
+
+`yes`, `no`, `on` and `off` are booleans, as in YAML 1.1 and not 1.2: `flag: no` is no text that counts as true. Where a
+text is asked for, they are refused with the word for off, `none`. `010` is 10 and `1:30` a text, as in 1.2; `08` is a
+text, which is 8 where a number is asked for.
 
 A key that starts with `x-` at the top level is the writer's own, for anchors:
 
@@ -24,6 +28,8 @@ OWN = "x-"
 
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+UNBUILT = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+"""Of the keys `<<` and `=`, which mean no value."""
 LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 
 
@@ -45,23 +51,30 @@ class _Loader(yaml.SafeLoader):
         return super().construct_yaml_int(node)
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
-        """Raises ConfigError for a key that stands twice; what `<<` brings along may be written anew."""
+        """Raises ConfigError for a key that stands twice, also as `yes` and `true` or `1` and `1.0`; what `<<` brings
+        along may be written anew."""
         node = super().compose_mapping_node(anchor)
-        lines: dict[str, int] = {}
+        firsts: dict[Any, yaml.ScalarNode] = {}
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            line = key.start_mark.line + 1
-            if key.value in lines:
-                first = lines[key.value]
-                raise ConfigError(
-                    f"`{key.value}` stands in line {first} and again in line {line}; leave one of the two out"
-                )
-            lines[key.value] = line
+            for meaning in (("text", key.value), ("value", self._meaning(key))):
+                if (first := firsts.setdefault(meaning, key)) is not key:
+                    raise ConfigError(_twice(first, key))
         return node
+
+    def _meaning(self, key: yaml.ScalarNode) -> Any:
+        return key.value if key.tag in UNBUILT else self.construct_object(key)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MOST_VALUES:
             raise _TooManyValuesError
+
+
+def _twice(first: yaml.ScalarNode, second: yaml.ScalarNode) -> str:
+    one, other = first.start_mark.line + 1, second.start_mark.line + 1
+    if first.value == second.value:
+        return f"`{first.value}` stands in line {one} and again in line {other}; leave one of the two out"
+    return f"`{first.value}` in line {one} and `{second.value}` in line {other} are one key; leave one of the two out"
 
 
 _Loader.add_constructor(_INT, _Loader.construct_yaml_int)

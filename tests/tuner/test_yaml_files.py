@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from search_spaces.catalogue import parse_space
 from trainables.config import DataConfig
 from trainables.errors import ConfigError
 from trainables.paths import flatten, parse_config
@@ -46,6 +47,24 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(read, text, write):
     assert str(error.value) == (
         f"{path}: `{key}` stands in line {first} and again in line {second}; leave one of the two out"
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("yes", "true"), ("on", "True"), ("no", "off"), ("1", "1.0"), ("16", "0x10"), ("10", "010"), ("~", "null")],
+)
+def test_a_key_that_stands_twice_in_two_spellings_is_refused(first, second, write):
+    path = write(f"x-a:\n  {first}: a\n  b: c\n  {second}: d\n")
+    with pytest.raises(ConfigError) as error:
+        read_yaml(path)
+    assert str(error.value) == (
+        f"{path}: `{first}` in line 2 and `{second}` in line 4 are one key; leave one of the two out"
+    )
+
+
+@pytest.mark.parametrize("keys", ["08: 1, 8: 2", "yes: 1, no: 2", "1: a, 2.0: b", "yes_: 1, true: 2", "=: 1, a: 2"])
+def test_keys_that_are_not_the_same_may_stand_together(keys):
+    assert len(parse_yaml_value(f"{{{keys}}}", "text")) == 2
 
 
 def test_a_key_that_stands_twice_in_a_setting_is_refused():
@@ -102,7 +121,12 @@ NUMBERS = {
     "010.5": 10.5,
     ".5": 0.5,
     "1e-4": "1e-4",
-    "off": False,
+    "08": "08",
+    "-09": "-09",
+    **dict.fromkeys(("yes", "Yes", "on", "ON", "true"), True),
+    **dict.fromkeys(("no", "No", "off", "OFF", "false"), False),
+    "y": "y",
+    "n": "n",
     "'010'": "010",
 }
 
@@ -125,6 +149,20 @@ def test_a_time_of_sixty_seconds_is_refused_and_not_read_as_another(write):
     with pytest.raises(ConfigError, match=r'^budget\.time: "1:30" is not allowed; allowed: a time such as 90s, 30m'):
         overlaid_spec(write("budget: {time: 1:30}\n"), None)
     assert parse_config(read_config(write("seed: 010\n"))).seed == 10
+
+
+def test_a_leading_zero_before_8_or_9_is_the_number_where_one_is_asked_for(write):
+    spec = overlaid_spec(write("config: {epochs: 08, seed: 010}\nspace: {model.latent_dim: {choice: [08, 16]}}\n"), [])
+    config = parse_config(spec.config)
+    assert (config.epochs, config.seed) == (8, 10)
+    assert parse_space(spec.space).dimensions["model.latent_dim"].options == (8, 16)
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "on", "off"])
+@pytest.mark.parametrize("place", ["name: {}", "tracking: {{tags: {{a: {}}}}}", "scheduler: {{kind: {}}}"])
+def test_a_boolean_where_a_word_is_asked_for_is_refused_and_said(word, place, write):
+    with pytest.raises(ConfigError, match=r"YAML reads yes, no, on, off as booleans; the word for off is `none`"):
+        overlaid_spec(write(place.format(word) + "\n"), None)
 
 
 def test_a_date_among_metrics_is_refused_in_one_sentence(write):
