@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import backends
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules import module as modules
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import global_settings
 from trainables.data import data_facts
@@ -22,10 +25,27 @@ from trainables.ray_tune import VaeTrainable
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
 
+
+class Passing(TorchDispatchMode):
+    """A mode that changes nothing."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **kwargs or {})
+
+
+DEVICE = DeviceContext("meta")
+
 OTHERS = {
     "default dtype": torch.float64,
-    "default device": torch.device("meta"),
+    "default device and function modes": (DEVICE, [DEVICE]),
+    "dispatch modes": [Passing()],
+    "inference mode": True,
     "gradients": False,
+    "saved tensors' hooks": (None, [(abs, abs)]),
+    "autograd's threads": False,
+    "forward gradients": False,
+    "replay of views": True,
+    "autocast's cache": False,
     "anomaly detection": (True, False),
     "autocast on cpu": (True, torch.float16),
     "autocast on cuda": (True, torch.bfloat16),
@@ -36,12 +56,37 @@ OTHERS = {
     "cudnn.enabled": False,
     "cudnn.benchmark": True,
     "cudnn.deterministic": True,
+    "cudnn.benchmark_limit": 3,
+    **{f"cuda.matmul.{name}": False for name in global_settings.REDUCTIONS[:2]},
+    "cuda.matmul.allow_fp16_accumulation": True,
+    **{f"{name} attention": False for name in global_settings.ATTENTIONS},
+    "reduced precision in attention": True,
+    "order of attentions": [4, 3, 2, 1, 0],
+    "fast path of attention": False,
     "mkldnn.enabled": False,
+    "mkldnn.deterministic": True,
+    "nnpack": False,
+    "quantized.engine": "onednn",
+    "linear algebra of CUDA": torch._C._LinalgBackend.Magma,
+    "matrix products of CUDA": torch._C._BlasBackend.Cublaslt,
+    "opt_einsum.enabled": False,
+    "opt_einsum.strategy": "greedy",
+    "new memory filled": False,
+    "sparse tensors checked": True,
+    "distributions' arguments checked": False,
+    "overwrite_module_params_on_conversion as modules are converted": True,
+    "swap_module_params_on_conversion as modules are converted": True,
+    "_global_optimizer_pre_hooks": {7: print},
+    "_global_optimizer_post_hooks": {7: print},
+    "torch's warnings repeated": True,
+    "Python's filters of warnings": [("error", None, Warning, None, 0)],
     **{name: {7: print} for name in global_settings.HOOKS},
     "_global_is_full_backward_hook": True,
     "NumPy's errors": dict.fromkeys(("divide", "over", "under", "invalid"), "raise"),
 }
 """A value of each that no new process has."""
+
+DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
 
 SET = {
     "dtype": "torch.set_default_dtype(torch.float64)",
@@ -53,6 +98,10 @@ SET = {
     "precision": "torch.set_float32_matmul_precision('medium')",
     "hook": "torch.nn.modules.module.register_module_forward_hook(lambda *call: 1 / 0)",
     "registration": "torch.nn.modules.module.register_module_parameter_registration_hook(lambda *call: 1 / 0)",
+    "block of a device": "torch.device('meta').__enter__()",
+    "inference": "kept.append(torch.inference_mode()) or kept[-1].__enter__()",
+    "saved tensors": "torch.autograd.graph.saved_tensors_hooks(lambda x: 1 / 0, lambda x: x).__enter__()",
+    "warnings": "__import__('warnings').simplefilter('error')",
     "numpy": "__import__('numpy').seterr(all='raise')",
 }
 """What a user's model does to its process."""
@@ -60,6 +109,8 @@ SET = {
 MODEL = """
 import torch
 from user_nets_of_tests import Net
+
+kept = []
 
 def set_it():
     {set_it}
@@ -148,13 +199,30 @@ def test_every_setting_is_tried():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_is_reset_and_put_back(name):
+    if name.startswith("opt_einsum") and not backends.opt_einsum.is_available():
+        pytest.skip("opt_einsum is not installed, and torch lets nobody set what it would do")
     SETTINGS[name].set(OTHERS[name])
     assert SETTINGS[name].get() == OTHERS[name] != SETTINGS[name].default
     with fresh():
-        assert SETTINGS[name].get() == SETTINGS[name].default
+        assert SETTINGS[name].get() == (OTHERS if name == global_settings.WARNINGS else DEFAULTS)[name]
     assert SETTINGS[name].get() == OTHERS[name]
     reset()
-    assert current() == {other: setting.default for other, setting in SETTINGS.items()}
+    assert current() == DEFAULTS
+
+
+def test_blocks_of_the_caller_do_not_reach_into_ours_and_end_as_ever():
+    def undone(x):
+        raise AssertionError
+
+    with torch.device("meta"), torch.inference_mode(), saved_tensors_hooks(undone, undone), Passing():
+        with fresh():
+            x = torch.ones(2, requires_grad=True)
+            (x * x).sum().backward()
+            assert x.grad.tolist() == [2.0, 2.0]
+        assert torch.ones(1).is_meta
+        assert torch.is_inference_mode_enabled()
+    assert current() == DEFAULTS | {global_settings.WARNINGS: SETTINGS[global_settings.WARNINGS].get()}
+    assert torch.ones(1, requires_grad=True).exp().grad_fn is not None
 
 
 def test_a_new_process_has_the_defaults():
@@ -184,6 +252,25 @@ def test_each_trial_of_a_model_finds_what_its_code_sets(when, model_that, traine
     trained("mlp", actor)
     assert trained(kind, actor)[1] == first
     assert trained(as_it_is, actor)[1]["val/elbo"] not in (None, first["val/elbo"])
+
+
+def test_what_a_shared_module_sets_reaches_both_models_that_import_it(nets, tmp_path, trained):
+    """Whichever is the first, and each time."""
+    numbers = count()
+
+    def two_models():
+        own = f"{next(numbers)}_{nets}"
+        (tmp_path / f"shared_{own}.py").write_text(f"import torch\n{SET['autocast']}\n")
+        for name in "ab":
+            (tmp_path / f"{name}_{own}.py").write_text(f"import shared_{own}\nfrom {nets} import make\n")
+        return f"a_{own}:make", f"b_{own}:make"
+
+    (one, other), (second_one, second_other) = two_models(), two_models()
+    actor, first = trained(one)
+    assert first["val/elbo"] not in (None, undisturbed(trained, f"{nets}:make")["val/elbo"])
+    for kind in (other, one, second_other, second_one, other):
+        assert trained(kind, actor)[1] == first
+    assert trained(f"{nets}:make", actor)[1] != first
 
 
 @pytest.mark.parametrize("when", WHENS)

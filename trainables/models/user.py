@@ -8,8 +8,9 @@ import importlib.util
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +36,7 @@ _STARTED = time.time()
 _folders: list[Path] = []
 _loaded: dict[str, str] = {}
 _kept: dict[str, str] = {}
-_settings: dict[str, global_settings.Settings] = {}
+_settings: dict[Path, global_settings.Settings] = {}
 
 
 def make_importable(folder: Path) -> None:
@@ -70,7 +71,8 @@ def _present(module: str) -> tuple[Mapping[str, Path], str | None]:
 def imported(kind: str) -> ModuleType:
     """The module of a user's model, loaded anew where its source is not what it was loaded from.
 
-    What its import has set for the whole process is set again: each trial finds it as the first did.
+    What its import has set for the whole process is set again, and what the imports of the modules of the user's that
+    it imports have: each trial finds it as the first did, whichever model was the first to import them.
     """
     name = kind.partition(":")[0]
     files, digest = _present(name)
@@ -78,14 +80,43 @@ def imported(kind: str) -> ModuleType:
         _forget(files.values())
     importlib.invalidate_caches()  # a notebook may have written the module just now
     is_new = name not in sys.modules
-    with _threads_kept():
+    own = {file.resolve() for file in files.values()}
+    _set_again(own)
+    with _threads_kept(), _noting(name, own):
         module = importlib.import_module(name)
     if digest and (is_new or name not in _loaded):
         _loaded[name] = digest
-    if is_new:
-        _settings[name] = global_settings.current()
-    global_settings.apply(_settings.get(name, {}))
+    _set_again(own | {_file_of(module)})
     return module
+
+
+def _set_again(files: Container[Path | None]) -> None:
+    """What the modules of these files have set, in the order in which they did."""
+    for file, settings in _settings.items():
+        if file in files:
+            global_settings.apply(settings)
+
+
+@contextmanager
+def _noting(name: str, files: Container[Path | None]) -> Iterator[None]:
+    """Notes what each module sets that is executed meanwhile, if it is of this name, or of one of these files."""
+    execute = SourceFileLoader.exec_module
+
+    def noting(loader: SourceFileLoader, module: ModuleType) -> None:
+        file, before = _file_of(module), global_settings.current()
+        execute(loader, module)
+        if file is not None and (file in files or module.__name__ == name):
+            _settings[file] = {key: value for key, value in global_settings.current().items() if value != before[key]}
+
+    SourceFileLoader.exec_module = noting  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        SourceFileLoader.exec_module = execute  # type: ignore[method-assign]
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    return Path(module.__file__).resolve() if module.__file__ else None
 
 
 @contextmanager
@@ -112,6 +143,7 @@ def _forget(files: Iterable[Path]) -> None:
         source = getattr(module, "__file__", None)
         if source and Path(source).resolve() in forgotten:
             del sys.modules[name]
+            _settings.pop(Path(source).resolve(), None)
             _loaded.pop(name, None)
             with suppress(OSError):
                 Path(importlib.util.cache_from_source(source)).unlink(missing_ok=True)
