@@ -22,7 +22,7 @@ from tuner.running.driver import ProgressFactory, silent
 from tuner.running.reach import Measuring, unseen
 from tuner.running.signals import Signals, stop_signals
 from tuner.storage.journal import JOURNAL
-from tuner.tracking.tracking_uri import cause_of, resolve_uri, without_secret
+from tuner.tracking.tracking_uri import cause_at, resolve_uri, without_secret
 
 __all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
 
@@ -109,8 +109,8 @@ def _compared(
             raise
         except Exception as error:  # MLflow's own, of its HTTP client, of a store of files
             raise UserError(
-                f"tracking {shown(uri)} refused the page {page}, which is whole: {cause_of(error)}; the same command "
-                "sends it again"
+                f"tracking {shown(uri)} refused the page {page}, which is whole: {cause_at(uri, error)}; the same "
+                "command sends it again"
             ) from None
 
 

@@ -10,7 +10,7 @@ from trainables.errors import UserError
 from trainables.trial_files import BEST_NAME, FILE_NAME
 from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.configurations import config_of
-from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Run, Tag, open_existing
+from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Run, Tag, is_missing, open_existing
 from tuner.tracking.run_files import RunFiles
 from tuner.tracking.tracking_uri import cause_of
 
@@ -59,7 +59,9 @@ def _known_run(client: MlflowClient, run_id: str) -> Run:
     """A run by its id; raises UserError where there is none, and where it was deleted."""
     try:
         run = client.get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
         raise UserError(
             f"run {run_id!r} is not in {shown(client.tracking_uri)}; `vae-tuner best` prints the ids of runs"
         ) from None

@@ -28,7 +28,7 @@ from tuner.single_runs.single_trial import make_ready
 from tuner.spec import SweepSpec
 from tuner.tracking.store_checks import begin_experiment, check_store
 from tuner.tracking.tracker import RetrainedRun, log_retrain
-from tuner.tracking.tracking_uri import cause_of, check_reachable
+from tuner.tracking.tracking_uri import cause_at, check_reachable
 from tuner.yaml_files import read_yaml
 
 __all__ = ["Retrained", "read_config", "retrain"]
@@ -168,7 +168,7 @@ def _logged(uri: str, experiment: str, run: RetrainedRun, folder: Path) -> str:
         run_id = log_retrain(uri, experiment, run, folder)
     except Exception as error:  # a user's own, MLflow's, of its HTTP client, of a store of files
         raise UserError(
-            f"tracking {shown(uri)} did not take the run: {cause_of(error)}; it was trained, and its files are in "
+            f"tracking {shown(uri)} did not take the run: {cause_at(uri, error)}; it was trained, and its files are in "
             f"{folder}"
         ) from None
     shutil.rmtree(folder)

@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from trainables.credentials import shown
 from trainables.errors import UserError
-from tuner.tracking.tracking_uri import cause_of
+from tuner.tracking.tracking_uri import cause_of, check_undamaged
 
 __all__ = ["answering", "in_a_sentence"]
 
@@ -29,6 +29,7 @@ def answering(uri: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        check_undamaged(uri)
         raise UserError(f"tracking {shown(uri)} cannot be queried: {cause_of(error)}; {_way_out(uri, error)}") from None
 
 

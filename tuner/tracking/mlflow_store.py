@@ -48,6 +48,7 @@ __all__ = [
     "find_experiment",
     "find_runs",
     "has_tags",
+    "is_missing",
     "knock",
     "log_batches",
     "number_in_filter",
@@ -140,8 +141,6 @@ def _is_mlflows(path: Path) -> bool:
             names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.OperationalError:
         return True
-    except sqlite3.DatabaseError:
-        return False
     return {"alembic_version", "experiments"} <= names
 
 
@@ -180,6 +179,11 @@ def artifact_repository(client: MlflowClient, artifact_uri: str) -> ArtifactRepo
     place = located(client.tracking_uri, artifact_uri)
     uri = add_databricks_profile_info_to_artifact_uri(place, client.tracking_uri)
     return get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+
+
+def is_missing(error: MlflowException) -> bool:
+    """Whether it says that what was asked for is not there; any other is a fault of the store, or of the way to it."""
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def has_tags(tags: Mapping[str, str]) -> str:

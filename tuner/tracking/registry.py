@@ -12,7 +12,7 @@ from tuner.queries.from_mlflow import BestTrial
 from tuner.queries.run_artifacts import require_artifact
 from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.artifact_root import located
-from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, open_existing
+from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, is_missing, open_existing
 
 __all__ = ["ALIAS", "ModelVersion", "check_model_name", "is_model_uri", "register", "run_of"]
 
@@ -115,7 +115,9 @@ def run_of(uri: str, source: str) -> str:
     version = _aliased(model, match["alias"]) if match["alias"] else int(match["version"] or latest)
     try:
         run_id = client.get_model_version(name, str(version)).run_id
-    except MlflowException:
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
         raise UserError(f"model {name!r} has no version {version}; its latest is {latest}") from None
     if not run_id:
         raise UserError(f"version {version} of model {name!r} was not made from a run; `best --register` does that")
@@ -125,7 +127,9 @@ def run_of(uri: str, source: str) -> str:
 def _registered(client: MlflowClient, name: str) -> RegisteredModel:
     try:
         return client.get_registered_model(name)
-    except MlflowException:
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
         known = sorted(model.name for model in client.search_registered_models())
         hint = suggest(name, known) if known else f"; `vae-tuner best --register {quote(name)}` registers one"
         raise UserError(f"model {name!r} is not registered in {shown(client.tracking_uri)}{hint}") from None

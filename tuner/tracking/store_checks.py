@@ -14,13 +14,15 @@ from trainables.credentials import shown
 from trainables.errors import UserError
 from tuner.tracking.answering import answering
 from tuner.tracking.artifact_root import check_artifacts, local_path
-from tuner.tracking.tracking_uri import cause_of, sqlite_path
+from tuner.tracking.tracking_uri import cause_of, check_undamaged, sqlite_path
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient
 
 __all__ = ["begin_experiment", "check_store", "is_well"]
 
+READ_BYTES = 10**8
+"""A database of so many bytes is read through in about a second."""
 PROBE = "vae-tuner.probe"
 """A file beside those of runs, written and taken away; and the tag of an experiment, which stays."""
 
@@ -29,6 +31,8 @@ def check_store(uri: str, experiment: str) -> None:
     """Raises UserError where a store that is reachable cannot be opened, or refuses records or files of an experiment
     that is there. A database file that is missing is not made."""
     database = sqlite_path(uri)
+    if database is not None and database.exists() and database.stat().st_size <= READ_BYTES:
+        check_undamaged(uri)
     if database is None:
         _check_server(uri, experiment)
     elif database.exists() and not is_well(database, experiment):

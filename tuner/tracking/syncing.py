@@ -11,7 +11,7 @@ from tuner.storage.journal import Journal, check_begun, close_session
 from tuner.storage.sweep_objects import trials_of
 from tuner.storage.sweep_storage import open_storage
 from tuner.tracking.sweep_store import place_of, store_of
-from tuner.tracking.tracking_uri import cause_of, check_reachable
+from tuner.tracking.tracking_uri import cause_of, check_reachable, check_undamaged
 
 __all__ = ["sync_sweep"]
 
@@ -70,6 +70,7 @@ def _send(
     except UserError:
         raise
     except Exception as error:  # MLflow's own, of its HTTP client
+        check_undamaged(store)
         raise UserError(f"tracking {shown(store)} refused the records: {cause_of(error)}; {again} goes on") from None
     on_notes(projection.notes)
     if unsent := projection.unsent_files:

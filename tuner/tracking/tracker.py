@@ -12,7 +12,7 @@ from trainables.errors import UserError
 from trainables.identity import Identity
 from trainables.trial_files import FilesInFolder
 from tuner.single_runs.origin import Origin
-from tuner.tracking.tracking_uri import cause_of, check_reachable, resolve_uri
+from tuner.tracking.tracking_uri import cause_at, check_reachable, resolve_uri
 
 if TYPE_CHECKING:
     from tuner.tracking.projection import Projection
@@ -103,7 +103,7 @@ class Tracker(threading.Thread):
                 self._send()
                 self.error, delay = None, self._interval
             except Exception as error:  # whatever goes wrong in a server or on the way is an outage
-                self._projection, self.error, delay = None, cause_of(error), min(2 * delay, _LONGEST_DELAY)
+                self._projection, self.error, delay = None, cause_at(self._uri, error), min(2 * delay, _LONGEST_DELAY)
                 hopeless = afresh and _is_permanent(error)
             if self._finishing.is_set() and (hopeless or not self.unsent):
                 return

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from trainables.credentials import holds_secret, shown
 from trainables.errors import UserError
+from tuner.tracking.database_file import MEND, check_opens, check_whole
 
-__all__ = ["cause_of", "check_reachable", "resolve_uri", "sqlite_path", "without_secret"]
+__all__ = ["cause_at", "cause_of", "check_reachable", "check_undamaged", "resolve_uri", "sqlite_path", "without_secret"]
 
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 _WAY_OUT = "start the server, or name another one with --tracking-uri"
@@ -61,6 +62,15 @@ def cause_of(error: BaseException) -> str:
     return shown((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
+def cause_at(uri: str, error: BaseException) -> str:
+    """The same of an error of the store at `uri`; where its file is damaged, that, and what to do."""
+    try:
+        check_undamaged(uri)
+    except UserError as damage:
+        return str(damage)
+    return cause_of(error)
+
+
 def sqlite_path(uri: str) -> Path | None:
     """The database file of a SQLite URI, None for any other."""
     found = re.fullmatch(r"sqlite(?:\+\w+)?:///(.+?)(\?.*)?", uri)
@@ -84,7 +94,18 @@ def _check_database(uri: str, path: Path) -> None:
     if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
         raise UserError(f"tracking URI {uri} cannot be written; change its permissions, or pass --tracking-uri")
     if path.exists() and not _is_sqlite(path):
-        raise UserError(f"tracking URI {uri}: {path} is no SQLite database; pass another --tracking-uri")
+        raise UserError(
+            f"tracking URI {uri}: {path} is no SQLite database; pass another --tracking-uri or, if it was one, {MEND}"
+        )
+    check_opens(path)
+
+
+def check_undamaged(uri: str) -> None:
+    """Raises UserError where the store is a file that is damaged anywhere; reads all of it, for whoever has got an
+    error from it, or is about to train."""
+    path = sqlite_path(uri)
+    if path is not None:
+        check_whole(path)
 
 
 def _is_sqlite(path: Path) -> bool:

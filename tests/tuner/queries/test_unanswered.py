@@ -134,7 +134,8 @@ def test_a_file_that_is_no_mlflow_database_stays_as_it_is(content, tmp_path):
     if content == "damaged":
         path.write_bytes(path.read_bytes()[:50] + bytes(3000))
     before = path.read_bytes()
-    with pytest.raises(UserError, match=r"other\.db is no MLflow database; pass the store of the sweep"):
+    fault = "is damaged" if content == "damaged" else "is no MLflow database; pass the store of the sweep"
+    with pytest.raises(UserError, match=rf"other\.db {fault}"):
         best(f"sqlite:///{path}")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -6,6 +6,8 @@ import re
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
+from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,6 +18,7 @@ from tuner.single_runs.retraining import retrain
 from tuner.storage.removal import remove_sweep
 from tuner.tracking.registry import register, run_of
 from tuner.tracking.store_checks import PROBE, begin_experiment, check_store
+from tuner.tracking.tracking_uri import check_reachable, check_undamaged
 
 EXPERIMENT = {
     "experiment_id": "7",
@@ -159,3 +162,69 @@ def test_a_store_whose_driver_is_missing_is_one_sentence_for_every_verb(verb, sw
     sweeps.run("s")
     with pytest.raises(UserError, match=r"^tracking mysql://\*\*\*@127\.0\.0\.1:9/db .*No module named 'MySQLdb'"):
         VERBS[verb](sweeps, "mysql://me:hush@127.0.0.1:9/db")
+
+
+# --- a file that is damaged -------------------------------------------------------------------------------------------
+
+NOISE = Random(0).randbytes(3000)
+DAMAGES = {
+    "begins with zeros": lambda data: bytes(16) + data[16:],
+    "list of tables": lambda data: data[:100] + NOISE + data[100 + len(NOISE) :],
+    "half of it": lambda data: data[: len(data) // 2],
+    "pages of tables": lambda data: b"".join(_spoilt(data, page) for page in range(0, len(data), PAGE)),
+}
+PAGE = 4096
+
+
+def _spoilt(data, start):
+    """A page of rows (a leaf of a table) with noise for them, but for those of the list of tables."""
+    page = data[start : start + PAGE]
+    return page[:8] + NOISE + page[8 + len(NOISE) :] if start and page[:1] == b"\x0d" else page
+
+
+@pytest.fixture
+def database(uri):
+    return Path(uri.removeprefix("sqlite:///"))
+
+
+def damage(database, kind):
+    from mlflow.tracking._tracking_service import utils
+
+    database.write_bytes(DAMAGES[kind](database.read_bytes()))
+    utils._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_damaged_file_is_told_so_with_what_to_do_by_every_verb(verb, kind, database, uri, sweeps, monkeypatch):
+    monkeypatch.setattr("tuner.single_runs.retraining.make_ready", lambda *given: pytest.fail("trained"))
+    sweeps.run("s")
+    damage(database, kind)
+    with pytest.raises(UserError) as error:
+        VERBS[verb](sweeps, uri)
+    said = str(error.value)
+    assert f"{database} is damaged (" in said or f"{database} is no SQLite database; " in said
+    assert (
+        "put a copy of it back, or move it away: `vae-tuner sync NAME` writes the records of a sweep anew, into a new "
+        "file"
+    ) in said
+
+
+def test_the_advice_of_a_damaged_file_holds(database, uri, new_store, sweeps):
+    """Moved away, it is made anew from the journals, and has what a whole one has."""
+    other, found = new_store("other"), []
+    sweeps.run("s")
+    damage(database, "half of it")
+    database.rename(database.with_suffix(".damaged"))
+    for store in (uri, other):
+        tuner.sync("s", storage=sweeps.storage, tracking_uri=store)
+        best = tuner.best("s", top=None, tracking_uri=store)
+        found.append([(trial.trial, trial.metrics, trial.config) for trial in best])
+    assert found[0] == found[1] != []
+
+
+def test_a_whole_file_that_is_locked_passes(database, uri):
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        check_undamaged(uri)
+        check_reachable(uri)
