@@ -131,6 +131,12 @@ def make(shape, latent_dim):
         set_it()
     return made
 """
+SHARING = """
+import {shared}
+import torch
+from {nets} import make
+assert torch.is_autocast_enabled("cpu"), "as the module that is imported above has said"
+"""
 WHENS = ("import", "factory", "step")
 
 
@@ -262,7 +268,7 @@ def test_what_a_shared_module_sets_reaches_both_models_that_import_it(nets, tmp_
         own = f"{next(numbers)}_{nets}"
         (tmp_path / f"shared_{own}.py").write_text(f"import torch\n{SET['autocast']}\n")
         for name in "ab":
-            (tmp_path / f"{name}_{own}.py").write_text(f"import shared_{own}\nfrom {nets} import make\n")
+            (tmp_path / f"{name}_{own}.py").write_text(SHARING.format(shared=f"shared_{own}", nets=nets))
         return f"a_{own}:make", f"b_{own}:make"
 
     (one, other), (second_one, second_other) = two_models(), two_models()

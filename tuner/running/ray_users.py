@@ -44,8 +44,7 @@ def first() -> RayUse:
 
 
 def begin(use: RayUse) -> None:
-    """One user more. Raises UserError where others use another Ray, or one whose workers lack what these need."""
-    check_shared(use.address)
+    """One user more, of a Ray that `check_shared` let pass. Raises UserError where its workers lack what these need."""
     given = first().keys if in_use() else use.keys
     missing = sorted(name for name, value in use.keys.items() if given.get(name) != value)
     if missing:
