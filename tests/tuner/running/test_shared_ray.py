@@ -191,6 +191,8 @@ def test_nodes_of_a_cluster_have_keys_of_their_own(one_ray, keys):
 
 def test_a_signal_while_ray_starts_interrupts_and_ray_ends_once_it_is_up(one_ray, monkeypatch):
     up = threading.Event()
+    for limit in ("tuner.running.shared_ray.END_SECONDS", "tuner.running.signals.OVERDUE_SECONDS"):
+        monkeypatch.setattr(limit, 60.0)
     monkeypatch.setattr(shared_ray, "start_ray", lambda *given: up.wait(60) and one_ray.init(HERE))
 
     def run():
