@@ -11,7 +11,6 @@ from trainables.config import (
     GqnBeta,
     LinearVae,
     ModelConfig,
-    Sgd,
     TrialConfig,
     steps_of,
     steps_per_epoch,
@@ -19,6 +18,7 @@ from trainables.config import (
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
 from trainables.learned_sigma import FLOOR
+from trainables.objectives import updates_to_settle
 from trainables.paths import flatten, plain
 from trainables.schedules import batch_size_factor, scaling_of
 from trainables.schedules.curves import exact_length
@@ -32,14 +32,11 @@ __all__ = [
     "output_of",
     "resolve",
     "steps_per_epoch",
-    "updates_to_settle",
 ]
 
 AUTO_SHARE = 0.6
 MET_FROM = 1.05
 AUTO_BELOW_MEAN = 0.95
-SETTLING_UPDATES = 1_000  # docs/geco-regimes.md
-SETTLING_BATCH = 32
 FAR_ABOVE = 10  # times the mean image's error
 CYCLES = ("beta.period", "lr.period", "lr.step_size")
 WARMUPS = ("beta.warmup", "lr.warmup")
@@ -196,12 +193,6 @@ def _durations(config: TrialConfig) -> dict[str, float | str]:
     return {path: value for path, value in tree.items() if path in DURATIONS}
 
 
-def updates_to_settle(config: TrialConfig) -> int:
-    """The updates that GECO's λ takes to settle: 1,000, times √(32/B) for a batch B below 32, twice that under SGD."""
-    slower = 2 if isinstance(config.optimizer, Sgd) else 1
-    return math.ceil(slower * SETTLING_UPDATES * math.sqrt(max(1.0, SETTLING_BATCH / config.batch_size)))
-
-
 def geco_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
     """On a budget that is too short for GECO, whatever the objective of this configuration."""
     per_epoch = steps_per_epoch(facts.n_train, config.batch_size)
@@ -210,8 +201,8 @@ def geco_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
         return []
     return [
         f"objective.kind geco: {updates:,} updates ({config.epochs} epochs of {per_epoch} steps at batch_size "
-        f"{config.batch_size}) are fewer than the {needed:,} by which its λ settles: expect the outcome unmet or "
-        f"unsettled; set epochs to {math.ceil(needed / per_epoch)}, or lower batch_size"
+        f"{config.batch_size}) are fewer than the {needed:,} by which its λ settles: expect the outcome unmet; "
+        f"set epochs to {math.ceil(needed / per_epoch)}, or lower batch_size"
     ]
 
 

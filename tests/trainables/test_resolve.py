@@ -7,6 +7,7 @@ import pytest
 from trainables.config import DEFAULT_KIND
 from trainables.data import DataFacts
 from trainables.errors import ConfigError
+from trainables.objectives import updates_to_settle
 from trainables.paths import flatten, parse_config, plain, variants
 from trainables.resolve import (
     DURATIONS,
@@ -16,7 +17,6 @@ from trainables.resolve import (
     output_of,
     resolve,
     steps_per_epoch,
-    updates_to_settle,
 )
 from trainables.schedules import beta_at, lr_at, rate_in_use
 
@@ -351,7 +351,7 @@ def test_a_budget_too_short_for_geco_is_told_with_what_to_raise():
     config = resolved({"objective": {"kind": "geco"}, "epochs": 10, "batch_size": 32}, given)
     assert geco_notes(config, given) == [
         "objective.kind geco: 310 updates (10 epochs of 31 steps at batch_size 32) are fewer than the 1,000 by which "
-        "its λ settles: expect the outcome unmet or unsettled; set epochs to 33, or lower batch_size"
+        "its λ settles: expect the outcome unmet; set epochs to 33, or lower batch_size"
     ]
     assert geco_notes(config.model_copy(update={"epochs": 33}), given) == []
     assert geco_notes(config.model_copy(update={"epochs": 32}), given) != []

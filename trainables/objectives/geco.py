@@ -5,13 +5,15 @@ relative violation with clipped steps, and held until the decoder has had time t
 
     c = distortion/D − target;   m ← α·m + (1 − α)·c,  m₀ = c₀;   v = m/s
     loss = KL + λ·D·(c + stop_gradient(m − c))                     value: the moving average; gradient: this batch
-    ln λ += ν·clip(g·v, −1, ½) + clip(v, ±0.3) − clip(v before, ±0.3),   λ within λ₀·[1/1000, 100]
+    ln λ += ν·r + clip(v, ±0.3) − clip(v before, ±0.3),   λ within λ₀·[1/1000, 100]
+    r = clip(g·v, −2, clip(v, ⅛, ½))
 
-A violated constraint (v > 0) makes λ grow, slowly: a λ that has overshot leaves codes longer than they need be, and it
-takes long to come back. It falls up to twice as fast. The difference of v is the proportional term of a PI
-controller (Stooke et al. 2020, arXiv 2007.03964), which damps the rest. The gain g is 4, and falls to 1 over the last
-tenth of the budget, where a learning rate near 0 leaves λ nothing to follow but noise. At λ₀ = M/(2Dκ²) the latents'
-noise alone is worth the accepted error, at 100·λ₀ a hundredth of it: a larger λ buys nothing.
+A violated constraint (v > 0) makes λ grow, slowly near the target: a λ that has overshot leaves codes longer than they
+need be. It falls up to sixteen times as fast, or a constraint that is met late would leave λ no time to come back. The
+difference of v is the proportional term of a PI controller (Stooke et al. 2020, arXiv 2007.03964), which damps the
+rest. The gain g is 8, and falls to 1 over the last tenth of the budget, where a learning rate near 0 leaves λ nothing
+to follow but noise. At λ₀ = M/(2Dκ²) the latents' noise alone is worth the accepted error, at 100·λ₀ a hundredth of it:
+a larger λ buys nothing.
 
 The scale s is the target under `re`. Bits have a noise floor of nats that no model gets below, most of κ under `nll`:
 there s is 0.3 of the target, or relative violations are too small to bring λ back from its overshoot.
@@ -34,7 +36,7 @@ __all__ = ["GecoObjective", "Violation", "outcome"]
 MOVING_AVERAGE = 0.9
 HOLD = 0.1
 FLOOR, CEILING = 1e-3, 100.0
-GAIN, UP = 4.0, 0.5
+GAIN, DOWN, SLOW_UP, UP = 8.0, 2.0, 0.125, 0.5
 GAIN_FALLS = 0.1
 DAMPED = 0.3
 SETTLED = 0.02
@@ -53,6 +55,7 @@ class GecoObjective:
     n_elements, latent_dim: D and M; λ₀ = M/(2Dκ²) with λ₀κ², which has no unit, within [.00125, .5] under `re`; 1 (the
         ELBO) under `nll`.
     total_steps: the budget T; ν = 40/T within [.01, .05].
+    settling_steps: the updates that λ takes to settle: a trial of fewer that is off its target is `unmet`.
     bounded: divide the loss by 1 + λ, which keeps the gradient norm independent of λ: needed where gradients are
         clipped and where their norm is the size of the step.
     """
@@ -63,6 +66,7 @@ class GecoObjective:
     n_elements: int
     latent_dim: int
     total_steps: int
+    settling_steps: int
     bounded: bool
 
     @property
@@ -116,7 +120,7 @@ class GecoObjective:
         relative = moving / hyper["scale"]
         before = torch.where(torch.isinf(state["moving"]), moving, state["moving"]) / hyper["scale"]
         gain = 1 + (GAIN - 1) * ((1 - hyper["progress"]) / GAIN_FALLS).clamp(max=1.0)
-        push = hyper["rate"] * (gain * relative).clamp(-1.0, UP)
+        push = hyper["rate"] * torch.minimum((gain * relative).clamp(min=-DOWN), relative.clamp(SLOW_UP, UP))
         push = push + relative.clamp(-DAMPED, DAMPED) - before.clamp(-DAMPED, DAMPED)
         free = state["log_lambda"] + torch.where(held, torch.zeros_like(push), push)
         low, high = (hyper["log_lambda_0"] + math.log(bound) for bound in (FLOOR, CEILING))
@@ -189,13 +193,15 @@ class Violation(NamedTuple):
 def outcome(objective: GecoObjective, state: Mapping[str, float], violation: Violation) -> str:
     """How the constraint stood at the end: ok | infeasible | slack | unmet | unsettled.
 
-    ok: the violation is settled; else infeasible: violated, λ at its ceiling over the last 5 % of the budget; slack: λ
-    at its floor; unmet: m ≤ 0 never came, the budget being too short; unsettled: it came.
+    ok: the violation is settled; else slack: λ at its floor; unmet: the budget is shorter than λ takes to settle, or
+    m ≤ 0 never came; infeasible: violated, λ at its ceiling over the last 5 % of the budget; unsettled: m ≤ 0 came.
     """
     if violation.settled:
         return "ok"
-    if violation.mean > 0 and state["ceiling_steps"] >= LATE * objective.total_steps:
-        return "infeasible"
     if state["log_lambda"] <= math.log(FLOOR * objective.initial_lambda) + _AT_BOUND:
         return "slack"
+    if objective.total_steps < objective.settling_steps:
+        return "unmet"
+    if violation.mean > 0 and state["ceiling_steps"] >= LATE * objective.total_steps:
+        return "infeasible"
     return "unsettled" if state["met"] else "unmet"

@@ -52,7 +52,7 @@ TERMS = (
     Term("ok", "of a GECO run: its bound was met and held; of any other: its error is not above the mean image's."),
     Term("unsettled", "of a GECO run: at its end the error was off the bound by more than 2 % and more than chance; "
          "train longer."),
-    Term("unmet", "of a GECO run: the bound was never met in the time given; train longer."),
+    Term("unmet", "of a GECO run: λ had too few updates to settle, or the bound was never met; train longer."),
     Term("infeasible", "of a GECO run: the bound was out of the model's reach, λ at its ceiling."),
     Term("slack", "of a GECO run: the bound asks for nothing, λ at its floor."),
     Term("worse-than-mean", "of any run: its error on validation examples is above that of the mean image by over 2 %, "

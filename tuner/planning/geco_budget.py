@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from search_spaces.space import Space
 from trainables.config import Geco, Sgd, TrialConfig
 from trainables.data import DataFacts
-from trainables.resolve import geco_notes, updates_to_settle
+from trainables.objectives import updates_to_settle
+from trainables.resolve import geco_notes
 from tuner.planning.rungs import largest_batch
 
 __all__ = ["budget_notes"]
