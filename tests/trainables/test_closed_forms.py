@@ -119,7 +119,7 @@ def test_t3_a_constraint_that_the_mean_meets_is_slack_and_lambda_at_its_floor(le
     report = learn_geco(learn, kappa_squared=20)
     assert report.outcome == "slack"
     assert report.metrics["geco/lambda"] == pytest.approx(6 / (2 * 20) / 1000, rel=1e-3)
-    assert sse_and_kl(report) == (pytest.approx(S.sum(), rel=0.02), pytest.approx(0, abs=0.01))
+    assert sse_and_kl(report) == (pytest.approx(S.sum(), rel=0.03), pytest.approx(0, abs=0.01))
 
 
 @pytest.mark.parametrize(("free_bits", "beta", "sse"), [(0.5, 3, 5.3215), (1, 1.5, 4.3913), (1, 2, 4.3913)])
