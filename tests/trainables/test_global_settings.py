@@ -279,6 +279,18 @@ def test_what_a_shared_module_sets_reaches_both_models_that_import_it(nets, tmp_
     assert trained(f"{nets}:make", actor)[1] != first
 
 
+def test_each_trial_finds_what_an_installed_module_sets(nets, tmp_path, trained, monkeypatch):
+    """Which lies in none of the user's folders."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / f"installed_{nets}.py").write_text(
+        f"import torch\n{SET['autocast']}\nfrom {nets} import make\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    actor, first = trained(f"installed_{nets}:make")
+    assert trained("mlp", actor)[1] != first
+    assert trained(f"installed_{nets}:make", actor)[1] == first != undisturbed(trained, f"{nets}:make")
+
+
 @pytest.mark.parametrize("when", WHENS)
 @pytest.mark.parametrize("set_it", SET.values(), ids=SET)
 def test_trying_a_model_leaves_the_process_of_the_caller_as_it_was(set_it, when, model_that):

@@ -81,12 +81,11 @@ def imported(kind: str) -> ModuleType:
     importlib.invalidate_caches()  # a notebook may have written the module just now
     is_new = name not in sys.modules
     own = {file.resolve() for file in files.values()}
-    _set_again(own)
+    _set_again(own if is_new else own | {_file_of(sys.modules[name])})
     with _threads_kept(), _noting(name, own):
         module = importlib.import_module(name)
     if digest and (is_new or name not in _loaded):
         _loaded[name] = digest
-    _set_again(own | {_file_of(module)})
     return module
 
 
