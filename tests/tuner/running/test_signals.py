@@ -244,6 +244,18 @@ def test_a_signal_stays_ignored_where_it_is(number):
         signal.signal(number, before)
 
 
+def test_what_a_process_does_at_sighup_itself_stays():
+    """As a service that reads its settings anew."""
+    came = []
+    before = signal.signal(signal.SIGHUP, lambda number, frame: came.append(number))
+    try:
+        with stop_signals() as heard:
+            signal.raise_signal(signal.SIGHUP)
+        assert (came, heard.received) == ([signal.SIGHUP], None)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_handler_that_others_set_meanwhile_is_undone():
     """Tune's of SIGUSR1 would keep its whole loop."""
     before = signal.getsignal(signal.SIGUSR1)
