@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 DEFAULT_SPACE = "geco-vs-annealing"
+MOST_REPEATS = 1_000
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
@@ -100,7 +101,7 @@ class Search(_Section):
 
     sampler: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
     trials: Count = 20
-    repeats: Count = 1
+    repeats: Annotated[Count, Field(le=MOST_REPEATS)] = 1
     seed: Seed = 0
     metric: Annotated[str | tuple[str, ...], BeforeValidator(_metrics)] = "auto"
     ranking: Annotated[str, AfterValidator(_ranking)] = LAST

@@ -13,7 +13,7 @@ LONGEST_SENTENCE = 1_000
 
 def seeds_of(n: int) -> pytest.MarkDecorator:
     """A test of the argument `seeds`: the first tenth of n, and all of them in `make faults`."""
-    marks = (pytest.mark.faults, pytest.mark.bench)
+    marks = (pytest.mark.faults, pytest.mark.bench, pytest.mark.timeout(3_600))
     return pytest.mark.parametrize("seeds", [range(n // 10), pytest.param(range(n), marks=marks)], ids=str)
 
 
