@@ -9,13 +9,16 @@ from drivers import SWEEP, Driver, all_runs, check_projection, longest_block, re
 class Tally:
     """What each fault has cost: the table of `make faults`."""
 
-    HEAD = ("fault", "tries", "epochs lost", "runs doubled", "decisions changed", "seconds blocked")
+    HEAD = ("fault", "tries", "epochs lost", "runs doubled", "wrong records", "seconds blocked", "seconds until said")
 
     def __init__(self):
         self.rows = []
 
-    def add(self, fault, tries, driver, uri=None, reference=None):
-        """Compare what a driver has left with its own journal, or with an undisturbed driver's."""
+    def add(self, fault, tries, driver, uri=None, reference=None, said=None):
+        """Compare what a driver has left with its own journal, or with an undisturbed driver's.
+
+        said: seconds from the fault to the sentence about it, None where there is nothing to say or it was not timed.
+        """
         events, runs = driver.events, all_runs(uri) if uri else []
         due = _epochs(reference.events) if reference else _epochs_up_to_the_last(driver.sweep)
         lines, expected = record_of(events)[0], record_of(reference.events)[0] if reference else None
@@ -26,12 +29,13 @@ class Tally:
             len(runs) - len({run.data.tags.get("vae_tuner.trial") for run in runs}) if uri else "-",
             sum(one != other for one, other in zip_longest(lines, expected)) if reference else "-",
             f"{longest_block(events):.2f}",
+            "-" if said is None else f"{said:.1f}",
         ))  # fmt: skip
 
     def show(self):
         print()
         for row in (self.HEAD, *self.rows):
-            print(f"{row[0]:<44}", *(f"{value!s:>18}" for value in row[1:]))
+            print(f"{row[0]:<48}", *(f"{value!s:>18}" for value in row[1:]))
 
 
 def _epochs(events):

@@ -121,7 +121,7 @@ RATE = {"lr.base": {"float": [1e-3, 1e-2]}}
         ({"search.points": [{"seed": 1}], "search.repeats": 2}, r"search\.repeats: 2 beside search\.points with seeds"),
         ({"search.repeats": 2, "search.seed": 2**63 - 1}, "seed: 9223372036854775808 is not allowed"),
         ({"search.repeats": 0}, r"search\.repeats: 0 is not allowed"),
-        ({"search.repeats": 10**20}, r"search\.repeats: 1\S* is not allowed; allowed: at most 1000$"),
+        ({"search.repeats": 10**20}, r"search\.repeats: 1\S* is not allowed; allowed: less than or equal to 1000$"),
         ({"search.repeats": 2, "scheduler.patience": 5}, r"scheduler\.patience: 5 ends trials one by one"),
     ],
 )  # fmt: skip

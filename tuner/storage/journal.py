@@ -42,7 +42,6 @@ import errno
 import json
 import math
 import os
-import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,6 +51,7 @@ from typing import Any, Protocol, Self
 from trainables.errors import StorageError
 from tuner.storage.events import JournalError, check_header, unusable
 from tuner.storage.lease import FencedError, is_gone
+from tuner.storage.steady_clock import SteadyClock
 from tuner.storage.sweep_state import Event, Sweep, fold
 
 __all__ = [
@@ -181,6 +181,7 @@ class Journal:
         self._size = 0
         self._file: int | None = None
         self._claim = claim or _Unheld()
+        self._clock = SteadyClock()
         self.session = self._claim.session
         self.events: list[Event] = []
         self.sweep = Sweep()
@@ -211,7 +212,7 @@ class Journal:
     def seconds(self) -> float:
         """Wall-clock seconds of all sessions, this one's up to now."""
         session, then = self.sweep.latest
-        return self.sweep.seconds + (max(0.0, time.time() - then) if session == self.session else 0.0)
+        return self.sweep.seconds + (max(0.0, self._clock() - then) if session == self.session else 0.0)
 
     def check(self) -> None:
         """Raises FencedError where another session has taken over: nothing may be written or sent any more."""
@@ -225,7 +226,7 @@ class Journal:
         """
         self.check()
         file = self._writable()
-        head = {"seq": len(self.events), "session": self.session, "t": time.time(), "event": event}
+        head = {"seq": len(self.events), "session": self.session, "t": self._clock(), "event": event}
         line = _line({**head, **fields})
         self._write(file, line)
         written = _event(line)

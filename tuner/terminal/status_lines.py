@@ -7,10 +7,11 @@ import math
 import os
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
+
+from tuner.storage.steady_clock import SteadyClock
 
 if TYPE_CHECKING:
     from tuner.planning.plans import Plan
@@ -37,6 +38,7 @@ class StatusLines:
     def __init__(self, plan: Plan, sweep: Sweep) -> None:
         self._plan, self._sweep = plan, deepcopy(sweep)
         self._reports, self._began = 0, math.inf
+        self._clock = SteadyClock()
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
         self.tell()
@@ -48,7 +50,7 @@ class StatusLines:
                 self._reports += 1
                 self._began = min(self._began, event["t"] - event["metrics"].get("time/epoch_s", 0.0))
             self._sweep.apply(event)
-            seconds = self._told + LINE_SECONDS - time.time()
+            seconds = self._told + LINE_SECONDS - self._clock()
             if seconds <= 0:
                 self.tell()
             elif self._timer is None:
@@ -62,7 +64,7 @@ class StatusLines:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._told = time.time()
+            self._told = self._clock()
             sys.stderr.write(f"{PREFIX}{json.dumps(self._document(self._told))}\n")  # whole, whoever else writes
             sys.stderr.flush()
 

@@ -1,6 +1,7 @@
 """A sweep stops in order when its time or its epochs are spent, and says which."""
 
 import math
+import time
 
 import pytest
 
@@ -8,7 +9,7 @@ from tuner.pruning.asha import Asha
 from tuner.pruning.hyperband import HyperBand
 from tuner.running.budget import is_spent, spent_part
 from tuner.spec import Budget
-from tuner.storage.journal import Journal
+from tuner.storage.journal import Journal, read_journal
 
 EPOCHS = 6
 RULES = {
@@ -92,7 +93,7 @@ def test_a_sweep_that_dies_at_any_event_ends_as_the_undisturbed_one(tmp_path, tu
 
 def test_time_counts_in_all_sessions(tmp_path, monkeypatch):
     now, budget = [0.0], Budget(time="1m")
-    monkeypatch.setattr("tuner.storage.journal.time.time", lambda: now[0])
+    monkeypatch.setattr("tuner.storage.journal.SteadyClock", lambda: lambda: now[0])
     journal = Journal.create(tmp_path / "journal")
     journal.append("header", metric="val/elbo")
     now[0] = 40.0
@@ -110,9 +111,24 @@ def test_time_counts_in_all_sessions(tmp_path, monkeypatch):
     journal.close()
 
 
+@pytest.mark.parametrize("step", [86_400.0, -86_400.0])
+def test_a_clock_that_is_set_in_mid_sweep_spends_nothing_and_gives_nothing_back(step, tmp_path, monkeypatch):
+    budget, real, shift = Budget(time="1h"), time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + shift[0])
+    journal = Journal.create(tmp_path / "journal")
+    journal.append("header", metric="val/elbo")
+    shift[0] = step
+    assert not is_spent(budget, journal, 0)
+    journal.append("finish", reason="interrupted")
+    assert 0 <= journal.sweep.seconds < 60
+    journal.close()
+    times = [event["t"] for event in read_journal(tmp_path / "journal")]
+    assert times == sorted(times)
+
+
 def test_time_ends_running_trials_with_their_epoch_and_hands_out_no_more(tmp_path, tune_loop, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("tuner.storage.journal.time.time", lambda: now[0])
+    monkeypatch.setattr("tuner.storage.journal.SteadyClock", lambda: lambda: now[0])
     loop = tune_loop(
         tmp_path / "journal", None, rising, n_trials=5, epochs=EPOCHS, concurrency=2, budget=Budget(time=60)
     ).run(n_results=3)
@@ -127,7 +143,7 @@ def test_time_ends_running_trials_with_their_epoch_and_hands_out_no_more(tmp_pat
     ("epochs", "time", "expected"), [(None, None, None), (3, None, "epochs"), (None, 0.5, "time"), (9, 60, None)]
 )
 def test_either_part_ends_the_sweep(tmp_path, monkeypatch, epochs, time, expected):
-    monkeypatch.setattr("tuner.storage.journal.time.time", iter([0.0, 1.0]).__next__)
+    monkeypatch.setattr("tuner.storage.journal.SteadyClock", lambda: iter([0.0, 1.0]).__next__)
     journal = Journal.create(tmp_path / "journal")
     journal.append("header", metric="val/elbo")
     assert spent_part(Budget(epochs=epochs, time=time), journal, unwritten=3) == expected

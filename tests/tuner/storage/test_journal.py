@@ -305,7 +305,7 @@ def test_a_paused_trial_that_is_stopped_has_ended(journal):
 
 def test_the_seconds_of_a_sweep_are_those_of_its_sessions(path, monkeypatch):
     times = iter([100.0, 103.0, 110.0, 1000.0, 1002.5, 1002.0])
-    monkeypatch.setattr("tuner.storage.journal.time.time", lambda: now[0])
+    monkeypatch.setattr("tuner.storage.journal.SteadyClock", lambda: lambda: now[0])
     path = path.with_name("timed.jsonl")
     opened = Journal.create(path)
     for session_length in (3, 3):

@@ -67,7 +67,7 @@ def test_the_rate_is_of_this_session_since_it_trains(sweeps, written_journal, mo
     journal.ask("0000")
     for epoch in range(1, 6):
         journal.report("0000", epoch, {"val/elbo_cal": 0.0})
-    monkeypatch.setattr(status_lines.time, "time", lambda: now[0])
+    monkeypatch.setattr(status_lines, "SteadyClock", lambda: lambda: now[0])
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
     journal.report("0000", 6, {"val/elbo_cal": 0.0, "time/epoch_s": 2.0})
     now[0] = journal.events[-1]["t"] + 8.0
