@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 
 import pytest
 from drivers import Driver, record_of, runs_of, wait_until_gone
@@ -123,6 +124,25 @@ def test_a_temporary_folder_that_is_full(on_a_small_disk, start, undisturbed, ta
     assert "Traceback" not in driver.err
     tally.add("disk full for temporary files alone", 1, driver, reference=undisturbed)
     assert record_of(driver.events) == record_of(undisturbed.events)
+
+
+def test_a_folder_of_rays_that_is_full(on_a_small_disk, start, undisturbed, tally, command, environment):
+    """It is said in one sentence that names the folder; with room the printed command goes on."""
+    with TemporaryDirectory(prefix="r", dir="/tmp") as short:
+        driver = on_a_small_disk(short, 16, RAY_TMPDIR=short)
+        began = time.monotonic()
+        assert driver.start(*start, "--offline").end() == 1, driver.err
+        said = time.monotonic() - began
+    (sentence,) = [line for line in driver.err.splitlines() if line.startswith("Stopped: Ray cannot be started")]
+    assert f"is its folder full (RAY_TMPDIR, here {short})" in sentence
+    assert "Traceback" not in driver.err
+    again = Driver(driver.folder, command, environment)
+    try:
+        assert again.start("resume", "s", "--offline").end() == 0, again.err
+    finally:
+        again.close()
+    tally.add("disk full for Ray's folder alone", 1, again, reference=undisturbed, said=said)
+    assert record_of(again.events) == record_of(undisturbed.events)
 
 
 # --- clocks -----------------------------------------------------------------------------------------------------------
