@@ -1,9 +1,11 @@
-"""Disks that are full in one place alone, clocks that are set, and models that leak and start threads."""
+"""Disks that are full in one place alone, clocks that are set, and models that fork, leak and start threads."""
 
 import os
 import shutil
+import signal
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from drivers import Driver, record_of, runs_of, wait_until_gone
@@ -49,13 +51,21 @@ def leak():
     return bytearray(os.urandom(1)) * (50 * 2**20)
 
 
+def fork():
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+        os._exit(0)
+    return child
+
+
 def thread():
     made = threading.Thread(target=lambda: [time.sleep(0.01) for _ in range(60_000)], daemon=True)
     made.start()
     return made
 
 
-STRAINS = {{"none": lambda: None, "leaks 50 MB": leak, "starts threads": thread}}
+STRAINS = {{"none": lambda: None, "leaks 50 MB": leak, "forks": fork, "starts threads": thread}}
 """
 SPEC = """
 name: s
@@ -151,19 +161,24 @@ def unstrained():
     return {}
 
 
-@pytest.mark.parametrize("strain", ["none", "leaks 50 MB", "starts threads"])
+@pytest.mark.parametrize("strain", ["none", "leaks 50 MB", "forks", "starts threads"])
 def test_a_model_that_strains_its_worker(strain, new_driver, nets, unstrained, tally):
-    """The first of them is the one to compare by. Its processes end with the sweep."""
+    """The first of them is the one to compare by. Workers end with the sweep, and with them what they forked; what the
+    model forks where the command itself tries it is the user's own."""
     driver = new_driver({"VAE_TUNER_STRAIN": strain})
     (driver.folder / "strained.py").write_text(STRAINED.format(nets=nets))
     (driver.folder / "sweep.yaml").write_text(SPEC)
     driver.start("sweep", "sweep.yaml").wait_for_lines(20)
-    started = set()
+    workers, forked = set(), set()
     while driver.running:
-        started |= set(driver.started(b""))
+        forked |= set(driver.started(b"vae-tuner"))
+        workers |= set(driver.started(b"ray::"))
         time.sleep(0.2)
     assert driver.end() == 0, driver.err
-    wait_until_gone(started)
+    wait_until_gone(workers)
+    for pid in forked:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     metrics = {
         trial.id: [report.metrics["val/elbo"] for report in trial.reports] for trial in driver.sweep.trials.values()
     }
@@ -174,3 +189,4 @@ def test_a_model_that_strains_its_worker(strain, new_driver, nets, unstrained, t
     if strain != "none":
         tally.add(f"a model that {strain} again and again", 1, driver, uri)
     assert len(runs_of(uri)) == 5
+    assert driver.run("rm", "s").returncode == 0, "what was forked holds nothing of the sweep"
