@@ -44,9 +44,10 @@ from tuner.tracking.tracking_uri import without_secret
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
 
 SEND_SECONDS = 120.0
-SEND_SECONDS_AFTER_A_SIGNAL = 4.0
-"""From the signal on, of the ten in which the process has to end: Ray may take three of them, a busy machine the rest.
-What is left is for `sync`."""
+SEND_SECONDS_AFTER_A_SIGNAL = 6.0
+"""From the signal on, of the ten in which the process has to end; what is left is for `sync`."""
+LEAST_SEND_SECONDS = 2.0
+"""What MLflow is given where Ray has taken longer, so that no run is left as RUNNING there."""
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 
@@ -207,7 +208,9 @@ def _session(
 def _send_rest(tracker: Tracker, shown: Progress, signals: Signals) -> None:
     """Wait for MLflow, who was told to stop only for seconds; a signal ends the wait, and `sync` sends what is left."""
     with signals.cutting_short():
-        seconds = signals.left(SEND_SECONDS_AFTER_A_SIGNAL) if signals.received else SEND_SECONDS
+        seconds = SEND_SECONDS
+        if signals.received:
+            seconds = max(LEAST_SEND_SECONDS, signals.left(SEND_SECONDS_AFTER_A_SIGNAL))
         tracker.finish(seconds, shown.sending)
 
 
@@ -259,15 +262,14 @@ def _search(
         with suppress(StorageError):
             close_session(journal, "interrupted", shown.event)
         raise
-    except StopSignal:
+    except BaseException as error:
+        with suppress(StorageError):
+            close_session(journal, "interrupted", shown.event)
+        # Of a StopSignal Ray's native code makes a plain KeyboardInterrupt.
+        if not (isinstance(error, KeyboardInterrupt) and signals.received):
+            raise
         signals.acknowledge()
-        with suppress(StorageError):
-            close_session(journal, "interrupted", shown.event)
         return 1
-    except BaseException:
-        with suppress(StorageError):
-            close_session(journal, "interrupted", shown.event)
-        raise
     sweep = journal.sweep
     if not sweep.spent and any(trial.unfinished for trial in sweep.trials.values()):  # Tune's own SIGUSR1 ends its loop
         close_session(journal, "interrupted", shown.event)
@@ -290,16 +292,18 @@ def _run_tune(
         if tracker is not None:
             tracker.start()
         try:
-            while not _fitted(plan, journal, folder, shown, signals):
-                signals.check()
-        except StopSignal:  # told before Ray ends, which takes seconds
-            signals.acknowledge()
+            while not _fitted(plan, journal, folder, shown, shared, signals):
+                if signals.received:
+                    raise StopSignal
+        except KeyboardInterrupt:  # told before Ray ends, which takes seconds
+            if signals.received:
+                signals.acknowledge()
             with suppress(StorageError):
                 close_session(journal, "interrupted", shown.event)
             raise
 
 
-def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals: Signals) -> bool:
+def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, shared: SharedRay, signals: Signals) -> bool:
     """Run Tune to its end; False where a signal asks it to stop, or it has to begin anew from the journal.
 
     It has to where Ray has killed a worker for lack of memory, which Tune does not survive, or a trial waits for a node
@@ -333,7 +337,8 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals
     trainable = tune.with_resources(VaeTrainable, _places(plan))
     done_by_ray_thread(partial(tune.register_trainable, name, trainable))
     try:
-        with TemporaryDirectory() as scratch, handler_kept(signal.SIGUSR1):  # which is Tune's own way to be stopped
+        # SIGUSR1 is Tune's own way to be stopped.
+        with TemporaryDirectory() as scratch, handler_kept(signal.SIGUSR1):
             tune.Tuner(
                 name,
                 param_space=given,
@@ -345,7 +350,7 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, signals
                     storage_path=scratch,
                     verbose=0,
                     callbacks=[
-                        StopWatch(lambda: signals.pending, kill_worker),
+                        StopWatch(signals, shared.stays, kill_worker),
                         AloneWatch(resources.cpus_per_trial, lambda: cluster_now().most_cpus),
                         SilenceWatch(journal, resources.epoch_timeout, shown.silent, scheduler.expire, kill_worker),
                     ],

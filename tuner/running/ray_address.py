@@ -17,6 +17,7 @@ __all__ = [
     "check_ray_answers",
     "check_ray_reachable",
     "connect",
+    "is_joined",
     "leave",
     "worker_environment",
 ]
@@ -135,6 +136,11 @@ def leave() -> None:
 def worker_environment() -> dict[str, str]:
     """What workers find empty in their environment: the secrets of this one, but for what a Ray job gives them."""
     return {name: "" for name in secrets_hidden_from_workers() if name not in _of_job()}
+
+
+def is_joined() -> bool:
+    """Whether this process is connected to a cluster by `connect`, and not by its caller."""
+    return _joined() is not None
 
 
 def _joined() -> str | None:

@@ -50,6 +50,11 @@ class SharedRay:
         finally:
             self.close()
 
+    @property
+    def stays(self) -> bool:
+        """Whether Ray is the caller's own, which outlives the sweeps of this process."""
+        return not _started_here and not ray_address.is_joined()
+
     def close(self) -> None:
         """Use it no more; where Ray is still being started, that is not waited for."""
         ended = in_ray_thread(partial(_end, self._use))

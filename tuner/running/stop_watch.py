@@ -7,6 +7,8 @@ from typing import Any
 
 from ray import tune
 
+from tuner.running.signals import Signals
+
 __all__ = ["StopAskedError", "StopWatch"]
 
 
@@ -15,20 +17,23 @@ class StopAskedError(Exception):
 
 
 class StopWatch(tune.Callback):  # type: ignore[misc]
-    """Asks before each step; ends the loop with StopAskedError, and the workers with it, which may be amid an epoch.
+    """Asks before each step whether a signal has come, and ends the loop where one has: with StopSignal on a Ray that
+    ends with the sweep, which takes milliseconds; on one that stays with StopAskedError, the workers ended with it.
 
-    asked: whether the loop shall end. kill: ends the worker of a trial of Tune's.
+    kill: ends the worker of a trial of Tune's, which may be amid an epoch.
     """
 
-    def __init__(self, asked: Callable[[], bool], kill: Callable[[Any], None]) -> None:
-        self._asked, self._kill = asked, kill
+    def __init__(self, signals: Signals, stays: bool, kill: Callable[[Any], None]) -> None:
+        self._signals, self._stays, self._kill = signals, stays, kill
 
     def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
-        if not self._asked():
-            return
-        for trial in trials:
-            self._kill(trial)
-        raise StopAskedError
+        if not self._stays:
+            self._signals.check()
+        elif self._signals.pending:
+            self._signals.acknowledge()  # what follows may take seconds
+            for trial in trials:
+                self._kill(trial)
+            raise StopAskedError
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Tune pickles its callbacks for a restore that is never asked for."""

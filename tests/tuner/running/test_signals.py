@@ -106,6 +106,20 @@ def test_a_loop_that_ends_while_trials_run_completes_nothing(sweeps, planned_loo
     assert sweeps.resume("s").stop_reasons == {"completed": 4}
 
 
+def test_a_plain_interrupt_that_native_code_makes_of_a_signal_stops_in_order(sweeps, monkeypatch):
+    """Ray's wait does."""
+
+    def train(*given):
+        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "require_ready", lambda plan: None)
+    monkeypatch.setattr(driver, "_run_tune", train)
+    with pytest.raises(StoppedError, match="what was finished of s is kept") as stopped:
+        driver.run_sweep(sweeps.plan("s"))
+    assert (stopped.value.result.finished, stopped.value.exit_code) == ("interrupted", 130)
+
+
 def test_a_signal_as_the_journal_is_begun_is_kept_until_it_can_be_ended(sweeps, monkeypatch):
     begun, trained, first = driver._begun, driver._run_tune, [signal.SIGINT]
 
