@@ -36,4 +36,4 @@ bench: install
 	@$(BIN)/pytest -m bench -s tests/benchmarks
 
 faults: install
-	@$(BIN)/pytest -m "faults or bench" -s tests/faults tests/tuner/test_crashes.py tests/tuner/storage/test_fuzz_journals.py
+	@$(BIN)/pytest -m "faults or bench" -s tests/faults tests/tuner/test_crashes.py tests/tuner/sweeps/test_fuzz_journals.py

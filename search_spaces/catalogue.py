@@ -15,8 +15,8 @@ from search_spaces.geco import GECO, GECO_VS_ANNEALING
 from search_spaces.learning_rate import CLR, LR, ONE_CYCLE
 from search_spaces.optimizer import OPTIMIZER
 from search_spaces.space import Space
+from trainables.config.paths import suggest
 from trainables.errors import ConfigError
-from trainables.paths import suggest
 
 __all__ = ["parse_space", "space_named", "space_names"]
 

@@ -14,7 +14,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.domains import Choice, Domain, Float, Int, among, key_of, same
-from trainables.paths import KWARGS, field_of
+from trainables.config.paths import KWARGS, field_of
 
 if TYPE_CHECKING:
     from search_spaces.space import Space

@@ -13,8 +13,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from trainables.config.paths import KWARGS, field_of, suggest
 from trainables.errors import ConfigError
-from trainables.paths import KWARGS, field_of, suggest
 
 __all__ = [
     "Choice",

@@ -9,8 +9,8 @@ from search_spaces.covering import MOST_ENUMERATED
 from search_spaces.domains import Float, Int, among, same, word
 from search_spaces.space import Space, assemble, defaults_of
 from trainables.config import USER_MODEL, parse_duration, steps_of
+from trainables.config.paths import field_of, flatten, variants
 from trainables.errors import ConfigError, UserError
-from trainables.paths import field_of, flatten, variants
 
 __all__ = ["KindDefaults", "check", "is_constant", "longest_warmup"]
 

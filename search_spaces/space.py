@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from search_spaces.covering import covering_draws
 from search_spaces.domains import Choice, Domain, Float, among, constant, normalise, parse_domain, read_number, words
+from trainables.config.paths import field_of, flatten, is_known, known_paths, parse_config, suggest, unflatten
 from trainables.errors import ConfigError
-from trainables.paths import field_of, flatten, is_known, known_paths, parse_config, suggest, unflatten
 
 __all__ = ["Row", "Space", "assemble", "defaults_of", "one_of"]
 

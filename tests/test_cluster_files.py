@@ -16,9 +16,9 @@ import ray.autoscaler
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tuner.spec import parse_spec
-from tuner.storage.journal import Journal
-from tuner.yaml_files import read_yaml
+from tuner.sweeps.journal import Journal
+from tuner.sweeps.spec import parse_spec
+from tuner.sweeps.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 RAY_FILES = ("cluster.yaml", "examples/cluster-local.yaml")

@@ -10,9 +10,9 @@ import pytest
 import typer
 
 from trainables.config import DEFAULT_KIND, USER_MODEL
-from trainables.paths import variants
+from trainables.config.paths import variants
 from tuner.cli.commands import app
-from tuner.spec import Scheduler, Search
+from tuner.sweeps.spec import Scheduler, Search
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NO_COMPONENTS = {"auto", "none"}

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from trainables.sources.fetched import file_name
+from trainables.data.readers.fetched import file_name
 
 __all__ = ["PACKAGES", "Identity", "differences", "notes_on", "parse_identity", "version_notes", "versions"]
 

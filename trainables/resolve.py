@@ -15,11 +15,11 @@ from trainables.config import (
     steps_of,
     steps_per_epoch,
 )
-from trainables.data import DataFacts
+from trainables.config.paths import flatten, plain
+from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
-from trainables.learned_sigma import FLOOR
+from trainables.likelihoods.learned_sigma import FLOOR
 from trainables.objectives import updates_to_settle
-from trainables.paths import flatten, plain
 from trainables.schedules import batch_size_factor, scaling_of
 from trainables.schedules.curves import exact_length
 

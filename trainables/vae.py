@@ -12,20 +12,20 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from trainables import checkpoint as checkpoints
-from trainables import learned_sigma
-from trainables.checkpoint import Checkpoint
 from trainables.config import TrialConfig, UserModel
-from trainables.data import memory_bytes
+from trainables.data.dataset import memory_bytes
 from trainables.distributions import reparameterise
 from trainables.errors import UserError
+from trainables.files import checkpoint as checkpoints
+from trainables.files.checkpoint import Checkpoint
 from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
+from trainables.likelihoods import learned_sigma
 from trainables.models import code_of
 from trainables.out_of_memory import is_out_of_memory
+from trainables.program import Program, decoded_mean
 from trainables.random_streams import generator
-from trainables.step import Program, decoded_mean
-from trainables.trainer import build_program
+from trainables.training.trainer import build_program
 from trainables.user_warnings import warn_user
 
 __all__ = ["Vae"]

@@ -11,41 +11,41 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.catalogue import parse_space
 from search_spaces.space import Space
 from trainables.config import TrialConfig
+from trainables.config.paths import parse_config, plain
+from trainables.data.readers import absolute, data_dir, digest_at_hand
 from trainables.errors import ConfigError, StorageError, UserError
 from trainables.identity import notes_on
-from trainables.paths import parse_config, plain
-from trainables.sources import absolute, data_dir, digest_at_hand
 from trainables.user_warnings import warn_user
 from trainables.vae import Vae
-from tuner import exporting
-from tuner.comparison.comparing import Compared, Settings, compare_methods, folder_of
+from tuner.cluster.backend_choice import backend_of
+from tuner.cluster.job import Job, known_job
+from tuner.cluster.signals import StoppedError
+from tuner.cluster.submission import submit_resume, submit_sweep
 from tuner.comparison.methods import METHODS
 from tuner.comparison.request import Request, named_after
-from tuner.exporting import Exported
-from tuner.jobs.backend import backend_of
-from tuner.jobs.job import Job, known_job
-from tuner.jobs.submission import submit_resume, submit_sweep
 from tuner.planning.plans import Plan, make_plan
-from tuner.queries import from_mlflow, run_artifacts
-from tuner.queries.from_mlflow import BestTrial
+from tuner.reports import zip_file as exporting
+from tuner.reports.zip_file import Exported
+from tuner.running.comparisons import Compared, Settings, compare_methods, folder_of
 from tuner.running.driver import resume_sweep, run_sweep
-from tuner.running.signals import StoppedError
+from tuner.running.lr_range import LrRange, run_lr_range
+from tuner.running.single_run import Retrained, read_config, retrain
 from tuner.running.sweep_result import SweepResult
-from tuner.running.sweep_status import SweepStatus, sweep_statuses
-from tuner.single_runs.origin import parted
-from tuner.single_runs.range_test import LrRange, run_lr_range
-from tuner.single_runs.ranked_epoch import split_ranked
-from tuner.single_runs.retraining import Retrained, read_config, retrain
-from tuner.spec import SweepSpec, parse_spec, sweep_tree
-from tuner.storage.removal import Removed, remove_sweep
-from tuner.tracking import registry
+from tuner.sweeps.spec import SweepSpec, parse_spec, sweep_tree
+from tuner.sweeps.status import SweepStatus, sweep_statuses
+from tuner.sweeps.tracking_uri import resolve_uri
+from tuner.sweeps.yaml_files import read_yaml
+from tuner.tracking import best as from_mlflow
+from tuner.tracking import registry, run_artifacts
+from tuner.tracking.best import BestTrial
+from tuner.tracking.origin import parted
+from tuner.tracking.ranked_epoch import split_ranked
 from tuner.tracking.registry import ModelVersion
+from tuner.tracking.removal import Removed, remove_sweep
 from tuner.tracking.syncing import sync_sweep
-from tuner.tracking.tracking_uri import resolve_uri
-from tuner.yaml_files import read_yaml
 
 if TYPE_CHECKING:
-    from tuner.pages.sweeps_page import Shown
+    from tuner.reports.sweeps_page import Shown
 
 __all__ = [
     "StoppedError",
@@ -212,7 +212,7 @@ def best(
         raise ConfigError(f"--metric {metric}: a Pareto front is ordered by the first metric of --pareto; leave it out")
     front = from_mlflow.front(uri, pareto, on_note, **filters)
     if plot and front.rows:
-        from tuner.figures.pareto_front import draw
+        from tuner.reports.figures.pareto_front import draw
 
         draw(front, Path(plot))
     return front.rows
@@ -279,14 +279,14 @@ def compare_sweeps(
 
     name: the page's folder. allow_changed: show them although their data or code are not the same; the page says so.
     """
-    from tuner.pages.sweeps_page import beside_each_other
+    from tuner.reports.sweeps_page import beside_each_other
 
     return beside_each_other(sweeps, storage, Path(reports), name, allow_changed=allow_changed)
 
 
 def report(name: str, *, storage: str | Path = "./sweeps", reports: str | Path = "./reports") -> Path:
     """Write a sweep's page and the files beside it; returns where `index.html` is."""
-    from tuner.pages.sweep_page import write_sweep_page
+    from tuner.reports.sweep_page import write_sweep_page
 
     return write_sweep_page(storage, name, Path(reports) / name)
 

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from trainables.data import data_facts, load
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
 from trainables.objectives import updates_to_settle
-from trainables.paths import parse_config
 from trainables.resolve import resolve, steps_per_epoch
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 SCALING = {"base_batch_size": 32}
 LR = {"kind": "constant", "base": 3e-3, **SCALING}

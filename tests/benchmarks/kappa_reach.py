@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer
 
-from trainables.data import DataFacts, Dataset, data_facts, load
-from trainables.paths import parse_config, unflatten
+from trainables.config.paths import parse_config, unflatten
+from trainables.data.dataset import DataFacts, Dataset, data_facts, load
+from trainables.data.readers import data_dir
 from trainables.resolve import resolve
-from trainables.sources import data_dir
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 BETAS = (1e-4, 1e-3, 1e-2, 1e-1)
 NO_BETA = 1e-3

@@ -23,15 +23,15 @@ from search_spaces.catalogue import parse_space
 from search_spaces.domains import Choice
 from search_spaces.geco import in_numbers
 from search_spaces.space import Space
-from trainables.data import DataFacts, Dataset, data_facts, load
-from trainables.paths import parse_config, unflatten
-from trainables.reach import least, next_epoch, reach_config
+from trainables.config.paths import parse_config, unflatten
+from trainables.data.dataset import DataFacts, Dataset, data_facts, load
+from trainables.data.readers import data_dir
 from trainables.resolve import resolve
-from trainables.sources import data_dir
-from trainables.trainer import Trainer
-from tuner.comparison.expected_best import expected_best
+from trainables.training.trainer import Trainer
+from trainables.worker.reach import least, next_epoch, reach_config
 from tuner.comparison.methods import LR, free_paths, pool_space
 from tuner.comparison.request import Request, design_of
+from tuner.comparison.statistics import expected_best
 
 SLICES = (2, 0, 4, 1, 3)
 ROUNDS = 2

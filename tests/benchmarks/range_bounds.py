@@ -10,10 +10,10 @@ from pathlib import Path
 
 from side_by_side import data_of, run_study, train
 
-from trainables import range_test
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training import range_test
+from trainables.training.trainer import Trainer
 
 SHARES = (2, 4, 10, 30, 100, 400)
 MODES = ("triangular", "triangular2")

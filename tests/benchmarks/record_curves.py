@@ -16,11 +16,11 @@ import torch
 from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
 from search_spaces.space import assemble
-from trainables.data import data_facts, load
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
+from trainables.data.readers import data_dir
 from trainables.resolve import resolve
-from trainables.sources import data_dir
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 METRIC = "val/elbo_cal"
 DATA = {"data": {"name": "digits"}}

@@ -24,10 +24,10 @@ from search_spaces.catalogue import parse_space
 from search_spaces.reach import longest_warmup
 from search_spaces.space import assemble
 from trainables.config import steps_per_epoch
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
 from trainables.schedules import Phases, phases_of
-from tuner.pruning.asha import Asha, grace_for, rungs_for
-from tuner.storage.sweep_state import Sweep
+from tuner.search.asha import Asha, grace_for, rungs_for
+from tuner.sweeps.state import Sweep
 
 CURVES = Path(__file__).parent / "curves"
 DATA = {"data": {"name": "digits"}}

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from trainables import schedules
-from trainables.data import DataFacts, Dataset, data_facts, load
+from trainables.config.paths import parse_config
+from trainables.data.dataset import DataFacts, Dataset, data_facts, load
 from trainables.optimizers import OptimizerState
-from trainables.paths import parse_config
 from trainables.resolve import resolve
-from trainables.step import members_step
-from trainables.trainer import Report, Trainer
+from trainables.training.step import members_step
+from trainables.training.trainer import Report, Trainer
 
 
 def run_study(measure: Callable[[str, Path], None], table: Callable[[Path], str], parts: Sequence[str]) -> None:

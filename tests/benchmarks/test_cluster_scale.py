@@ -15,20 +15,20 @@ import pytest
 import torch
 
 from search_spaces.compile import suggest_trial
-from trainables.data import data_facts, load
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
+from tuner.cluster.ray_session import quiet_ray
 from tuner.planning.plans import make_plan
-from tuner.pruning.schedulers import JournalScheduler
 from tuner.running.driver import header_of, run_sweep
-from tuner.running.ray_session import quiet_ray
+from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search.samplers import Sampling, new_sampler
 from tuner.search.searchers import JournalSearcher, study_of
-from tuner.spec import parse_spec
-from tuner.storage.journal import Journal, read_journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import Journal, read_journal
+from tuner.sweeps.spec import parse_spec
+from tuner.sweeps.state import fold
 from tuner.tracking.projection import Projection, points_of
 
 pytestmark = pytest.mark.bench

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data import data_facts, load
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(0)]
 
@@ -41,7 +41,7 @@ def final(name, rate, root, kappa, seed):
 @pytest.fixture(scope="module")
 def first_mnist_images(data_dir, tmp_path_factory):
     """The first 10,000 training images, as the rows were measured on."""
-    from trainables.sources import read
+    from trainables.data.readers import read
 
     images = read("mnist", data_dir).train[:12_000].astype(np.float32) / 255
     path = tmp_path_factory.mktemp("mnist") / "first.npz"

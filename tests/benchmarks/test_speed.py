@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.data import data_facts, load
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 pytestmark = pytest.mark.bench
 

@@ -10,9 +10,9 @@ from fuzz import said_of, seeds_of
 from mutations import mutated
 from PIL import Image
 
-from trainables import sources
 from trainables.config import DataConfig
-from trainables.data import data_facts
+from trainables.data import readers as sources
+from trainables.data.dataset import data_facts
 
 DTYPES = ("f4", "f8", "f2", ">f4", "u1", "b1", "i8", "u8", "i2", "g", "c8", "U3", "M8[s]", "V4", "O")
 SHAPES = ((9,), (9, 4), (9, 4, 4), (9, 1, 4, 4), (9, 3, 2, 2), (9, 0), (0, 4), (2, 4), (9, 2, 2, 2, 2), ())

@@ -9,8 +9,8 @@ from mutations import mutated
 
 from tuner.cli.options import overlaid_spec
 from tuner.planning.plans import make_plan
-from tuner.spec import parse_spec, spec_yaml
-from tuner.yaml_files import parse_yaml
+from tuner.sweeps.spec import parse_spec, spec_yaml
+from tuner.sweeps.yaml_files import parse_yaml
 
 FILES = (
     """\

@@ -47,8 +47,8 @@ LOCAL = """
 import sys, time
 from pathlib import Path
 from tuner.planning.plans import make_plan
-from tuner.running.ray_session import quiet_ray, start_ray
-from tuner.spec import parse_spec
+from tuner.cluster.ray_session import quiet_ray, start_ray
+from tuner.sweeps.spec import parse_spec
 quiet_ray()
 start_ray(make_plan(parse_spec({"space": "lr", "tracking": {"offline": True}}), Path(sys.argv[1])), "./sweeps")
 import ray

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from trainables.data import load
-from trainables.paths import parse_config
-from trainables.trainer import Trainer
+from trainables.config.paths import parse_config
+from trainables.data.dataset import load
+from trainables.training.trainer import Trainer
 
 pytestmark = pytest.mark.faults
 

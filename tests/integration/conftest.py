@@ -45,7 +45,7 @@ def shared_ray():
     """Ray, started once for the sweeps that run in this process."""
     import ray
 
-    from tuner.running.ray_session import quiet_no_more, quiet_ray
+    from tuner.cluster.ray_session import quiet_no_more, quiet_ray
 
     quiet_ray()
     ray.init(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tuner.spec import DEFAULT_SPACE
+from tuner.sweeps.spec import DEFAULT_SPACE
 
 MISTAKES = {
     "sweep --dataset minst": "data.name: 'minst' is no known data set; did you mean `mnist`?; "

@@ -21,7 +21,7 @@ def cluster():
     """A Ray cluster whose head runs no trials."""
     from ray.cluster_utils import Cluster
 
-    from tuner.running.ray_session import quiet_ray
+    from tuner.cluster.ray_session import quiet_ray
 
     quiet_ray()
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})

@@ -104,8 +104,8 @@ JOINING = """
 import sys
 import ray
 from trainables.errors import UserError
-from tuner.planning.capacity import Node, capacity_of, node_here
-from tuner.running.ray_address import connect, leave
+from tuner.cluster.capacity import Node, capacity_of, node_here
+from tuner.cluster.ray_address import connect, leave
 
 address = sys.argv[1]
 leave()

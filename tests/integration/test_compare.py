@@ -12,11 +12,11 @@ from drivers import all_runs
 from html_pages import check_page
 
 import tuner
-from trainables.checkpoint import FILE_NAME, read
-from trainables.data import load
-from trainables.held_out import held_out_metrics
-from trainables.sources import data_dir
-from trainables.trainer import Trainer
+from trainables.data.dataset import load
+from trainables.data.readers import data_dir
+from trainables.files.checkpoint import FILE_NAME, read
+from trainables.training.test_metrics import held_out_metrics
+from trainables.training.trainer import Trainer
 from tuner.comparison.request import REACH_FILE
 from tuner.tracking.mlflow_store import open_client
 

@@ -10,7 +10,7 @@ from drivers import PATIENCE
 from html_pages import check_page
 
 import tuner
-from tuner.running.sweep_status import known_sweep, ranked_trials
+from tuner.sweeps.status import known_sweep, ranked_trials
 
 pytestmark = pytest.mark.cluster
 
@@ -52,8 +52,8 @@ def test_the_journal_and_the_spec_are_a_sweep_to_go_on_from(unpacked, result):
 
 
 def test_a_trials_configuration_is_one(unpacked, result):
-    from tuner.single_runs.origin import parted
-    from tuner.single_runs.retraining import read_config
+    from tuner.running.single_run import read_config
+    from tuner.tracking.origin import parted
 
     for trial in known_sweep(unpacked[1].parent, result["name"]).trials.values():
         config, origin = parted(read_config(unpacked[1] / "trials" / trial.id / "config.yaml"))

@@ -9,7 +9,7 @@ import pytest
 import tiny_net
 from drivers import PATIENCE
 
-from tuner.storage.journal import read_journal
+from tuner.sweeps.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 

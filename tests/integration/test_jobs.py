@@ -22,8 +22,8 @@ import yaml
 from drivers import PATIENCE, RayNode
 from ports import free_port
 
-from tuner.storage.journal import read_journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import read_journal
+from tuner.sweeps.state import fold
 
 pytestmark = pytest.mark.cluster
 
@@ -296,9 +296,9 @@ def test_a_token_that_is_refused_is_one_sentence(variables, remote):
 
 FOLLOW = """
 import sys
-from tuner.terminal.jobs import show_followed
-from tuner.jobs.following import follow
-from tuner.jobs.job import known_job
+from tuner.cli.job_tables import show_followed
+from tuner.cluster.follow_job import follow
+from tuner.cluster.job import known_job
 
 job = known_job("lost", sys.argv[-1])
 sys.exit(show_followed(job, follow(job, lambda status: None, retries=1, retry_seconds=0.1), "table"))

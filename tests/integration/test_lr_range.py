@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from trainables.paths import parse_config
-from tuner.yaml_files import read_yaml
+from trainables.config.paths import parse_config
+from tuner.sweeps.yaml_files import read_yaml
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from drivers import check_projection
 from object_store import CREDENTIALS
 
 import tuner
-from trainables.remote import RemoteFolder
-from tuner.storage.journal import JOURNAL
+from trainables.object_storage import RemoteFolder
+from tuner.sweeps.journal import JOURNAL
 
 pytestmark = pytest.mark.cluster
 

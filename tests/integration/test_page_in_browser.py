@@ -6,8 +6,8 @@ from comparisons import compared
 from html_pages import check_page
 from PIL import Image
 
-from tuner.figures.comparison import FIGURES
-from tuner.pages.comparison_page import GALLERY, write_comparison_page
+from tuner.reports.comparison_page import GALLERY, write_comparison_page
+from tuner.reports.figures.comparison import FIGURES
 
 pytestmark = pytest.mark.slow
 

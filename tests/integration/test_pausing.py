@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import tuner
-from trainables.data import load
-from trainables.paths import parse_config
-from trainables.trainer import Trainer
+from trainables.config.paths import parse_config
+from trainables.data.dataset import load
+from trainables.training.trainer import Trainer
 from tuner.running.driver import run_sweep
-from tuner.storage.journal import read_journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import read_journal
+from tuner.sweeps.state import fold
 
 pytestmark = pytest.mark.cluster
 

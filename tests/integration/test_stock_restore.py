@@ -10,8 +10,8 @@ import pytest
 
 import tuner
 from tuner.running.driver import run_sweep
-from tuner.storage.journal import read_journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import read_journal
+from tuner.sweeps.state import fold
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Tag, open_client
 from tuner.tracking.tracker import Tracker
 

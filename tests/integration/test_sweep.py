@@ -10,9 +10,9 @@ import torch
 
 import tuner
 from trainables.config import TrialConfig
-from trainables.paths import parse_config, plain
-from tuner.storage.journal import read_journal
-from tuner.storage.sweep_state import fold
+from trainables.config.paths import parse_config, plain
+from tuner.sweeps.journal import read_journal
+from tuner.sweeps.state import fold
 
 pytestmark = pytest.mark.cluster
 

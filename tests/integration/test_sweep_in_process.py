@@ -11,11 +11,12 @@ import pytest
 import ray
 
 import tuner
-from tuner.planning.capacity import Capacity, Node
-from tuner.running import alone, driver
+from tuner.cluster.capacity import Capacity, Node
+from tuner.running import driver
+from tuner.running import exclusive_trials as alone
 from tuner.running.driver import run_sweep
-from tuner.storage.journal import read_journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import read_journal
+from tuner.sweeps.state import fold
 
 pytestmark = pytest.mark.cluster
 

@@ -25,7 +25,7 @@ from drivers import PATIENCE, check_projection
 from ports import free_port
 from tracking_server import LEAN
 
-from tuner.storage.journal import read_journal
+from tuner.sweeps.journal import read_journal
 
 pytestmark = [
     pytest.mark.cluster,

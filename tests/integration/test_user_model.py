@@ -8,7 +8,7 @@ import yaml
 
 import tuner
 from trainables.errors import UserError
-from tuner.storage.journal import read_journal
+from tuner.sweeps.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 

@@ -7,9 +7,9 @@ from ray.air.execution._internal import RayActorManager
 from ray.tune.schedulers import FIFOScheduler
 
 import tuner
-from tuner.pruning import schedulers
-from tuner.pruning.schedulers import JournalScheduler
-from tuner.storage.journal import read_journal
+from tuner.running import tune_scheduler as schedulers
+from tuner.running.tune_scheduler import JournalScheduler
+from tuner.sweeps.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 

@@ -9,9 +9,9 @@ from search_spaces.domains import Choice, Float
 from search_spaces.reach import check
 from search_spaces.space import assemble
 from trainables.config import TrialConfig
-from trainables.data import DataFacts
+from trainables.config.paths import flatten, parse_config
+from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
-from trainables.paths import flatten, parse_config
 from trainables.resolve import resolve
 
 METHODS = {"linear", "cyclical", "free-bits", "geco", "annealing", "geco-vs-annealing"}

@@ -6,8 +6,8 @@ import yaml
 from search_spaces.catalogue import parse_space, space_named, space_names
 from search_spaces.domains import Choice, Float, Int
 from search_spaces.space import Row, Space, assemble, defaults_of, one_of
+from trainables.config.paths import flatten, known_paths, parse_config, unflatten
 from trainables.errors import ConfigError
-from trainables.paths import flatten, known_paths, parse_config, unflatten
 
 LINEAR_OR_CYCLICAL = {
     "objective.kind": Choice(("elbo", "geco")),

@@ -14,9 +14,9 @@ from search_spaces.domains import Choice, Float
 from search_spaces.reach import CONSTANT, check, longest_warmup
 from search_spaces.space import Space, assemble
 from trainables.config import steps_of
-from trainables.data import DataFacts
+from trainables.config.paths import parse_config, variants
+from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
-from trainables.paths import parse_config, variants
 from trainables.resolve import resolve
 from trainables.schedules import beta_at
 

@@ -8,8 +8,8 @@ from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Int
 from search_spaces.reach import check
 from search_spaces.space import Space, assemble
+from trainables.config.paths import parse_config, unflatten
 from trainables.errors import ConfigError
-from trainables.paths import parse_config, unflatten
 
 KIND = "mypkg.nets:make"
 EITHER = {

@@ -1,7 +1,7 @@
 """The configuration of a trial, where any will do."""
 
 from trainables.config import TrialConfig
-from trainables.paths import plain
+from trainables.config.paths import plain
 
 __all__ = ["ANY"]
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from tuner.storage.journal import read_journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import read_journal
+from tuner.sweeps.state import fold
 
 ORPHAN_SECONDS = 10.0
 PATIENCE = 300.0  # seconds: what happens ends a wait at once, on a busy machine too

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from itertools import pairwise
 
-from tuner.pages.glossary import TERMS
+from tuner.reports.glossary import TERMS
 
 VOID = {"meta", "link", "img", "br", "input"}
 

@@ -10,14 +10,14 @@ from typing import Any, Self
 from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
 from trainables.config import method_of
-from trainables.paths import parse_config, plain
+from trainables.config.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
-from tuner.pruning.schedulers import JournalScheduler
-from tuner.running.budget import is_spent
+from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search.searchers import JournalSearcher
-from tuner.spec import Budget
-from tuner.storage.journal import Journal
-from tuner.storage.sweep_state import Trial
+from tuner.sweeps.budget import is_spent
+from tuner.sweeps.journal import Journal
+from tuner.sweeps.spec import Budget
+from tuner.sweeps.state import Trial
 
 SPACE = parse_space("lr")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data import DataFacts, Dataset
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data.dataset import DataFacts, Dataset
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 
 def facts_of(dataset):

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from trainables.config import DataConfig
-from trainables.data import load
-from trainables.sources import built_in, prepared
+from trainables.data.dataset import load
+from trainables.data.readers import built_in, prepared
 
 K = 3
 fork = multiprocessing.get_context("fork")

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from trainables.config import Conv, Mlp
+from trainables.config.paths import variants
 from trainables.models.activations import (
     ACTIVATIONS,
     HIDDEN_BOUNDS,
@@ -11,7 +12,6 @@ from trainables.models.activations import (
     bounded_heads,
     soft_clip,
 )
-from trainables.paths import variants
 
 BOUNDS = [HIDDEN_BOUNDS, MEAN_BOUNDS, LOG_VARIANCE_BOUNDS]
 X = torch.linspace(-80, 80, 16_001, dtype=torch.float64)

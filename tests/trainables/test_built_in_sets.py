@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from torchvision import datasets, transforms
 
-from trainables import sources
 from trainables.config import DataConfig
-from trainables.data import data_facts, load
+from trainables.data import readers as sources
+from trainables.data.dataset import data_facts, load
+from trainables.data.readers import built_in
 from trainables.errors import DataError
-from trainables.sources import built_in
 
 CPU = torch.device("cpu")
 N_TRAIN, N_TEST = 20, 4

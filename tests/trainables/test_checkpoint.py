@@ -5,10 +5,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from trainables import checkpoint as checkpoints
-from trainables.checkpoint import Checkpoint, config_hash, read, write
+from trainables.config.paths import parse_config
 from trainables.errors import DataError
-from trainables.paths import parse_config
+from trainables.files import checkpoint as checkpoints
+from trainables.files.checkpoint import Checkpoint, config_hash, read, write
 
 
 def a_checkpoint(value=1.0):

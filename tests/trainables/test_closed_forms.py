@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.paths import variants
+from trainables.config.paths import variants
 
 S = np.array([4, 2, 1, 0.5, 0.25, 0.1])
 

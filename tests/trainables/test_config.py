@@ -7,8 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from trainables.config import DEFAULT_KIND, TrialConfig, UserModel, method_of, parse_duration, steps_of
+from trainables.config.paths import flatten, parse_config, plain, unflatten, variants
 from trainables.errors import ConfigError
-from trainables.paths import flatten, parse_config, plain, unflatten, variants
 
 FAMILIES = list(DEFAULT_KIND)
 

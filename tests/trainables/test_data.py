@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import examples
 from trainables.config import DataConfig
-from trainables.data import data_facts, held_on_device, load
+from trainables.config.paths import parse_config
+from trainables.data import examples
+from trainables.data.dataset import data_facts, held_on_device, load
+from trainables.data.examples import Examples
 from trainables.errors import DataError
-from trainables.examples import Examples
-from trainables.paths import parse_config
 from trainables.resolve import likelihood_of, resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 PARTS = ("train", "val", "test")

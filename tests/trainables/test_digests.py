@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables import sources
 from trainables.config import DataConfig
-from trainables.data import data_facts, load
+from trainables.data import readers as sources
+from trainables.data.dataset import data_facts, load
+from trainables.data.readers import built_in, digest
+from trainables.data.readers.base import Source
+from trainables.data.readers.digests import digest_of_source
+from trainables.data.readers.prepared import key_of
 from trainables.errors import DataError
-from trainables.sources import built_in, digest
-from trainables.sources.base import Source
-from trainables.sources.digests import digest_of_source
-from trainables.sources.prepared import key_of
 
 VALUES = np.random.default_rng(0).normal(size=(60, 4, 4)).astype(np.float32)
 BITS = (VALUES > 0).astype(np.uint8)
@@ -83,7 +83,7 @@ def test_other_values_have_another_digest(what):
 
 def test_a_large_array_is_read_in_parts_to_the_digest_of_the_whole(monkeypatch):
     whole = digest_of_source(PARTS)
-    monkeypatch.setattr("trainables.sources.digests.in_parts", lambda array: np.array_split(array, 7))
+    monkeypatch.setattr("trainables.data.readers.digests.in_parts", lambda array: np.array_split(array, 7))
     assert digest_of_source(PARTS) == whole
 
 

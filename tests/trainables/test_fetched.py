@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from trainables.config import DataConfig
-from trainables.data import data_facts
+from trainables.data.dataset import data_facts
+from trainables.data.readers import absolute, is_path, read
+from trainables.data.readers.fetched import DATA, digest_of, file_name, put
 from trainables.errors import DataError
-from trainables.remote import RemoteFolder
-from trainables.sources import absolute, is_path, read
-from trainables.sources.fetched import DATA, digest_of, file_name, put
+from trainables.object_storage import RemoteFolder
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_without_a_lock_a_fetch_overtaken_by_another_ends_well(where, own, remot
             others[0] = read(uri, tmp_path / "data")
 
     original, others = RemoteFolder.read, []
-    monkeypatch.setattr("trainables.sources.prepared.FileLock", no_lock)
+    monkeypatch.setattr("trainables.data.readers.prepared.FileLock", no_lock)
     monkeypatch.setattr(RemoteFolder, "read", overtaken)
     uri = kept(own, remote_root)
     assert np.array_equal(read(uri, tmp_path / "data").train, np.load(own / "own.npy"))

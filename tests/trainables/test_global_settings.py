@@ -16,14 +16,14 @@ from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import global_settings
-from trainables.data import data_facts
+from trainables.config.paths import parse_config, plain
+from trainables.data.dataset import data_facts
 from trainables.errors import ConfigError
 from trainables.global_settings import SETTINGS, apply, current, fresh, reset
 from trainables.models.inspection import check_user_model
-from trainables.paths import parse_config, plain
-from trainables.ray_tune import VaeTrainable
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
+from trainables.worker.ray_tune import VaeTrainable
 
 
 class Passing(TorchDispatchMode):

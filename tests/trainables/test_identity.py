@@ -7,11 +7,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from trainables import checkpoint as checkpoints
-from trainables.checkpoint import Checkpoint, read, write
-from trainables.data import Dataset
+from trainables.config.paths import parse_config
+from trainables.data.dataset import Dataset
+from trainables.files import checkpoint as checkpoints
+from trainables.files.checkpoint import Checkpoint, read, write
 from trainables.identity import PACKAGES, Identity, differences, notes_on, parse_identity, version_notes, versions
-from trainables.paths import parse_config
 
 KIND = "nets:make"
 ONE = Identity("a" * 16, {KIND: "c" * 16}, {"torch": "2.14.1", "vae-tuner": "0.1.0"})

@@ -8,13 +8,13 @@ import torch
 from PIL import Image, ImageOps
 from torchvision import transforms
 
-from trainables import sources
 from trainables.config import DataConfig
-from trainables.data import data_facts, load
+from trainables.data import readers as sources
+from trainables.data.dataset import data_facts, load
+from trainables.data.readers import image_folder
+from trainables.data.readers.image_folder import SUFFIXES
+from trainables.data.readers.pixels import read_pixels
 from trainables.errors import DataError
-from trainables.sources import image_folder
-from trainables.sources.image_folder import SUFFIXES
-from trainables.sources.pixels import read_pixels
 
 
 def pixels(*shape, seed=0):

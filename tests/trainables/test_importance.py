@@ -6,14 +6,15 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from trainables import distributions, learned_sigma, metrics
+from trainables import distributions, metrics
+from trainables.config.paths import parse_config, variants
 from trainables.errors import ConfigError
+from trainables.likelihoods import learned_sigma
 from trainables.metrics import importance
 from trainables.models import LinearVaeModel, MlpVae
 from trainables.objectives import ElboObjective
 from trainables.optimizers import LrGroups
-from trainables.paths import parse_config, variants
-from trainables.step import Program, likelihood_terms
+from trainables.program import Program, likelihood_terms
 
 ONE = torch.tensor(1.0, dtype=torch.float64)
 

@@ -19,17 +19,17 @@ def loaded_by(program, *arguments):
 
 
 def test_nothing_but_the_tune_trainable_imports_ray_and_nothing_optuna_or_mlflow():
-    modules = sorted(set(MODULES) - {"trainables.ray_tune"})
+    modules = sorted(set(MODULES) - {"trainables.worker.ray_tune"})
     assert not loaded_by(f"import {', '.join(modules)}") & {"ray", "optuna", "mlflow", "search_spaces", "tuner"}
 
 
 TRIAL = """
 import sys, torch
 from pathlib import Path
-from trainables.paths import parse_config
-from trainables.data import data_facts, load
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 config = parse_config({"epochs": 1, "threads": 1})
 config = resolve(config, data_facts(config.data, Path(sys.argv[1])))
 Trainer(config, load(config.data, Path(sys.argv[1]), torch.device("cpu"))).train_epoch()

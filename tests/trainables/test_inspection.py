@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from trainables.config.paths import parse_config, variants
 from trainables.errors import ConfigError
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model, inspect_model
-from trainables.paths import parse_config, variants
 
 SHAPES = [(4, 6), (3, 8, 7), (1, 5, 5)]
 

@@ -11,9 +11,9 @@ import torch
 from torch import distributions as td
 
 from trainables import optimizers
-from trainables.paths import parse_config
-from trainables.step import train_step
-from trainables.trainer import build_program
+from trainables.config.paths import parse_config
+from trainables.training.step import train_step
+from trainables.training.trainer import build_program
 
 S, SIGMA = torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64), math.sqrt(0.5)
 M = len(S)

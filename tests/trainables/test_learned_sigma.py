@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from trainables import checkpoint as checkpoints
-from trainables import learned_sigma
+from trainables.files import checkpoint as checkpoints
+from trainables.likelihoods import learned_sigma
 from trainables.vae import Vae
 
 S = np.array([4, 2, 1, 0.5, 0.25, 0.1])

@@ -6,12 +6,12 @@ import torch
 from torch import distributions as td
 
 from trainables import metrics
+from trainables.config.paths import parse_config
 from trainables.metrics import evaluation
 from trainables.models import LinearVaeModel
 from trainables.objectives import ElboObjective
 from trainables.optimizers import LrGroups
-from trainables.paths import parse_config
-from trainables.step import Program
+from trainables.program import Program
 
 S = np.array([4, 2, 1, 0.5, 0.25, 0.1])
 

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from trainables.config import USER_MODEL
+from trainables.config.paths import parse_config, variants
 from trainables.errors import ConfigError
 from trainables.models import build_model
 from trainables.models.activations import ACTIVATIONS
-from trainables.paths import parse_config, variants
 
 D, B, M = 12, 5, 3
 SHAPES = [(7, 4), (4, 6, 9), (1, 5, 11), (3, 16, 16)]

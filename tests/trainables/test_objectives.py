@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from trainables import optimizers
+from trainables.config.paths import parse_config, variants
 from trainables.objectives import (
     ElboObjective,
     FreeBitsObjective,
@@ -14,7 +15,6 @@ from trainables.objectives import (
     build_objective,
     outcome,
 )
-from trainables.paths import parse_config, variants
 
 D, M, T = 20, 4, 1000
 

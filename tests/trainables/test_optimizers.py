@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import learned_sigma, optimizers
+from trainables import optimizers
+from trainables.config.paths import parse_config, variants
+from trainables.likelihoods import learned_sigma
 from trainables.models import build_model
 from trainables.optimizers import ONE_GROUP, LrGroups
-from trainables.paths import parse_config, variants
 
 SHAPES = {
     "encoder.weight": (4, 3),

@@ -5,12 +5,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from trainables import checkpoint as checkpoints
-from trainables.data import data_facts, load
-from trainables.outcomes import mean_image_distortion, worse_than_mean
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
+from trainables.files import checkpoint as checkpoints
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.outcomes import mean_image_distortion, worse_than_mean
+from trainables.training.trainer import Trainer
 
 
 def tensor(value):

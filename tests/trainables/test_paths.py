@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.config import DEFAULT_KIND, TrialConfig
-from trainables.errors import ConfigError
-from trainables.paths import (
+from trainables.config.paths import (
     field_of,
     flatten,
     is_known,
@@ -18,6 +17,7 @@ from trainables.paths import (
     unflatten,
     variants,
 )
+from trainables.errors import ConfigError
 
 USER = {"kind": "mypkg.nets:make"}
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.paths import parse_config, variants
+from trainables.config.paths import parse_config, variants
 from trainables.schedules import Phases, beta_at, lr_at, phases_of
 
 EPOCHS, PER_EPOCH = 40, 25

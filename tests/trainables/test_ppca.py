@@ -6,11 +6,11 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from trainables import sources
-from trainables.data import data_facts, load
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data import readers as sources
+from trainables.data.dataset import data_facts, load
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 
 @pytest.fixture

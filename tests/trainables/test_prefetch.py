@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from trainables.prefetch import map_ahead
+from trainables.data.prefetch import map_ahead
 
 
 def threads_ahead():

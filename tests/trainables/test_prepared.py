@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import sources
 from trainables.config import DataConfig
-from trainables.data import load
+from trainables.data import readers as sources
+from trainables.data.dataset import load
+from trainables.data.examples import Examples
+from trainables.data.readers import prepared as preparation
+from trainables.data.readers.prepared import Images, Streamed, key_of, prepared
 from trainables.errors import DataError
-from trainables.examples import Examples
-from trainables.sources import prepared as preparation
-from trainables.sources.prepared import Images, Streamed, key_of, prepared
 
 CPU = torch.device("cpu")
 BINARIZE = get_args(DataConfig.model_fields["binarize"].annotation)

@@ -7,11 +7,11 @@ import sys
 import pytest
 import torch
 
-from trainables import probe
-from trainables.data import load
-from trainables.paths import parse_config, plain
+from trainables.config.paths import parse_config, plain
+from trainables.data.dataset import load
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
+from trainables.worker import probe
 
 CPU = torch.device("cpu")
 SETTINGS = {"epochs": 40, "batch_size": 128, "beta": {"kind": "linear", "warmup": "300 steps"}}
@@ -20,7 +20,7 @@ SETTINGS = {"epochs": 40, "batch_size": 128, "beta": {"kind": "linear", "warmup"
 @pytest.fixture
 def config(vae_data_root):
     def make(device="cpu", **settings):
-        from trainables.data import data_facts
+        from trainables.data.dataset import data_facts
 
         parsed = parse_config({**SETTINGS, "device": device, **settings})
         return resolve(parsed, data_facts(parsed.data, vae_data_root))
@@ -57,7 +57,7 @@ def test_without_a_gpu_it_measures_nothing(config, request_for):
 
 def test_as_a_process_it_answers_in_its_last_line(config, request_for):
     answer = subprocess.run(
-        [sys.executable, "-m", "trainables.probe"],
+        [sys.executable, "-m", "trainables.worker.probe"],
         input=json.dumps(request_for(config())), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(answer.stdout) == {"memory_bytes": None, "peak_bytes": None}
@@ -67,7 +67,7 @@ def test_as_a_process_it_answers_in_its_last_line(config, request_for):
 def test_on_a_gpu_more_examples_at_once_take_more_and_all_of_it_is_there(config, request_for):
     small, large = (
         subprocess.run(
-            [sys.executable, "-m", "trainables.probe"],
+            [sys.executable, "-m", "trainables.worker.probe"],
             input=json.dumps(request_for(config("cuda", batch_size=size, model={"hidden": [4096, 4096]}))),
             capture_output=True, text=True, check=True,
         )

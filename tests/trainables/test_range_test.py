@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data import data_facts, load
+from trainables.config.paths import parse_config, variants
+from trainables.data.dataset import data_facts, load
 from trainables.errors import ConfigError
-from trainables.paths import parse_config, variants
-from trainables.range_test import CHECK_STEPS, MARGIN, _unlagged, ramped, run, smoothed, suggest
 from trainables.resolve import resolve
 from trainables.schedules import lr_at
-from trainables.step import Record
-from trainables.trainer import Trainer
+from trainables.training.range_test import CHECK_STEPS, MARGIN, _unlagged, ramped, run, smoothed, suggest
+from trainables.training.step import Record
+from trainables.training.trainer import Trainer
 
 STEPS, WINDOW = 240, 6
 FALL, RISE = 1e-4, 3e-2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
 from trainables.ranking import Best, Eligible, Ranking, eligible_of, epochs_since
 from trainables.schedules import Phases
 

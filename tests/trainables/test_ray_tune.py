@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.checkpoint import FILE_NAME, read
-from trainables.data import data_facts
-from trainables.paths import parse_config, plain
-from trainables.ray_tune import VaeTrainable
+from trainables.config.paths import parse_config, plain
+from trainables.data.dataset import data_facts
+from trainables.data.readers import digest
+from trainables.files.checkpoint import FILE_NAME, read
+from trainables.files.trial_files import BEST_NAME, trial_files
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
-from trainables.sources import digest
-from trainables.trial_files import BEST_NAME, trial_files
+from trainables.worker.ray_tune import VaeTrainable
 
 EPOCHS = 4
 TINY = {"data": {"n_train": 64}, "batch_size": 32, "model": {"hidden": [8], "latent_dim": 2}}
@@ -170,14 +170,14 @@ def test_a_trial_that_patience_ends_leaves_its_results(trials_root, trainable, n
 
 @pytest.mark.parametrize("root", ["/proc/nothing", "file:///proc/nothing"])
 def test_storage_that_cannot_be_written_is_told_from_an_error_of_the_trial(root, trainable, monkeypatch):
-    monkeypatch.setattr("trainables.trial_files.PATIENCE", ())
+    monkeypatch.setattr("trainables.files.trial_files.PATIENCE", ())
     report = reported(trainable(root))
     assert "/proc/nothing/0000 cannot be written" in report["storage"]
     assert "error" not in report
 
 
 def test_storage_that_cannot_be_read_ends_no_trial(trainable, monkeypatch):
-    monkeypatch.setattr("trainables.trial_files.PATIENCE", ())
+    monkeypatch.setattr("trainables.files.trial_files.PATIENCE", ())
     report = reported(trainable("s3://bucket?nonsense=1", 1))
     assert report.keys() == {"trial", "warnings", "storage"}
     assert "s3://bucket/0000?nonsense=1 cannot be read" in report["storage"]

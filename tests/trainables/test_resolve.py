@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from trainables.config import DEFAULT_KIND
-from trainables.data import DataFacts
+from trainables.config.paths import flatten, parse_config, plain, variants
+from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
 from trainables.objectives import updates_to_settle
-from trainables.paths import flatten, parse_config, plain, variants
 from trainables.resolve import (
     DURATIONS,
     geco_notes,

@@ -4,12 +4,12 @@ import torch
 import yaml
 from PIL import Image
 
-from trainables import checkpoint as checkpoints
-from trainables.paths import parse_config, variants
-from trainables.pictures import is_image, write_grid
-from trainables.results import RESULT_FILES, config_yaml, write_results
-from trainables.trial_files import BEST_NAME
+from trainables.config.paths import parse_config, variants
+from trainables.files import checkpoint as checkpoints
+from trainables.files.pictures import is_image, write_grid
+from trainables.files.trial_files import BEST_NAME
 from trainables.vae import Vae
+from trainables.worker.results import RESULT_FILES, config_yaml, write_results
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data import DataFacts
+from trainables.config.paths import parse_config, variants
+from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
-from trainables.paths import parse_config, variants
 from trainables.resolve import resolve
 from trainables.schedules import batch_size_factor, beta_at, lr_at, rate_in_use, sigma_factor_at
 

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from trainables.config.paths import parse_config
 from trainables.models import build_model, code_of
-from trainables.models.source import code_digest, source_files
 from trainables.models.user import code_of_kinds, keep_loaded
-from trainables.paths import parse_config
+from trainables.source import code_digest, source_files
 
 FILES = {
     "nets.py": "import torch, parts, json\nfrom pkg.deep import layer\nraise SystemExit('never executed')",

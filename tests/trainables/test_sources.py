@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from trainables import sources
 from trainables.config import DataConfig
-from trainables.data import data_facts
+from trainables.data import readers as sources
+from trainables.data.dataset import data_facts
+from trainables.data.readers import arrays
 from trainables.errors import ConfigError, DataError
-from trainables.sources import arrays
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import distributions as td
 
-from trainables import learned_sigma, optimizers
-from trainables.paths import parse_config, variants
-from trainables.step import advance, members_step, train_step
-from trainables.trainer import build_program
+from trainables import optimizers
+from trainables.config.paths import parse_config, variants
+from trainables.likelihoods import learned_sigma
+from trainables.training.step import advance, members_step, train_step
+from trainables.training.trainer import build_program
 
 D, B, STEPS = 6, 5, 6
 BETA, RATE = (0.5, 1.0, 2.0), (1e-2, 3e-3, 1e-1)

@@ -5,16 +5,16 @@ import pytest
 import torch
 import yaml
 
-from trainables import checkpoint as checkpoints
-from trainables import trainer as trainers
 from trainables.config import DEFAULT_KIND
-from trainables.data import data_facts, load
+from trainables.config.paths import parse_config, variants
+from trainables.data.dataset import data_facts, load
+from trainables.files import checkpoint as checkpoints
 from trainables.metrics import evaluation
-from trainables.paths import parse_config, variants
 from trainables.random_streams import generator
 from trainables.resolve import resolve
-from trainables.results import config_yaml
-from trainables.trainer import Trainer
+from trainables.training import trainer as trainers
+from trainables.training.trainer import Trainer
+from trainables.worker.results import config_yaml
 
 EPOCHS = 4
 SMALL = {"conv": {"channels": [4]}}

@@ -1,6 +1,6 @@
 import pytest
 
-from trainables.trajectory import trajectory
+from trainables.training.trajectory import trajectory
 
 
 @pytest.fixture

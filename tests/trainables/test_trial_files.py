@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from trainables import trial_files as module
 from trainables.errors import StorageError
-from trainables.remote import RemoteFolder
-from trainables.trial_files import FILE_NAME, trial_files
+from trainables.files import trial_files as module
+from trainables.files.trial_files import FILE_NAME, trial_files
+from trainables.object_storage import RemoteFolder
 
 
 @pytest.fixture

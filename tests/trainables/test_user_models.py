@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainables.config.paths import parse_config
 from trainables.errors import ConfigError
 from trainables.models import build_model
-from trainables.paths import parse_config
 
 SHAPE, M, B = (2, 3), 3, 5
 CPU = torch.device("cpu")

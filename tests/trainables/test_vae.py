@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from trainables import checkpoint as checkpoints
+from trainables.config.paths import variants
 from trainables.errors import DataError, UserError
+from trainables.files import checkpoint as checkpoints
 from trainables.metrics import active_units
-from trainables.paths import variants
 from trainables.vae import Vae
 
 SHAPE = (2, 3)

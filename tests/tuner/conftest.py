@@ -10,11 +10,11 @@ import pytest
 from tune_loop import TuneLoop
 
 from trainables.config import method_of
-from trainables.paths import flatten, parse_config, unflatten
+from trainables.config.paths import flatten, parse_config, unflatten
 from tuner.planning.plans import make_plan
 from tuner.running import driver
-from tuner.spec import parse_spec
-from tuner.storage.journal import Journal, lines_of, read_journal
+from tuner.sweeps.journal import Journal, lines_of, read_journal
+from tuner.sweeps.spec import parse_spec
 
 
 @pytest.fixture

@@ -19,23 +19,23 @@ from types import SimpleNamespace
 import torch
 from conftest import PlannedLoop
 
-import tuner.pruning.schedulers
+import tuner.running.tune_scheduler
 import tuner.search.searchers
 import tuner.tracking.mlflow_store
-from trainables import generations
-from trainables.checkpoint import FILE_NAME, Checkpoint, write
-from trainables.generations import Generations
-from trainables.paths import parse_config
-from trainables.remote import RemoteFolder, is_remote
+from trainables.config.paths import parse_config
+from trainables.files import epoch_checkpoints as generations
+from trainables.files.checkpoint import FILE_NAME, Checkpoint, write
+from trainables.files.epoch_checkpoints import Generations
+from trainables.files.trial_files import FilesInFolder
+from trainables.object_storage import RemoteFolder, is_remote
 from trainables.reporting import RESULT_KEY
-from trainables.trial_files import FilesInFolder
 from tuner.planning.plans import make_plan
 from tuner.running import driver
-from tuner.spec import parse_spec
-from tuner.storage import lease
-from tuner.storage.lease import FencedError
-from tuner.storage.sweep_state import fold
-from tuner.storage.sweep_storage import open_storage
+from tuner.sweeps import lease
+from tuner.sweeps.lease import FencedError
+from tuner.sweeps.spec import parse_spec
+from tuner.sweeps.state import fold
+from tuner.sweeps.storage import open_storage
 from tuner.tracking.projection import Projection
 from tuner.tracking.syncing import sync_sweep
 

@@ -3,11 +3,11 @@ import json
 import pytest
 from ray.tune import Trainable
 
-from trainables.data import data_facts
-from trainables.paths import parse_config, plain
-from trainables.ray_tune import VaeTrainable
+from trainables.config.paths import parse_config, plain
+from trainables.data.dataset import data_facts
 from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
+from trainables.worker.ray_tune import VaeTrainable
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_model_that_raises_fails_its_trial_and_the_worker_goes_on(settings, mo
 
     worker = VaeTrainable(settings("0000", seed=0))
     with monkeypatch.context() as broken:
-        broken.setattr("trainables.trainer.advance", raises)
+        broken.setattr("trainables.training.trainer.advance", raises)
         assert json.loads(worker.train()[RESULT_KEY])["error"].rstrip().endswith("RuntimeError: CUDA out of memory")
     worker.reset(settings("0001", seed=0))
     assert metrics(worker)["epoch"] == 1
@@ -111,7 +111,7 @@ def test_a_disk_that_is_full_is_no_failure_of_the_trial(settings, monkeypatch):
         raise OSError(28, "No space left on device")
 
     worker = VaeTrainable(settings("0000", seed=0))
-    monkeypatch.setattr("trainables.checkpoint.save_file", full)
+    monkeypatch.setattr("trainables.files.checkpoint.save_file", full)
     report = json.loads(worker.train()[RESULT_KEY])
     assert "error" not in report
     assert "No space left on device" in report["storage"]

@@ -6,14 +6,14 @@ from zipfile import ZipFile
 import pytest
 
 import tuner
+from trainables.config.paths import parse_config
 from trainables.errors import ConfigError, UserError
-from trainables.models.source import code_digest
-from trainables.paths import parse_config
-from trainables.results import write_results
-from tuner.comparison.side_by_side import side_by_side
-from tuner.exporting import export
-from tuner.running.sweep_status import known_sweep
-from tuner.single_runs.single_trial import make_ready
+from trainables.source import code_digest
+from trainables.worker.results import write_results
+from tuner.comparison.finished_sweeps import side_by_side
+from tuner.reports.zip_file import export
+from tuner.running.single_trial import make_ready
+from tuner.sweeps.status import known_sweep
 from tuner.tracking.identity_tags import identity_of
 from tuner.tracking.mlflow_store import Tag, find_runs, open_client
 from tuner.tracking.projection import Projection

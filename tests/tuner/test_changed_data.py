@@ -8,22 +8,22 @@ import pytest
 import yaml
 
 import tuner
+from trainables.config.paths import parse_config, plain
 from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity, versions
-from trainables.paths import parse_config, plain
-from trainables.results import write_results
-from tuner.comparison.side_by_side import side_by_side
-from tuner.pages.sweeps_page import beside_each_other
-from tuner.queries.from_mlflow import best
-from tuner.queries.origins import other_origin
-from tuner.running.sweep_status import known_sweep
-from tuner.single_runs.origin import Origin, parted
-from tuner.single_runs.retraining import read_config, retrain
-from tuner.single_runs.single_trial import make_ready
-from tuner.storage.journal import Journal, lines_of
-from tuner.terminal.tables import exported
+from trainables.worker.results import write_results
+from tuner.cli.tables import exported
+from tuner.comparison.finished_sweeps import side_by_side
+from tuner.reports.sweeps_page import beside_each_other
+from tuner.running.single_run import read_config, retrain
+from tuner.running.single_trial import make_ready
+from tuner.sweeps.journal import Journal, lines_of
+from tuner.sweeps.origins import other_origin
+from tuner.sweeps.status import known_sweep
+from tuner.tracking.best import best
 from tuner.tracking.identity_tags import identity_of, identity_tags
 from tuner.tracking.mlflow_store import Tag, find_runs, open_client
+from tuner.tracking.origin import Origin, parted
 from tuner.tracking.projection import Projection
 
 LR = {"space": {"lr.base": {"float": [1e-3, 1e-2], "log": True}}, "scheduler.kind": "none", "config.batch_size": 8}
@@ -302,7 +302,7 @@ def test_a_model_says_where_its_data_are_others_now(data, tmp_path, monkeypatch)
 
 
 def test_a_large_file_is_not_read_for_a_sentence(data, tmp_path, monkeypatch):
-    from trainables import sources
+    from trainables.data import readers as sources
 
     monkeypatch.setattr(sources, "AT_HAND_BYTES", 100)
     assert sources.digest_at_hand(str(data), tmp_path) is None

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tuner.storage.journal import JOURNAL
-from tuner.storage.sweep_state import fold
-from tuner.storage.sweep_storage import open_storage
+from tuner.sweeps.journal import JOURNAL
+from tuner.sweeps.state import fold
+from tuner.sweeps.storage import open_storage
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client, status_of
 from tuner.tracking.params import to_params
 

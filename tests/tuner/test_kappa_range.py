@@ -4,7 +4,7 @@ import pytest
 
 from search_spaces.geco import KAPPA, UNMEASURED
 from tuner.planning.plans import make_plan
-from tuner.spec import parse_spec
+from tuner.sweeps.spec import parse_spec
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import yaml
 
 from search_spaces.domains import Choice
 from search_spaces.space import Space
+from trainables.config.paths import flatten, parse_config, plain
 from trainables.models import build_model
-from trainables.paths import flatten, parse_config, plain
-from tuner.figures.search import FIGURES
-from tuner.figures.search.importance import importances
-from tuner.queries.conditions import matches, parse_conditions
-from tuner.running.sweep_status import known_sweep
-from tuner.spec import Search
+from tuner.reports.figures.importance import importances
+from tuner.reports.figures.sweep import FIGURES
+from tuner.sweeps.spec import Search
+from tuner.sweeps.status import known_sweep
+from tuner.tracking.conditions import matches, parse_conditions
 from tuner.tracking.params import to_params
 
 MLP = {"kind": "mlp"}

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tune_loop import TuneLoop
 
-from tuner.planning.capacity import Capacity, Node
+from tuner.cluster.capacity import Capacity, Node
 from tuner.running import driver
 from tuner.running.driver import _charge_memory
-from tuner.storage.sweep_state import Sweep, Trial, fold
+from tuner.sweeps.state import Sweep, Trial, fold
 
 KINDS = ("raised", "worker", "node", "memory", None)
 RETRIES = 2

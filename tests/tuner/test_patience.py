@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
 from trainables.ranking import Ranking
-from tuner.pages.sweep_page import write_sweep_page
+from tuner.cli import tables
+from tuner.reports.sweep_page import write_sweep_page
 from tuner.running.driver import header_of
-from tuner.running.past_best import impatience_note, past_best, past_best_note
-from tuner.storage.journal import Journal
-from tuner.storage.sweep_state import Report, Trial
-from tuner.terminal import tables
+from tuner.search.past_best import impatience_note, past_best, past_best_note
+from tuner.sweeps.journal import Journal
+from tuner.sweeps.state import Report, Trial
 
 EPOCHS, PATIENCE = 20, 3
 

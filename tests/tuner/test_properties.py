@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from search_spaces.catalogue import parse_space, space_names
 from trainables.config import TrialConfig
+from trainables.config.paths import known_paths, parse_config, plain, unflatten
 from trainables.errors import UserError
-from trainables.paths import known_paths, parse_config, plain, unflatten
 from tuner.planning.plans import make_plan
-from tuner.queries.conditions import parse_conditions
-from tuner.spec import SweepSpec, parse_spec, spec_yaml
-from tuner.yaml_files import read_yaml
+from tuner.sweeps.spec import SweepSpec, parse_spec, spec_yaml
+from tuner.sweeps.yaml_files import read_yaml
+from tuner.tracking.conditions import parse_conditions
 
 KINDS = ["elbo", "geco", "free-bits", "iwae", "linear", "mlp", "conv", "clr", "one-cycle", "adam", "sgd", "m:f"]
 SECTIONS = {

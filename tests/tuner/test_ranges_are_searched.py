@@ -11,8 +11,8 @@ from tuner.cli.options import overlaid_spec
 from tuner.cli.starter import STARTER
 from tuner.planning.plans import make_plan
 from tuner.search.searchers import JournalSearcher
-from tuner.spec import parse_spec, spec_yaml, sweep_tree
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.spec import parse_spec, spec_yaml, sweep_tree
+from tuner.sweeps.state import fold
 
 RANGE = {"float": [1e-3, 1e-2]}
 FIXED = {"epochs": 2, "lr": {"base": 0.002}}

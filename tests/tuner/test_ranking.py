@@ -7,23 +7,23 @@ import pytest
 import yaml
 from stores import execute
 
+from trainables.config.paths import parse_config
 from trainables.errors import ConfigError, UserError
-from trainables.paths import parse_config
+from trainables.files.trial_files import BEST_NAME, FILE_NAME
 from trainables.ranking import Ranking
-from trainables.trial_files import BEST_NAME, FILE_NAME
-from tuner.planning.points import NO_SPACE
+from tuner.cli.tables import exported
+from tuner.planning.given_trials import NO_SPACE
 from tuner.planning.warm_start import _values_or_reason
-from tuner.queries.from_mlflow import best, front
-from tuner.queries.run_artifacts import checkpoint
-from tuner.running.sweep_status import ranked_trials, standing
 from tuner.search.searchers import study_of
-from tuner.single_runs.origin import parted
-from tuner.single_runs.ranked_epoch import RankedEpoch, split_ranked
-from tuner.spec import parse_spec
-from tuner.storage.sweep_state import fold
-from tuner.terminal.tables import exported
+from tuner.sweeps.spec import parse_spec
+from tuner.sweeps.state import fold
+from tuner.sweeps.status import ranked_trials, standing
+from tuner.tracking.best import best, front
 from tuner.tracking.mlflow_store import open_client
+from tuner.tracking.origin import parted
 from tuner.tracking.projection import Projection
+from tuner.tracking.ranked_epoch import RankedEpoch, split_ranked
+from tuner.tracking.run_artifacts import checkpoint
 
 CURVES = {
     "0000": [1.0, 9.0, 3.0, 2.0],
@@ -93,7 +93,7 @@ def test_mlflow_gives_the_journals_ranking_without_a_history(ranking, overfitted
 
 @RANKINGS
 def test_reading_in_pages_ranks_by_the_same_epoch(ranking, overfitted, uri, monkeypatch):
-    monkeypatch.setattr("tuner.queries.from_mlflow._PAGE", 1)
+    monkeypatch.setattr("tuner.tracking.best._PAGE", 1)
     project(uri, overfitted(ranking))
     assert [row.trial for row in best(uri)] == RANKED[ranking][0][:1]
 

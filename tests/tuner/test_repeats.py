@@ -10,14 +10,14 @@ import pytest
 from configs import ANY
 
 from trainables.errors import ConfigError, UserError
+from tuner.cli.tables import show_plan
 from tuner.planning.plans import make_plan
-from tuner.queries import from_mlflow
-from tuner.running.sweep_status import standing
 from tuner.search.searchers import study_of
-from tuner.spec import parse_spec, sweep_tree
-from tuner.storage.events import JournalError
-from tuner.storage.sweep_state import fold
-from tuner.terminal.tables import show_plan
+from tuner.sweeps.events import JournalError
+from tuner.sweeps.spec import parse_spec, sweep_tree
+from tuner.sweeps.state import fold
+from tuner.sweeps.status import standing
+from tuner.tracking import best as from_mlflow
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.projection import Projection
 

@@ -11,15 +11,15 @@ from zipfile import ZipFile
 import pytest
 
 from trainables.errors import UserError
-from tuner.queries.from_mlflow import best
-from tuner.running.sweep_status import sweep_statuses
-from tuner.single_runs.retraining import read_config
-from tuner.spec import as_yaml
-from tuner.storage.events import JournalError
-from tuner.storage.journal import _line, read_journal
-from tuner.storage.removal import remove_sweep
+from tuner.running.single_run import read_config
+from tuner.sweeps.events import JournalError
+from tuner.sweeps.journal import _line, read_journal
+from tuner.sweeps.spec import as_yaml
+from tuner.sweeps.status import sweep_statuses
+from tuner.sweeps.yaml_files import read_yaml
+from tuner.tracking.best import best
+from tuner.tracking.removal import remove_sweep
 from tuner.tracking.syncing import sync_sweep
-from tuner.yaml_files import read_yaml
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_a_secret_stays_out_of_all_that_is_written_and_printed(sweeps, uri, cli,
         "name: !!python/object/new:os.system ['touch owned']",
         "name: !!python/name:os.system ''",
         "name: !!python/module:os ''",
-        "!!python/object:tuner.spec.SweepSpec {}",
+        "!!python/object:tuner.sweeps.spec.SweepSpec {}",
     ],
 )
 def test_yaml_that_names_python_objects_is_refused(read, text, tmp_path, monkeypatch):

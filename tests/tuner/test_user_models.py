@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import tuner
+from trainables.config.paths import parse_config
 from trainables.errors import ConfigError, UserError
-from trainables.paths import parse_config
-from tuner.queries.from_mlflow import best
-from tuner.single_runs.retraining import retrain
-from tuner.spec import parse_spec
+from tuner.running.single_run import retrain
+from tuner.sweeps.spec import parse_spec
+from tuner.tracking.best import best
 from tuner.tracking.mlflow_store import open_client
 from tuner.tracking.params import to_params
 from tuner.tracking.projection import Projection

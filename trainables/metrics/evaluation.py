@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainables import distributions
+from trainables.program import Program, likelihood_terms
 from trainables.random_streams import generator
-from trainables.step import Program, likelihood_terms
 
 __all__ = ["Evaluation", "calibrated_elbo", "evaluate", "evaluation_noise"]
 

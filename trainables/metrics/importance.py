@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables import distributions
-from trainables.step import Program, likelihood_terms
+from trainables.program import Program, likelihood_terms
 
 __all__ = ["NLL_EXAMPLES", "ImportanceEstimate", "importance_nll"]
 

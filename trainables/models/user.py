@@ -21,11 +21,11 @@ from torch.nn.parameter import UninitializedParameter
 
 from trainables import global_settings
 from trainables.config import UserModel
+from trainables.data.readers.fetched import digest_of
 from trainables.errors import ConfigError
 from trainables.models.base import Params
-from trainables.models.source import source_files
 from trainables.models.users_code import RaisedError, users_code
-from trainables.sources.fetched import digest_of
+from trainables.source import source_files
 
 __all__ = ["InterfaceError", "UserVae", "code_of_kinds", "imported", "keep_loaded", "make_importable"]
 

@@ -11,10 +11,10 @@ from typing import NoReturn
 
 from trainables.credentials import shown_uris
 from trainables.errors import UserError
-from tuner.running.ray_thread import leave_process
-from tuner.running.signals import Signals, StoppedError, stop_signals
-from tuner.terminal.forgiving import forgiving_stderr, unwritten
-from tuner.terminal.printable import printable
+from tuner.cli.forgiving import forgiving_stderr, unwritten
+from tuner.cli.printable import printable
+from tuner.cluster.ray_thread import leave_process
+from tuner.cluster.signals import Signals, StoppedError, stop_signals
 
 __all__ = ["main", "run"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from tuner.cli import cluster, models, reports, setup, sweeps
+from tuner.cli import jobs as cluster
+from tuner.cli import models, reports, setup, sweeps
 
 __all__ = ["app"]
 

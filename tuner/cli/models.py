@@ -55,7 +55,7 @@ def best(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Ask MLflow for the best configuration; prints it and, with --export, writes it for `vae-tuner train`."""
-    from tuner.terminal import console, tables
+    from tuner.cli import console, tables
 
     for option, file, endings in (("export", export, (".yaml", ".yml")), ("plot", plot, (".png",))):
         if file and file.suffix not in endings:
@@ -115,17 +115,17 @@ def train(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
-    from tuner.spec import overlaid
-    from tuner.terminal import console, progress, tables
+    from tuner.cli import console, progress, tables
+    from tuner.sweeps.spec import overlaid
 
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
     with console.working("Loading PyTorch"):
-        from trainables.paths import parse_config
-        from tuner.running.signals import StoppedError
-        from tuner.single_runs.origin import parted
-        from tuner.single_runs.ranked_epoch import split_ranked
-        from tuner.single_runs.retraining import read_config, retrain
-        from tuner.tracking.tracking_uri import resolve_uri
+        from trainables.config.paths import parse_config
+        from tuner.cluster.signals import StoppedError
+        from tuner.running.single_run import read_config, retrain
+        from tuner.sweeps.tracking_uri import resolve_uri
+        from tuner.tracking.origin import parted
+        from tuner.tracking.ranked_epoch import split_ranked
 
         tree, origin = parted(read_config(config))
         tree, ranked = split_ranked(tree)
@@ -164,9 +164,9 @@ def lr_range(
 
     Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
     """
-    from tuner.spec import overlaid
-    from tuner.terminal import console, tables
-    from tuner.yaml_files import read_yaml
+    from tuner.cli import console, tables
+    from tuner.sweeps.spec import overlaid
+    from tuner.sweeps.yaml_files import read_yaml
 
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
     options = {"data.name": dataset, "model.kind": model, **changes}
@@ -174,7 +174,7 @@ def lr_range(
     if out and out.exists():
         raise UserError(f"--out {out} exists; name another folder, or remove it first")
     with console.working("Raising the learning rate"):
-        from tuner.single_runs.range_test import free_folder, run_lr_range
+        from tuner.running.lr_range import free_folder, run_lr_range
 
         result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
         files = result.write(out or free_folder(result.config.data.name))

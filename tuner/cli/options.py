@@ -12,7 +12,7 @@ import typer
 from trainables.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from tuner.spec import SweepSpec
+    from tuner.sweeps.spec import SweepSpec
 
 __all__ = [
     "AllowChangedOption",
@@ -155,7 +155,7 @@ PATHS = {
 
 def overlaid_spec(file: Path | None, settings: list[str] | None, **options: Any) -> SweepSpec:
     """A sweep's file, or none, under the options that were given, and these under `--set PATH=VALUE`."""
-    from tuner.spec import parse_spec, sweep_tree
+    from tuner.sweeps.spec import parse_spec, sweep_tree
 
     tree = sweep_tree(file or {}, {PATHS[name]: value for name, value in options.items()})
     return parse_spec(sweep_tree(tree, parsed_settings(settings or [])))
@@ -163,7 +163,7 @@ def overlaid_spec(file: Path | None, settings: list[str] | None, **options: Any)
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:
     """`PATH=VALUE` options as spec paths, values read as YAML."""
-    from tuner.yaml_files import parse_yaml_value
+    from tuner.sweeps.yaml_files import parse_yaml_value
 
     found: dict[str, Any] = {}
     for setting in settings:

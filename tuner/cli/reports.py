@@ -65,13 +65,13 @@ def compare(
 
     Repeating the command of a comparison that was cut short goes on with it. With --sweeps nothing is trained.
     """
-    from tuner.terminal import comparison as display_comparison
-    from tuner.terminal import console, progress
+    from tuner.cli import comparison_tables as display_comparison
+    from tuner.cli import console, progress
 
     if sweeps is not None:
         _refuse_but(context, ("sweeps", "name", "storage", "reports", "allow_changed", "output"))
         with console.working("Drawing"):
-            from tuner.pages.sweeps_page import beside_each_other
+            from tuner.reports.sweeps_page import beside_each_other
 
             shown = beside_each_other(_names(sweeps), storage, reports, name, allow_changed=allow_changed)
         display_comparison.show_sweeps(shown, output.value)
@@ -81,9 +81,9 @@ def compare(
             "--allow-changed: goes with --sweeps; a comparison trains all its runs on one data set and code"
         )
     with console.working("Reading the data"):
-        from tuner.comparison.comparing import Settings, compare_methods, folder_of
+        from tuner.cluster.signals import StoppedError
         from tuner.comparison.request import Request, named_after
-        from tuner.running.signals import StoppedError
+        from tuner.running.comparisons import Settings, compare_methods, folder_of
 
         request = Request(
             name=name or named_after(dataset, model),
@@ -143,10 +143,10 @@ def report(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Write a sweep's page: the best configuration, how trials learned, and which of what varied mattered."""
-    from tuner.terminal import console
+    from tuner.cli import console
 
     with console.working("Drawing"):
-        from tuner.pages.sweep_page import write_sweep_page
+        from tuner.reports.sweep_page import write_sweep_page
 
         page = write_sweep_page(storage, name, reports / name)
     if output == Format.JSON:
@@ -166,10 +166,10 @@ def export(
 
     Of a comparison: its answer, its page and the journals of its runs. A sweep that runs may be packed as it stands.
     """
-    from tuner.terminal import console
+    from tuner.cli import console
 
     with console.working("Packing"):
-        from tuner.exporting import export as pack
+        from tuner.reports.zip_file import export as pack
 
         packed = pack(storage, name, file, reports)
     if output == Format.JSON:

@@ -24,7 +24,7 @@ def spaces(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List the search spaces, or show what one of them varies, between which bounds and under which condition."""
-    from tuner.terminal import tables
+    from tuner.cli import tables
 
     tables.show_spaces(name, output.value)
 
@@ -33,8 +33,8 @@ def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("sweep.yaml"),
 ) -> None:
     """Write a commented sweep file to start from."""
+    from tuner.cli import console
     from tuner.cli.starter import STARTER
-    from tuner.terminal import console
 
     if path.exists():
         raise UserError(f"{path} exists; name another file, or remove it first")
@@ -56,8 +56,8 @@ def doctor(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Check what a sweep needs, with the fix beside each failure: packages, data, storage, tracking, disk, device."""
-    from tuner.spec import parse_spec, sweep_tree
-    from tuner.terminal import console, tables
+    from tuner.cli import console, tables
+    from tuner.sweeps.spec import parse_spec, sweep_tree
 
     options = {
         "config.data.name": dataset,
@@ -69,7 +69,7 @@ def doctor(
     }
     parsed = parse_spec(sweep_tree(spec or {}, options))
     with console.working("Looking around"):
-        from tuner.preflight.checks import examine
+        from tuner.planning.checks import examine
 
         findings = examine(parsed, data_dir)
     tables.show_findings(findings, output.value)

@@ -113,7 +113,7 @@ def sweep(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
-    from tuner.terminal import console, progress, tables
+    from tuner.cli import console, progress, tables
 
     parsed = overlaid_spec(
         spec,
@@ -168,7 +168,7 @@ def resume(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
-    from tuner.terminal import console, progress
+    from tuner.cli import console, progress
 
     more_trials = parsed_more_trials(trials)
     with console.working("Reading the journal"):
@@ -192,9 +192,9 @@ def resume(
 
 def _show(run: Callable[[], SweepResult], output: Format) -> NoReturn:
     """The end of a sweep, or how far it came before a signal, or before its state could not be written."""
-    from tuner.running.signals import StoppedError
+    from tuner.cli import console, tables
+    from tuner.cluster.signals import StoppedError
     from tuner.running.sweep_result import SweepResult
-    from tuner.terminal import console, tables
 
     try:
         result = run()
@@ -219,8 +219,8 @@ def status(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
-    from tuner.running.sweep_status import sweep_statuses
-    from tuner.terminal import tables
+    from tuner.cli import tables
+    from tuner.sweeps.status import sweep_statuses
 
     tables.show_status(sweep_statuses(storage, name), name, output.value)
 
@@ -231,7 +231,7 @@ def sync(
     storage: StorageOption = "./sweeps",
 ) -> None:
     """Send MLflow what it lacks of a sweep, artifacts and what was deleted there included; nothing is sent again."""
-    from tuner.terminal import console
+    from tuner.cli import console
     from tuner.tracking.syncing import sync_sweep
 
     notes: list[str] = []
@@ -253,7 +253,7 @@ def remove(
     storage: StorageOption = "./sweeps",
 ) -> None:
     """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
-    from tuner.storage.removal import remove_sweep
+    from tuner.tracking.removal import remove_sweep
 
     removed = remove_sweep(storage, name, keep_best=keep_best, with_runs=runs, uri=tracking_uri)
     kept = f", kept trial {removed.kept}" if removed.kept else ""

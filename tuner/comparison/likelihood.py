@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.comparison.design import Level, Trained
 from tuner.comparison.intervals import Interval, mean_interval
-from tuner.queries.metrics_info import unranked_by_nll
+from tuner.sweeps.metrics import unranked_by_nll
 
 __all__ = ["NLL_SAMPLES", "NllAnswer", "answer_nll", "measured_level"]
 

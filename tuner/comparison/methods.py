@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.annealing import LINEAR
+from trainables.config.paths import suggest
 from trainables.errors import ConfigError
-from trainables.paths import suggest
 
 __all__ = ["METHODS", "PATH_RIVALS", "Scale", "ending_at", "free_paths", "pool_space"]
 

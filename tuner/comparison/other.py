@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trainables.config.paths import parse_config, unflatten
+from trainables.data.readers import absolute
 from trainables.errors import UserError
-from trainables.paths import parse_config, unflatten
-from trainables.sources import absolute
 from tuner.comparison.design import Design
 from tuner.comparison.request import (
     Request,
@@ -19,8 +19,8 @@ from tuner.comparison.request import (
     read_request,
     schedule_of,
 )
-from tuner.storage.journal import JOURNAL, read_journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import JOURNAL, read_journal
+from tuner.sweeps.state import fold
 
 __all__ = ["other_comparison"]
 

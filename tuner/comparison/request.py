@@ -14,19 +14,19 @@ from typing import Any
 import yaml
 
 from trainables.config import ConstantLr, TrialConfig
-from trainables.data import DataFacts, data_facts
+from trainables.config.paths import flatten, parse_config, plain, unflatten
+from trainables.data.dataset import DataFacts, data_facts
+from trainables.data.readers import absolute
 from trainables.errors import ConfigError, UserError
-from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.resolve import resolve
 from trainables.schedules import scaling_of
-from trainables.sources import absolute
 from tuner.comparison.design import RATE_FACTORS, Design
-from tuner.comparison.keeping import write_json
 from tuner.comparison.methods import LR, METHODS, Scale, free_paths
 from tuner.comparison.sign_flip import MOST_SEEDS
-from tuner.spec import NAME
-from tuner.storage.journal import JOURNAL, read_journal
-from tuner.storage.sweep_state import REFUSED, Sweep, fold
+from tuner.sweeps.journal import JOURNAL, read_journal
+from tuner.sweeps.keeping import write_json
+from tuner.sweeps.spec import NAME
+from tuner.sweeps.state import REFUSED, Sweep, fold
 
 __all__ = [
     "FILE",

@@ -9,8 +9,8 @@ from typing import Any
 from tuner.comparison.design import Design, Run, Trained
 from tuner.comparison.intervals import Interval, mean_interval
 from tuner.comparison.methods import LR, free_paths
-from tuner.comparison.quality import shares_of_ends
-from tuner.queries.metrics_info import direction_of
+from tuner.comparison.tuning_cost import shares_of_ends
+from tuner.sweeps.metrics import direction_of
 
 __all__ = ["Candidate", "Side", "Transferred", "answer_transfer", "best_trials", "candidates", "runs_of"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from trainables.data import load
+from trainables.data.dataset import load
 from trainables.global_settings import fresh
 from trainables.resolve import steps_per_epoch
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 from tuner.planning.plans import Plan
 
 __all__ = ["seconds_per_epoch"]

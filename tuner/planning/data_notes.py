@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainables.config import DataConfig, TrialConfig
-from trainables.data import DataFacts
-from trainables.sources import DATASETS
-from trainables.sources.fetched import file_name
+from trainables.data.dataset import DataFacts
+from trainables.data.readers import DATASETS
+from trainables.data.readers.fetched import file_name
 
 __all__ = ["describe_data"]
 

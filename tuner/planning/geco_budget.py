@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from search_spaces.space import Space
 from trainables.config import Geco, Sgd, TrialConfig
-from trainables.data import DataFacts
+from trainables.data.dataset import DataFacts
 from trainables.objectives import updates_to_settle
 from trainables.resolve import geco_notes
 from tuner.planning.rungs import largest_batch

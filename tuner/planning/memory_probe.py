@@ -14,14 +14,14 @@ import torch
 
 from search_spaces.space import Space, assemble
 from trainables.config import ModelConfig, TrialConfig
+from trainables.config.paths import plain
 from trainables.errors import UserError
 from trainables.global_settings import fresh
 from trainables.models import build_model
-from trainables.paths import plain
-from trainables.probe import measure
-from tuner.planning.capacity import Capacity, Node, node_here
+from trainables.worker.probe import measure
+from tuner.cluster.capacity import Capacity, Node, node_here
+from tuner.cluster.worker_environment import seen_by_workers
 from tuner.planning.packing import gpu_share, trials_per_gpu
-from tuner.running.worker_environment import seen_by_workers
 
 __all__ = ["largest", "measured_share", "n_parameters", "packed"]
 
@@ -98,7 +98,7 @@ def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, li
 
 
 def _here(request: Mapping[str, str]) -> Answer:
-    command = [sys.executable, "-m", "trainables.probe"]
+    command = [sys.executable, "-m", "trainables.worker.probe"]
     environment, asked = seen_by_workers(os.environ, ""), json.dumps(request)
     done = subprocess.run(
         command,

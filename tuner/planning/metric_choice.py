@@ -7,10 +7,10 @@ from typing import Any
 
 from search_spaces.space import Space
 from trainables.config import TrialConfig
+from trainables.config.paths import suggest
 from trainables.errors import ConfigError
-from trainables.paths import suggest
-from tuner.queries.metrics_info import METRICS, SATURATING
-from tuner.spec import SweepSpec
+from tuner.sweeps.metrics import METRICS, SATURATING
+from tuner.sweeps.spec import SweepSpec
 
 __all__ = ["chosen_metrics", "metric_notes", "scheduler_kind", "settings_for"]
 

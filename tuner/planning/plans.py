@@ -16,24 +16,24 @@ from search_spaces.geco import constrained, in_numbers
 from search_spaces.reach import KindDefaults, check
 from search_spaces.space import Space, assemble
 from trainables.config import TrialConfig, UserModel, is_user_kind, method_of
-from trainables.data import DataFacts, data_facts
+from trainables.config.paths import flatten, parse_config, plain, unflatten
+from trainables.data.dataset import DataFacts, data_facts
+from trainables.data.readers import absolute, data_dir
 from trainables.errors import ConfigError
 from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
 from trainables.models import build_model
 from trainables.models.inspection import check_user_model
 from trainables.models.user import code_of_kinds
-from trainables.paths import flatten, parse_config, plain, unflatten
 from trainables.ranking import Ranking
 from trainables.resolve import likelihood_of, notes, resolve
-from trainables.sources import absolute, data_dir
-from tuner.planning.capacity import Capacity, capacity_of
+from tuner.cluster.capacity import Capacity, capacity_of
 from tuner.planning.data_notes import describe_data
 from tuner.planning.geco_budget import budget_notes
+from tuner.planning.given_trials import NO_SPACE, check_points
 from tuner.planning.memory_probe import largest, measured_share, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.planning.phase_notes import phase_notes
-from tuner.planning.points import NO_SPACE, check_points
 from tuner.planning.rate_notes import rate_notes
 from tuner.planning.reach import KAPPA, as_begun, asks_for_reach, reach_notes
 from tuner.planning.resources import (
@@ -48,11 +48,11 @@ from tuner.planning.rungs import rule_of, rungs_of
 from tuner.planning.sampling import sampling_of, with_trials
 from tuner.planning.seeds import check_patience, check_point_seeds, split_seeds
 from tuner.planning.warm_start import Known, WarmStart, warm_starts
-from tuner.pruning.rules import Rule
-from tuner.queries.metrics_info import Direction, direction_of
+from tuner.search.rules import Rule
 from tuner.search.samplers import sampler_notes
-from tuner.spec import SweepSpec, check_public
-from tuner.storage.sweep_state import Prior
+from tuner.sweeps.metrics import Direction, direction_of
+from tuner.sweeps.spec import SweepSpec, check_public
+from tuner.sweeps.state import Prior
 
 __all__ = ["Plan", "make_plan"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from search_spaces.domains import Choice, Domain, Float, parse_domain
 from search_spaces.geco import has_room
 from search_spaces.space import Space
-from trainables.data import DataFacts
-from trainables.paths import flatten
+from trainables.config.paths import flatten
+from trainables.data.dataset import DataFacts
 
 __all__ = ["KAPPA", "as_begun", "asks_for_reach", "reach_notes"]
 

@@ -8,10 +8,10 @@ import torch
 
 from trainables.config import TrialConfig
 from trainables.cores import Cores
-from trainables.data import DataFacts, held_on_device
+from trainables.data.dataset import DataFacts, held_on_device
 from trainables.errors import ConfigError
-from tuner.planning.capacity import Capacity
-from tuner.spec import Resources
+from tuner.cluster.capacity import Capacity
+from tuner.sweeps.spec import Resources
 
 __all__ = ["auto_device", "capacity_notes", "concurrency_of", "gpus_of", "memory_share", "placement_notes"]
 

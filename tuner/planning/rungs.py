@@ -9,16 +9,16 @@ from typing import Any
 from search_spaces.reach import longest_warmup
 from search_spaces.space import Space
 from trainables.config import TrialConfig, steps_per_epoch
-from trainables.data import DataFacts
+from trainables.config.paths import unflatten
+from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
-from trainables.paths import unflatten
 from tuner.planning.metric_choice import scheduler_kind
-from tuner.pruning.asha import Asha, grace_for, rungs_for
-from tuner.pruning.hyperband import HyperBand
-from tuner.pruning.median import MedianRule
-from tuner.pruning.rules import Rule
-from tuner.pruning.together import Together
-from tuner.spec import SweepSpec
+from tuner.search.asha import Asha, grace_for, rungs_for
+from tuner.search.hyperband import HyperBand
+from tuner.search.median import MedianRule
+from tuner.search.rules import Rule
+from tuner.search.together import Together
+from tuner.sweeps.spec import SweepSpec
 
 __all__ = ["largest_batch", "rule_of", "rungs_of"]
 

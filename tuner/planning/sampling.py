@@ -9,8 +9,8 @@ from typing import Any
 from search_spaces.space import Space
 from tuner.search.known import n_combinations, n_known
 from tuner.search.samplers import Sampling, trials_to_run
-from tuner.spec import Search, SweepSpec
-from tuner.storage.sweep_state import Prior
+from tuner.sweeps.spec import Search, SweepSpec
+from tuner.sweeps.state import Prior
 
 __all__ = ["sampling_of", "with_trials"]
 

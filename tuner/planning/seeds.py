@@ -6,9 +6,9 @@ from typing import Any
 
 from search_spaces.domains import Choice, Domain
 from search_spaces.space import Space
+from trainables.config.paths import flatten, parse_config
 from trainables.errors import ConfigError
-from trainables.paths import flatten, parse_config
-from tuner.spec import SweepSpec
+from tuner.sweeps.spec import SweepSpec
 
 __all__ = ["check_patience", "check_point_seeds", "split_seeds"]
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from search_spaces.space import Space
 from trainables.config import DataConfig, TrialConfig
+from trainables.config.paths import flatten, parse_config, plain, suggest
 from trainables.errors import ConfigError
 from trainables.identity import Identity, differences, version_notes
-from trainables.paths import flatten, parse_config, plain, suggest
 from trainables.ranking import BEST, Ranking
-from tuner.queries.metrics_info import is_result
-from tuner.spec import SweepSpec, unit_of_trials
-from tuner.storage.journal import check_begun
-from tuner.storage.sweep_state import Event, Prior, Sweep, Trial, fold
-from tuner.storage.sweep_storage import open_storage
+from tuner.sweeps.journal import check_begun
+from tuner.sweeps.metrics import is_result
+from tuner.sweeps.spec import SweepSpec, unit_of_trials
+from tuner.sweeps.state import Event, Prior, Sweep, Trial, fold
+from tuner.sweeps.storage import open_storage
 
 __all__ = ["Known", "WarmStart", "warm_starts"]
 

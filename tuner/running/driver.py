@@ -14,32 +14,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
+from trainables.config.paths import unflatten
 from trainables.errors import StorageError
-from trainables.paths import unflatten
 from trainables.ranking import BEST
-from tuner.planning.capacity import cluster_now, growing
+from tuner.cluster.capacity import cluster_now, growing
+from tuner.cluster.ray_session import stdout_on_stderr
+from tuner.cluster.ray_thread import done_by_ray_thread
+from tuner.cluster.shared_ray import SharedRay
+from tuner.cluster.signals import STOPPING, Signals, StopSignal, handler_kept, stop_signals
+from tuner.planning.checks import require_ready
 from tuner.planning.plans import Plan
-from tuner.preflight.checks import require_ready
-from tuner.running.budget import is_spent
 from tuner.running.lost_workers import OUT_OF_MEMORY
-from tuner.running.ray_session import stdout_on_stderr
-from tuner.running.ray_thread import done_by_ray_thread
 from tuner.running.reach import Measuring, reached, unseen
-from tuner.running.resumable import named
 from tuner.running.resuming import resumed_plan
-from tuner.running.shared_ray import SharedRay
-from tuner.running.signals import STOPPING, Signals, StopSignal, handler_kept, stop_signals
 from tuner.running.sweep_result import SweepResult, result_of
-from tuner.spec import public, spec_yaml
-from tuner.storage.journal import Journal, close_session
-from tuner.storage.lease import FencedError
-from tuner.storage.sweep_folder import HeldSweep
-from tuner.storage.sweep_objects import trials_of
-from tuner.storage.sweep_state import Sweep
-from tuner.storage.sweep_storage import open_storage
+from tuner.sweeps.budget import is_spent
+from tuner.sweeps.folder import HeldSweep, named_after
+from tuner.sweeps.journal import Journal, close_session
+from tuner.sweeps.lease import FencedError
+from tuner.sweeps.places import trials_of
+from tuner.sweeps.resumable import named
+from tuner.sweeps.spec import public, spec_yaml
+from tuner.sweeps.state import Sweep
+from tuner.sweeps.storage import open_storage
+from tuner.sweeps.tracking_uri import without_secret
 from tuner.tracking.sweep_store import place_of
 from tuner.tracking.tracker import Tracker, resolve_uri
-from tuner.tracking.tracking_uri import without_secret
 
 __all__ = ["Progress", "header_of", "resume_sweep", "run_sweep", "silent"]
 
@@ -103,7 +103,8 @@ def run_sweep(plan: Plan, progress: ProgressFactory = silent, measuring: Measuri
             shared.join()
             require_ready(plan)
             plan = reached(plan, measuring)
-        with signals.kept(), open_storage(plan.spec.storage).new(plan) as held:
+        stem = named_after(plan.space.name, plan.default.data.name)
+        with signals.kept(), open_storage(plan.spec.storage).new(plan.spec.name, stem) as held:
             journal = _begun(plan, held, uri)
             return _session(plan, journal, held.folder, uri, progress, shared, signals)
 
@@ -313,8 +314,8 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, shared:
     from ray.exceptions import OutOfMemoryError
     from ray.tune.execution import class_cache
 
-    from trainables.ray_tune import VaeTrainable
-    from tuner.running.alone import AloneWatch, NodeGoneError
+    from trainables.worker.ray_tune import VaeTrainable
+    from tuner.running.exclusive_trials import AloneWatch, NodeGoneError
     from tuner.running.silence import SilenceWatch, kill_worker
     from tuner.running.stop_watch import StopAskedError, StopWatch
 
@@ -388,7 +389,7 @@ def _inner(error: BaseException | None, kind: type[ErrorT]) -> ErrorT | None:
 
 def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any]:
     """Scheduler and searcher, fresh: all they know is in the journal."""
-    from tuner.pruning.schedulers import JournalScheduler
+    from tuner.running.tune_scheduler import JournalScheduler
     from tuner.search.searchers import JournalSearcher
 
     search = plan.spec.search

@@ -12,11 +12,11 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
 
-from trainables.paths import plain
-from trainables.reach import Reach, ReachRun, least, reach_config
+from trainables.config.paths import plain
+from trainables.worker.reach import Reach, ReachRun, least, reach_config
+from tuner.cluster.ray_session import stdout_on_stderr
+from tuner.cluster.worker_environment import seen_by_workers
 from tuner.planning.plans import Plan
-from tuner.running.ray_session import stdout_on_stderr
-from tuner.running.worker_environment import seen_by_workers
 
 __all__ = ["Measuring", "measured", "reached", "unseen"]
 
@@ -72,7 +72,7 @@ def _epochs(plan: Plan, request: Mapping[str, str], n_epochs: int) -> Iterator[R
 
 def _here(request: Mapping[str, str]) -> Iterator[Reach]:
     """In a process of its own, which ends with this one, not by its signals: what it takes of a GPU is given back."""
-    command = [sys.executable, "-P", "-m", "trainables.reach", json.dumps(request)]
+    command = [sys.executable, "-P", "-m", "trainables.worker.reach", json.dumps(request)]
     environment = seen_by_workers(os.environ, "")
     with (
         TemporaryFile("w+") as said,

@@ -10,16 +10,16 @@ from typing import Any
 from search_spaces.catalogue import parse_space
 from search_spaces.space import Space
 from trainables.config import is_user_kind
+from trainables.config.paths import flatten, parse_config, plain, unflatten
 from trainables.errors import UserError
 from trainables.identity import differences, version_notes
-from trainables.paths import flatten, parse_config, plain, unflatten
 from tuner.planning.plans import Plan, make_plan
 from tuner.planning.reach import KAPPA
-from tuner.running.resumable import check_named, check_resumable
 from tuner.search.known import all_known, is_exhausted
 from tuner.search.samplers import Sampling
-from tuner.spec import SweepSpec, parse_spec
-from tuner.storage.sweep_state import REFUSED, Sweep
+from tuner.sweeps.resumable import check_named, check_resumable
+from tuner.sweeps.spec import SweepSpec, parse_spec
+from tuner.sweeps.state import REFUSED, Sweep
 from tuner.tracking.sweep_store import store_of
 
 __all__ = ["resumed_plan"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from tuner.storage.journal import Journal
+from tuner.sweeps.journal import Journal
 
 __all__ = ["SilenceWatch", "kill_worker"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from tuner.running.signals import Signals
+from tuner.cluster.signals import Signals
 
 __all__ = ["StopAskedError", "StopWatch"]
 

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import TrialConfig
+from trainables.config.paths import parse_config, plain
 from trainables.errors import StorageError
-from trainables.paths import parse_config, plain
 from trainables.ranking import BY_LAST, Ranking
 from tuner.planning.plans import Plan
-from tuner.queries.pareto import pareto_front
-from tuner.running.budget import spent_part
-from tuner.running.past_best import impatience_note, past_best_note
-from tuner.running.sweep_status import ranked_trials, unranked
 from tuner.search.known import all_known, is_exhausted
-from tuner.spec import Budget
-from tuner.storage.journal import Journal
-from tuner.storage.sweep_folder import bytes_in
-from tuner.storage.sweep_objects import objects_of
-from tuner.storage.sweep_state import Trial
+from tuner.search.past_best import impatience_note, past_best_note
+from tuner.sweeps.budget import spent_part
+from tuner.sweeps.folder import bytes_in
+from tuner.sweeps.journal import Journal
+from tuner.sweeps.pareto import pareto_front
+from tuner.sweeps.places import objects_of
+from tuner.sweeps.spec import Budget
+from tuner.sweeps.state import Trial
+from tuner.sweeps.status import ranked_trials, unranked
 from tuner.tracking.tracker import Tracker
 
 __all__ = ["SHOWN_TRIALS", "RankedTrial", "SweepResult", "result_of"]

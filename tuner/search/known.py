@@ -8,10 +8,10 @@ from typing import Any
 
 from search_spaces.grid import every_point
 from search_spaces.space import Space
+from trainables.config.paths import parse_config
 from trainables.errors import UserError
-from trainables.paths import parse_config
 from trainables.resolve import identity
-from tuner.storage.sweep_state import Prior, Sweep
+from tuner.sweeps.state import Prior, Sweep
 
 __all__ = ["Known", "all_known", "is_exhausted", "n_combinations", "n_known"]
 

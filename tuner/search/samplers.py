@@ -18,7 +18,7 @@ from search_spaces.compile import distributions
 from search_spaces.domains import Choice
 from search_spaces.grid import Grid, finest_grid
 from search_spaces.space import Space
-from tuner.spec import unit_of_trials
+from tuner.sweeps.spec import unit_of_trials
 
 __all__ = ["FIRST_GENERATION", "Sampling", "even_sampler", "new_sampler", "sampler_notes", "trials_to_run"]
 

@@ -17,14 +17,14 @@ from search_spaces.compile import distributions, parameters, suggest_trial
 from search_spaces.grid import every_point
 from search_spaces.space import Space, assemble, defaults_of
 from trainables.config import method_of
+from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.errors import UserError
-from trainables.paths import flatten, parse_config, unflatten
 from trainables.ranking import BEST
-from tuner.queries.metrics_info import is_result
 from tuner.search.known import Known
 from tuner.search.samplers import FIRST_GENERATION, Sampling, even_sampler, new_sampler, trials_to_run
-from tuner.storage.journal import Journal
-from tuner.storage.sweep_state import REFUSED, Event, Prior, Sweep, Trial, trial_id
+from tuner.sweeps.journal import Journal
+from tuner.sweeps.metrics import is_result
+from tuner.sweeps.state import REFUSED, Event, Prior, Sweep, Trial, trial_id
 
 __all__ = ["Asked", "JournalSearcher", "Told", "ask", "study_of"]
 

@@ -10,7 +10,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from trainables.credentials import shown
 from trainables.errors import UserError
-from tuner.tracking.tracking_uri import cause_of, check_undamaged
+from tuner.sweeps.tracking_uri import cause_of
+from tuner.tracking.database_file import check_undamaged
 
 __all__ = ["answering", "in_a_sentence"]
 

@@ -1,25 +1,20 @@
-"""Where the files of runs lie, and whether they can be written there.
+"""Where the files of runs lie.
 
 MLflow writes down absolute paths. For a SQLite store, whose files lie in `mlruns` beside it, they are read as relative
-to the database: a project folder may be moved or copied. MLflow itself is imported for servers only.
+to the database: a project folder may be moved or copied.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.parse import quote, unquote, urlsplit
 
-from trainables.credentials import shown
-from trainables.errors import UserError
-from tuner.tracking.answering import answering
-from tuner.tracking.tracking_uri import sqlite_path
+from tuner.sweeps.tracking_uri import sqlite_path
 
-__all__ = ["artifact_root", "check_artifacts", "follow", "local_path", "located", "new_root", "recorded_root"]
+__all__ = ["follow", "local_path", "located", "new_root", "recorded_root"]
 
 _FOLDER = "mlruns"
 _DERIVED = (("runs", "artifact_uri"), ("model_versions", "source"), ("model_versions", "storage_location"))
@@ -80,42 +75,3 @@ def recorded_root(database: Path, experiment: str) -> str | None:
             return next((str(location) for (location,) in found), None)
     except sqlite3.Error:
         return None
-
-
-def artifact_root(uri: str, experiment: str) -> str:
-    """Where the files of an experiment's next runs will be; raises UserError for a server that does not say."""
-    database = sqlite_path(uri)
-    if database is not None:
-        recorded = recorded_root(database, experiment)
-        return located(uri, recorded) if recorded else new_root(database, experiment)
-    from tuner.tracking.mlflow_store import open_client, server_root
-
-    with answering(uri):
-        return server_root(open_client(uri), experiment)
-
-
-def check_artifacts(uri: str, experiment: str) -> None:
-    """Raises UserError where the files of runs go to a folder that this machine cannot write."""
-    root = local_path(artifact_root(uri, experiment))
-    if root is None:
-        return
-    try:
-        with NamedTemporaryFile(dir=_nearest(root), prefix=".vae-tuner-"):
-            pass
-    except OSError as error:
-        way_out = (
-            "change its permissions, or name another --experiment"
-            if sqlite_path(uri)
-            else "let the server pass files on (mlflow server --serve-artifacts) and create the experiment there "
-            f"(mlflow experiments create --experiment-name {shlex.quote(experiment)}), or name another server with "
-            "--tracking-uri"
-        )
-        raise UserError(
-            f"tracking {shown(uri)}: the files of experiment {experiment!r} go to {root}, which cannot be written from "
-            f"here ({error.strerror}); {way_out}"
-        ) from None
-
-
-def _nearest(path: Path) -> Path:
-    """The path, or the last above it that is there."""
-    return next(place for place in (path, *path.parents) if place.exists())

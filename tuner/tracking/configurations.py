@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from trainables.config import TrialConfig
+from trainables.config.paths import parse_config, written
 from trainables.errors import UserError
-from trainables.paths import parse_config, written
+from tuner.sweeps.tracking_uri import cause_of
+from tuner.sweeps.yaml_files import parse_yaml
 from tuner.tracking.mlflow_store import Tag
 from tuner.tracking.run_files import RunFiles
-from tuner.tracking.tracking_uri import cause_of
-from tuner.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient, Run

@@ -7,8 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 from trainables.errors import UserError
+from tuner.sweeps.tracking_uri import cause_of, sqlite_path
 
-__all__ = ["MEND", "check_opens", "check_whole"]
+__all__ = ["MEND", "cause_at", "check_opens", "check_undamaged", "check_whole"]
 
 MEND = (
     "put a copy of it back, or move it away: `vae-tuner sync NAME` writes the records of a sweep anew, into a new file"
@@ -26,6 +27,23 @@ def check_whole(path: Path) -> None:
     found = _ask(path, "PRAGMA quick_check(1)")
     if found not in (None, "ok"):
         raise _damaged(path, found)
+
+
+def check_undamaged(uri: str) -> None:
+    """Raises UserError where the store is a file that is damaged anywhere; reads all of it, for whoever has got an
+    error from it, or is about to train."""
+    path = sqlite_path(uri)
+    if path is not None:
+        check_whole(path)
+
+
+def cause_at(uri: str, error: BaseException) -> str:
+    """The same of an error of the store at `uri`; where its file is damaged, that, and what to do."""
+    try:
+        check_undamaged(uri)
+    except UserError as damage:
+        return str(damage)
+    return cause_of(error)
 
 
 def _ask(path: Path, question: str) -> str | None:

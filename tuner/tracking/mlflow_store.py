@@ -13,10 +13,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout carries results only
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # its seven block for minutes; the tracker retries itself
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from threading import Thread
 
 from mlflow.entities import Metric, Param, Run, RunData, RunTag
@@ -28,9 +26,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
 from trainables.errors import UserError
-from tuner.tracking.answering import answering
+from tuner.sweeps.tracking_uri import sqlite_path
 from tuner.tracking.artifact_root import follow, located, new_root
-from tuner.tracking.tracking_uri import check_reachable, sqlite_path
 
 __all__ = [
     "RANKED",
@@ -53,7 +50,6 @@ __all__ = [
     "log_batches",
     "number_in_filter",
     "open_client",
-    "open_existing",
     "server_root",
     "status_of",
 ]
@@ -114,34 +110,6 @@ def knock(uri: str) -> None:
 
     if not uri.startswith(("http", "databricks", "sqlite")):
         create_engine(uri, poolclass=NullPool).connect().close()
-
-
-def open_existing(uri: str) -> MlflowClient:
-    """A client of a store that is there, to read from; raises UserError for any other, and changes no file.
-
-    MLflow itself would create a missing database, and add its tables to a foreign one.
-    """
-    path = sqlite_path(uri)
-    if path is not None and not Path(path).is_file():
-        raise UserError(
-            f"no MLflow database at {path}; run this in the folder of the sweep, or pass its store as --tracking-uri"
-        )
-    check_reachable(uri)
-    if path is not None and not _is_mlflows(path):
-        raise UserError(f"{path} is no MLflow database; pass the store of the sweep as --tracking-uri")
-    with answering(uri):
-        knock(uri)
-        return open_client(uri)
-
-
-def _is_mlflows(path: Path) -> bool:
-    """Whether a SQLite file has MLflow's tables; one that is locked just now is left to MLflow, which waits longer."""
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as database:
-            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.OperationalError:
-        return True
-    return {"alembic_version", "experiments"} <= names
 
 
 def find_experiment(client: MlflowClient, name: str) -> str | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.paths import KWARGS, field_of, flatten
+from trainables.config.paths import KWARGS, field_of, flatten
 
 __all__ = ["altered", "to_params"]
 

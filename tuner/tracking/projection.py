@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from trainables.config.paths import flatten
+from trainables.files.trial_files import TrialFiles, trial_files
 from trainables.identity import Identity
-from trainables.paths import flatten
 from trainables.ranking import LAST
-from trainables.results import RESULT_FILES
-from trainables.trial_files import TrialFiles, trial_files
-from tuner.queries.metrics_info import is_usable
-from tuner.queries.origins import DATA
-from tuner.running.sweep_status import ranked_trials
-from tuner.storage.sweep_state import Sweep, Trial
+from trainables.worker.results import RESULT_FILES
+from tuner.sweeps.metrics import is_usable
+from tuner.sweeps.origins import DATA
+from tuner.sweeps.state import Sweep, Trial
+from tuner.sweeps.status import ranked_trials
+from tuner.sweeps.tracking_uri import cause_of
 from tuner.tracking.configurations import CONFIG, config_digest, config_text, is_same_config
 from tuner.tracking.identity_tags import identity_tags
 from tuner.tracking.mlflow_store import (
@@ -32,7 +33,6 @@ from tuner.tracking.mlflow_store import (
 )
 from tuner.tracking.params import altered, to_params
 from tuner.tracking.run_files import RunFiles
-from tuner.tracking.tracking_uri import cause_of
 
 __all__ = ["Projection", "points_of", "results_in", "send_result"]
 

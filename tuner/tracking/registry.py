@@ -4,15 +4,16 @@ import re
 from dataclasses import dataclass
 from shlex import quote
 
-from trainables.checkpoint import FILE_NAME
+from trainables.config.paths import suggest
 from trainables.credentials import shown
 from trainables.errors import UserError
-from trainables.paths import suggest
-from tuner.queries.from_mlflow import BestTrial
-from tuner.queries.run_artifacts import require_artifact
+from trainables.files.checkpoint import FILE_NAME
 from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.artifact_root import located
-from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, is_missing, open_existing
+from tuner.tracking.best import BestTrial
+from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, is_missing
+from tuner.tracking.reachability import open_existing
+from tuner.tracking.run_artifacts import require_artifact
 
 __all__ = ["ALIAS", "ModelVersion", "check_model_name", "is_model_uri", "register", "run_of"]
 

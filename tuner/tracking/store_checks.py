@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from trainables.credentials import shown
 from trainables.errors import UserError
+from tuner.sweeps.tracking_uri import cause_of, sqlite_path
 from tuner.tracking.answering import answering
-from tuner.tracking.artifact_root import check_artifacts, local_path
-from tuner.tracking.tracking_uri import cause_of, check_undamaged, sqlite_path
+from tuner.tracking.artifact_root import local_path, located, new_root, recorded_root
+from tuner.tracking.database_file import check_undamaged
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient
 
-__all__ = ["begin_experiment", "check_store", "is_well"]
+__all__ = ["artifact_root", "begin_experiment", "check_artifacts", "check_store", "is_well"]
 
 READ_BYTES = 10**8
 """A database of so many bytes is read through in about a second."""
@@ -118,3 +121,42 @@ def is_well(database: Path, experiment: str) -> bool:
     except (sqlite3.Error, ValueError):
         return False
     return not n_deleted and f'\nrevision = "{last}"' in steps and f'\ndown_revision = "{last}"' not in steps
+
+
+def artifact_root(uri: str, experiment: str) -> str:
+    """Where the files of an experiment's next runs will be; raises UserError for a server that does not say."""
+    database = sqlite_path(uri)
+    if database is not None:
+        recorded = recorded_root(database, experiment)
+        return located(uri, recorded) if recorded else new_root(database, experiment)
+    from tuner.tracking.mlflow_store import open_client, server_root
+
+    with answering(uri):
+        return server_root(open_client(uri), experiment)
+
+
+def check_artifacts(uri: str, experiment: str) -> None:
+    """Raises UserError where the files of runs go to a folder that this machine cannot write."""
+    root = local_path(artifact_root(uri, experiment))
+    if root is None:
+        return
+    try:
+        with NamedTemporaryFile(dir=_nearest(root), prefix=".vae-tuner-"):
+            pass
+    except OSError as error:
+        way_out = (
+            "change its permissions, or name another --experiment"
+            if sqlite_path(uri)
+            else "let the server pass files on (mlflow server --serve-artifacts) and create the experiment there "
+            f"(mlflow experiments create --experiment-name {shlex.quote(experiment)}), or name another server with "
+            "--tracking-uri"
+        )
+        raise UserError(
+            f"tracking {shown(uri)}: the files of experiment {experiment!r} go to {root}, which cannot be written from "
+            f"here ({error.strerror}); {way_out}"
+        ) from None
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the last above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import StorageError, UserError
-from trainables.remote import is_remote
-from tuner.storage.sweep_objects import objects_of
-from tuner.storage.sweep_state import Sweep
-from tuner.storage.sweep_storage import open_storage
-from tuner.tracking.tracking_uri import resolve_uri, sqlite_path
+from trainables.object_storage import is_remote
+from tuner.sweeps.places import objects_of
+from tuner.sweeps.state import Sweep
+from tuner.sweeps.storage import open_storage
+from tuner.sweeps.tracking_uri import resolve_uri, sqlite_path
 
 __all__ = ["place_of", "store_of"]
 

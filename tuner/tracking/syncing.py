@@ -7,11 +7,13 @@ from pathlib import Path
 
 from trainables.credentials import shown
 from trainables.errors import UserError
-from tuner.storage.journal import Journal, check_begun, close_session
-from tuner.storage.sweep_objects import trials_of
-from tuner.storage.sweep_storage import open_storage
+from tuner.sweeps.journal import Journal, check_begun, close_session
+from tuner.sweeps.places import trials_of
+from tuner.sweeps.storage import open_storage
+from tuner.sweeps.tracking_uri import cause_of
+from tuner.tracking.database_file import check_undamaged
+from tuner.tracking.reachability import check_reachable
 from tuner.tracking.sweep_store import place_of, store_of
-from tuner.tracking.tracking_uri import cause_of, check_reachable, check_undamaged
 
 __all__ = ["sync_sweep"]
 

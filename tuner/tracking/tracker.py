@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
+from trainables.files.trial_files import FilesInFolder
 from trainables.identity import Identity
-from trainables.trial_files import FilesInFolder
-from tuner.single_runs.origin import Origin
-from tuner.tracking.tracking_uri import cause_at, check_reachable, resolve_uri
+from tuner.sweeps.tracking_uri import resolve_uri
+from tuner.tracking.database_file import cause_at
+from tuner.tracking.origin import Origin
+from tuner.tracking.reachability import check_reachable
 
 if TYPE_CHECKING:
     from tuner.tracking.projection import Projection

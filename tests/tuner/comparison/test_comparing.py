@@ -3,8 +3,8 @@
 import shlex
 from pathlib import Path
 
-from tuner.comparison.comparing import Settings, _options
 from tuner.comparison.request import Request, command_of
+from tuner.running.comparisons import Settings, _options
 
 
 def test_the_command_says_what_is_not_as_by_default():

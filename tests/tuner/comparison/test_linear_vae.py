@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data import data_facts, load
-from trainables.paths import parse_config, unflatten
+from trainables.config.paths import parse_config, unflatten
+from trainables.data.dataset import data_facts, load
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 from tuner.comparison.design import Trained
-from tuner.comparison.path import answer_path
+from tuner.comparison.final_loss import answer_path
 from tuner.comparison.request import Request, design_of
-from tuner.comparison.running import settled_weight
+from tuner.running.comparison_stages import settled_weight
 
 SPECTRUM = np.array([4, 2, 1, 0.5, 0.25, 0.1])
 LATENTS, SEEDS = 4, 3

@@ -7,18 +7,18 @@ import sys
 import pytest
 import torch
 
-from trainables.checkpoint import FILE_NAME, write
-from trainables.data import data_facts, load
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
+from trainables.files.checkpoint import FILE_NAME, write
 from trainables.resolve import resolve
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 # In a process of its own: that of the tests may have started Ray already, without a GPU.
 MEASURED = """
 import sys
 from pathlib import Path
 import ray
-from tuner.comparison.measuring import Share, measured
+from tuner.running.measuring import Share, measured
 
 def own_gpus(trainer):
     return {"n": len(ray.get_gpu_ids())}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tuner.comparison import running
 from tuner.comparison.intervals import Interval
 from tuner.comparison.likelihood import NllAnswer, answer_nll, measured_level
 from tuner.comparison.request import Request
+from tuner.running import comparison_stages as running
 
 
 @pytest.mark.parametrize("sigma", [0.15, None])

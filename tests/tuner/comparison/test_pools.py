@@ -2,11 +2,11 @@ import pytest
 
 from search_spaces.space import Space, assemble
 from trainables.config import method_of
-from trainables.paths import parse_config, unflatten
+from trainables.config.paths import parse_config, unflatten
 from tuner.comparison.design import LEVELS, Design, Trained
+from tuner.comparison.hit_rate import answer_target
 from tuner.comparison.methods import METHODS, Scale, free_paths
-from tuner.comparison.quality import answer_quality
-from tuner.comparison.target import answer_target
+from tuner.comparison.tuning_cost import answer_quality
 
 BITS = Scale(0.26, None, 784)
 

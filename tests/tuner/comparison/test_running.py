@@ -9,13 +9,13 @@ from statistics import geometric_mean
 import pytest
 
 from search_spaces.geco import KAPPA
-from trainables import sources
+from trainables.config.paths import parse_config, plain, unflatten
+from trainables.data import readers as sources
 from trainables.errors import UserError
-from trainables.paths import parse_config, plain, unflatten
-from tuner.comparison import running
 from tuner.comparison.design import LEVELS
 from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
-from tuner.comparison.running import (
+from tuner.running import comparison_stages as running
+from tuner.running.comparison_stages import (
     Place,
     Prepared,
     _Stages,
@@ -25,8 +25,8 @@ from tuner.comparison.running import (
 )
 from tuner.running.driver import silent
 from tuner.running.reach import _unreached
-from tuner.spec import parse_spec
-from tuner.storage.journal import JOURNAL, lines_of
+from tuner.sweeps.journal import JOURNAL, lines_of
+from tuner.sweeps.spec import parse_spec
 
 KEY = "geco/lambda_median"
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import held_on_device
+from trainables.data.dataset import held_on_device
+from tuner.cluster.capacity import Capacity, Node
 from tuner.planning import resources
-from tuner.planning.capacity import Capacity, Node
 from tuner.planning.cost import seconds_per_epoch
 from tuner.planning.plans import make_plan
-from tuner.spec import parse_spec
+from tuner.sweeps.spec import parse_spec
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from branches import branches
 
 from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
+from trainables.config.paths import parse_config, plain, unflatten
 from trainables.errors import UserError
-from trainables.paths import parse_config, plain, unflatten
+from tuner.cluster.capacity import Capacity, Node
 from tuner.planning import memory_probe, plans
 from tuner.planning import resources as placement
-from tuner.planning.capacity import Capacity, Node
 from tuner.planning.memory_probe import largest, measured_share, packed
 from tuner.planning.plans import make_plan
-from tuner.spec import parse_spec
+from tuner.sweeps.spec import parse_spec
 
 GB = 10**9
 BOX = Capacity((Node(64, 8),))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.planning.capacity import Node
+from tuner.cluster.capacity import Node
 from tuner.planning.packing import CONTEXT_BYTES, gpu_share, trials_per_gpu
 
 GB = 10**9

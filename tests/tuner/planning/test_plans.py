@@ -2,13 +2,13 @@
 
 import pytest
 
+from trainables.config.paths import unflatten
 from trainables.errors import UserError
-from trainables.paths import unflatten
 from tuner.planning.plans import make_plan
-from tuner.queries.metrics_info import SATURATING
 from tuner.running.driver import header_of
 from tuner.search.samplers import Sampling
-from tuner.spec import parse_spec
+from tuner.sweeps.metrics import SATURATING
+from tuner.sweeps.spec import parse_spec
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from trainables.config.paths import flatten, unflatten
 from trainables.errors import ConfigError
-from trainables.paths import flatten, unflatten
 from tuner.planning.plans import make_plan
 from tuner.running.driver import header_of
-from tuner.running.sweep_status import ranked_trials
-from tuner.spec import parse_spec
-from tuner.storage.events import JournalError
-from tuner.storage.journal import JOURNAL, Journal
+from tuner.sweeps.events import JournalError
+from tuner.sweeps.journal import JOURNAL, Journal
+from tuner.sweeps.spec import parse_spec
+from tuner.sweeps.status import ranked_trials
 from tuner.tracking.projection import Projection
 
 METRIC = "val/elbo_cal"
@@ -169,7 +169,7 @@ def test_a_damaged_journal_is_named(earlier, tmp_path, vae_data_root):
 
 
 def test_priors_are_neither_ranked_nor_sent_to_mlflow(written_journal, uri):
-    from tuner.storage.sweep_state import fold
+    from tuner.sweeps.state import fold
     from tuner.tracking.mlflow_store import open_client
 
     journal = written_journal()

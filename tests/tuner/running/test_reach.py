@@ -11,7 +11,7 @@ from trainables.errors import UserError
 from tuner.running import driver
 from tuner.running import reach as measuring_reach
 from tuner.running.reach import reached
-from tuner.storage.journal import lines_of
+from tuner.sweeps.journal import lines_of
 
 GECO = {"space": "geco-vs-annealing"}
 

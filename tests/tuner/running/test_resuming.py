@@ -10,8 +10,8 @@ from search_spaces.domains import Float
 from trainables.errors import UserError
 from tuner.running.driver import header_of
 from tuner.running.resuming import resumed_plan
-from tuner.storage.journal import Journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import Journal
+from tuner.sweeps.state import fold
 
 
 def told(events):

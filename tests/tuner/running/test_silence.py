@@ -8,7 +8,7 @@ from ray import tune
 from tune_loop import TuneLoop
 
 from tuner.running.silence import LOOK_SECONDS, SLOWEST, WHILE_SECONDS, SilenceWatch
-from tuner.spec import parse_spec
+from tuner.sweeps.spec import parse_spec
 
 
 class Watched:

@@ -6,7 +6,7 @@ import signal
 import pytest
 from ray import tune
 
-from tuner.running.signals import Signals, StopSignal
+from tuner.cluster.signals import Signals, StopSignal
 from tuner.running.stop_watch import StopAskedError, StopWatch
 
 

@@ -12,13 +12,13 @@ from configs import ANY
 from search_spaces.catalogue import parse_space
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
-from tuner.pruning.asha import Asha
-from tuner.pruning.hyperband import HyperBand
+from tuner.search.asha import Asha
+from tuner.search.hyperband import HyperBand
 from tuner.search.samplers import LEARNING, Sampling
 from tuner.search.searchers import Told, ask, study_of
-from tuner.spec import Search
-from tuner.storage.journal import close_session
-from tuner.storage.sweep_state import Sweep, fold
+from tuner.sweeps.journal import close_session
+from tuner.sweeps.spec import Search
+from tuner.sweeps.state import Sweep, fold
 
 STAMP = {"session": "a", "t": 0.0}
 SAMPLERS = [kind for kind in get_args(Search.model_fields["sampler"].annotation) if kind != "grid"]  # it draws nothing

@@ -5,12 +5,12 @@ from typing import get_args
 
 import pytest
 
+from trainables.config.paths import parse_config
 from trainables.errors import UserError
-from trainables.paths import parse_config
 from trainables.resolve import identity
 from tuner.search.known import is_exhausted
-from tuner.spec import Search
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.spec import Search
+from tuner.sweeps.state import fold
 
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
 SIX = {"batch_size": {"choice": [16, 32, 64]}, "beta.end": {"choice": [1, 2]}}

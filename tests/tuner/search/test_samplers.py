@@ -14,11 +14,11 @@ from search_spaces.catalogue import parse_space, space_named, space_names
 from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space, assemble
-from trainables.paths import flatten, parse_config
+from trainables.config.paths import flatten, parse_config
 from tuner.search.samplers import Sampling, new_sampler, sampler_notes, trials_to_run
 from tuner.search.searchers import ask
-from tuner.spec import Search
-from tuner.storage.sweep_state import Sweep
+from tuner.sweeps.spec import Search
+from tuner.sweeps.state import Sweep
 
 STAMP = {"session": "a", "t": 0.0}
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)

@@ -24,16 +24,16 @@ from search_spaces.catalogue import parse_space
 from search_spaces.compile import distributions, suggest_trial
 from search_spaces.space import assemble
 from trainables.config import method_of
-from trainables.paths import parse_config, plain
+from trainables.config.paths import parse_config, plain
 from trainables.reporting import RESULT_KEY
-from tuner.pruning.asha import Asha
-from tuner.pruning.schedulers import JournalScheduler
+from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search import searchers
+from tuner.search.asha import Asha
 from tuner.search.samplers import Sampling, new_sampler
 from tuner.search.searchers import JournalSearcher, ask, study_of
-from tuner.spec import Search
-from tuner.storage.journal import Journal
-from tuner.storage.sweep_state import fold
+from tuner.sweeps.journal import Journal
+from tuner.sweeps.spec import Search
+from tuner.sweeps.state import fold
 
 METRIC = "val/elbo"
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from search_spaces.catalogue import parse_space
 from tuner.search.samplers import Sampling
 from tuner.search.searchers import Told, ask, study_of
-from tuner.spec import Search
-from tuner.storage.sweep_state import Sweep, fold
+from tuner.sweeps.spec import Search
+from tuner.sweeps.state import Sweep, fold
 
 SAMPLERS = [kind for kind in get_args(Search.model_fields["sampler"].annotation) if kind != "grid"]  # it has no study
 SPACE = parse_space("geco-vs-annealing+lr").scaled(kappa_max=0.27)

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
 from tuner.tracking.configurations import config_digest, config_text, is_same_config
 
 positive = st.floats(min_value=5e-324, allow_infinity=False, allow_nan=False)

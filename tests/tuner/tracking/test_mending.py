@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from stores import execute, runs_of, snapshot
 
-from tuner.queries.from_mlflow import best
+from tuner.tracking.best import best
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.projection import Projection
 

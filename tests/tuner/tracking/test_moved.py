@@ -10,12 +10,13 @@ from tracking_server import TrackingServer
 
 import tuner
 from trainables.errors import UserError
-from tuner.preflight.checks import examine
-from tuner.queries.from_mlflow import best
-from tuner.spec import parse_spec
-from tuner.storage.removal import remove_sweep
-from tuner.tracking.artifact_root import check_artifacts, located
+from tuner.planning.checks import examine
+from tuner.sweeps.spec import parse_spec
+from tuner.tracking.artifact_root import located
+from tuner.tracking.best import best
 from tuner.tracking.mlflow_store import open_client
+from tuner.tracking.removal import remove_sweep
+from tuner.tracking.store_checks import check_artifacts
 from tuner.tracking.syncing import sync_sweep
 
 ONLINE = {"tracking.offline": False, "scheduler.kind": "none", "search.trials": 2}

@@ -1,6 +1,6 @@
 import pytest
 
-from trainables.paths import parse_config
+from trainables.config.paths import parse_config
 from tuner.tracking.params import altered, to_params
 
 

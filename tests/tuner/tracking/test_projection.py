@@ -10,9 +10,9 @@ import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from stores import runs_of, snapshot
 
+from trainables.config.paths import parse_config
 from trainables.errors import UserError
-from trainables.paths import parse_config
-from trainables.trial_files import trial_files
+from trainables.files.trial_files import trial_files
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.params import to_params

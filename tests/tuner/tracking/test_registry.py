@@ -6,17 +6,17 @@ import torch
 from tracking_server import TrackingServer
 
 import tuner
-from trainables.data import data_facts, load
+from trainables.config.paths import parse_config, plain
+from trainables.data.dataset import data_facts, load
 from trainables.errors import UserError
-from trainables.paths import parse_config, plain
 from trainables.resolve import resolve
-from trainables.results import write_results
-from trainables.trainer import Trainer
-from tuner.queries.from_mlflow import best
+from trainables.training.trainer import Trainer
+from trainables.worker.results import write_results
+from tuner.sweeps.yaml_files import read_yaml
+from tuner.tracking.best import best
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.projection import Projection
 from tuner.tracking.registry import register, run_of
-from tuner.yaml_files import read_yaml
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ import pytest
 import tuner
 from trainables.config import TrialConfig
 from trainables.errors import UserError
-from tuner.single_runs.retraining import retrain
-from tuner.storage.removal import remove_sweep
+from tuner.running.single_run import retrain
+from tuner.tracking.database_file import check_undamaged
+from tuner.tracking.reachability import check_reachable
 from tuner.tracking.registry import register, run_of
+from tuner.tracking.removal import remove_sweep
 from tuner.tracking.store_checks import PROBE, begin_experiment, check_store
-from tuner.tracking.tracking_uri import check_reachable, check_undamaged
 
 EXPERIMENT = {
     "experiment_id": "7",
@@ -102,7 +103,7 @@ def test_a_missing_experiment_is_made_at_the_start_alone():
 @pytest.mark.parametrize("refused", [RECORDS, FILES])
 def test_nothing_is_begun_or_trained_where_records_would_be_refused(refused, sweeps, vae_data_root, monkeypatch):
     """Of a sweep nothing is left, and a single run is not trained first."""
-    monkeypatch.setattr("tuner.single_runs.retraining.make_ready", lambda *given: pytest.fail("trained"))
+    monkeypatch.setattr("tuner.running.single_run.make_ready", lambda *given: pytest.fail("trained"))
     monkeypatch.setattr("tuner.running.driver._session", lambda *given: pytest.fail("begun"))
     with server([refused]) as (uri, _):
         with pytest.raises(UserError, match="takes no"):
@@ -197,7 +198,7 @@ def damage(database, kind):
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_damaged_file_is_told_so_with_what_to_do_by_every_verb(verb, kind, database, uri, sweeps, monkeypatch):
-    monkeypatch.setattr("tuner.single_runs.retraining.make_ready", lambda *given: pytest.fail("trained"))
+    monkeypatch.setattr("tuner.running.single_run.make_ready", lambda *given: pytest.fail("trained"))
     sweeps.run("s")
     damage(database, kind)
     with pytest.raises(UserError) as error:

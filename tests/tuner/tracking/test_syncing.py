@@ -4,10 +4,10 @@ import pytest
 import requests
 from stores import runs_of
 
+from trainables.config.paths import parse_config
 from trainables.errors import UserError
-from trainables.paths import parse_config
-from tuner.queries.from_mlflow import best
-from tuner.storage.sweep_folder import locked
+from tuner.sweeps.folder import locked
+from tuner.tracking.best import best
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.run_files import RunFiles
 from tuner.tracking.syncing import sync_sweep

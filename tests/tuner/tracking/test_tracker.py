@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from trainables.paths import parse_config
-from tuner.pruning.schedulers import JournalScheduler
+from trainables.config.paths import parse_config
 from tuner.running import driver
+from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search.searchers import JournalSearcher
-from tuner.single_runs.origin import Origin
-from tuner.storage.lease import FencedError
+from tuner.sweeps.lease import FencedError
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import (
     MlflowClient,
@@ -24,6 +23,7 @@ from tuner.tracking.mlflow_store import (
     has_tags,
     open_client,
 )
+from tuner.tracking.origin import Origin
 from tuner.tracking.run_files import RunFiles
 from tuner.tracking.tracker import RetrainedRun, Tracker, log_retrain
 

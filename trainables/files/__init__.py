@@ -1,0 +1,1 @@
+"""What a trial keeps, in a folder or in object storage."""

@@ -1,0 +1,129 @@
+"""One train step: a pure function of (parameters, state, batch, noise, hyper-parameters as tensors).
+
+Losses are written per member: `torch.func.vmap` takes many members' losses at once, and one gradient of their sum
+serves all, since no member's loss depends on another's parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainables import distributions, optimizers
+from trainables.likelihoods.learned_sigma import sigma_of
+from trainables.models import Params
+from trainables.objectives import Hyper, State, Terms
+from trainables.optimizers import OptimizerState
+from trainables.program import Program, likelihood_terms
+
+__all__ = ["Record", "advance", "members_step", "train_step"]
+
+
+class Record(NamedTuple):
+    """What a step is remembered by, scalars on the device."""
+
+    loss: Tensor
+    recon_nll: Tensor
+    kl: Tensor
+    grad_norm: Tensor
+
+
+def _loss(
+    program: Program, params: Mapping[str, Tensor], state: State, batch: Tensor, noise: Tensor, hyper: Hyper
+) -> tuple[Tensor, tuple[State, Tensor, Tensor]]:
+    """One member's loss, its next objective state, and the batch means of recon_nll and KL."""
+    posterior = program.model.encode(params, batch)
+    x, mean, log_variance = (_repeated(rows, len(noise)) for rows in (batch, *posterior))
+    z = distributions.reparameterise(mean, log_variance, noise.flatten(0, 1))
+    recon_nll, sse = likelihood_terms(program, x, program.model.decode(params, z), sigma_of(params, hyper))
+    terms = Terms(recon_nll, sse, distributions.kl_to_standard_normal(*posterior), z, mean, log_variance)
+    loss, state = program.objective.step(terms, state, hyper)
+    return loss, (state, terms.mean_recon_nll.detach(), terms.mean_kl.detach())
+
+
+def _repeated(rows: Tensor, samples: int) -> Tensor:
+    """K times the rows, [B, …] → [K·B, …]; no copy at K = 1."""
+    return rows if samples == 1 else rows.repeat(samples, 1)
+
+
+def _gradients(loss: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(params.values())))
+
+
+def train_step(
+    program: Program,
+    params: Params,
+    optimizer: OptimizerState,
+    state: State,
+    batch: Tensor,
+    noise: Tensor,
+    hyper: Hyper,
+) -> tuple[Params, OptimizerState, State, Record]:
+    """The next parameters, optimiser and objective state, and the record of the step.
+
+    batch [B, D], noise [K, B, M] with K the objective's samples.
+    """
+    params = {name: value.detach().requires_grad_() for name, value in params.items()}
+    loss, (state, recon_nll, kl) = _loss(program, params, state, batch, noise, hyper)
+    params, optimizer, norm = _update(program, params, _gradients(loss, params), optimizer, hyper["lr"])
+    return params, optimizer, state, Record(loss.detach(), recon_nll, kl, norm)
+
+
+def members_step(
+    program: Program,
+    params: Params,
+    optimizer: OptimizerState,
+    state: State,
+    batch: Tensor,
+    noise: Tensor,
+    hyper: Hyper,
+) -> tuple[Params, OptimizerState, State, Record]:
+    """`train_step` of several members at once: every argument has a leading member axis."""
+    params = {name: value.detach().requires_grad_() for name, value in params.items()}
+    losses, (state, recon_nll, kl) = torch.func.vmap(lambda *member: _loss(program, *member))(
+        params, state, batch, noise, hyper
+    )
+    gradients = _gradients(losses.sum(), params)
+
+    def update(
+        params: Params, gradients: list[Tensor], moments: tuple[Params, Params, Params], lr: Tensor
+    ) -> tuple[Params, tuple[Params, Params, Params], Tensor]:
+        params, new, norm = _update(program, params, gradients, OptimizerState(*moments), lr)
+        return params, (new.first, new.second, new.count), norm
+
+    moments = (optimizer.first, optimizer.second, optimizer.count)
+    params, moments, norm = torch.func.vmap(update)(params, gradients, moments, hyper["lr"])
+    return params, OptimizerState(*moments), state, Record(losses.detach(), recon_nll, kl, norm)
+
+
+def _update(
+    program: Program, params: Params, gradients: list[Tensor], optimizer: OptimizerState, lr: Tensor
+) -> tuple[Params, OptimizerState, Tensor]:
+    with torch.no_grad():
+        norm = optimizers.global_norm(gradients)
+        gradients = optimizers.clipped(program.optimizer, gradients, norm)
+        params, optimizer = optimizers.update(program.optimizer, params, gradients, optimizer, lr, program.groups)
+    return params, optimizer, norm
+
+
+def advance(
+    program: Program,
+    params: Params,
+    optimizer: OptimizerState,
+    state: State,
+    batch: Tensor,
+    noise: Tensor,
+    hyper: Hyper,
+    lr: float,
+) -> tuple[State, Record]:
+    """`train_step` for a single trial: parameters and optimiser state are updated in place by torch's fused kernel."""
+    loss, (state, recon_nll, kl) = _loss(program, params, state, batch, noise, hyper)
+    gradients = _gradients(loss, params)
+    with torch.no_grad():
+        norm = optimizers.global_norm(gradients)
+        gradients = optimizers.clipped(program.optimizer, gradients, norm)
+        optimizers.update_in_place(program.optimizer, params, gradients, optimizer, lr, program.groups)
+    return state, Record(loss.detach(), recon_nll, kl, norm)

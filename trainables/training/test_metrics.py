@@ -1,0 +1,69 @@
+"""What the test set says of a trained model: for a comparison's report, never for a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from trainables import metrics
+from trainables.random_streams import generator
+from trainables.training.trainer import Trainer
+
+__all__ = ["held_out_metrics", "held_out_nll"]
+
+EXAMPLES = slice(metrics.AGGREGATE_EXAMPLES)
+
+
+def held_out_metrics(trainer: Trainer, draws: int) -> dict[str, float]:
+    """`test/*`: fit and KL averaged over draws of z, whose noise is common to all models of a split_seed; what the
+    posteriors of 1,000 examples say together; and `test/mi_saturated`, 1 where the marginal KL is no result."""
+    first = trainer.evaluation("test")
+    passes = [_numbers(trainer.fit_metrics(each, "test")) for each in _passes(trainer, first, draws)]
+    averaged = {name: fmean(found[name] for found in passes) for name in passes[0]}
+    return {**trainer.test_metrics(), **averaged, **_aggregate(trainer, first)}
+
+
+def held_out_nll(trainer: Trainer, samples: int, sigma: float | None = None) -> dict[str, float]:
+    """`test/nll` of the first 1,000 test examples by K importance samples, its bias at least, and how it was taken.
+
+    Compare at one K. sigma: the pixel σ of the likelihood; none for the model's own, and under bits.
+    """
+    x = trainer.dataset.floats(trainer.dataset.test[: metrics.NLL_EXAMPLES])
+    where = len(x), trainer.program.model.latent_dim, trainer.config.data.split_seed, "nll/test", trainer.device
+    pixel = trainer.sigma if sigma is None else torch.tensor(sigma, device=trainer.device)
+    noise = partial(metrics.evaluation_noise, *where)
+    found = metrics.importance_nll(trainer.program, trainer.params, x, pixel, samples, noise)
+    values = _numbers({name: value.mean() for name, value in found.by_name("test").items()})
+    taken = {"test/nll_samples": float(samples), "test/nll_examples": float(len(x))}
+    return values | taken | ({} if sigma is None else {"test/nll_sigma": sigma})
+
+
+def _passes(trainer: Trainer, first: metrics.Evaluation, draws: int) -> list[metrics.Evaluation]:
+    return [first, *(trainer.evaluation("test", sample) for sample in range(1, draws))]
+
+
+def _aggregate(trainer: Trainer, found: metrics.Evaluation) -> dict[str, float]:
+    """What the posteriors of the first 1,000 examples say together; KL and mutual information are of one set."""
+    mean, log_variance, z = (values[EXAMPLES] for values in (found.mean, found.log_variance, found.z))
+    draw = generator(trainer.device, trainer.config.data.split_seed, "agg_kl_dims")
+    values = _numbers({
+        "test/agg_kl_gauss": metrics.agg_kl_gauss(found.mean, found.log_variance),
+        "test/agg_kl_dims": metrics.agg_kl_dims(mean, log_variance, draw),
+        "test/mutual_info": metrics.mutual_information(mean, log_variance, z),
+        "test/kl": found.kl[EXAMPLES].sum(-1).mean(),
+    })  # fmt: skip
+    kl, information = values.pop("test/kl"), values["test/mutual_info"]
+    return {
+        **values,
+        "test/agg_c2st": metrics.agg_c2st(found.mean, found.log_variance, trainer.config.data.split_seed),
+        "test/marginal_kl": kl - information,
+        "test/mi_saturated": float(metrics.saturated(information, len(mean))),
+    }
+
+
+def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
+    return dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))

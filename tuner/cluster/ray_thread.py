@@ -1,0 +1,93 @@
+"""The one thread of this process that starts and ends Ray, for as many as use it at once.
+
+The kernel ends Ray's processes with the thread that started them, and Ray takes SIGTERM's handler where it is started
+in the main thread: so one of its own does it, which lives as long as the process.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+from tuner.cluster.native_handlers import handlers_kept
+from tuner.cluster.signals import STOPS, wait_for
+
+__all__ = ["done_by_ray_thread", "in_ray_thread", "leave_process"]
+
+T = TypeVar("T")
+
+
+class _RayThread(threading.Thread):
+    """Does one piece of work after the other."""
+
+    def __init__(self) -> None:
+        super().__init__(name="ray", daemon=True)
+        self._waiting: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._last: Future[Any] | None = None
+        self.start()
+
+    @property
+    def is_busy(self) -> bool:
+        return self._last is not None and not self._last.done()
+
+    def take(self, work: Callable[[], Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._last = future
+        self._waiting.put((work, future))
+        return future
+
+    def run(self) -> None:
+        while True:
+            work, future = self._waiting.get()
+            try:
+                with handlers_kept():
+                    result = work()
+                future.set_result(result)
+            except BaseException as error:
+                future.set_exception(error)
+
+
+_lock = threading.Lock()
+_thread: _RayThread | None = None
+
+
+def in_ray_thread(work: Callable[[], T]) -> Future[T]:
+    """What comes of the work, which is done in its turn; at once where it is asked for there."""
+    global _thread
+    if threading.current_thread() is _thread:
+        future: Future[T] = Future()
+        future.set_result(work())
+        return future
+    with _lock:
+        _thread = _thread or _RayThread()
+        return _thread.take(work)
+
+
+def done_by_ray_thread(work: Callable[[], T]) -> T:
+    """The result of the work, once it is done; raises what it raises. A signal may interrupt the wait."""
+    future = in_ray_thread(work)
+    wait_for(future)
+    return future.result()
+
+
+def leave_process(code: int) -> NoReturn:
+    """End this process; at once where Ray is still being started or ended, which Python's own end would wait for.
+
+    Its work is done: a signal that asks it to stop now ends it as the system does, and not with a stack trace.
+    """
+    for number in STOPS:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    if _thread is not None and _thread.is_busy:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

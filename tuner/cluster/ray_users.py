@@ -1,0 +1,74 @@
+"""Which sweeps of this process use Ray, from the first look at it to the end of their trials: a process can have one.
+
+All of it happens in the ray thread, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trainables.credentials import shown
+from trainables.errors import UserError
+from tuner.cluster.worker_environment import keys_of_storage
+
+__all__ = ["RayUse", "begin", "check_shared", "end", "first", "in_use"]
+
+
+@dataclass(frozen=True, eq=False)
+class RayUse:
+    """One sweep's. address: of its cluster, None for this machine. storage: where its trials keep their files."""
+
+    address: str | None
+    storage: str
+    keys: Mapping[str, str] = field(init=False, repr=False)
+    """Of object storage: the variables that its workers need and have from the Ray that is started here."""
+
+    def __post_init__(self) -> None:
+        keys = keys_of_storage(os.environ, self.storage) if self.address is None else {}
+        object.__setattr__(self, "keys", keys)
+
+
+_users: list[RayUse] = []
+
+
+def in_use() -> bool:
+    """Whether a sweep of this process uses Ray."""
+    return bool(_users)
+
+
+def first() -> RayUse:
+    """Of those that use it now: Ray is started with what this one's workers need."""
+    return _users[0]
+
+
+def begin(use: RayUse) -> None:
+    """One user more, of a Ray that `check_shared` let pass. Raises UserError where its workers lack what these need."""
+    given = first().keys if in_use() else use.keys
+    missing = sorted(name for name, value in use.keys.items() if given.get(name) != value)
+    if missing:
+        raise UserError(
+            f"storage: {shown(use.storage)} needs {', '.join(missing)} in its workers, which the Ray that another "
+            "sweep of this process uses does not give them; wait for its end, or run this one in a process of its own"
+        )
+    _users.append(use)
+
+
+def end(use: RayUse) -> bool:
+    """One user fewer; whether it was the last."""
+    if use not in _users:
+        return False
+    _users.remove(use)
+    return not _users
+
+
+def check_shared(address: str | None) -> None:
+    """Raises UserError where sweeps of this process use another Ray."""
+    if in_use() and address != first().address:
+        used = first().address
+        where = f"on the Ray cluster at {used}" if used else "on the Ray of this machine"
+        raise UserError(
+            f"resources.ray_address: another sweep of this process runs {where}, and a process can use one; wait for "
+            "its end, or run this one in a process of its own"
+        )

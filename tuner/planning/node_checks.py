@@ -1,0 +1,216 @@
+"""Whether each node of a cluster can train a sweep's trials: asked there, by one small task each, before a start."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, NamedTuple
+
+from trainables.errors import StorageError, UserError
+from trainables.object_storage import RemoteFolder, is_remote
+
+__all__ = ["Fault", "Look", "Question", "ask_nodes", "asking", "look_around", "told", "versions"]
+
+PACKAGES = ("vae-tuner", "ray", "torch")
+SECONDS = 60.0
+SHARE = "mount one storage on every node, or choose one that all share with --storage"
+
+
+class Question(NamedTuple):
+    """What a node is to look at.
+
+    versions: the driver's. storage: a folder that exists, or a URI; `token` is a file there that says its own name.
+    data: a file or folder of the user's, None for a built-in set. models: the user's own, `package.module:factory`.
+    """
+
+    versions: Mapping[str, str]
+    storage: str
+    token: str
+    data_dir: str
+    data: str | None
+    models: tuple[str, ...]
+    working_dir: str
+
+
+class Fault(NamedTuple):
+    """What is wrong on a node, and what to do about it."""
+
+    says: str
+    fix: str
+
+
+class Look(NamedTuple):
+    """What was found on a node. free: bytes on the disk of its data directory."""
+
+    faults: tuple[Fault, ...]
+    free: int = 0
+
+
+# --- on a node --------------------------------------------------------------------------------------------------------
+
+
+def look_around(question: Question) -> Look:
+    """Every check, where this runs."""
+    checks: tuple[Callable[[Question], Fault | None], ...] = (_versions, _storage, _data_dir, _data, _models)
+    faults = [fault for check in checks if (fault := check(question))]
+    return Look(tuple(faults), shutil.disk_usage(_existing(Path(question.data_dir))).free)
+
+
+def versions() -> dict[str, str]:
+    """What has to be the same on every node; `missing` for a package that is not there."""
+    return {"Python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name).partition("+")[0]  # a build for CPU alone is the same version
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _versions(question: Question) -> Fault | None:
+    pairs = zip(versions().items(), question.versions.values(), strict=True)
+    differing = ", ".join(f"{name} is {here}, not {wanted}" for (name, here), wanted in pairs if here != wanted)
+    return Fault(differing, "install the same versions on every node") if differing else None
+
+
+def _storage(question: Question) -> Fault | None:
+    """Read what the driver wrote, and write beside it."""
+    name = f".vae-tuner-{uuid.uuid4().hex}"
+    try:
+        if _read(question.storage, question.token) != question.token:
+            return Fault(f"storage {question.storage} is not the one that the driver writes to", SHARE)
+        _write(question.storage, name)
+        _remove(question.storage, name)
+    except (OSError, StorageError) as error:
+        return Fault(f"storage {question.storage} cannot be used: {error}", SHARE)
+    return None
+
+
+def _data_dir(question: Question) -> Fault | None:
+    folder = _existing(Path(question.data_dir))
+    try:
+        with NamedTemporaryFile(dir=folder, prefix=".vae-tuner-"):
+            return None
+    except OSError as error:
+        says = f"the data directory {question.data_dir} cannot be written: {error.strerror}"
+        return Fault(says, "choose another with --data-dir")
+
+
+def _data(question: Question) -> Fault | None:
+    if question.data is None or os.access(question.data, os.R_OK):
+        return None
+    return Fault(f"data.name: {question.data} cannot be read", "put it where every node reads it, as on the storage")
+
+
+def _models(question: Question) -> Fault | None:
+    if not question.models:
+        return None
+    from trainables.global_settings import fresh
+    from trainables.models.user import imported, make_importable
+
+    make_importable(Path(question.working_dir))
+    for kind in question.models:
+        try:
+            with fresh():  # a trial may be trained in this very process
+                imported(kind)
+        except BaseException as error:
+            says = f"model.kind: importing {kind} raised {type(error).__name__}: {error}"
+            return Fault(says, "install it on every node, or send the sweep with `vae-tuner submit`")
+    return None
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+# --- the file that all must see ---------------------------------------------------------------------------------------
+
+
+def _write(storage: str, name: str) -> None:
+    if is_remote(storage):
+        RemoteFolder(storage).write(name, name.encode())
+    else:
+        (Path(storage) / name).write_text(name)
+
+
+def _read(storage: str, name: str) -> str | None:
+    if is_remote(storage):
+        content = RemoteFolder(storage).read(name)
+        return content.decode() if content is not None else None
+    file = Path(storage) / name
+    return file.read_text() if file.exists() else None
+
+
+def _remove(storage: str, name: str) -> None:
+    if is_remote(storage):
+        RemoteFolder(storage).delete(name)
+    else:
+        (Path(storage) / name).unlink(missing_ok=True)
+
+
+# --- on the driver ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def asking(storage: str, data_dir: Path, data: str | None, models: tuple[str, ...]) -> Iterator[Question]:
+    """A question about this storage, which holds the driver's file until it is answered."""
+    token = f".vae-tuner-{uuid.uuid4().hex}"
+    _write(storage, token)
+    try:
+        yield Question(versions(), storage, token, str(data_dir), data, models, str(Path.cwd()))
+    finally:
+        _remove(storage, token)
+
+
+def ask_nodes(question: Question, seconds: float = SECONDS) -> list[tuple[str, Look]]:
+    """What each node of the cluster that was joined answers, by its address; all are asked at once."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(look_around)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    answers = [
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(question)
+        for node in nodes
+    ]
+    ready, _ = ray.wait(answers, num_returns=len(answers), timeout=seconds)
+    return [
+        (node["NodeManagerAddress"], _look(answer) if answer in ready else _silent(seconds))
+        for node, answer in zip(nodes, answers, strict=True)
+    ]
+
+
+def _look(answer: Any) -> Look:
+    import ray
+
+    try:
+        look: Look = ray.get(answer)
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().splitlines()[-1]
+        return Look((Fault(f"it cannot run vae-tuner: {last}", "install vae-tuner on every node"),))
+    return look
+
+
+def _silent(seconds: float) -> Look:
+    fix = "look at it with `ray status` and `ray list nodes`, or take it out of the cluster"
+    return Look((Fault(f"no answer within {seconds:g} seconds", fix),))
+
+
+def told(looks: list[tuple[str, Look]]) -> list[UserError]:
+    """The faults of all nodes, each once with the addresses of the nodes that have it."""
+    nodes: dict[Fault, list[str]] = {}
+    for address, look in looks:
+        for fault in look.faults:
+            nodes.setdefault(fault, []).append(address)
+    return [
+        UserError(f"nodes: on {', '.join(dict.fromkeys(addresses))}: {fault.says}; {fault.fix}")
+        for fault, addresses in nodes.items()
+    ]

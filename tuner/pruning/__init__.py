@@ -1,1 +1,0 @@
-"""Which trials go on, as pure functions of the journal."""

@@ -1,1 +1,0 @@
-"""From MLflow back to configurations."""

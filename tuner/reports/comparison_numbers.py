@@ -1,0 +1,179 @@
+"""The numbers behind each figure of a comparison, for its CSV file and for the tables of the page."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from tuner.comparison.final_loss import differences
+from tuner.reports.figures.comparison_runs import equivalent_beta
+from tuner.reports.figures.method_looks import by_method, middle_level
+from tuner.reports.figures.trajectory import followed_columns
+from tuner.reports.page import Table
+from tuner.reports.wording import minus, with_interval
+
+if TYPE_CHECKING:
+    from tuner.comparison.answer import Comparison
+    from tuner.comparison.statistics import Expected
+
+__all__ = ["NUMBERS", "table_behind", "write_numbers"]
+
+Numbers = tuple[Sequence[str], Sequence[Sequence[object]]]
+
+
+def write_numbers(comparison: Comparison, name: str, path: Path) -> None:
+    """A figure's numbers as CSV, units in its head."""
+    head, rows = NUMBERS[name](comparison)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([head, *rows])
+
+
+# --- for the files ----------------------------------------------------------------------------------------------------
+
+
+def _path(comparison: Comparison) -> Numbers:
+    methods = [method for method in comparison.design.methods if method in ("geco", *comparison.design.rivals)]
+    rows = [[kappa, seed, *(cell.get(m, "") for m in methods)] for (kappa, seed), cell in comparison.path.table.items()]
+    return ["kappa", "seed", *(f"J of {method} [nats]" for method in methods)], rows
+
+
+def _plane(comparison: Comparison) -> Numbers:
+    names = ["test/mse", "test/recon_nll", "test/kl"]
+    found = [each for stage in ("path", "pool") for each in comparison.trained[stage] if each.whole]
+    rows = [
+        [each.run.stage, each.run.method, each.run.kappa or "", each.run.seed, *(each.test.get(n, "") for n in names)]
+        for each in found
+    ]
+    return ["stage", "method", "level kappa", "seed", *names], rows
+
+
+def _quality(comparison: Comparison) -> Numbers:
+    metric = comparison.metric.replace("val/", "test/")
+    rows = [[a.method, e.n, e.mean, e.lo, e.hi] for a in comparison.quality for e in a.expected]
+    return ["method", "n", f"expected {metric}", "2.5 %", "97.5 %"], rows
+
+
+def _target(comparison: Comparison) -> Numbers:
+    chances = comparison.target.chance.items()
+    return ["method", "n", "chance"], [[m, n, value] for m, values in chances for n, value in enumerate(values, 1)]
+
+
+def _training(comparison: Comparison) -> Numbers:
+    error = "val/mse" if comparison.design.scale.sigma is not None else "val/recon_nll"
+    return _epochs(comparison, "val/kl", error)
+
+
+def _trajectory(comparison: Comparison) -> Numbers:
+    columns = followed_columns(comparison)
+    return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+
+
+def _latents(comparison: Comparison) -> Numbers:
+    found = comparison.kl_by_latent.items()
+    return ["method", "latent", "kl [nats]"], [
+        [m, i, value] for m, values in found for i, value in enumerate(values, 1)
+    ]
+
+
+def _schedules(comparison: Comparison) -> Numbers:
+    head, rows = _epochs(comparison, "schedule/lr", "geco/constraint", "schedule/beta")
+    sigma = comparison.design.scale.sigma
+    runs = by_method(middle_level(comparison.trained["path"])).values()
+    betas = [equivalent_beta(metrics, sigma) for trained in runs for metrics in trained[0].history]
+    weights = [1 / (beta * (2 * sigma**2 if sigma else 1)) if beta else "" for beta in betas]
+    return [*head, "equivalent beta", "lambda"], [
+        [*r, *m] for r, m in zip(rows, zip(betas, weights, strict=True), strict=True)
+    ]
+
+
+def _epochs(comparison: Comparison, *names: str) -> Numbers:
+    """Of the runs that are shown, a row for each epoch."""
+    runs = by_method(middle_level(comparison.trained["path"])).items()
+    rows = [
+        [method, each.run.kappa, each.run.seed, metrics["epoch"], *(metrics.get(name, "") for name in names)]
+        for method, [each, *_] in runs
+        for metrics in each.history
+    ]
+    return ["method", "level kappa", "seed", "epoch", *names], rows
+
+
+NUMBERS: dict[str, Callable[[Comparison], Numbers]] = {
+    "path": _path,
+    "plane": _plane,
+    "quality": _quality,
+    "target": _target,
+    "training": _training,
+    "trajectory": _trajectory,
+    "latents": _latents,
+    "schedules": _schedules,
+}
+
+
+# --- for the page -----------------------------------------------------------------------------------------------------
+
+
+def table_behind(comparison: Comparison, name: str) -> Table | None:
+    """A figure's numbers where they are few enough to be read."""
+    return _TABLES[name](comparison) if name in _TABLES else None
+
+
+def _path_table(comparison: Comparison) -> Table:
+    """Whether the mean over levels hides what they differ in."""
+    table, rivals = comparison.path.table, [result.rival for result in comparison.path.rivals]
+    rows = []
+    for kappa in sorted({kappa for kappa, _ in table}):
+        own = differences({cell: values for cell, values in table.items() if cell[0] == kappa}, rivals)
+        rows.append((f"{kappa:.4g}", *(minus(f"{fmean(own[r]):+.3f}") if r in own else "–" for r in rivals)))
+    return Table(
+        "J of GECO minus J of the rival at each level, mean over seeds [nats per example]", ("κ", *rivals), rows
+    )
+
+
+def _plane_table(comparison: Comparison) -> Table:
+    gaussian = comparison.design.scale.sigma is not None
+    error = "test/mse" if gaussian else "test/recon_nll"
+    rows = []
+    for method, trained in by_method(comparison.trained["path"]).items():
+        for kappa in sorted({each.run.kappa for each in trained if each.run.kappa is not None}):
+            own = [each.test for each in trained if each.run.kappa == kappa]
+            means = {name: fmean(test[name] for test in own) for name in (error, "test/kl")}
+            rows.append((method, f"{kappa:.4g}", minus(f"{means[error]:.4g}"), f"{means['test/kl']:.3f}"))
+    named = "squared error per element" if gaussian else "reconstruction [nats]"
+    return Table("Q1's runs on test images, means over seeds", ("method", "level κ", named, "KL [nats]"), rows)
+
+
+def _quality_table(comparison: Comparison) -> Table:
+    expected = {answer.method: answer.expected for answer in comparison.quality}
+    metric = comparison.metric.replace("val/", "test/")
+    rows = [(str(at[0].n), *(_said(found) for found in at)) for at in zip(*expected.values(), strict=False)]
+    return Table(
+        f"Expected {metric} of the best of n trials, with its 95 % band [nats per example]", ("n", *expected), rows
+    )
+
+
+def _said(found: Expected) -> str:
+    return with_interval(found.mean, found.lo, found.hi)
+
+
+def _target_table(comparison: Comparison) -> Table:
+    chances = comparison.target.chance
+    rows = [(str(n), *(f"{value:.2f}" for value in at)) for n, at in enumerate(zip(*chances.values(), strict=False), 1)]
+    return Table("Chance of a hit among n trials", ("n", *chances), rows)
+
+
+def _latents_table(comparison: Comparison) -> Table:
+    found = comparison.kl_by_latent
+    rows = [(str(i), *(f"{value:.3f}" for value in at)) for i, at in enumerate(zip(*found.values(), strict=False), 1)]
+    return Table("KL of each latent, the largest first [nats per example]", ("latent", *found), rows)
+
+
+_TABLES: dict[str, Callable[[Comparison], Table]] = {
+    "path": _path_table,
+    "plane": _plane_table,
+    "quality": _quality_table,
+    "target": _target_table,
+    "latents": _latents_table,
+}

@@ -1,0 +1,44 @@
+"""What the figures of a comparison share: colours by method, and its runs by method and level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tuner.comparison.design import PLAIN, Trained
+from tuner.comparison.methods import METHODS
+from tuner.reports.figures.style import COLOURS, LINES, MARKERS
+
+__all__ = ["by_method", "colour_of", "look_of", "marker_of", "middle_level"]
+
+SHOWN = (*METHODS, PLAIN)
+
+
+def colour_of(method: str) -> str:
+    """The same in every figure."""
+    return COLOURS[SHOWN.index(method)]
+
+
+def marker_of(method: str) -> str:
+    return MARKERS[SHOWN.index(method)]
+
+
+def look_of(method: str) -> dict[str, Any]:
+    """Of a line: its colour, and dashes by which it is seen beneath another."""
+    at = SHOWN.index(method)
+    return {"color": COLOURS[at], "linestyle": LINES[at], "linewidth": 1.9 if at == 0 else 1.5}
+
+
+def by_method(trained: Iterable[Trained]) -> dict[str, list[Trained]]:
+    """Those that trained to their end."""
+    found: dict[str, list[Trained]] = {}
+    for each in trained:
+        if each.whole:
+            found.setdefault(each.run.method, []).append(each)
+    return found
+
+
+def middle_level(trained: Sequence[Trained]) -> list[Trained]:
+    """The path's runs at the middle one of its levels."""
+    levels = sorted({each.run.kappa for each in trained if each.run.kappa is not None})
+    return [each for each in trained if levels and each.run.kappa == levels[len(levels) // 2]]

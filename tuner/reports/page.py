@@ -1,0 +1,107 @@
+"""What a page says, and its HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import unescape
+from importlib.resources import files
+
+from tuner.reports.figures.style import ON_DARK
+from tuner.reports.glossary import explained
+
+__all__ = ["Page", "Picture", "Section", "Table", "rendered"]
+
+SVG_TEXT = re.compile(r"<text[^>]*>(.*?)</text>", re.DOTALL)
+TAG = re.compile(r"<[^>]+>")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; numbers stand right of the first column."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure. caption: how to read it. markup: inline SVG. table: the numbers behind it."""
+
+    name: str
+    title: str
+    caption: str
+    markup: str
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the evidence. text: what was asked, and how it was answered."""
+
+    title: str
+    text: str
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+    @property
+    def anchor(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """lead: the answer in a sentence or two. headline: the table under it. how: what was done, term by term.
+
+    command: repeats it, or writes the page again. repeats: what it does.
+    """
+
+    title: str
+    lead: str
+    headline: Table
+    sections: Sequence[Section]
+    how: Sequence[tuple[str, str]]
+    command: str
+    repeats: str = "Repeat it"
+
+
+def rendered(page: Page) -> str:
+    """The page as one HTML document; everything but the pictures' markup is escaped.
+
+    Words and symbols are explained in the part that uses them first.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = files("tuner.reports").joinpath("page.html").read_text(encoding="utf-8")
+    blocks = [_opening(page), *map(_texts, page.sections), (text for pair in page.how for text in pair)]
+    first, *others, last = explained([list(block) for block in blocks])
+    sections = list(zip(page.sections, others, strict=True))
+    return environment.from_string(template).render(
+        page=page, first=first, sections=sections, last=last, on_dark=ON_DARK
+    )
+
+
+def _opening(page: Page) -> Iterator[str]:
+    yield from (page.title, page.lead)
+    yield from _cells(page.headline)
+
+
+def _texts(section: Section) -> Iterator[str]:
+    yield from (section.title, section.text)
+    for picture in section.pictures:
+        yield from (picture.title, picture.caption)
+        yield from (unescape(TAG.sub("", text)) for text in SVG_TEXT.findall(picture.markup))
+        if picture.table:
+            yield from _cells(picture.table)
+    for table in section.tables:
+        yield from _cells(table)
+
+
+def _cells(table: Table) -> Iterator[str]:
+    yield table.caption
+    yield from table.head
+    for row in table.rows:
+        yield from row

@@ -1,0 +1,333 @@
+"""A comparison run stage by stage: each stage is a sweep, so that nothing of it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+from trainables.config import TrialConfig
+from trainables.config.paths import flatten, parse_config, unflatten
+from trainables.data import readers as sources
+from trainables.errors import StorageError, UserError
+from trainables.identity import Identity, differences
+from trainables.training.test_metrics import held_out_metrics, held_out_nll
+from tuner.cluster.ray_session import quiet_ray, stdout_on_stderr
+from tuner.cluster.shared_ray import shared_ray
+from tuner.cluster.signals import Signals
+from tuner.comparison.answer import Comparison, concluded
+from tuner.comparison.design import Design, Level, Run, Trained
+from tuner.comparison.likelihood import NLL_SAMPLES, measured_level
+from tuner.comparison.methods import LR
+from tuner.comparison.other import other_comparison
+from tuner.comparison.request import (
+    REACH_FILE,
+    Request,
+    as_begun,
+    design_of,
+    known_reach,
+    schedule_begun,
+    schedule_of,
+)
+from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_trials, candidates, runs_of
+from tuner.planning.checks import require_ready
+from tuner.planning.plans import Plan, make_plan
+from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
+from tuner.running.measuring import Measure, Share, measured
+from tuner.running.reach import Measuring, reached, unseen
+from tuner.running.sweep_result import SweepResult
+from tuner.sweeps.journal import JOURNAL, read_journal
+from tuner.sweeps.keeping import write_json
+from tuner.sweeps.lease import FencedError
+from tuner.sweeps.spec import SweepSpec, parse_spec
+from tuner.sweeps.state import Sweep, Trial, fold
+
+__all__ = [
+    "Place",
+    "Prepared",
+    "Testing",
+    "prepared",
+    "run_comparison",
+    "settled_weight",
+]
+
+PATH_DRAWS, POOL_DRAWS = 16, 1
+SETTLED_PART = 0.1
+TEST_FILE, NLL_FILE = "test.json", "nll.json"
+
+Testing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a comparison runs. options: of its sweeps, by the path in a spec. on_notes: called with what
+    the user should know."""
+
+    storage: Path
+    data_dir: Path
+    options: dict[str, Any]
+    progress: ProgressFactory
+    testing: Testing
+    measuring: Measuring = unseen
+    on_notes: Callable[[Sequence[str]], None] = lambda notes: None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A comparison that can start. plan: of its pilot. metric: what pools are selected by. other: the comparison with
+    which dials are exchanged, and its design."""
+
+    request: Request
+    design: Design
+    place: Place
+    plan: Plan
+    metric: str
+    other: tuple[Request, Design] | None
+
+
+def prepared(request: Request, place: Place) -> Prepared:
+    """Raises UserError for all that can be known to fail before the first run is trained. Writes nothing."""
+    design, config = design_of(request, place.data_dir)
+    design = as_begun(design, config, place.storage / f"{request.name}.pilot")
+    other = other_comparison(request, design, place.storage, place.data_dir) if request.transfer else None
+    plan = _Stages(request, design, place).plan("pilot", design.pilot())
+    quiet_ray()
+    require_ready(plan)
+    return Prepared(request, design, place, plan, _metric(config), other)
+
+
+def run_comparison(ready: Prepared, signals: Signals) -> Comparison:
+    """Train all stages, or what is left of them, and answer the three questions."""
+    request, metric, other = ready.request, ready.metric, ready.other
+    design = _within_reach(ready)
+    stage = _Stages(request, design, ready.place, ready.plan.gpus_per_trial)
+    with stdout_on_stderr(), shared_ray(ready.plan, signals):  # for all stages one
+        pilot = stage.trained("pilot", design.pilot())
+        levels = design.levels(pilot)
+        rivals = stage.trained("rivals", design.rival_pilots(levels))
+        path = stage.trained("path", design.path(levels, design.rival_rates(levels, rivals)), PATH_DRAWS)
+        pool = stage.trained("pool", design.pools(), POOL_DRAWS)
+        target = stage.trained("target", design.targets(), POOL_DRAWS)
+        plain = stage.trained("plain", design.plain(), PATH_DRAWS)
+        path = stage.with_nll(path, measured_level(levels))
+        carried, transfer = stage.exchanged(pool, metric, *other) if other else ({}, [])
+    trained = {"pilot": pilot, "rivals": rivals, "path": path, "pool": pool, "target": target, "plain": plain}
+    found = concluded(
+        request.name, request.dataset, request.model, metric, request.quick, design, levels, {**trained, **carried}
+    )
+    return replace(found, transfer=transfer)
+
+
+def _within_reach(ready: Prepared) -> Design:
+    """The design from what the model reaches, measured once; one whose pilot was begun without goes on without.
+
+    A measurement that fails is told and not kept: a start before the pilot measures again.
+    """
+    stages = _Stages(ready.request, ready.design, ready.place)
+    folder = ready.place.storage / ready.request.name
+    reach = known_reach(folder)
+    if not reach and not stages.has_begun("pilot"):
+        plan = stages.reach_plan()
+        found = reached(plan, ready.place.measuring)
+        ready.place.on_notes(found.remarks[len(plan.remarks) :])
+        reach = dict(found.facts.kappa_min or {})
+        if reach:
+            write_json(folder / REACH_FILE, reach)
+    return ready.design.reaching(reach)
+
+
+def _metric(config: TrialConfig) -> str:
+    """What pools are selected by."""
+    return "val/elbo" if config.data.likelihood == "bernoulli" else "val/elbo_cal"
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """gpus: of a run."""
+
+    request: Request
+    design: Design
+    place: Place
+    gpus: float = 0.0
+
+    def trained(self, stage: str, runs: Sequence[Run], draws: int = 0) -> list[Trained]:
+        """The ends of a stage's runs, in their order. draws: of z on the test set, none for a stage that selects."""
+        if not runs:
+            return []
+        self._sweep(stage, runs)
+        found = self._ends(stage, runs)
+        return self._measured(stage, found, TEST_FILE, partial(held_out_metrics, draws=draws)) if draws else found
+
+    def with_nll(self, path: Sequence[Trained], level: Level | None) -> list[Trained]:
+        """The path's runs, those of one level with their NLL under the likelihood that all of them end at."""
+        if level is None or level.weight is None:
+            return list(path)
+        at_level = [each for each in path if each.run.kappa == level.kappa]
+        measure = partial(held_out_nll, samples=NLL_SAMPLES, sigma=self.design.scale.sigma_at(level.weight))
+        known = {each.folder: each for each in self._measured("nll", at_level, NLL_FILE, measure)}
+        return [known.get(each.folder, each) for each in path]
+
+    def exchanged(
+        self, pool: Sequence[Trained], metric: str, request: Request, design: Design
+    ) -> tuple[dict[str, list[Trained]], list[Transferred]]:
+        """The best of the pools trained on each other's data, by stage, and what that lost. request, design: of the
+        other comparison."""
+        others = replace(self, request=request, design=design)._ends("pool", design.pools())
+        here = Side(self.request.dataset, self.design, metric, best_trials(pool, metric))
+        there = Side(request.dataset, design, metric, best_trials(others, metric))
+        trained: dict[str, list[Trained]] = {}
+        answers = []
+        for stage, origin, target in (("transfer", there, here), ("transfer-back", here, there)):
+            found = candidates(origin, target)
+            on_target = replace(self, design=target.design)
+            trained[stage] = on_target.trained(stage, runs_of(stage, found, self.design.fresh), PATH_DRAWS)
+            answers += answer_transfer(origin, target, found, trained[stage])
+        return trained, answers
+
+    def _sweep(self, stage: str, runs: Sequence[Run]) -> None:
+        """Run the stage's sweep, or what is left of it, to its end."""
+        begun = self._begun(stage, runs)
+        if begun and not begun.resumable:
+            return
+        try:
+            result = self._resumed(stage) if begun else run_sweep(self.plan(stage, runs), self.place.progress)
+        except FencedError:
+            raise
+        except StorageError as error:
+            told = f"{self._name(stage)} was not trained to its end: {error}, then repeat the command"
+            raise StorageError(told) from None
+        if result.finished != "completed":
+            raise StorageError(f"{result.name} was not trained to its end; repeat the command")
+
+    def _resumed(self, stage: str) -> SweepResult:
+        return resume_sweep(
+            self.place.storage,
+            self._name(stage),
+            model=self._user_model,
+            tracking_uri=self.place.options.get("tracking.uri"),
+            offline=self.place.options.get("tracking.offline", False),
+            data_dir=self.place.data_dir,
+            progress=self.place.progress,
+        )
+
+    def _begun(self, stage: str, runs: Sequence[Run]) -> Sweep | None:
+        """The stage's sweep so far; raises UserError where it is of other runs."""
+        file = self._folder(stage) / JOURNAL
+        events = read_journal(file) if file.exists() else []
+        if not events:
+            return None
+        sweep = fold(events)
+        self._check_unchanged(stage, sweep)
+        if sweep.more or not _is_of(sweep, parse_spec(self._spec(stage, runs))):
+            name = self._name(stage)
+            raise UserError(
+                f"name: {name} trained other runs than this comparison asks for now, perhaps because an earlier stage "
+                f"was trained anew; remove it with `vae-tuner rm {name}` and repeat the command, or choose another name"
+            )
+        return sweep
+
+    def _check_unchanged(self, stage: str, sweep: Sweep) -> None:
+        """All stages are trained on the same data: what they find is set against each other."""
+        data = parse_config({"data": unflatten(self.design.base).get("data", {})}).data
+        here = Identity(sources.digest(data.name, self.place.data_dir, data.image_size))
+        changed = differences(here, sweep.identity, data.name, f"of {self._name(stage)}")
+        if changed:
+            raise UserError(
+                f"name: {'; '.join(changed)}; put back what the comparison began with, or compare anew under another "
+                "name"
+            )
+
+    def _ends(self, stage: str, runs: Sequence[Run]) -> list[Trained]:
+        """What the journal of a stage that has ended says of its runs."""
+        sweep = self._begun(stage, runs)
+        trials = sweep.trials.values() if sweep else ()
+        trained = self._folder(stage) / "trials"
+        return [_trained(run, trial, trained / trial.id) for run, trial in zip(runs, trials, strict=True)]
+
+    def _name(self, stage: str) -> str:
+        return f"{self.request.name}.{stage}"
+
+    def _folder(self, stage: str) -> Path:
+        return (self.place.storage / self._name(stage)).absolute()
+
+    @property
+    def _user_model(self) -> str | None:
+        return self.request.model if ":" in self.request.model else None
+
+    def plan(self, stage: str, runs: Sequence[Run]) -> Plan:
+        """Of the sweep that trains a stage."""
+        return make_plan(parse_spec(self._spec(stage, runs)), self.place.data_dir)
+
+    def reach_plan(self) -> Plan:
+        """Of a search for κ, which knows what the model reaches once that is measured."""
+        return make_plan(parse_spec({**self._shared({}), "space": "geco"}), self.place.data_dir)
+
+    def has_begun(self, stage: str) -> bool:
+        """Whether a session has trained some of it."""
+        return (self._folder(stage) / JOURNAL).exists()
+
+    def _spec(self, stage: str, runs: Sequence[Run]) -> dict[str, Any]:
+        points = [run.full for run in runs]
+        return self._shared({"name": self._name(stage), "search.points": points, "search.sampler": "random"})
+
+    def _shared(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Of all stages, and what is a stage's own by path."""
+        own = {**own, "scheduler.kind": "none", "storage": str(self.place.storage), **self.place.options}
+        return {**unflatten(own), "config": unflatten(self.design.base)}
+
+    def _measured(self, what: str, found: list[Trained], file: str, measure: Measure) -> list[Trained]:
+        whole = [each.folder for each in found if each.whole and each.folder]
+        with self.place.testing(what, len(whole)) as on_done:
+            share = Share(float(self.place.options.get("resources.cpus_per_trial") or 1), self.gpus)
+            values = measured(measure, file, whole, self.place.data_dir, share, on_done)
+        return [
+            replace(each, test={**each.test, **values.get(each.folder, {})}) if each.folder else each for each in found
+        ]
+
+
+def _is_of(sweep: Sweep, spec: SweepSpec) -> bool:
+    """Whether a sweep was begun to train just these points, with the same fixed part.
+
+    Of what makes learning rates that counts which its trials were trained with: defaults may have changed since.
+    """
+    begun, asked = sweep.header["spec"], spec.model_dump(mode="json")
+    return bool(
+        begun["search"]["points"] == asked["search"]["points"]
+        and _without_schedule(begun["config"]) == _without_schedule(asked["config"])
+        and (schedule_begun(sweep) or _schedule_of(begun["config"])) == _schedule_of(asked["config"])
+    )
+
+
+def _without_schedule(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in flatten(config).items() if not path.startswith("lr.") or path == LR}
+
+
+def _schedule_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    return schedule_of(parse_config(config))
+
+
+def _trained(run: Run, trial: Trial, folder: Path) -> Trained:
+    history = [report.metrics for report in trial.reports]
+    return Trained(
+        run,
+        trial.stop_reason or "interrupted",
+        trial.outcome,
+        trial.last,
+        settled_weight(history),
+        history=history,
+        folder=folder,
+    )
+
+
+def settled_weight(history: Sequence[Any]) -> float | None:
+    """λ̂: the median λ of the last 10 % of steps, of several epochs the geometric mean of their medians.
+
+    Epochs are whole: a tenth of them, rounded, and at least the last one, which of 4 epochs is 25 % of the steps.
+    """
+    last = history[-max(1, round(SETTLED_PART * len(history))) :]
+    medians = [metrics["geco/lambda_median"] for metrics in last if "geco/lambda_median" in metrics]
+    return geometric_mean(medians) if medians else None

@@ -1,0 +1,82 @@
+"""Asynchronous successive halving (Li et al. 2018, arXiv 1810.05934): the rungs and the rule at a rung, pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.search.rules import Verdict, rung_reached, sign_of
+from tuner.sweeps.state import Sweep
+
+__all__ = ["Asha", "grace_for", "rungs_for"]
+
+LEAST_GRACE_EPOCHS = 4
+LEAST_GRACE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Asha:
+    """At each rung a trial goes on if it is in the best 1/reduction_factor of those that arrived before it.
+
+    rungs: epochs, rising. direction: `max` or `min`. The first to arrive at a rung always passes.
+    """
+
+    rungs: tuple[int, ...]
+    reduction_factor: int
+    direction: str
+
+    @property
+    def summary(self) -> str:
+        return f"epoch {', '.join(map(str, self.rungs))}: the best 1/{self.reduction_factor} go on"
+
+    def decide(self, sweep: Sweep, trial: str, epoch: int, value: float | None) -> Verdict:
+        """Decide on a report; a value is filed once a rung, at the highest rung it has reached."""
+        rung = rung_reached(self.rungs, sweep.rungs, trial, epoch)
+        if rung is None or value is None:
+            return Verdict("continue", rung)
+        cutoff = self.cutoff(sweep.rungs.get(rung, {}).values())
+        return Verdict("stop" if cutoff is not None and self._worse(value, cutoff) else "continue", rung, cutoff)
+
+    def release(self, sweep: Sweep) -> tuple[()]:
+        """Nothing waits."""
+        return ()
+
+    def expected_epochs(self, trials: int, epochs: int) -> int:
+        """What is trained if each rung lets 1/reduction_factor of its trials pass."""
+        stops = (*self.rungs, epochs)
+        lengths = [stop - start for start, stop in zip((0, *stops), stops, strict=False)]
+        return sum(max(1, round(trials / self.reduction_factor**i)) * length for i, length in enumerate(lengths))
+
+    def cutoff(self, values: Iterable[float | None]) -> float | None:
+        """The value that 1/reduction_factor of the values reach, interpolated; None where there are none."""
+        known = [value for value in values if value is not None]
+        if not known:
+            return None
+        sign = sign_of(self.direction)
+        return sign * float(np.percentile(sign * np.array(known), (1 - 1 / self.reduction_factor) * 100))
+
+    def _worse(self, value: float, cutoff: float) -> bool:
+        sign = sign_of(self.direction)
+        return sign * value < sign * cutoff
+
+
+def grace_for(epochs: int, warmup_epochs: int) -> tuple[int, bool]:
+    """The first rung: when every warm-up has ended, at least 4 epochs and 10 % of the budget, at most half of it.
+
+    Returns it and whether the cap cut a warm-up short.
+    """
+    wanted = max(LEAST_GRACE_EPOCHS, math.ceil(LEAST_GRACE_SHARE * epochs), warmup_epochs)
+    cap = max(1, epochs // 2)
+    return min(wanted, cap), warmup_epochs > cap
+
+
+def rungs_for(epochs: int, grace: int, reduction_factor: int) -> tuple[int, ...]:
+    """grace·reduction_factor^k below `epochs`: at the end nothing is left to prune."""
+    rungs = []
+    while grace < epochs:
+        rungs.append(grace)
+        grace *= reduction_factor
+    return tuple(rungs)

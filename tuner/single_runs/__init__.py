@@ -1,1 +1,0 @@
-"""One configuration trained alone."""
