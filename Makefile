@@ -7,7 +7,7 @@ PINS := .venv/.pins-$(shell cat pyproject.toml constraints.txt | cksum | tr ' ' 
 help:
 	@echo "make sweep   install, then search the offline digits and print the best configuration"
 	@echo "make test    install, then checks and tests"
-	@echo "make check   ruff and mypy"
+	@echo "make check   ruff, mypy and the order of the folders"
 	@echo "make bench   reproduce published rows and measure speed (slow)"
 	@echo "make faults  kill, starve and cut off sweeps, and print what each fault cost (slow)"
 	@echo "make install the environment in .venv"
@@ -28,6 +28,7 @@ check: install
 	@$(BIN)/ruff format --check --quiet . || (echo "run .venv/bin/ruff format" && false)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --cache-dir .venv/imports >.venv/imports.log || (cat .venv/imports.log && false)
 
 test: check
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

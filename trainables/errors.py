@@ -7,7 +7,7 @@ UserError               one sentence, exit code 2, never a stack trace
                         order, and nothing written is lost
 """
 
-__all__ = ["ConfigError", "DataError", "StorageError", "UserError"]
+__all__ = ["RESULT_KEY", "ConfigError", "DataError", "StorageError", "UserError"]
 
 
 class UserError(Exception):
@@ -34,3 +34,6 @@ class StorageError(UserError):
     """
 
     result: object = None
+
+
+RESULT_KEY = "vae_tuner"

@@ -8,44 +8,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.catalogue import parse_space
-from search_spaces.space import Space
-from trainables.config import TrialConfig
-from trainables.config.paths import parse_config, plain
-from trainables.data.readers import absolute, data_dir, digest_at_hand
 from trainables.errors import ConfigError, StorageError, UserError
-from trainables.identity import notes_on
-from trainables.user_warnings import warn_user
-from trainables.vae import Vae
-from tuner.cluster.backend_choice import backend_of
-from tuner.cluster.job import Job, known_job
 from tuner.cluster.signals import StoppedError
-from tuner.cluster.submission import submit_resume, submit_sweep
 from tuner.comparison.methods import METHODS
-from tuner.comparison.request import Request, named_after
-from tuner.planning.plans import Plan, make_plan
-from tuner.reports import zip_file as exporting
-from tuner.reports.zip_file import Exported
-from tuner.running.comparisons import Compared, Settings, compare_methods, folder_of
-from tuner.running.driver import resume_sweep, run_sweep
-from tuner.running.lr_range import LrRange, run_lr_range
-from tuner.running.single_run import Retrained, read_config, retrain
-from tuner.running.sweep_result import SweepResult
 from tuner.sweeps.spec import SweepSpec, parse_spec, sweep_tree
-from tuner.sweeps.status import SweepStatus, sweep_statuses
-from tuner.sweeps.tracking_uri import resolve_uri
-from tuner.sweeps.yaml_files import read_yaml
-from tuner.tracking import best as from_mlflow
-from tuner.tracking import registry, run_artifacts
-from tuner.tracking.best import BestTrial
-from tuner.tracking.origin import parted
-from tuner.tracking.ranked_epoch import split_ranked
-from tuner.tracking.registry import ModelVersion
-from tuner.tracking.removal import Removed, remove_sweep
-from tuner.tracking.syncing import sync_sweep
 
 if TYPE_CHECKING:
+    from search_spaces.space import Space
+    from trainables.config import TrialConfig
+    from trainables.vae import Vae
+    from tuner.cluster.job import Job
+    from tuner.planning.plans import Plan
     from tuner.reports.sweeps_page import Shown
+    from tuner.reports.zip_file import Exported
+    from tuner.running.comparisons import Compared
+    from tuner.running.lr_range import LrRange
+    from tuner.running.single_run import Retrained
+    from tuner.running.sweep_result import SweepResult
+    from tuner.sweeps.status import SweepStatus
+    from tuner.tracking.best import BestTrial
+    from tuner.tracking.registry import ModelVersion
+    from tuner.tracking.removal import Removed
 
 __all__ = [
     "StoppedError",
@@ -82,6 +65,8 @@ def _spec(spec: Spec) -> SweepSpec:
 
 def plan(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = False) -> Plan:
     """What a sweep would do: rungs, concurrency, the space in numbers. Starts nothing."""
+    from tuner.planning.plans import make_plan
+
     return make_plan(_spec(spec), data_dir, allow_changed=allow_changed)
 
 
@@ -93,6 +78,9 @@ def sweep(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = Fal
     StoppedError, a KeyboardInterrupt whose `result` is the SweepResult so far; `tuner.resume` goes on. So does
     StorageError, a UserError, where its state cannot be written, as on a full disk.
     """
+    from tuner.planning.plans import make_plan
+    from tuner.running.driver import run_sweep
+
     return run_sweep(make_plan(_spec(spec), data_dir, allow_changed=allow_changed))
 
 
@@ -112,6 +100,8 @@ def resume(
     code are not what they were, and record it. Raises UserError where nothing is left, and StoppedError as
     `sweep` does.
     """
+    from tuner.running.driver import resume_sweep
+
     return resume_sweep(
         storage,
         name,
@@ -129,11 +119,16 @@ def submit(spec: Spec, *, cluster: str | None = None, allow_changed: bool = Fals
     cluster: the URL of its dashboard, or `local` for a process of this machine; by default RAY_API_SERVER_ADDRESS, else
     local. Raises UserError for what cannot run there, before anything is sent.
     """
+    from tuner.cluster.backend_choice import backend_of
+    from tuner.cluster.submission import submit_sweep
+
     return submit_sweep(_spec(spec), backend_of(cluster), Path.cwd(), allow_changed=allow_changed)
 
 
 def find_job(job_id: str, *, cluster: str | None = None) -> Job:
     """A job that was submitted: `state`, `status()`, `logs()`, `result()`, `stop()`."""
+    from tuner.cluster.job import known_job
+
     return known_job(job_id, cluster)
 
 
@@ -148,6 +143,9 @@ def resume_job(
     allow_changed: bool = False,
 ) -> Job:
     """Go on with a submitted sweep in a new job, as `resume` does; storage: by default where its last job had it."""
+    from tuner.cluster.backend_choice import backend_of
+    from tuner.cluster.submission import submit_resume
+
     return submit_resume(
         name,
         backend_of(cluster),
@@ -162,11 +160,15 @@ def resume_job(
 
 def sync(name: str, *, storage: str | Path = "./sweeps", tracking_uri: str | None = None) -> int:
     """Send MLflow what it lacks of a sweep; returns the number of records sent."""
+    from tuner.tracking.syncing import sync_sweep
+
     return sync_sweep(storage, name, tracking_uri)
 
 
 def remove(name: str, *, keep_best: bool = False, storage: str | Path = "./sweeps") -> Removed:
     """Delete a sweep's state; with `keep_best` all but the journal and the best trial's folder. MLflow's runs stay."""
+    from tuner.tracking.removal import remove_sweep
+
     return remove_sweep(storage, name, keep_best=keep_best)
 
 
@@ -194,6 +196,10 @@ def best(
     on_note: told which trials are left out because they cannot be ranked, and why; by default that is a warning.
     Raises UserError for a store, sweep, method, data set or metric that is not there.
     """
+    from trainables.data.readers import absolute
+    from tuner.sweeps.tracking_uri import resolve_uri
+    from tuner.tracking import best as from_mlflow
+
     uri = resolve_uri(tracking_uri, Path.cwd())
     filters = from_mlflow.Filters(
         sweep=[sweep] if isinstance(sweep, str) else sweep,
@@ -243,6 +249,9 @@ def compare(
     best dials are exchanged. Raises UserError for what cannot be compared, and StoppedError where a signal ended it,
     with the SweepResult of the stage that it cut short, if any; the same call goes on.
     """
+    from tuner.comparison.request import Request, named_after
+    from tuner.running.comparisons import Settings, compare_methods, folder_of
+
     request = Request(
         name=name or named_after(dataset, model),
         dataset=dataset,
@@ -295,6 +304,8 @@ def export(
     name: str, file: str | Path, *, storage: str | Path = "./sweeps", reports: str | Path = "./reports"
 ) -> Exported:
     """Pack a sweep or a comparison into a new zip file: configurations, curves, the best checkpoint, the page."""
+    from tuner.reports import zip_file as exporting
+
     return exporting.export(storage, name, Path(file), Path(reports))
 
 
@@ -303,6 +314,9 @@ def register(trial: BestTrial, name: str, *, tracking_uri: str | None = None) ->
 
     The same run is never registered twice under one name. Raises UserError for a name MLflow does not allow.
     """
+    from tuner.sweeps.tracking_uri import resolve_uri
+    from tuner.tracking import registry
+
     return registry.register(resolve_uri(tracking_uri, Path.cwd()), trial, name)
 
 
@@ -318,6 +332,13 @@ def train(
     Warns where data, code or versions are not those that an exported file was recorded with. A signal that asks to stop
     raises StoppedError, whose `result` is the run of the finished epochs; None where there is none.
     """
+    from trainables.config import TrialConfig
+    from trainables.config.paths import parse_config
+    from tuner.running.single_run import read_config, retrain
+    from tuner.sweeps.tracking_uri import resolve_uri
+    from tuner.tracking.origin import parted
+    from tuner.tracking.ranked_epoch import split_ranked
+
     origin = ranked = None
     if not isinstance(config, TrialConfig):
         tree, origin = parted(config if isinstance(config, Mapping) else read_config(Path(config)))
@@ -328,6 +349,8 @@ def train(
 
 
 def _warn(texts: Sequence[str]) -> None:
+    from trainables.user_warnings import warn_user
+
     for text in texts:
         warn_user(text)
 
@@ -346,6 +369,11 @@ def lr_range(
 
     out: a new folder for the curve, its picture, and a sweep and a configuration with the bounds; none writes nothing.
     """
+    from trainables.config import TrialConfig
+    from trainables.config.paths import plain
+    from tuner.running.lr_range import run_lr_range
+    from tuner.sweeps.yaml_files import read_yaml
+
     if isinstance(config, TrialConfig):
         config = plain(config)
     tree = config if isinstance(config, Mapping) else read_yaml(Path(config))
@@ -364,6 +392,9 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
     a run whose files are not what was trained; warns where data (a file that is here), code or versions are not those
     that the model was trained with.
     """
+    from trainables.data.readers import data_dir, digest_at_hand
+    from trainables.identity import notes_on
+
     found = _loaded(source, model, tracking_uri, device)
     data = found.config.data
     here = replace(found.identity_here, data=digest_at_hand(data.name, data_dir()))
@@ -372,6 +403,10 @@ def load(source: str | Path, *, model: str | None = None, tracking_uri: str | No
 
 
 def _loaded(source: str | Path, model: str | None, tracking_uri: str | None, device: str) -> Vae:
+    from trainables.vae import Vae
+    from tuner.sweeps.tracking_uri import resolve_uri
+    from tuner.tracking import registry, run_artifacts
+
     if Path(source).is_file():
         return Vae.from_file(source, device, model)
     run_id = str(source)
@@ -395,9 +430,13 @@ def _loaded(source: str | Path, model: str | None, tracking_uri: str | None, dev
 
 def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list[SweepStatus]:
     """How the sweeps in a storage folder stand, or the one of this name."""
+    from tuner.sweeps.status import sweep_statuses
+
     return sweep_statuses(storage, name)
 
 
 def spaces(name: str) -> Space:
     """A search space by name; names may be joined by `+`."""
+    from search_spaces.catalogue import parse_space
+
     return parse_space(name)

@@ -17,15 +17,16 @@ import torch
 from search_spaces.compile import suggest_trial
 from trainables.config.paths import parse_config
 from trainables.data.dataset import data_facts, load
-from trainables.reporting import RESULT_KEY
+from trainables.errors import RESULT_KEY
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
 from tuner.cluster.ray_session import quiet_ray
 from tuner.planning.plans import make_plan
 from tuner.running.driver import header_of, run_sweep
 from tuner.running.tune_scheduler import JournalScheduler
+from tuner.running.tune_searcher import JournalSearcher
+from tuner.search.optuna_study import study_of
 from tuner.search.samplers import Sampling, new_sampler
-from tuner.search.searchers import JournalSearcher, study_of
 from tuner.sweeps.journal import Journal, read_journal
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.state import fold

@@ -11,13 +11,13 @@ from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.config.paths import parse_config, plain
-from trainables.reporting import RESULT_KEY
+from trainables.errors import RESULT_KEY
 from tuner.running.tune_scheduler import JournalScheduler
-from tuner.search.searchers import JournalSearcher
-from tuner.sweeps.budget import is_spent
+from tuner.running.tune_searcher import JournalSearcher
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.spec import Budget
 from tuner.sweeps.state import Trial
+from tuner.sweeps.status import is_spent
 
 SPACE = parse_space("lr")
 

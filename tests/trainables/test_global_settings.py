@@ -18,10 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainables import global_settings
 from trainables.config.paths import parse_config, plain
 from trainables.data.dataset import data_facts
-from trainables.errors import ConfigError
+from trainables.errors import RESULT_KEY, ConfigError
 from trainables.global_settings import SETTINGS, apply, current, fresh, reset
 from trainables.models.inspection import check_user_model
-from trainables.reporting import RESULT_KEY
 from trainables.resolve import resolve
 from trainables.worker.ray_tune import VaeTrainable
 

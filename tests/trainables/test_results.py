@@ -7,9 +7,9 @@ from PIL import Image
 from trainables.config.paths import parse_config, variants
 from trainables.files import checkpoint as checkpoints
 from trainables.files.pictures import is_image, write_grid
-from trainables.files.trial_files import BEST_NAME
+from trainables.files.trial_files import BEST_NAME, RESULT_FILES
 from trainables.vae import Vae
-from trainables.worker.results import RESULT_FILES, config_yaml, write_results
+from trainables.worker.results import config_yaml, write_results
 
 
 @pytest.fixture

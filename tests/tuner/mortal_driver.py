@@ -20,15 +20,15 @@ import torch
 from conftest import PlannedLoop
 
 import tuner.running.tune_scheduler
-import tuner.search.searchers
+import tuner.running.tune_searcher
 import tuner.tracking.mlflow_store
 from trainables.config.paths import parse_config
+from trainables.errors import RESULT_KEY
 from trainables.files import epoch_checkpoints as generations
 from trainables.files.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.files.epoch_checkpoints import Generations
 from trainables.files.trial_files import FilesInFolder
 from trainables.object_storage import RemoteFolder, is_remote
-from trainables.reporting import RESULT_KEY
 from tuner.planning.plans import make_plan
 from tuner.running import driver
 from tuner.sweeps import lease

@@ -5,7 +5,7 @@ from ray.tune import Trainable
 
 from trainables.config.paths import parse_config, plain
 from trainables.data.dataset import data_facts
-from trainables.reporting import RESULT_KEY
+from trainables.errors import RESULT_KEY
 from trainables.resolve import resolve
 from trainables.worker.ray_tune import VaeTrainable
 

@@ -12,7 +12,7 @@ from trainables.source import code_digest
 from trainables.worker.results import write_results
 from tuner.comparison.finished_sweeps import side_by_side
 from tuner.reports.zip_file import export
-from tuner.running.single_trial import make_ready
+from tuner.running.single_run import make_ready
 from tuner.sweeps.status import known_sweep
 from tuner.tracking.identity_tags import identity_of
 from tuner.tracking.mlflow_store import Tag, find_runs, open_client

@@ -15,8 +15,7 @@ from trainables.worker.results import write_results
 from tuner.cli.tables import exported
 from tuner.comparison.finished_sweeps import side_by_side
 from tuner.reports.sweeps_page import beside_each_other
-from tuner.running.single_run import read_config, retrain
-from tuner.running.single_trial import make_ready
+from tuner.running.single_run import make_ready, read_config, retrain
 from tuner.sweeps.journal import Journal, lines_of
 from tuner.sweeps.origins import other_origin
 from tuner.sweeps.status import known_sweep

@@ -12,8 +12,7 @@ from search_spaces.domains import Choice
 from search_spaces.space import Space
 from trainables.config.paths import flatten, parse_config, plain
 from trainables.models import build_model
-from tuner.reports.figures.importance import importances
-from tuner.reports.figures.sweep import FIGURES
+from tuner.reports.figures.sweep import FIGURES, importances
 from tuner.sweeps.spec import Search
 from tuner.sweeps.status import known_sweep
 from tuner.tracking.conditions import matches, parse_conditions

@@ -14,7 +14,7 @@ from trainables.ranking import Ranking
 from tuner.cli.tables import exported
 from tuner.planning.given_trials import NO_SPACE
 from tuner.planning.warm_start import _values_or_reason
-from tuner.search.searchers import study_of
+from tuner.search.optuna_study import study_of
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.state import fold
 from tuner.sweeps.status import ranked_trials, standing

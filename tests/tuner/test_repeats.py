@@ -12,7 +12,7 @@ from configs import ANY
 from trainables.errors import ConfigError, UserError
 from tuner.cli.tables import show_plan
 from tuner.planning.plans import make_plan
-from tuner.search.searchers import study_of
+from tuner.search.optuna_study import study_of
 from tuner.sweeps.events import JournalError
 from tuner.sweeps.spec import parse_spec, sweep_tree
 from tuner.sweeps.state import fold

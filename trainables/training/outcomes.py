@@ -14,10 +14,10 @@ from trainables.metrics import Evaluation
 from trainables.objectives import GecoObjective, Objective, Violation
 from trainables.objectives import outcome as geco_outcome
 from trainables.objectives.base import State
+from trainables.outcome import WORSE_THAN_MEAN
 
-__all__ = ["WORSE_THAN_MEAN", "Ending", "ending_of", "worse_than_mean"]
+__all__ = ["Ending", "ending_of", "worse_than_mean"]
 
-WORSE_THAN_MEAN = "worse-than-mean"
 TOLERANCE = 0.02
 CHUNK = 1_000
 

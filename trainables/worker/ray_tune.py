@@ -20,7 +20,7 @@ from trainables.config.paths import parse_config
 from trainables.data import readers as sources
 from trainables.data.dataset import Dataset, load
 from trainables.data.readers import on_this_node
-from trainables.errors import StorageError
+from trainables.errors import RESULT_KEY, StorageError
 from trainables.files.checkpoint import FILE_NAME
 from trainables.files.epoch_checkpoints import Generations
 from trainables.files.trial_files import trial_files
@@ -28,7 +28,6 @@ from trainables.identity import Identity, differences, parse_identity
 from trainables.models.user import keep_loaded, make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_of, is_spent
-from trainables.reporting import RESULT_KEY
 from trainables.training.trainer import Report, Trainer
 from trainables.worker.results import write_results
 

@@ -15,9 +15,8 @@ from trainables.files.trial_files import BEST_NAME
 from trainables.training.trainer import Report, Trainer
 from trainables.vae import Vae
 
-__all__ = ["RESULT_FILES", "config_yaml", "write_results"]
+__all__ = ["config_yaml", "write_results"]
 
-RESULT_FILES = (FILE_NAME, BEST_NAME, "config.yaml", "reconstructions.png", "samples.png")
 GRID = 8
 
 

@@ -17,7 +17,6 @@ from trainables.errors import StorageError
 from tuner.cluster.own_sessions import end_sessions, in_own_sessions
 from tuner.cluster.ray_folder import RayFolder, base_folder
 from tuner.cluster.worker_environment import seen_by_workers
-from tuner.planning.plans import Plan
 
 __all__ = ["end_ray", "quiet_no_more", "quiet_ray", "start_ray", "stdout_on_stderr"]
 
@@ -114,22 +113,23 @@ def _is_tunes(name: str) -> bool:
     return name in QUIET or name.startswith("TUNE_")
 
 
-def start_ray(plan: Plan, storage: str) -> None:
+def start_ray(cpus: float, storage: str) -> None:
     """Start Ray on this machine, for this machine, its processes without secrets but for the keys of a storage.
+
+    cpus: what its trials take at once; it has the cores that are allotted where those are more.
 
     Raises StorageError where its processes do not come up.
     """
     global _folder
     import ray
 
-    resources = plan.spec.resources
     base = base_folder()
     try:
         _folder = RayFolder()
         with _listening_locally(), in_own_sessions(), _seeing_what_they_need(storage):
             ray.init(
                 address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
-                num_cpus=max(allotted_cores().n, math.ceil(plan.concurrency * resources.cpus_per_trial)),
+                num_cpus=max(allotted_cores().n, math.ceil(cpus)),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",

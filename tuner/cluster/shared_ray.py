@@ -12,7 +12,6 @@ from tuner.cluster.ray_session import end_ray, quiet_no_more, quiet_ray, start_r
 from tuner.cluster.ray_thread import in_ray_thread
 from tuner.cluster.ray_users import RayUse
 from tuner.cluster.signals import Signals, wait_for
-from tuner.planning.plans import Plan
 from tuner.sweeps.spec import SweepSpec
 
 __all__ = ["SharedRay", "shared_ray"]
@@ -40,12 +39,15 @@ class SharedRay:
         self._wait(partial(_begin, self._use))
 
     @contextmanager
-    def started(self, plan: Plan) -> Iterator[None]:
-        """Ray runs while the block lasts; the sweep uses it no more then. Raises what `start_ray` does."""
+    def started(self, cpus: float) -> Iterator[None]:
+        """Ray runs while the block lasts; the sweep uses it no more then. Raises what `start_ray` does.
+
+        cpus: what all its trials at once take.
+        """
         try:
             self._signals.check()
             with self._signals.interrupting():
-                self._wait(partial(_start, plan))
+                self._wait(partial(_start, self._use, cpus))
             yield
         finally:
             self.close()
@@ -68,11 +70,11 @@ class SharedRay:
 
 
 @contextmanager
-def shared_ray(plan: Plan, signals: Signals) -> Iterator[None]:
+def shared_ray(spec: SweepSpec, cpus: float, signals: Signals) -> Iterator[None]:
     """Ray runs while the block lasts, for whatever sweeps there are in it."""
-    with closing(SharedRay(plan.spec, signals)) as shared:
+    with closing(SharedRay(spec, signals)) as shared:
         shared.join()
-        with shared.started(plan):
+        with shared.started(cpus):
             yield
 
 
@@ -87,14 +89,14 @@ def _begin(use: RayUse) -> None:
         raise
 
 
-def _start(plan: Plan) -> None:
+def _start(use: RayUse, cpus: float) -> None:
     global _started_here
     import ray
 
-    if not ray.is_initialized() and plan.spec.resources.ray_address is None:
-        start_ray(plan, ray_users.first().storage)
+    if not ray.is_initialized() and use.address is None:
+        start_ray(cpus, ray_users.first().storage)
         _started_here = True
-    ray_address.connect(plan.spec.resources.ray_address)
+    ray_address.connect(use.address)
 
 
 def _end(use: RayUse) -> None:

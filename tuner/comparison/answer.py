@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tuner.comparison.design import Design, Level, Trained
-from tuner.comparison.final_loss import PathAnswer, answer_path
+from tuner.comparison.final_loss import MARGIN, PathAnswer, RivalResult, answer_path
+from tuner.comparison.frontier import Placed, place_beside_curve
 from tuner.comparison.hit_rate import TargetAnswer, answer_target
 from tuner.comparison.likelihood import NllAnswer, answer_nll
-from tuner.comparison.placing import Placed, place_beside_curve
 from tuner.comparison.statistics import most_trusted
 from tuner.comparison.transfer import Transferred
 from tuner.comparison.tuning_cost import PoolAnswer, answer_quality
-from tuner.comparison.verdicts import MARGIN, RivalResult
 from tuner.sweeps.metrics import direction_of
 
 __all__ = ["RANKED", "Comparison", "concluded"]

@@ -29,7 +29,7 @@ from trainables.objectives import Violation
 from trainables.resolve import MET_FROM
 from trainables.schedules import scaled_by
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
-from tuner.comparison.selection import Cell, best_rate, selection_sds
+from tuner.comparison.statistics import Cell, best_rate, selection_sds
 
 __all__ = ["LEVELS", "PLAIN", "Design", "Level", "Run", "Trained"]
 

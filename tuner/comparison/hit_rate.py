@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import geometric_mean
 
-from tuner.comparison.chance import chance_of_a_hit
 from tuner.comparison.design import Design, Trained
+from tuner.comparison.statistics import chance_of_a_hit
 from tuner.comparison.tuning_cost import MOST_TRIALS
 
 __all__ = ["TargetAnswer", "answer_target"]

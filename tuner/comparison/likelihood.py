@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from tuner.comparison.design import Level, Trained
-from tuner.comparison.intervals import Interval, mean_interval
+from tuner.comparison.statistics import Interval, mean_interval
 from tuner.sweeps.metrics import unranked_by_nll
 
 __all__ = ["NLL_SAMPLES", "NllAnswer", "answer_nll", "measured_level"]

@@ -22,14 +22,14 @@ from trainables.resolve import resolve
 from trainables.schedules import scaling_of
 from tuner.comparison.design import RATE_FACTORS, Design
 from tuner.comparison.methods import LR, METHODS, Scale, free_paths
-from tuner.comparison.sign_flip import MOST_SEEDS
+from tuner.comparison.stages import REQUEST_FILE
+from tuner.comparison.statistics import MOST_SEEDS
 from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.keeping import write_json
 from tuner.sweeps.spec import NAME
 from tuner.sweeps.state import REFUSED, Sweep, fold
 
 __all__ = [
-    "FILE",
     "REACH_FILE",
     "Request",
     "as_begun",
@@ -47,7 +47,6 @@ __all__ = [
 FEWEST_SEEDS = 2
 QUICK_SEEDS, QUICK_POOL = 5, 24
 SEEDS, POOL = 10, 64
-FILE = "comparison.json"
 REACH_FILE = "reach.json"
 LONGEST_NAME = 48
 OWNED = ("seed", "objective", "beta")
@@ -138,7 +137,7 @@ def _resolved(request: Request, data_dir: Path) -> tuple[TrialConfig, DataFacts]
 
 def remembered(request: Request, folder: Path) -> None:
     """Write the request down, or refuse another one under its name."""
-    file = folder / FILE
+    file = folder / REQUEST_FILE
     asked = json.loads(json.dumps(asdict(request)))
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,9 +199,9 @@ def differing_paths(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[st
 
 def read_request(folder: Path) -> Request | None:
     """What a comparison was asked for; None where there is none."""
-    if not (folder / FILE).is_file():
+    if not (folder / REQUEST_FILE).is_file():
         return None
-    kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    kept = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
     return Request(**{**kept, "methods": tuple(kept["methods"])})
 
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-__all__ = ["Expected", "best_of_n_weights", "expected_best", "most_trusted"]
+from trainables.errors import ConfigError
+
+__all__ = [
+    "MOST_SEEDS",
+    "Cell",
+    "Expected",
+    "Interval",
+    "best_of_n_weights",
+    "best_rate",
+    "chance_of_a_hit",
+    "expected_best",
+    "fewest_seeds",
+    "holm",
+    "is_equivalent",
+    "mean_interval",
+    "most_trusted",
+    "selection_sds",
+    "sign_flip_p",
+]
 
 Values = NDArray[np.float64]
 
@@ -67,3 +88,123 @@ def _worst_first(score: Values, value: Values) -> Values:
     """The values of pools [P, N] in the order of their scores."""
     order = np.argsort(score, axis=1, kind="stable")
     return np.take_along_axis(value, order, axis=1)
+
+
+def chance_of_a_hit(pool: int, hits: int, n: int) -> float:
+    """1 − C(N − K, n)/C(N, n): of n drawn without replacement from N with K hits, at least one is a hit."""
+    missed = 1.0
+    for k in range(n):
+        missed *= max(0, pool - hits - k) / (pool - k)
+    return 1 - missed
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjusted p-values: the k-th smallest of m times m − k + 1, never falling, at most 1 (Holm 1979).
+
+    Rejecting where the adjusted value is at most α keeps the chance of any false rejection at α, however they depend.
+    """
+    ordered = sorted(p_values, key=lambda name: p_values[name])
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(ordered):
+        largest = max(largest, min(1.0, p_values[name] * (len(ordered) - rank)))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}
+
+
+EQUIVALENCE_ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the bounds it lies between; infinite bounds where one value alone is known."""
+
+    mean: float
+    lo: float
+    hi: float
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95, common_sd: float = 0.0) -> Interval:
+    """mean ± t_{S−1}·√(s²/S + c²) of S independent values. common_sd: c, of an error that all of them share."""
+    found = np.asarray(values, dtype=np.float64)
+    mean = float(found.mean())
+    if len(found) < 2:
+        return Interval(mean, -math.inf, math.inf)
+    error = math.hypot(found.std(ddof=1) / math.sqrt(len(found)), common_sd)
+    half = float(stdtrit(len(found) - 1, 0.5 + level / 2)) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def is_equivalent(differences: Sequence[float], margin: float, common_sd: float = 0.0) -> bool:
+    """Two one-sided t tests at 5 %: whether the 90 % interval lies within ±margin (Schuirmann 1987)."""
+    found = mean_interval(differences, 1 - 2 * EQUIVALENCE_ALPHA, common_sd)
+    return -margin < found.lo and found.hi < margin
+
+
+MOST_SEEDS = 20
+
+
+def fewest_seeds(alpha: float, tests: int) -> int:
+    """The seeds below which no difference can be found at α among so many tests: 2^(1−S)·m ≤ α."""
+    return math.ceil(1 + math.log2(tests / alpha))
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """The share of all 2^S ways to flip signs whose |mean| is at least the one observed (Fisher 1935).
+
+    Exact where each difference is as likely to be d as −d, so where neither of two methods is better; two-sided. With S
+    seeds it is never below 2^(1−S). Raises ConfigError for more than 20.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if not 1 <= len(values) <= MOST_SEEDS:
+        raise ConfigError(f"seeds: {len(values)} is not allowed; allowed: 1 to {MOST_SEEDS}")
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    observed = abs(values.sum())
+    slack = 1e-9 * np.abs(values).sum()  # sums of the same terms in another order
+    return float((np.abs(sums) >= observed - slack).mean())
+
+
+DRAWS = 1_000
+
+Cell = Mapping[float, Sequence[float]]
+"""A method at a level: by learning rate, J of each pilot; infinite for one that diverged."""
+
+
+def best_rate(cell: Cell) -> float:
+    """The learning rate of the lowest mean J."""
+    return min(cell, key=lambda rate: fmean(cell[rate]))
+
+
+def selection_sds(cells: Sequence[Cell], seed: int = 0) -> list[float]:
+    """How far, in root mean square over other pilots one might have had, a method's J at each of its levels moves.
+
+    Seeds alone do not show it: the choice is the same for all of them. Where two learning rates are nearly as good, the
+    pilots' noise decides which is taken; one method under two names then differs by what the choice cost, and a test
+    over seeds takes that for an effect in up to a quarter of the cases. Each draw adds the pilots' noise to their
+    means, chooses anew, and counts what the choice would cost by the means observed.
+    """
+    noise = _noise_of_a_mean(cells)
+    draw = np.random.default_rng(seed)
+    found = []
+    for cell in cells:
+        means = np.array([fmean(values) for values in cell.values()])
+        means = means[np.isfinite(means)]
+        if len(means) > 1:
+            chosen = (means + draw.normal(0, noise, size=(DRAWS, len(means)))).argmin(axis=1)
+            found.append(math.sqrt(float(np.square(means[chosen] - means.min()).mean())))
+        else:
+            found.append(0.0)
+    return found
+
+
+def _noise_of_a_mean(cells: Sequence[Cell]) -> float:
+    """The standard error of a mean of pilots, pooled over all cells."""
+    found = [
+        values for cell in cells for values in cell.values() if len(values) > 1 and all(map(math.isfinite, values))
+    ]
+    if not found:
+        return 0.0
+    freedom = sum(len(values) - 1 for values in found)
+    squares = sum((value - fmean(values)) ** 2 for values in found for value in values)
+    return math.sqrt(squares / freedom / fmean(map(len, found)))

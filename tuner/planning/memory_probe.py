@@ -21,9 +21,8 @@ from trainables.models import build_model
 from trainables.worker.probe import measure
 from tuner.cluster.capacity import Capacity, Node, node_here
 from tuner.cluster.worker_environment import seen_by_workers
-from tuner.planning.packing import gpu_share, trials_per_gpu
 
-__all__ = ["largest", "measured_share", "n_parameters", "packed"]
+__all__ = ["CONTEXT_BYTES", "gpu_share", "largest", "measured_share", "n_parameters", "packed", "trials_per_gpu"]
 
 WAIT_SECONDS = 900.0
 
@@ -142,3 +141,23 @@ def _failure(cause: str) -> UserError:
 
 def _gb(n: int) -> str:
     return f"{n / 1e9:.3g} GB"
+
+
+CONTEXT_BYTES = 3 * 2**28  # of a process on a GPU: CUDA's context and the kernels it has loaded
+MARGIN = 0.1
+MOST = 8  # beyond that trials wait for each other on the GPU longer than they gain
+
+
+def trials_per_gpu(memory_bytes: int, peak_bytes: int, cpus_per_gpu: float, cpus_per_trial: float) -> int:
+    """⌊memory·(1 − margin) / (peak + context)⌋, at least 1, at most 8 and what the CPUs beside a GPU allow.
+
+    peak_bytes: what the largest configuration takes. cpus_per_gpu: of a node, for each of its GPUs.
+    """
+    by_memory = int(memory_bytes * (1 - MARGIN)) // (peak_bytes + CONTEXT_BYTES)
+    by_cpus = int(cpus_per_gpu / cpus_per_trial)
+    return max(1, min(by_memory, by_cpus, MOST))
+
+
+def gpu_share(trials: int) -> float:
+    """The GPUs of a trial, such that so many fit in the steps of 1e-4 that Ray counts in: 1/3 is 0.3333."""
+    return 10_000 // trials / 10_000

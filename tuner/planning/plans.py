@@ -122,6 +122,11 @@ class Plan:
         return Ranking(self.spec.search.ranking, self.metric, self.direction)
 
     @property
+    def cpus(self) -> float:
+        """What its trials take at once."""
+        return self.concurrency * self.spec.resources.cpus_per_trial
+
+    @property
     def scheduler_kind(self) -> str:
         """The scheduler's kind with `auto` settled."""
         return scheduler_kind(self.spec)

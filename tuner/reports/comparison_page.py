@@ -10,21 +10,23 @@ from statistics import fmean
 
 from tuner.comparison.answer import RANKED, Comparison
 from tuner.comparison.design import PILOT_SEEDS, Trained
-from tuner.comparison.final_loss import SHUFFLES
+from tuner.comparison.final_loss import ALPHA, MARGIN, SHUFFLES
 from tuner.comparison.hit_rate import KAPPA_TOLERANCE, KL_TOLERANCE
-from tuner.comparison.intervals import mean_interval
 from tuner.comparison.methods import LR, free_paths
-from tuner.comparison.sign_flip import fewest_seeds
-from tuner.comparison.verdicts import ALPHA, MARGIN
-from tuner.reports.comparison_numbers import table_behind, write_numbers
-from tuner.reports.comparison_tables import levels_table, nll_table, placed_table, transfer_table
+from tuner.comparison.statistics import fewest_seeds, mean_interval
+from tuner.reports.comparison_numbers import (
+    levels_table,
+    nll_table,
+    placed_table,
+    table_behind,
+    transfer_table,
+    write_numbers,
+)
 from tuner.reports.figures.comparison import FIGURES
 from tuner.reports.figures.method_looks import by_method
-from tuner.reports.figures.picture_rows import picture_rows_figure
-from tuner.reports.markup import inline_svg, save_png
-from tuner.reports.page import Page, Picture, Section, Table, rendered
-from tuner.reports.provenance import commit, versions_line
-from tuner.reports.wording import NO_BREAK, duration, minus, percent, with_interval
+from tuner.reports.figures.style import picture_rows_figure
+from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
+from tuner.reports.wording import NO_BREAK, commit, duration, minus, percent, versions_line, with_interval
 from tuner.sweeps.journal import JOURNAL, read_journal
 
 __all__ = ["GALLERY", "headline", "write_comparison_page"]

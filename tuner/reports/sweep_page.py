@@ -14,15 +14,11 @@ from search_spaces.space import Space
 from trainables.config.paths import flatten
 from trainables.errors import UserError
 from trainables.files.trial_files import TrialFiles
-from trainables.training.outcomes import WORSE_THAN_MEAN
-from tuner.reports.figures.given_trials import space_of
-from tuner.reports.figures.importance import importances
-from tuner.reports.figures.picture_rows import picture_rows_figure
-from tuner.reports.figures.sweep import FIGURES
-from tuner.reports.markup import inline_svg, save_png
-from tuner.reports.page import Page, Picture, Section, Table, rendered
-from tuner.reports.provenance import versions_line
-from tuner.reports.wording import duration, minus, percent, text_of
+from trainables.outcome import WORSE_THAN_MEAN
+from tuner.reports.figures.style import picture_rows_figure
+from tuner.reports.figures.sweep import FIGURES, importances, space_of
+from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
+from tuner.reports.wording import duration, minus, percent, text_of, versions_line
 from tuner.search.past_best import impatience_note, past_best_note
 from tuner.sweeps.metrics import METRICS
 from tuner.sweeps.places import files_of

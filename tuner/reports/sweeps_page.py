@@ -14,8 +14,7 @@ from trainables.errors import ConfigError
 from tuner.comparison.finished_sweeps import Beside, side_by_side, stop_reasons
 from tuner.comparison.statistics import Expected
 from tuner.reports.figures.sweeps import FIGURES
-from tuner.reports.markup import inline_svg, save_png
-from tuner.reports.page import Page, Picture, Section, Table, rendered
+from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
 from tuner.reports.wording import NO_BREAK, duration, minus, text_of, with_interval
 from tuner.sweeps.metrics import METRICS
 from tuner.sweeps.spec import NAME

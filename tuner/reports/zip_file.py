@@ -16,10 +16,9 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from trainables.config import is_user_kind
 from trainables.config.paths import written
 from trainables.errors import ConfigError, UserError
-from trainables.files.trial_files import BEST_NAME, FILE_NAME
+from trainables.files.trial_files import BEST_NAME, FILE_NAME, RESULT_FILES
 from trainables.object_storage import is_remote
 from trainables.source import code_digest, source_files
-from trainables.worker.results import RESULT_FILES
 from tuner.cluster.shipment import code_of
 from tuner.comparison.stages import REQUEST_FILE, STAGES
 from tuner.sweeps.journal import JOURNAL, lines_of
@@ -104,6 +103,8 @@ def _written(name: str, file: Path, pack: Callable[[ZipFile], str | None]) -> Ex
             n_files = len(zipped.namelist())
         part.rename(file)
     except OSError as error:
+        if error.filename not in (None, str(part), str(file)):
+            raise UserError(f"{file} cannot be made: {error.filename}: {error.strerror}") from None
         raise UserError(f"{file} cannot be written: {error.strerror}; name a file in an existing folder") from None
     finally:
         part.unlink(missing_ok=True)

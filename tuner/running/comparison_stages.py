@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from trainables.config import TrialConfig
+import torch
+
+from trainables.config import DataConfig, TrialConfig
 from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.data import readers as sources
+from trainables.data.dataset import Dataset, load
 from trainables.errors import StorageError, UserError
+from trainables.files.checkpoint import FILE_NAME, read
+from trainables.global_settings import fresh
 from trainables.identity import Identity, differences
 from trainables.training.test_metrics import held_out_metrics, held_out_nll
+from trainables.training.trainer import Trainer
 from tuner.cluster.ray_session import quiet_ray, stdout_on_stderr
 from tuner.cluster.shared_ray import shared_ray
 from tuner.cluster.signals import Signals
@@ -23,7 +30,6 @@ from tuner.comparison.answer import Comparison, concluded
 from tuner.comparison.design import Design, Level, Run, Trained
 from tuner.comparison.likelihood import NLL_SAMPLES, measured_level
 from tuner.comparison.methods import LR
-from tuner.comparison.other import other_comparison
 from tuner.comparison.request import (
     REACH_FILE,
     Request,
@@ -33,11 +39,18 @@ from tuner.comparison.request import (
     schedule_begun,
     schedule_of,
 )
-from tuner.comparison.transfer import Side, Transferred, answer_transfer, best_trials, candidates, runs_of
+from tuner.comparison.transfer import (
+    Side,
+    Transferred,
+    answer_transfer,
+    best_trials,
+    candidates,
+    other_comparison,
+    runs_of,
+)
 from tuner.planning.checks import require_ready
 from tuner.planning.plans import Plan, make_plan
 from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
-from tuner.running.measuring import Measure, Share, measured
 from tuner.running.reach import Measuring, reached, unseen
 from tuner.running.sweep_result import SweepResult
 from tuner.sweeps.journal import JOURNAL, read_journal
@@ -47,9 +60,12 @@ from tuner.sweeps.spec import SweepSpec, parse_spec
 from tuner.sweeps.state import Sweep, Trial, fold
 
 __all__ = [
+    "Measure",
     "Place",
     "Prepared",
+    "Share",
     "Testing",
+    "measured",
     "prepared",
     "run_comparison",
     "settled_weight",
@@ -105,7 +121,7 @@ def run_comparison(ready: Prepared, signals: Signals) -> Comparison:
     request, metric, other = ready.request, ready.metric, ready.other
     design = _within_reach(ready)
     stage = _Stages(request, design, ready.place, ready.plan.gpus_per_trial)
-    with stdout_on_stderr(), shared_ray(ready.plan, signals):  # for all stages one
+    with stdout_on_stderr(), shared_ray(ready.plan.spec, ready.plan.cpus, signals):  # for all stages one
         pilot = stage.trained("pilot", design.pilot())
         levels = design.levels(pilot)
         rivals = stage.trained("rivals", design.rival_pilots(levels))
@@ -331,3 +347,53 @@ def settled_weight(history: Sequence[Any]) -> float | None:
     last = history[-max(1, round(SETTLED_PART * len(history))) :]
     medians = [metrics["geco/lambda_median"] for metrics in last if "geco/lambda_median" in metrics]
     return geometric_mean(medians) if medians else None
+
+
+Measure = Callable[[Trainer], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Share:
+    """CPUs and GPUs. Ray hides the GPU from a task that asks for none of it."""
+
+    cpus: float
+    gpus: float
+
+
+def measured(
+    measure: Measure,
+    file: str,
+    folders: Sequence[Path],
+    data_dir: Path,
+    share: Share,
+    on_done: Callable[[], None],
+) -> dict[Path, dict[str, float]]:
+    """What a measure says of the checkpoints in these folders, by Ray tasks; what is known already is read.
+
+    file: the name under which it is kept in each. share: what a task gets of the machine, as its trial did. on_done:
+    called for each.
+    """
+    import ray
+
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=3)(_measure)
+    unknown = [folder for folder in folders if not (folder / file).exists()]
+    waiting = {task.remote(measure, folder / file, data_dir): folder for folder in unknown}
+    while waiting:
+        [done], _ = ray.wait(list(waiting))
+        ray.get(done)
+        del waiting[done]
+        on_done()
+    return {folder: json.loads((folder / file).read_text(encoding="utf-8")) for folder in folders}
+
+
+@fresh()
+def _measure(measure: Measure, file: Path, data_dir: Path) -> None:
+    checkpoint = read(file.parent / FILE_NAME)
+    trainer = Trainer(checkpoint.config, _dataset(checkpoint.config.data, data_dir, checkpoint.config.device))
+    trainer.restore(checkpoint)
+    write_json(file, measure(trainer))
+
+
+@lru_cache(maxsize=1)
+def _dataset(config: DataConfig, data_dir: Path, device: str) -> Dataset:
+    return load(config, data_dir, torch.device(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -21,12 +22,13 @@ from tuner.reports.gallery import examples_of, followed, kl_by_latent, write_gal
 from tuner.running.comparison_stages import Place, Prepared, Testing, prepared, run_comparison
 from tuner.running.driver import ProgressFactory, silent
 from tuner.running.reach import Measuring, unseen
-from tuner.sweeps.journal import JOURNAL
+from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.keeping import held_alone
+from tuner.sweeps.state import fold
 from tuner.sweeps.tracking_uri import resolve_uri, without_secret
 from tuner.tracking.database_file import cause_at
 
-__all__ = ["Compared", "Settings", "compare_methods", "folder_of"]
+__all__ = ["Compared", "Settings", "compare_methods", "folder_of", "record"]
 
 
 def _no_testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
@@ -88,7 +90,7 @@ def _compared(
     request: Request, settings: Settings, root: Path, ready: Prepared, report: Path, signals: Signals
 ) -> Compared:
     from tuner.reports.comparison_page import write_comparison_page
-    from tuner.running.recording import record
+    from tuner.running.comparisons import record
 
     folder = settings.storage / request.name
     with held_alone(folder):
@@ -154,3 +156,27 @@ def _options(settings: Settings) -> dict[str, Any]:
         "--reports": None if settings.reports == default.reports else settings.reports,
     }
     return {option: value for option, value in chosen.items() if value is not None}
+
+
+PARTS = "vae_tuner.sweeps"
+VERDICT = "vae_tuner.verdict"
+
+
+def record(comparison: Comparison, page: Path, sweeps: Sequence[Path], uri: str, experiment: str) -> str:
+    """Log the page's folder as artifacts of a run of kind `comparison`, once for each of its sweeps; returns its id."""
+    from tuner.tracking.mlflow_store import Tag, ended_anyway, ensure_experiment, find_runs, has_tags, open_client
+    from tuner.tracking.run_files import RunFiles
+
+    client = open_client(uri)
+    experiment_id = ensure_experiment(client, experiment)
+    ids = [fold(read_journal(folder / JOURNAL)).header["sweep_id"] for folder in sweeps]
+    identity = {Tag.KIND: "comparison", Tag.SWEEP_ID: ids[0]}
+    known = next(find_runs(client, experiment_id, has_tags(identity)), None)
+    tags = {**identity, Tag.SWEEP: comparison.name, Tag.DATASET: comparison.dataset, PARTS: json.dumps(ids)}
+    run = known or client.create_run(experiment_id, tags=tags, run_name=comparison.name)
+    run_id = str(run.info.run_id)
+    with ended_anyway(client, run_id):
+        client.set_tag(run_id, VERDICT, comparison.verdict)
+        RunFiles(client, run.info.artifact_uri).send_folder(page.parent)
+        client.set_terminated(run_id, "FINISHED")
+    return run_id

@@ -28,7 +28,6 @@ from tuner.running.lost_workers import OUT_OF_MEMORY
 from tuner.running.reach import Measuring, reached, unseen
 from tuner.running.resuming import resumed_plan
 from tuner.running.sweep_result import SweepResult, result_of
-from tuner.sweeps.budget import is_spent
 from tuner.sweeps.folder import HeldSweep, named_after
 from tuner.sweeps.journal import Journal, close_session
 from tuner.sweeps.lease import FencedError
@@ -36,6 +35,7 @@ from tuner.sweeps.places import trials_of
 from tuner.sweeps.resumable import named
 from tuner.sweeps.spec import public, spec_yaml
 from tuner.sweeps.state import Sweep
+from tuner.sweeps.status import is_spent
 from tuner.sweeps.storage import open_storage
 from tuner.sweeps.tracking_uri import without_secret
 from tuner.tracking.sweep_store import place_of
@@ -289,7 +289,7 @@ def _run_tune(
     shared: SharedRay,
     signals: Signals,
 ) -> None:
-    with shared.started(plan):
+    with shared.started(plan.cpus):
         if tracker is not None:
             tracker.start()
         try:
@@ -390,7 +390,7 @@ def _inner(error: BaseException | None, kind: type[ErrorT]) -> ErrorT | None:
 def _algorithms(plan: Plan, journal: Journal, shown: Progress) -> tuple[Any, Any]:
     """Scheduler and searcher, fresh: all they know is in the journal."""
     from tuner.running.tune_scheduler import JournalScheduler
-    from tuner.search.searchers import JournalSearcher
+    from tuner.running.tune_searcher import JournalSearcher
 
     search = plan.spec.search
     spent = partial(is_spent, plan.spec.budget, journal)

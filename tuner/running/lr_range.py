@@ -19,7 +19,7 @@ from trainables.global_settings import fresh
 from trainables.schedules import batch_size_factor, rate_in_use
 from trainables.training import range_test
 from trainables.training.range_test import Bounds, RangeTest
-from tuner.running.single_trial import make_ready
+from tuner.running.single_run import make_ready
 from tuner.tracking.origin import parted
 from tuner.tracking.ranked_epoch import split_ranked
 

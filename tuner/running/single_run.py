@@ -12,17 +12,25 @@ from shlex import quote
 from tempfile import mkdtemp
 from typing import Any
 
-from trainables.config import TrialConfig
+import torch
+
+from trainables.config import Geco, TrialConfig
 from trainables.credentials import check_no_secrets, shown
+from trainables.data.dataset import DataFacts, Dataset, data_facts, load
+from trainables.data.readers import data_dir
 from trainables.errors import ConfigError, UserError
 from trainables.global_settings import fresh
 from trainables.identity import Identity, notes_on
+from trainables.models.inspection import check_user_model
 from trainables.ranking import LAST, Ranking
+from trainables.resolve import geco_notes, notes, resolve
 from trainables.schedules import rate_in_use
 from trainables.training.trainer import Report, Trainer
+from trainables.worker.reach import Reach, least, next_epoch, reach_config
 from trainables.worker.results import write_results
 from tuner.cluster.signals import STOPPING, StopSignal, stop_signals
-from tuner.running.single_trial import make_ready
+from tuner.planning.data_notes import describe_data
+from tuner.planning.reach import reach_notes
 from tuner.sweeps.spec import SweepSpec
 from tuner.sweeps.yaml_files import read_yaml
 from tuner.tracking.database_file import cause_at
@@ -32,7 +40,7 @@ from tuner.tracking.reachability import check_reachable
 from tuner.tracking.store_checks import begin_experiment, check_store
 from tuner.tracking.tracker import RetrainedRun, log_retrain
 
-__all__ = ["Retrained", "read_config", "retrain"]
+__all__ = ["Ready", "Retrained", "make_ready", "read_config", "retrain"]
 
 LOG_SECONDS = 6.0
 """What MLflow is given to take the run, from the signal on; ending it and the process has the rest of ten seconds."""
@@ -184,3 +192,54 @@ def _ranked_here(ranked: RankedEpoch | None, config: TrialConfig) -> tuple[Ranke
         f"epoch {ranked.epoch} was the one that counted of {ranked.epochs} epochs, not of {config.epochs}: trained to "
         "the end"
     ]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The trainer of a resolved configuration. notes: what the user should know of its data and model."""
+
+    trainer: Trainer
+    notes: tuple[str, ...]
+
+
+def make_ready(
+    config: TrialConfig, chosen_data_dir: Path | None = None, trained_as: TrialConfig | None = None
+) -> Ready:
+    """Settle what `auto` means here and load the data; raises UserError for what cannot be trained.
+
+    trained_as: the configuration in whose budget κ `auto` is to be reached; by default this one.
+    """
+    root = data_dir(chosen_data_dir)
+    facts = data_facts(config.data, root)
+    resolved = _resolved(config, facts)
+    model_notes = check_user_model(resolved.model, facts.shape)
+    if resolved.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device: {resolved.device} is not here; `--set device=cpu` runs on the CPU, to other last digits"
+        )
+    dataset = load(resolved.data, root, torch.device(resolved.device))
+    if isinstance(config.objective, Geco) and config.objective.kappa == "auto":
+        facts = replace(facts, kappa_min=_reach(_resolved(trained_as or config, facts), dataset))
+        resolved = _resolved(config, facts)
+    return Ready(
+        Trainer(resolved, dataset),
+        (*describe_data(resolved, facts), *notes(resolved, facts), *_geco_notes(resolved, facts), *model_notes),
+    )
+
+
+def _resolved(config: TrialConfig, facts: DataFacts) -> TrialConfig:
+    return resolve(config, facts, device="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _reach(resolved: TrialConfig, dataset: Dataset) -> Reach:
+    """κ_min of this very configuration; empty where the run diverges."""
+    config = reach_config(resolved)
+    trainer = Trainer(config, dataset)
+    return least(next_epoch(trainer) for _ in range(config.epochs))
+
+
+def _geco_notes(resolved: TrialConfig, facts: DataFacts) -> list[str]:
+    if not isinstance(resolved.objective, Geco):
+        return []
+    reach = reach_notes(None, resolved.objective.constraint, facts, awaited=False)
+    return [*geco_notes(resolved, facts), *reach]

@@ -16,14 +16,13 @@ from trainables.ranking import BY_LAST, Ranking
 from tuner.planning.plans import Plan
 from tuner.search.known import all_known, is_exhausted
 from tuner.search.past_best import impatience_note, past_best_note
-from tuner.sweeps.budget import spent_part
 from tuner.sweeps.folder import bytes_in
 from tuner.sweeps.journal import Journal
-from tuner.sweeps.pareto import pareto_front
+from tuner.sweeps.metrics import pareto_front
 from tuner.sweeps.places import objects_of
 from tuner.sweeps.spec import Budget
 from tuner.sweeps.state import Trial
-from tuner.sweeps.status import ranked_trials, unranked
+from tuner.sweeps.status import ranked_trials, spent_part, unranked
 from tuner.tracking.tracker import Tracker
 
 __all__ = ["SHOWN_TRIALS", "RankedTrial", "SweepResult", "result_of"]

@@ -13,9 +13,8 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from trainables.errors import StorageError
+from trainables.errors import RESULT_KEY, StorageError
 from trainables.ranking import BEST, is_spent
-from trainables.reporting import RESULT_KEY
 from tuner.running.lost_workers import error_of, why
 from tuner.search.rules import Rule, Verdict
 from tuner.search.together import has_ended_all

@@ -9,16 +9,19 @@ from typing import Any
 
 from trainables.errors import UserError
 from tuner.sweeps.folder import Storage, unknown
-from tuner.sweeps.journal import check_begun
+from tuner.sweeps.journal import Journal, check_begun
 from tuner.sweeps.metrics import is_result, rank_key, why_not_ranked
+from tuner.sweeps.spec import Budget
 from tuner.sweeps.state import Sweep, Trial, fold
 from tuner.sweeps.storage import open_storage
 
 __all__ = [
     "SweepStatus",
     "TrialStatus",
+    "is_spent",
     "known_sweep",
     "ranked_trials",
+    "spent_part",
     "standing",
     "sweep_statuses",
     "unranked",
@@ -153,3 +156,21 @@ def _state(trial: Trial, unended: str) -> str:
     if not trial.epochs:
         return "starting"  # or waiting for a place: the journal knows no more than that it was asked for
     return "paused" if trial.paused else "running"
+
+
+def is_spent(budget: Budget, journal: Journal, unwritten: int) -> bool:
+    """Whether no epoch may begin any more; once that has decided something, it stays so.
+
+    Time is the wall-clock time of all sessions from their first event, Ray's start included. Epochs under way are
+    finished and kept: with n trials at once, at most n − 1 epochs come after the last one paid for.
+
+    unwritten: epochs that are done and not in the journal yet.
+    """
+    return journal.sweep.spent or spent_part(budget, journal, unwritten) is not None
+
+
+def spent_part(budget: Budget, journal: Journal, unwritten: int = 0) -> str | None:
+    """Which part of the budget is spent, `epochs` or `time`; None for none."""
+    if budget.epochs is not None and journal.sweep.epochs + unwritten >= budget.epochs:
+        return "epochs"
+    return "time" if budget.time is not None and journal.seconds >= budget.time else None

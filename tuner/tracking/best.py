@@ -13,9 +13,8 @@ from trainables.credentials import shown
 from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity
 from trainables.ranking import BEST, LAST
-from tuner.sweeps.metrics import direction_of, is_result, rank_key, why_not_ranked
+from tuner.sweeps.metrics import direction_of, is_result, pareto_front, rank_key, why_not_ranked
 from tuner.sweeps.origins import DATA, other_origin
-from tuner.sweeps.pareto import pareto_front
 from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.conditions import Condition, is_metric, matches, number_of, parse_conditions
 from tuner.tracking.configurations import config_of

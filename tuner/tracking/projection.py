@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config.paths import flatten
-from trainables.files.trial_files import TrialFiles, trial_files
+from trainables.files.trial_files import RESULT_FILES, TrialFiles, trial_files
 from trainables.identity import Identity
 from trainables.ranking import LAST
-from trainables.worker.results import RESULT_FILES
 from tuner.sweeps.metrics import is_usable
 from tuner.sweeps.origins import DATA
 from tuner.sweeps.state import Sweep, Trial

@@ -7,7 +7,6 @@ from shlex import quote
 from trainables.config.paths import suggest
 from trainables.credentials import shown
 from trainables.errors import UserError
-from trainables.files.checkpoint import FILE_NAME
 from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.artifact_root import located
 from tuner.tracking.best import BestTrial
@@ -52,6 +51,8 @@ def register(uri: str, row: BestTrial, name: str) -> ModelVersion:
     Raises UserError for a name that is not allowed, a run without a checkpoint or whose configuration is not what was
     run, and where MLflow refuses.
     """
+    from trainables.files.checkpoint import FILE_NAME
+
     check_model_name(name)
     row.require_config()
     client = open_existing(uri)

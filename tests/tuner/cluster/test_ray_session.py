@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,25 +33,25 @@ def test_a_ray_that_does_not_come_up_is_told_in_a_sentence(raised, monkeypatch, 
 
     monkeypatch.setattr("ray.init", init)
     with pytest.raises(StorageError, match=r"^Ray cannot be started: The current node timed out during startup\.; is"):
-        start_ray(sweeps.plan("s"), "")
+        start_ray(1, "")
     assert [*rays_base.iterdir()] == []
 
 
 def test_ray_keeps_its_files_in_a_folder_of_its_own(rays_base, monkeypatch, sweeps):
     given = {}
     monkeypatch.setattr("ray.init", lambda **options: given.update(options))
-    start_ray(sweeps.plan("s"), "")
+    start_ray(1, "")
     assert [str(path) for path in rays_base.iterdir()] == [given["_temp_dir"]]
 
 
-@pytest.mark.parametrize(("concurrency", "cores"), [(1, 3), (5, 5)])
-def test_ray_has_the_cores_that_are_allotted_or_that_were_asked_for(concurrency, cores, monkeypatch, sweeps):
+@pytest.mark.parametrize(("cpus", "cores"), [(1, 3), (4.5, 5)])
+def test_ray_has_the_cores_that_are_allotted_or_that_were_asked_for(cpus, cores, monkeypatch):
     options = {}
     monkeypatch.setattr("ray.init", lambda **given: options.update(given))
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-    start_ray(replace(sweeps.plan("s"), concurrency=concurrency), "")
+    start_ray(cpus, "")
     assert options["num_cpus"] == cores
 
 
@@ -74,7 +73,7 @@ def test_ray_is_started_with_what_a_trial_needs_and_the_environment_stays(monkey
 
     monkeypatch.setattr("ray._private.services.ConsolePopen", Started)
     monkeypatch.setattr("ray.init", init)
-    start_ray(sweeps.plan("s"), "")
+    start_ray(1, "")
     ((raylets, ours),) = started
     assert ("DATABASE_URL" in ours, "DATABASE_URL" in raylets) == (True, False)
     assert "OMP_NUM_THREADS" in raylets

@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import closing, suppress
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 
@@ -43,7 +42,7 @@ class OneRay:
             raise ConnectionError
         self.at, self.namespace = address, namespace
 
-    def start(self, plan, storage):
+    def start(self, cpus, storage):
         self.init(HERE)
         self.storage = storage
 
@@ -60,10 +59,6 @@ def spec(address, storage="./sweeps"):
     return parse_spec({"resources": {"ray_address": address}, "storage": storage})
 
 
-def plan(address):
-    return SimpleNamespace(spec=spec(address))
-
-
 def shared(address, storage="./sweeps"):
     return SharedRay(spec(address, storage), Signals())
 
@@ -76,7 +71,7 @@ def test_no_sweep_takes_the_ray_of_another_between_its_check_and_its_trials(one,
             second.join()
         with pytest.raises(UserError, match=r"wait for its end, or run this one in a process of its own$"):
             capacity_of(other)
-        with first.started(plan(one)):
+        with first.started(1):
             assert one_ray.at == (one or HERE)
         second.join()
         assert one_ray.at == other
@@ -103,7 +98,7 @@ def test_whatever_the_order_a_sweep_trains_on_its_own_ray_and_the_last_leaves_no
                 sweep.close()
                 del training[sweep]
             elif block is None:
-                block = sweep.started(plan(address))
+                block = sweep.started(1)
                 block.__enter__()
                 training[sweep] = (address, block)
         assert len({address for address, _ in training.values()}) <= 1
@@ -132,7 +127,7 @@ def test_the_environment_is_as_before_once_the_last_has_ended(one_ray, monkeypat
     first, second = shared(None), shared(None)
     first.join()
     second.join()
-    with first.started(plan(None)):
+    with first.started(1):
         assert os.environ["TUNE_GLOBAL_CHECKPOINT_S"] == "10"
         monkeypatch.setenv("TUNE_RESULT_BUFFER_LENGTH", "1")  # as Tune does
     assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
@@ -166,7 +161,7 @@ def test_workers_of_the_shared_ray_have_the_keys_of_each_sweeps_storage(first, s
         one.join()
         if missing is None:
             other.join()
-            with other.started(plan(None)):
+            with other.started(1):
                 assert one_ray.storage == first, "which needs as much or more"
             return
         with pytest.raises(UserError) as refused:
@@ -199,7 +194,7 @@ def test_a_signal_while_ray_starts_interrupts_and_ray_ends_once_it_is_up(one_ray
         with stop_signals() as heard, heard.ending("it"), closing(SharedRay(spec(None), heard)) as own:
             own.join()
             threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
-            with own.started(plan(None)):
+            with own.started(1):
                 pytest.fail("it was not started")
 
     began = time.monotonic()

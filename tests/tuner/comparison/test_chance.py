@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from tuner.comparison.chance import chance_of_a_hit
+from tuner.comparison.statistics import chance_of_a_hit
 
 
 @pytest.mark.parametrize("pool", [1, 5, 64])

@@ -5,9 +5,8 @@ import pytest
 from comparisons import PRECISE
 
 from tuner.comparison.design import LEVELS
-from tuner.comparison.final_loss import answer_path, differences
-from tuner.comparison.intervals import is_equivalent
-from tuner.comparison.verdicts import ALPHA, MARGIN, judge, means_by_seed
+from tuner.comparison.final_loss import ALPHA, MARGIN, answer_path, differences, judge, means_by_seed
+from tuner.comparison.statistics import is_equivalent
 
 
 def share_with(words, design, drawn, follow, n, cost=1.0, outcomes=None, effects=None, **given):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.comparison.holm import holm
+from tuner.comparison.statistics import holm
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=6).map(lambda ps: dict(zip("abcdef", ps, strict=False)))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from tuner.comparison.intervals import Interval, is_equivalent, mean_interval
+from tuner.comparison.statistics import Interval, is_equivalent, mean_interval
 
 
 def test_it_is_scipys_interval():

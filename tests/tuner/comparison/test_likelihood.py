@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from tuner.comparison.intervals import mean_interval
 from tuner.comparison.likelihood import answer_nll, measured_level
+from tuner.comparison.statistics import mean_interval
 
 
 def test_it_is_of_the_middle_one_of_the_levels_that_are_kept(design, drawn, follow):

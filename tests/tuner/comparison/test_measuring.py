@@ -18,7 +18,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 import ray
-from tuner.running.measuring import Share, measured
+from tuner.running.comparison_stages import Share, measured
 
 def own_gpus(trainer):
     return {"n": len(ray.get_gpu_ids())}

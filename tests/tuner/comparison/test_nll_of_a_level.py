@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tuner.comparison.intervals import Interval
 from tuner.comparison.likelihood import NllAnswer, answer_nll, measured_level
 from tuner.comparison.request import Request
+from tuner.comparison.statistics import Interval
 from tuner.running import comparison_stages as running
 
 

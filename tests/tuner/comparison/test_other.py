@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from trainables.errors import UserError
-from tuner.comparison.other import _check_same_rule, other_comparison
 from tuner.comparison.request import Request, design_of, remembered
+from tuner.comparison.transfer import _check_same_rule, other_comparison
 from tuner.sweeps.journal import JOURNAL, Journal, close_session
 
 HERE = Request("here", "here.npy", "mlp", ("geco", "beta"), 3, 2, True, {"batch_size": 16}, transfer="there")

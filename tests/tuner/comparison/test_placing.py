@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tuner.comparison.design import PLAIN, Design, Level, Run, Trained
+from tuner.comparison.frontier import place_beside_curve
 from tuner.comparison.methods import Scale
-from tuner.comparison.placing import place_beside_curve
 
 SPECTRUM = np.array([4, 2, 1, 0.5, 0.25, 0.1])
 BETAS = (0.15, 0.3, 0.6, 0.95)

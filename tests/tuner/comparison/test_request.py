@@ -7,7 +7,8 @@ import pytest
 
 from trainables.errors import ConfigError, UserError
 from tuner.cli.options import parsed_settings
-from tuner.comparison.request import FILE, Request, command_of, read_request, remembered
+from tuner.comparison.request import Request, command_of, read_request, remembered
+from tuner.comparison.stages import REQUEST_FILE
 
 ASKED = Request("c", "digits", "mlp", ("geco", "beta"), 3, 2, True, {"batch_size": 16})
 
@@ -37,12 +38,12 @@ def test_a_transfer_may_be_named_later_but_once(tmp_path):
 
 def test_a_file_of_before_there_were_transfers_is_as_good(tmp_path):
     remembered(ASKED, tmp_path)
-    kept = json.loads((tmp_path / FILE).read_text())
+    kept = json.loads((tmp_path / REQUEST_FILE).read_text())
     del kept["transfer"]
-    (tmp_path / FILE).write_text(json.dumps(kept))
+    (tmp_path / REQUEST_FILE).write_text(json.dumps(kept))
     assert read_request(tmp_path) == ASKED
     remembered(ASKED, tmp_path)
-    assert json.loads((tmp_path / FILE).read_text()) == kept
+    assert json.loads((tmp_path / REQUEST_FILE).read_text()) == kept
 
 
 def test_where_there_is_none_nothing_is_read(tmp_path):

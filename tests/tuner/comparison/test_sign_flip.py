@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.errors import ConfigError
-from tuner.comparison.sign_flip import MOST_SEEDS, fewest_seeds, sign_flip_p
+from tuner.comparison.statistics import MOST_SEEDS, fewest_seeds, sign_flip_p
 
 differences = st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=1, max_size=8)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tuner.comparison.verdicts import judge
+from tuner.comparison.final_loss import judge
 
 
 def at_one_level(**values):

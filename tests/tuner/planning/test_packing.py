@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.cluster.capacity import Node
-from tuner.planning.packing import CONTEXT_BYTES, gpu_share, trials_per_gpu
+from tuner.planning.memory_probe import CONTEXT_BYTES, gpu_share, trials_per_gpu
 
 GB = 10**9
 memory = st.integers(4 * GB, 200 * GB)

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from comparisons import compared, without_levels
 
-from tuner.comparison.intervals import Interval
+from tuner.comparison.statistics import Interval
 from tuner.comparison.transfer import Transferred
-from tuner.reports.comparison_tables import levels_table, nll_table, placed_table, transfer_table
+from tuner.reports.comparison_numbers import levels_table, nll_table, placed_table, transfer_table
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from html_pages import check_references, parsed
 
 from trainables.errors import UserError
 from tuner.reports.figures.style import ON_DARK, style_axes, wide_figure
-from tuner.reports.markup import inline_svg, save_png
+from tuner.reports.page import inline_svg, save_png
 
 
 def figure(n_panels=1):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tuner.running.recording import record
+from tuner.running.comparisons import record
 from tuner.tracking.mlflow_store import open_client
 from tuner.tracking.run_files import RunFiles
 

@@ -16,8 +16,7 @@ from trainables.worker.reach import ReachRun, reach_config
 from tuner import lr_range
 from tuner.api import load
 from tuner.cluster.signals import StoppedError
-from tuner.running.single_run import retrain
-from tuner.running.single_trial import make_ready
+from tuner.running.single_run import make_ready, retrain
 from tuner.tracking.mlflow_store import open_client
 from tuner.tracking.ranked_epoch import RankedEpoch
 from tuner.tracking.run_files import RunFiles

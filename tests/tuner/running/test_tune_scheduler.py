@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.utils import flatten_dict
 
-from trainables.reporting import RESULT_KEY
+from trainables.errors import RESULT_KEY
 from tuner.running import tune_scheduler as schedulers
 from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search.asha import Asha, grace_for, rungs_for

@@ -14,8 +14,8 @@ from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
 from tuner.search.asha import Asha
 from tuner.search.hyperband import HyperBand
+from tuner.search.optuna_study import Told, ask, study_of
 from tuner.search.samplers import LEARNING, Sampling
-from tuner.search.searchers import Told, ask, study_of
 from tuner.sweeps.journal import close_session
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import Sweep, fold

@@ -11,7 +11,7 @@ import pytest
 from configs import ANY
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
-from trainables.reporting import RESULT_KEY
+from trainables.errors import RESULT_KEY
 from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search.median import LEAST_PEERS, MedianRule
 from tuner.sweeps.journal import Journal

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from trainables.config.paths import parse_config, plain
-from trainables.reporting import RESULT_KEY
+from trainables.errors import RESULT_KEY
 from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search.asha import Asha
 from tuner.search.hyperband import HyperBand

@@ -15,8 +15,8 @@ from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space, assemble
 from trainables.config.paths import flatten, parse_config
+from tuner.search.optuna_study import ask
 from tuner.search.samplers import Sampling, new_sampler, sampler_notes, trials_to_run
-from tuner.search.searchers import ask
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import Sweep
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.catalogue import parse_space
+from tuner.search.optuna_study import Told, ask, study_of
 from tuner.search.samplers import Sampling
-from tuner.search.searchers import Told, ask, study_of
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import Sweep, fold
 

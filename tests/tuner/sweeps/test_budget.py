@@ -7,9 +7,9 @@ import pytest
 
 from tuner.search.asha import Asha
 from tuner.search.hyperband import HyperBand
-from tuner.sweeps.budget import is_spent, spent_part
 from tuner.sweeps.journal import Journal, read_journal
 from tuner.sweeps.spec import Budget
+from tuner.sweeps.status import is_spent, spent_part
 
 EPOCHS = 6
 RULES = {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.sweeps.pareto import pareto_front
+from tuner.sweeps.metrics import pareto_front
 
 DIRECTIONS = st.lists(st.sampled_from(["max", "min"]), min_size=1, max_size=3)
 

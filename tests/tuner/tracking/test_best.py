@@ -11,7 +11,7 @@ from stores import GECO, project
 from search_spaces.domains import Float
 from search_spaces.space import Space
 from trainables.config.paths import parse_config
-from tuner.search.searchers import study_of
+from tuner.search.optuna_study import study_of
 from tuner.sweeps.state import fold
 from tuner.sweeps.status import ranked_trials, unranked
 from tuner.tracking import best as from_mlflow

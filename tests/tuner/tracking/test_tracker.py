@@ -11,7 +11,7 @@ import pytest
 from trainables.config.paths import parse_config
 from tuner.running import driver
 from tuner.running.tune_scheduler import JournalScheduler
-from tuner.search.searchers import JournalSearcher
+from tuner.running.tune_searcher import JournalSearcher
 from tuner.sweeps.lease import FencedError
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import (

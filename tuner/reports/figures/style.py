@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, Literal, ParamSpec
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "count_along_x",
     "legend_above",
     "log_scale",
+    "picture_rows_figure",
     "round_ticks",
     "stacked_figure",
     "style_axes",
@@ -114,3 +117,21 @@ def round_ticks(axis: Axis, one_end: float, other_end: float) -> None:
         axis.set_major_locator(MaxNLocator(4))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_locator(NullLocator())
+
+
+NAMES = 0.9  # inches beside the picture
+
+
+def picture_rows_figure(file: Path, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> Figure:
+    """rows, columns: names from above and from the left, each of an equal share of the picture; none where they have
+    none."""
+    pixels = imread(file)
+    height, width = pixels.shape[:2]
+    figure, [axes] = wide_figure()
+    figure.set_figheight((WIDTH - NAMES) * height / width + (0.5 if columns else 0.2))
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="none")
+    axes.set_yticks([(i + 0.5) * height / len(rows) for i in range(len(rows))], rows)
+    axes.set_xticks([(i + 0.5) * width / len(columns) for i in range(len(columns))], columns, fontsize="small")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure

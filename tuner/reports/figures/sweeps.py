@@ -2,17 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuner.reports.figures.style import Drawing
-from tuner.reports.figures.sweeps_best_of_n import best_of_n_figure
-from tuner.reports.figures.sweeps_planes import planes_figure
-from tuner.reports.figures.sweeps_progress import progress_figure
+from matplotlib.figure import Figure
+
+from tuner.reports.figures.pareto_front import label_of
+from tuner.reports.figures.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    Drawing,
+    count_along_x,
+    legend_above,
+    log_scale,
+    style_axes,
+    wide_figure,
+)
+from tuner.reports.figures.sweep import ended, error_of, middle_half
 
 if TYPE_CHECKING:
     from tuner.comparison.finished_sweeps import Beside
 
-__all__ = ["FIGURES"]
+__all__ = ["FIGURES", "Look", "best_of_n_figure", "looks_of", "planes_figure", "progress_figure"]
+
+
+@dataclass(frozen=True)
+class Look:
+    colour: str
+    marker: str
+    line: object
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """By name, in order."""
+    return {
+        name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
+        for i, name in enumerate(names)
+    }
+
+
+def progress_figure(beside: Beside) -> Figure:
+    """A staircase for each sweep, from its first completed trial to its end."""
+    figure, [axes] = wide_figure()
+    style_axes(axes, "epochs of all trials", label_of(beside.metric))
+    for name, look in looks_of(beside.sweeps).items():
+        epochs, values = zip(*beside.progress[name], strict=True)
+        axes.step(epochs, values, where="post", color=look.colour, linestyle=look.line, label=name)
+        axes.plot(epochs[-1:], values[-1:], look.marker, color=look.colour, markersize=6)
+    axes.set_ylim(*middle_half([value for found in beside.progress.values() for _, value in found]))
+    axes.set_xlim(left=0)
+    legend_above(axes)
+    return figure
+
+
+def planes_figure(beside: Beside) -> Figure | None:
+    """A mark for each completed trial, a large one for the best of each sweep."""
+    error, named = error_of(list(beside.sweeps.values()))
+    if not all({error, "val/kl"} <= beside.best(name).ranked.keys() for name in beside.sweeps):
+        return None
+    figure, [axes] = wide_figure()
+    style_axes(axes, named, "KL  [nats per example]")
+    for name, look in looks_of(beside.sweeps).items():
+        lasts = [trial.ranked for trial in ended(beside.sweeps[name], ("completed",))]
+        xs, ys = [last[error] for last in lasts], [last["val/kl"] for last in lasts]
+        axes.plot(xs, ys, look.marker, color=look.colour, markersize=4.5, alpha=0.55, markeredgewidth=0, label=name)
+        best = beside.best(name).ranked
+        axes.plot([best[error]], [best["val/kl"]], look.marker, color=look.colour, markersize=11, fillstyle="none")
+    if error == "val/mse":
+        log_scale(axes, "x")
+    axes.set_ylim(bottom=0)
+    legend_above(axes)
+    return figure
+
+
+def best_of_n_figure(beside: Beside) -> Figure | None:
+    """A line with its 95 % band for each sweep of random, unpruned trials."""
+    found = {name: beside.expected(name) for name in beside.sweeps}
+    if not any(found.values()):
+        return None
+    figure, [axes] = wide_figure()
+    style_axes(axes, "random trials n", label_of(beside.metric))
+    count_along_x(axes)
+    looks = looks_of(beside.sweeps)
+    for name, expected in found.items():
+        if expected:
+            ns, look = [each.n for each in expected], looks[name]
+            lo, hi = [each.lo for each in expected], [each.hi for each in expected]
+            axes.fill_between(ns, lo, hi, color=look.colour, alpha=0.12, linewidth=0)
+            means = [each.mean for each in expected]
+            axes.plot(ns, means, color=look.colour, marker=look.marker, markersize=4, label=name)
+    legend_above(axes)
+    return figure
+
 
 FIGURES: dict[str, Drawing[[Beside]]] = {
     "progress": Drawing(

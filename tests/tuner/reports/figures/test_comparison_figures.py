@@ -6,13 +6,10 @@ import pytest
 from comparisons import compared, without_levels
 from matplotlib.collections import PathCollection
 
-from tuner.reports.figures.comparison import FIGURES
-from tuner.reports.figures.comparison_runs import equivalent_beta, schedules_figure
-from tuner.reports.figures.information_plane import information_plane_figure
-from tuner.reports.figures.path_differences import path_differences_figure
+from tuner.reports.figures.comparison import FIGURES, information_plane_figure, path_differences_figure
+from tuner.reports.figures.comparison_runs import equivalent_beta, schedules_figure, trajectory_figure
 from tuner.reports.figures.style import WIDTH
-from tuner.reports.figures.trajectory import trajectory_figure
-from tuner.reports.markup import save_png
+from tuner.reports.page import save_png
 
 WHOLE = ("quality", "target", "training", "latents", "schedules")
 

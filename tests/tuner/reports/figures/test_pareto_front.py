@@ -8,8 +8,7 @@ from PIL import Image
 
 from trainables.errors import UserError
 from tuner.reports.figures.pareto_front import draw, label_of, staircase
-from tuner.sweeps.metrics import METRICS
-from tuner.sweeps.pareto import pareto_front
+from tuner.sweeps.metrics import METRICS, pareto_front
 from tuner.tracking.best import Front
 
 CLOUD = {

@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 
 from search_spaces.space import Space
-from tuner.reports.figures.importance import importances
-from tuner.reports.figures.sweep import FIGURES
-from tuner.reports.figures.trials import middle_half
-from tuner.reports.markup import save_png
+from tuner.reports.figures.sweep import FIGURES, importances, middle_half
+from tuner.reports.page import save_png
 from tuner.sweeps.status import known_sweep
 
 MIXED = {

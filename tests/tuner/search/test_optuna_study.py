@@ -25,12 +25,13 @@ from search_spaces.compile import distributions, suggest_trial
 from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.config.paths import parse_config, plain
-from trainables.reporting import RESULT_KEY
+from trainables.errors import RESULT_KEY
 from tuner.running.tune_scheduler import JournalScheduler
+from tuner.running.tune_searcher import JournalSearcher
 from tuner.search import searchers
 from tuner.search.asha import Asha
+from tuner.search.optuna_study import ask, study_of
 from tuner.search.samplers import Sampling, new_sampler
-from tuner.search.searchers import JournalSearcher, ask, study_of
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import fold
