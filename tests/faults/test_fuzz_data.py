@@ -11,7 +11,7 @@ from mutations import mutated
 from PIL import Image
 
 from trainables.config import DataConfig
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import data_facts
 
 DTYPES = ("f4", "f8", "f2", ">f4", "u1", "b1", "i8", "u8", "i2", "g", "c8", "U3", "M8[s]", "V4", "O")
@@ -146,7 +146,7 @@ def check_facts(path, root):
     assert all(map(np.isfinite, (facts.low, facts.high, *facts.kappa_max.values()))), facts
     assert facts.n_elements > 0
     assert min(facts.n_train, facts.n_val, facts.n_test) > 0
-    found = sources.read(str(path), root)
+    found = readers.read(str(path), root)
     if path.is_dir():
         assert found.train.dtype == np.uint8
         return

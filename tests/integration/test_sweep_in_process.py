@@ -12,8 +12,7 @@ import ray
 
 import tuner
 from tuner.cluster.capacity import Capacity, Node
-from tuner.running import driver
-from tuner.running import exclusive_trials as alone
+from tuner.running import driver, exclusive_trials
 from tuner.running.driver import run_sweep
 from tuner.sweeps.journal import read_journal
 from tuner.sweeps.state import fold
@@ -167,8 +166,8 @@ def test_what_waits_for_a_node_that_is_gone_runs_on_another(workplace, nets, mon
     (workplace / "once.py").write_text(ONCE.replace("NETS", nets))
     seen = [64.0]  # of the node that is there as the trial is handed out
     monkeypatch.setattr(driver, "cluster_now", lambda: Capacity((Node(seen.pop() if seen else 2.0),)))
-    monkeypatch.setattr(alone, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(alone, "WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(exclusive_trials, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(exclusive_trials, "WAIT_SECONDS", 1.0)
     config = {"model": {"kind": "once:make"}, "epochs": 2}
     result = tuner.sweep(spec("waits", space="lr", config=config, search={"trials": 1}))
     assert (result.stop_reasons, seen) == ({"completed": 1}, [])

@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from trainables.config import DataConfig
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import data_facts, load
 from trainables.data.readers import built_in
 from trainables.errors import DataError
@@ -124,7 +124,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
 
-@pytest.fixture(params=sources.DATASETS)
+@pytest.fixture(params=readers.DATASETS)
 def name(request):
     return request.param
 
@@ -136,7 +136,7 @@ def written(name, tmp_path, monkeypatch):
 
 
 def test_what_is_read_is_what_was_written(name, written, tmp_path):
-    found = sources.read(name, tmp_path)
+    found = readers.read(name, tmp_path)
     for part in ("train", "val", "test"):
         images = getattr(found, part)
         assert (images is None) == (part not in written)
@@ -147,10 +147,10 @@ def test_what_is_read_is_what_was_written(name, written, tmp_path):
 
 
 def test_a_set_is_prepared_once_and_its_files_are_not_needed_again(name, written, tmp_path):
-    sources.read(name, tmp_path)
+    readers.read(name, tmp_path)
     if name in ORIGINALS:
         (tmp_path / ORIGINALS[name]).rename(tmp_path / "elsewhere")
-    assert np.array_equal(sources.read(name, tmp_path).train, written["train"])
+    assert np.array_equal(readers.read(name, tmp_path).train, written["train"])
     (prepared,) = (path for path in (tmp_path / "prepared").iterdir() if path.is_dir())
     assert {path.name for path in prepared.iterdir()} == {f"{part}.npy" for part in written}
 
@@ -196,17 +196,17 @@ def test_a_set_that_could_not_be_finished_is_not_taken_for_one(tmp_path, monkeyp
     whole = image.read_bytes()
     image.write_bytes(whole[:100])
     with pytest.raises(DataError):
-        sources.read("celeba", tmp_path)
+        readers.read("celeba", tmp_path)
     image.write_bytes(whole)
-    found = sources.read("celeba", tmp_path)
+    found = readers.read("celeba", tmp_path)
     assert [len(part) for part in (found.train, found.val, found.test)] == [N_TRAIN, 3, N_TEST]
 
 
 @pytest.mark.parametrize("side", [8, 32])
 def test_celeba_at_another_size_is_another_set(side, tmp_path, monkeypatch):
     write_celeba(tmp_path, monkeypatch)
-    assert sources.read("celeba", tmp_path, side).test.shape == (N_TEST, 3, side, side)
-    assert sources.read("celeba", tmp_path).test.shape == (N_TEST, 3, 64, 64)
+    assert readers.read("celeba", tmp_path, side).test.shape == (N_TEST, 3, side, side)
+    assert readers.read("celeba", tmp_path).test.shape == (N_TEST, 3, 64, 64)
 
 
 def test_celebas_crop_is_the_central_148_pixels(tmp_path, monkeypatch):
@@ -217,7 +217,7 @@ def test_celebas_crop_is_the_central_148_pixels(tmp_path, monkeypatch):
     pixels[35:183, 15:163] = (0, 0, 255)
     for path in (tmp_path / "celeba" / "img_align_celeba").iterdir():
         Image.fromarray(pixels).save(path, quality=100, subsampling=0)
-    image = sources.read("celeba", tmp_path).train[0]
+    image = readers.read("celeba", tmp_path).train[0]
     assert image[0, 2:-2, 2:-2].max() < 10
     assert image[2, 2:-2, 2:-2].min() > 245
     assert image[0].max() < 128
@@ -239,14 +239,14 @@ def test_a_pickle_that_is_not_the_official_one_is_not_executed(name, tmp_path, m
     changed = sorted((tmp_path / ORIGINALS[name]).iterdir())[-1]
     changed.write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
     with pytest.raises(DataError):
-        sources.read(name, tmp_path)
+        readers.read(name, tmp_path)
     assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("name", sorted(set(ORIGINALS) - {"celeba"}))
 def test_a_download_that_fails(name, tmp_path):
     with pytest.raises(DataError) as error:
-        sources.read(name, tmp_path)
+        readers.read(name, tmp_path)
     assert str(error.value).startswith(f"data.name: {name} could not be downloaded: ")
     assert str(error.value).endswith(
         f"; put its files into {tmp_path / built_in._TRAIN_AND_TEST[name][1]} or check the connection"
@@ -258,7 +258,7 @@ def test_a_download_that_fails(name, tmp_path):
 def test_celeba_without_gdown_names_the_extra_before_anything_is_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr(built_in, "find_spec", lambda module: None)
     with pytest.raises(DataError) as error:
-        sources.read("celeba", tmp_path)
+        readers.read("celeba", tmp_path)
     assert str(error.value) == (
         f"data.name: celeba lacks img_align_celeba and list_eval_partition.txt in {tmp_path / 'celeba'}; put it there, "
         "the images unpacked, or install what downloads it: pip install 'vae-tuner[celeba]'"
@@ -271,7 +271,7 @@ def test_what_celeba_lacks_is_named(tmp_path, monkeypatch):
     write_celeba(tmp_path, monkeypatch)
     (tmp_path / "celeba" / "list_eval_partition.txt").unlink()
     with pytest.raises(DataError, match=r"celeba lacks list_eval_partition\.txt in "):
-        sources.read("celeba", tmp_path)
+        readers.read("celeba", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_damaged_partition_of_celeba_is_told_with_its_line(text, cause, tmp_pa
     partition = tmp_path / "celeba" / "list_eval_partition.txt"
     partition.write_text(text)
     with pytest.raises(DataError) as error:
-        sources.read("celeba", tmp_path)
+        readers.read("celeba", tmp_path)
     assert str(error.value) == f"data.name: {partition} cannot be read as celeba's partition: {cause}; replace it"
 
 
@@ -301,7 +301,7 @@ def test_celebas_downloader_that_fails_is_told_in_one_line(tmp_path, monkeypatch
     gdown.download = download
     monkeypatch.setitem(sys.modules, "gdown", gdown)
     with pytest.raises(DataError) as error:
-        sources.read("celeba", tmp_path)
+        readers.read("celeba", tmp_path)
     assert str(error.value) == (
         "data.name: celeba could not be downloaded: Too many users have viewed this file recently. Try again later.; "
         f"put its files into {tmp_path / 'celeba'} or check the connection"
@@ -313,5 +313,5 @@ def test_a_missing_celeba_image_is_named(tmp_path, monkeypatch):
     missing = tmp_path / "celeba" / "img_align_celeba" / "000003.jpg"
     missing.unlink()
     with pytest.raises(DataError) as error:
-        sources.read("celeba", tmp_path)
+        readers.read("celeba", tmp_path)
     assert str(error.value).startswith(f"data.name: {missing} cannot be read as an image: ")

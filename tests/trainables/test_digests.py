@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from trainables.config import DataConfig
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import data_facts, load
 from trainables.data.readers import built_in, digest
 from trainables.data.readers.base import Source
@@ -122,7 +122,7 @@ def file(request, tmp_path):
 
 def test_a_file_is_read_once(file, root, monkeypatch):
     first = digest(str(file), root)
-    monkeypatch.setattr(sources, "read", lambda *arguments: pytest.fail("read again"))
+    monkeypatch.setattr(readers, "read", lambda *arguments: pytest.fail("read again"))
     assert digest(str(file), root) == first
 
 
@@ -139,7 +139,7 @@ def test_a_file_that_was_rewritten_is_read_again_though_its_size_and_time_were_k
 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_read_again(file, root, monkeypatch):
-    read = sources.read
+    read = readers.read
 
     def slowly(*arguments):
         found = read(*arguments)
@@ -147,7 +147,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_read_again(file, root, mo
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(sources, "read", slowly)
+        patched.setattr(readers, "read", slowly)
         digest(str(file), root)
     save(file.with_name(f"copy{file.suffix}"), VALUES[:50])
     assert digest(str(file), root) == digest(str(file.with_name(f"copy{file.suffix}")), root)
@@ -168,4 +168,4 @@ def test_where_nothing_can_be_written_it_is_computed(file, tmp_path):
 
 def test_a_file_that_is_gone_is_a_mistake_that_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.npy does not exist"):
-        sources.digest(str(tmp_path / "gone.npy"), tmp_path)
+        readers.digest(str(tmp_path / "gone.npy"), tmp_path)

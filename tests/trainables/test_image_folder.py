@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torchvision import transforms
 
 from trainables.config import DataConfig
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import data_facts, load
 from trainables.data.readers import image_folder
 from trainables.data.readers.image_folder import SUFFIXES
@@ -41,7 +41,7 @@ def write(folder):
 @pytest.fixture
 def read(folder, tmp_path):
     def read(image_size=None):
-        return sources.read(str(folder), tmp_path / "data", image_size)
+        return readers.read(str(folder), tmp_path / "data", image_size)
 
     return read
 
@@ -213,7 +213,7 @@ def test_another_size_and_another_folder_are_other_sets(write, read, folder, tmp
     read()
     read(2)
     folder.rename(tmp_path / "renamed")
-    sources.read(str(tmp_path / "renamed"), tmp_path / "data")
+    readers.read(str(tmp_path / "renamed"), tmp_path / "data")
     assert len(prepared(tmp_path)) == 3
 
 
@@ -221,7 +221,7 @@ def test_a_relative_name_is_the_same_set(write, read, tmp_path, monkeypatch):
     write("a.png", pixels(4, 4))
     read()
     monkeypatch.chdir(tmp_path)
-    sources.read("faces", tmp_path / "data")
+    readers.read("faces", tmp_path / "data")
     assert len(prepared(tmp_path)) == 1
 
 

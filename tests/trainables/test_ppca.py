@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from trainables.config.paths import parse_config
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import data_facts, load
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
@@ -52,14 +52,14 @@ def test_on_digits_the_elbo_reaches_the_likelihood_of_pca(sigma, learn_sigma, bu
 @pytest.fixture(scope="session")
 def centred_mnist(data_dir):
     """The first 10,000 images over 255, centred: total variance 52.752."""
-    x = sources.read("mnist", data_dir).train[:10_000].reshape(10_000, -1) / 255
+    x = readers.read("mnist", data_dir).train[:10_000].reshape(10_000, -1) / 255
     return (x - x.mean(0)).astype(np.float32)
 
 
 @pytest.fixture(scope="session")
 def pooled_mnist(data_dir):
     """The same at 14×14, each pixel the mean of four: total variance 10.119."""
-    x = sources.read("mnist", data_dir).train[:10_000].reshape(10_000, 14, 2, 14, 2).mean((2, 4)).reshape(10_000, -1)
+    x = readers.read("mnist", data_dir).train[:10_000].reshape(10_000, 14, 2, 14, 2).mean((2, 4)).reshape(10_000, -1)
     return ((x - x.mean(0)) / 255).astype(np.float32)
 
 

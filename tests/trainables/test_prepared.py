@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from trainables.config import DataConfig
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import load
 from trainables.data.examples import Examples
 from trainables.data.readers import prepared as preparation
@@ -116,8 +116,8 @@ def test_official_parts_are_not_copied_and_parts_split_off_are(root, tmp_path):
 
 
 def test_what_is_in_files_is_what_was_given(file, root):
-    given = sources.read(str(file), root)
-    found = sources.mapped(str(file), root)
+    given = readers.read(str(file), root)
+    found = readers.mapped(str(file), root)
     for part in ("train", "val", "test"):
         before, after = getattr(given, part), getattr(found, part)
         assert (before is None) == (after is None)

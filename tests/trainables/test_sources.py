@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainables.config import DataConfig
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import data_facts
 from trainables.data.readers import arrays
 from trainables.errors import ConfigError, DataError
@@ -19,7 +19,7 @@ def message(tmp_path):
 
     def read(name, root=tmp_path):
         with pytest.raises(DataError) as error:
-            sources.read(name, root)
+            readers.read(name, root)
         return str(error.value).replace(f"{tmp_path}/", "")
 
     return read
@@ -49,10 +49,10 @@ def test_a_file_of_another_kind(message, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", [*sorted({*sources.DATASETS} - {"celeba"}), "x.npy"])
+@pytest.mark.parametrize("name", [*sorted({*readers.DATASETS} - {"celeba"}), "x.npy"])
 def test_an_image_size_where_it_means_nothing(name, tmp_path):
     with pytest.raises(ConfigError) as error:
-        sources.read(name, tmp_path, image_size=32)
+        readers.read(name, tmp_path, image_size=32)
     assert str(error.value) == (
         f"data.image_size: 32 means nothing for {name}, whose examples have their size; allowed: none (it scales "
         "celeba and folders of images)"
@@ -64,27 +64,27 @@ def test_an_image_size_where_it_means_nothing(name, tmp_path):
 
 def test_a_built_in_name_stays_one_beside_a_file_or_folder_of_that_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in sources.DATASETS:
+    for name in readers.DATASETS:
         (tmp_path / name).mkdir()
-        assert not sources.is_path(name)
-        assert sources.absolute(name) == name
-        assert sources.is_path(f"./{name}")
-        assert sources.absolute(f"./{name}") == str(tmp_path / name)
+        assert not readers.is_path(name)
+        assert readers.absolute(name) == name
+        assert readers.is_path(f"./{name}")
+        assert readers.absolute(f"./{name}") == str(tmp_path / name)
 
 
 def test_files_folders_and_what_has_a_separator_are_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert not sources.is_path("faces")
+    assert not readers.is_path("faces")
     (tmp_path / "faces").mkdir()
-    assert all(map(sources.is_path, ["faces", "x.npy", "missing.npz", "missing/faces", "~/faces"]))
-    assert sources.absolute("faces") == str(tmp_path / "faces")
+    assert all(map(readers.is_path, ["faces", "x.npy", "missing.npz", "missing/faces", "~/faces"]))
+    assert readers.absolute("faces") == str(tmp_path / "faces")
 
 
 def test_a_path_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / os.fsdecode(b"\xff.npy")
     np.save(path, np.zeros((4, 2)))
     with pytest.raises(DataError, match=r"^data\.name: '.*\\udcff\.npy' is no path: "):
-        sources.absolute(str(path))
+        readers.absolute(str(path))
 
 
 def test_a_folder_with_an_arrays_suffix_is_a_folder_of_images(message, tmp_path):
@@ -290,7 +290,7 @@ def test_only_the_arrays_that_are_wanted_are_read(tmp_path):
     np.savez(tmp_path / "x.npz", x=SQUARE, labels=np.array([{}], dtype=object), z=SQUARE)
     content = (tmp_path / "x.npz").read_bytes()
     (tmp_path / "x.npz").write_bytes(flipped(content, content.rindex(SQUARE.tobytes())))
-    assert np.array_equal(sources.read(str(tmp_path / "x.npz"), tmp_path).train, SQUARE)
+    assert np.array_equal(readers.read(str(tmp_path / "x.npz"), tmp_path).train, SQUARE)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -299,7 +299,7 @@ def test_only_the_arrays_that_are_wanted_are_read(tmp_path):
 def test_what_is_read_is_what_numpy_reads(dtype, save, order, tmp_path):
     values = np.asarray(np.random.default_rng(0).integers(0, 2, (9, 2, 3)), dtype=dtype, order=order)
     save(tmp_path / "x.npz", x=values)
-    found = sources.read(str(tmp_path / "x.npz"), tmp_path).train
+    found = readers.read(str(tmp_path / "x.npz"), tmp_path).train
     assert (found.dtype, found.shape) == (values.dtype, values.shape)
     assert np.array_equal(found, np.load(tmp_path / "x.npz")["x"])
 
@@ -339,10 +339,10 @@ def test_a_pipe_is_no_data_set(message, tmp_path):
 
 
 def test_a_prepared_set_that_was_cut_short_is_made_again(tmp_path):
-    whole = sources.read("digits", tmp_path).train.copy()
+    whole = readers.read("digits", tmp_path).train.copy()
     path = tmp_path / "prepared" / "digits" / "train.npy"
     path.write_bytes(path.read_bytes()[:-100])
-    assert np.array_equal(sources.read("digits", tmp_path).train, whole)
+    assert np.array_equal(readers.read("digits", tmp_path).train, whole)
 
 
 def test_a_folder_that_cannot_be_written(message, tmp_path):
@@ -354,19 +354,19 @@ def test_a_folder_that_cannot_be_written(message, tmp_path):
 
 def test_processes_that_prepare_together_get_the_same_whole_set(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from trainables import sources; "
-        "print(sources.read('digits', Path(sys.argv[1])).train.astype(int).sum())"
+        "import sys; from pathlib import Path; from trainables.data import readers; "
+        "print(readers.read('digits', Path(sys.argv[1])).train.astype(int).sum())"
     )
     workers = [
         subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     sums = {worker.communicate()[0].strip() for worker in workers}
-    assert sums == {str(sources.read("digits", tmp_path).train.astype(int).sum())}
+    assert sums == {str(readers.read("digits", tmp_path).train.astype(int).sum())}
 
 
 def test_mnist_is_read_from_its_files(data_dir):
-    mnist = sources.read("mnist", data_dir)
+    mnist = readers.read("mnist", data_dir)
     assert mnist.train.shape == (60_000, 28, 28)
     assert mnist.test.shape == (10_000, 28, 28)
     assert mnist.train.dtype == np.uint8
@@ -376,10 +376,10 @@ def test_mnist_is_read_from_its_files(data_dir):
 def test_the_data_folder_is_the_argument_else_the_environments_else_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("VAE_TUNER_DATA", raising=False)
-    assert sources.data_dir() == tmp_path / ".cache" / "vae-tuner"
+    assert readers.data_dir() == tmp_path / ".cache" / "vae-tuner"
     monkeypatch.setenv("VAE_TUNER_DATA", "~/data")
-    assert sources.data_dir() == tmp_path / "data"
-    assert sources.data_dir(tmp_path / "mine") == tmp_path / "mine"
+    assert readers.data_dir() == tmp_path / "data"
+    assert readers.data_dir(tmp_path / "mine") == tmp_path / "mine"
 
 
 def test_what_was_shipped_with_the_working_directory_is_found_in_that_of_the_node(tmp_path):
@@ -387,9 +387,9 @@ def test_what_was_shipped_with_the_working_directory_is_found_in_that_of_the_nod
     (node / "faces").mkdir(parents=True)
     (node / "x.npy").write_bytes(b"")
     for name in ("x.npy", "faces"):
-        assert sources.on_this_node(str(driver / name), driver, node) == str(node / name)
+        assert readers.on_this_node(str(driver / name), driver, node) == str(node / name)
     elsewhere = ("mnist", str(driver / "missing.npy"), str(tmp_path / "x.npy"), "x.npy")
-    assert all(sources.on_this_node(name, driver, node) == name for name in elsewhere)
+    assert all(readers.on_this_node(name, driver, node) == name for name in elsewhere)
 
 
 def test_what_has_the_same_path_on_the_node_is_used_there(tmp_path):
@@ -397,4 +397,4 @@ def test_what_has_the_same_path_on_the_node_is_used_there(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.npy").write_bytes(b"")
     name = str(tmp_path / "driver" / "x.npy")
-    assert sources.on_this_node(name, tmp_path / "driver", tmp_path / "node") == name
+    assert readers.on_this_node(name, tmp_path / "driver", tmp_path / "node") == name

@@ -24,7 +24,7 @@ import tuner.running.tune_searcher
 import tuner.tracking.mlflow_store
 from trainables.config.paths import parse_config
 from trainables.errors import RESULT_KEY
-from trainables.files import epoch_checkpoints as generations
+from trainables.files import epoch_checkpoints
 from trainables.files.checkpoint import FILE_NAME, Checkpoint, write
 from trainables.files.epoch_checkpoints import Generations
 from trainables.files.trial_files import FilesInFolder
@@ -168,7 +168,7 @@ def lay_in_wait(place, k, where):
     elif place == "segment":
         RemoteFolder.write = deaths.around(RemoteFolder.write)
     else:
-        generations.write = deaths.around(generations.write)
+        epoch_checkpoints.write = deaths.around(epoch_checkpoints.write)
         globals()["write"] = deaths.around(globals()["write"])
 
 

@@ -301,14 +301,14 @@ def test_a_model_says_where_its_data_are_others_now(data, tmp_path, monkeypatch)
 
 
 def test_a_large_file_is_not_read_for_a_sentence(data, tmp_path, monkeypatch):
-    from trainables.data import readers as sources
+    from trainables.data import readers
 
-    monkeypatch.setattr(sources, "AT_HAND_BYTES", 100)
-    assert sources.digest_at_hand(str(data), tmp_path) is None
-    known = sources.digest(str(data), tmp_path)
-    assert sources.digest_at_hand(str(data), tmp_path) == known
+    monkeypatch.setattr(readers, "AT_HAND_BYTES", 100)
+    assert readers.digest_at_hand(str(data), tmp_path) is None
+    known = readers.digest(str(data), tmp_path)
+    assert readers.digest_at_hand(str(data), tmp_path) == known
     for name in ("digits", str(tmp_path), str(tmp_path / "none.npy"), "s3://bucket/.data/0123456789abcdef/x.npy"):
-        assert sources.digest_at_hand(name, tmp_path) is None
+        assert readers.digest_at_hand(name, tmp_path) is None
 
 
 def test_a_journal_that_is_open_knows_its_data(sweeps, data):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainables.config import DataConfig
 from trainables.cores import allotted_cores
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.examples import Examples
 from trainables.data.prefetch import map_ahead
 from trainables.data.readers.base import Array, Source
@@ -125,7 +125,7 @@ def _spread(n: int, at_most: int) -> NDArray[np.int64]:
 
 def data_facts(config: DataConfig, root: Path) -> DataFacts:
     """Read a data set, prepare it where that is needed, and describe it as it came."""
-    source = sources.read(config.name, root, config.image_size)
+    source = readers.read(config.name, root, config.image_size)
     split = _split(config, source)
     train, val, test = (_sums(part, split.scale) for part in (split.train, split.val, split.test))
     everything = train + val + test
@@ -146,7 +146,7 @@ def data_facts(config: DataConfig, root: Path) -> DataFacts:
         kappa_max=_kappa_max(mean, square_mean, bits=drawn, unit=low >= 0 and high <= 1),
         value_bytes=split.train.dtype.itemsize,
         pixel_noise=float(np.sqrt((mean - square_mean).mean().clip(min=0))) if drawn else 0.0,
-        digest=sources.digest(config.name, root, config.image_size),
+        digest=readers.digest(config.name, root, config.image_size),
         notes=source.notes,
         n_repeated=_n_repeated(split) if source.of_files else 0,
     )
@@ -304,7 +304,7 @@ class Dataset:
 
 def load(config: DataConfig, root: Path, device: torch.device, memory_share: float = 1.0) -> Dataset:
     """A data set, placed for training on a device. memory_share: the part of its memory that the trial may count on."""
-    split = _split(config, sources.mapped(config.name, root, config.image_size))
+    split = _split(config, readers.mapped(config.name, root, config.image_size))
     if config.binarize in ("dynamic", "fixed"):
         split = _with_bits(split, config, root)
     held = held_on_device(split.train.n_bytes, device, memory_share)
@@ -316,7 +316,7 @@ def load(config: DataConfig, root: Path, device: torch.device, memory_share: flo
         split.scale,
         dynamic=config.binarize == "dynamic",
         ahead=not held,
-        digest=sources.digest(config.name, root, config.image_size),
+        digest=readers.digest(config.name, root, config.image_size),
     )
 
 

@@ -17,7 +17,7 @@ from ray import tune
 from trainables import global_settings
 from trainables.config import DataConfig, TrialConfig, UserModel
 from trainables.config.paths import parse_config
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import Dataset, load
 from trainables.data.readers import on_this_node
 from trainables.errors import RESULT_KEY, StorageError
@@ -44,7 +44,7 @@ def _data_of(trial: TrialConfig, given: Mapping[str, Any]) -> Dataset:
     """The data of a trial, of which the actor holds one set at a time."""
     name = on_this_node(trial.data.name, Path(given.get("working_dir", "")), _working_dir())
     root, share = Path(given["data_dir"]), given.get("memory_share", 1.0)
-    digest = sources.digest(name, root, trial.data.image_size)
+    digest = readers.digest(name, root, trial.data.image_size)
     return _dataset(trial.data.model_copy(update={"name": name}), root, trial.device, share, digest)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from tuner.cli import jobs as cluster
 from tuner.cli import models, reports, setup, sweeps
 
 __all__ = ["app"]
@@ -44,5 +43,5 @@ app.command(epilog="Example: vae-tuner doctor my-sweep.yaml")(setup.doctor)
 app.command(epilog="Example: vae-tuner status geco-vs-annealing-digits-1")(sweeps.status)
 app.command(
     epilog="Example: vae-tuner submit my-sweep.yaml --cluster http://127.0.0.1:8265 --storage /shared/sweeps --follow"
-)(cluster.submit)
-app.add_typer(cluster.jobs, name="jobs")
+)(jobs.submit)
+app.add_typer(jobs.jobs, name="jobs")

@@ -15,7 +15,7 @@ import torch
 
 from trainables.config import DataConfig, TrialConfig
 from trainables.config.paths import flatten, parse_config, unflatten
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.data.dataset import Dataset, load
 from trainables.errors import StorageError, UserError
 from trainables.files.checkpoint import FILE_NAME, read
@@ -249,7 +249,7 @@ class _Stages:
     def _check_unchanged(self, stage: str, sweep: Sweep) -> None:
         """All stages are trained on the same data: what they find is set against each other."""
         data = parse_config({"data": unflatten(self.design.base).get("data", {})}).data
-        here = Identity(sources.digest(data.name, self.place.data_dir, data.image_size))
+        here = Identity(readers.digest(data.name, self.place.data_dir, data.image_size))
         changed = differences(here, sweep.identity, data.name, f"of {self._name(stage)}")
         if changed:
             raise UserError(

@@ -9,7 +9,7 @@ import pytest
 from tuner.comparison.likelihood import NllAnswer, answer_nll, measured_level
 from tuner.comparison.request import Request
 from tuner.comparison.statistics import Interval
-from tuner.running import comparison_stages as running
+from tuner.running import comparison_stages
 
 
 @pytest.mark.parametrize("sigma", [0.15, None])
@@ -18,18 +18,18 @@ def test_the_runs_of_one_level_are_measured_under_the_sigma_of_its_weight(sigma,
         assert file == "nll.json"
         return {folder: {"test/nll": measure.keywords} for folder in folders}
 
-    monkeypatch.setattr(running, "measured", told)
+    monkeypatch.setattr(comparison_stages, "measured", told)
     of = design("geco", "beta", sigma=sigma)
     levels, _, path = follow(of, drawn())
     path = [replace(each, folder=Path(str(i))) for i, each in enumerate(path)]
-    place = running.Place(Path(), Path(), {}, None, lambda stage, n: nullcontext(lambda: None))
+    place = comparison_stages.Place(Path(), Path(), {}, None, lambda stage, n: nullcontext(lambda: None))
     level = measured_level(levels)
-    found = running._Stages(Request("c"), of, place).with_nll(path, level)
+    found = comparison_stages._Stages(Request("c"), of, place).with_nll(path, level)
     sigma_eq = None if sigma is None else (2 * level.weight) ** -0.5
     for before, after in zip(path, found, strict=True):
         taken = {"test/nll": {"samples": 1000, "sigma": sigma_eq}} if before.run.kappa == level.kappa else {}
         assert after == replace(before, test={**before.test, **taken})
-    assert running._Stages(Request("c"), of, place).with_nll(path, None) == path
+    assert comparison_stages._Stages(Request("c"), of, place).with_nll(path, None) == path
 
 
 def nll_answer(means, drop):

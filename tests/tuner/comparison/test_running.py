@@ -10,11 +10,11 @@ import pytest
 
 from search_spaces.geco import KAPPA
 from trainables.config.paths import parse_config, plain, unflatten
-from trainables.data import readers as sources
+from trainables.data import readers
 from trainables.errors import UserError
 from tuner.comparison.design import LEVELS
 from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
-from tuner.running import comparison_stages as running
+from tuner.running import comparison_stages
 from tuner.running.comparison_stages import (
     Place,
     Prepared,
@@ -164,7 +164,7 @@ def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tm
         asked.append(plan.biggest)
         return plan.with_reach({"re": 0.1})
 
-    monkeypatch.setattr(running, "reached", reached)
+    monkeypatch.setattr(comparison_stages, "reached", reached)
     design = _within_reach(ready)
     (config,) = asked
     assert (config.epochs, config.data.n_train, config.lr.base) == (2, 100, ready.design.rates[1])
@@ -181,16 +181,16 @@ def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tm
 def test_a_failed_measurement_is_told_and_measured_again_at_the_next_start(ready, tmp_path, monkeypatch):
     told = []
     place = replace(ready.place, on_notes=told.extend)
-    monkeypatch.setattr(running, "reached", lambda plan, measuring: _unreached(plan, "its process died"))
+    monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: _unreached(plan, "its process died"))
     assert _within_reach(replace(ready, place=place)) == ready.design.reaching({})
     assert told == ["κ_min could not be measured: its process died; GECO's κ begins at a share of κ_max"]
     (tmp_path / "c" / REACH_FILE).write_text("{}")  # as an earlier version kept it
-    monkeypatch.setattr(running, "reached", lambda plan, measuring: plan.with_reach({"re": 0.1}))
+    monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: plan.with_reach({"re": 0.1}))
     assert _within_reach(ready) == ready.design.reaching({"re": 0.1})
 
 
 def test_a_comparison_from_before_it_was_measured_goes_on_with_its_levels(ready, stages, begun, monkeypatch):
-    monkeypatch.setattr(running, "reached", lambda plan, measuring: pytest.fail("it has its levels"))
+    monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: pytest.fail("it has its levels"))
     begun(stages.design.pilot())
     assert _within_reach(ready) == ready.design
     assert ready.design.kappas == [share * ready.design.scale.kappa_max for share in LEVELS]
@@ -207,7 +207,7 @@ def test_levels_rise_below_the_mean_images_error_whatever_the_model_reaches(read
 
 def test_a_stage_of_other_data_is_refused_and_one_of_unknown_data_is_not(stages, begun, vae_data_root):
     runs = stages.design.pilot()
-    for data in (None, sources.digest("digits", vae_data_root)):
+    for data in (None, readers.digest("digits", vae_data_root)):
         begun(runs, data=data)
         assert stages._begun("pilot", runs).resumable
     begun(runs, data="0" * 16)
