@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tuner.cli import models, reports, setup, sweeps
+from tuner.cli import jobs, models, reports, setup, sweeps
 
 __all__ = ["app"]
 
