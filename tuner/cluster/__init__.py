@@ -1,1 +1,1 @@
-"""Sweeps as jobs: of a Ray cluster, or as a process of this machine that outlives the shell."""
+"""Ray as a process joins it, and sweeps as jobs: of a Ray cluster, or as a process of this machine."""

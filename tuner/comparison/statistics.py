@@ -1,4 +1,4 @@
-"""What n random trials buy: the expected test value of the one that validation selects."""
+"""The statistics of a comparison: the best of n trials, intervals, corrected p-values, and the price of a choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights, bounds and learning rates that the compared runs used."""
+"""The figures of what the compared runs did: their schedules, trajectories, latents, and training on."""
 
 from __future__ import annotations
 
