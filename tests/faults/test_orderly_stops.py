@@ -106,6 +106,7 @@ def test_every_signal_to_driver_and_group(moment, new_driver, seconds_by_moment)
         wait_until_gone(started)
 
 
+@pytest.mark.bench
 def test_full_disks_and_damaged_files_cost_no_more_than_time(driver, start, undisturbed, record, tally):
     driver.start(*start, "--offline").wait_for_lines(12)
     driver.limit_files(driver.journal.stat().st_size + 700, driver.pid)
