@@ -1,8 +1,11 @@
 """`vae-tuner compare` as a user runs it, cut short and gone on with, and as a function."""
 
 import json
+import os
 import shutil
 import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from trainables.data.readers import data_dir
 from trainables.files.checkpoint import FILE_NAME, read
 from trainables.training.test_metrics import held_out_metrics
 from trainables.training.trainer import Trainer
+from tuner.comparison import design, request
 from tuner.comparison.request import REACH_FILE
 from tuner.tracking.mlflow_store import open_client
 
@@ -35,15 +39,27 @@ def timeless(document):
     return {name: value for name, value in document.items() if name not in ("report", "run_id")}
 
 
+POOL = 10
+
+
 @pytest.fixture
-def undisturbed(tmp_path, monkeypatch, shared_ray, vae_data_root):
+def fewer_runs(monkeypatch, tmp_path, shared_ray, vae_data_root):
+    """A comparison of fewer runs of each kind, in a folder with a store."""
+    monkeypatch.setattr(design, "N_LEVELS", 3)
+    monkeypatch.setattr(design, "RATE_FACTORS", (1.0,))
+    monkeypatch.setattr(request, "QUICK_POOL", POOL)
+    monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def undisturbed(fewer_runs, tmp_path, monkeypatch):
     """The same comparison by `tuner.compare` in another folder, from a pilot that ended before anything was cut."""
     pilot = Path("sweeps", "digits-mlp.pilot")
-    (tmp_path / "undisturbed").mkdir()
-    monkeypatch.chdir(tmp_path / "undisturbed")
-    monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
 
     def run(folder):
+        (tmp_path / "undisturbed").mkdir()
+        monkeypatch.chdir(tmp_path / "undisturbed")
         shutil.copytree(folder / pilot, pilot)
         Path("sweeps", "digits-mlp").mkdir()
         shutil.copy(folder / "sweeps" / "digits-mlp" / REACH_FILE, Path("sweeps", "digits-mlp"))
@@ -54,31 +70,58 @@ def undisturbed(tmp_path, monkeypatch, shared_ray, vae_data_root):
 
 @pytest.mark.slow
 @pytest.mark.cluster
-def test_a_comparison_that_is_cut_short_ends_as_one_that_is_not(new_driver, undisturbed):
-    driver = new_driver({}, "driver")
-    pool = driver.folder / "sweeps" / "digits-mlp.pool" / "journal.jsonl"
-    driver.start(*COMMAND, "--format", "json")
-    driver.wait_for(lambda: pool.exists() and pool.read_bytes().count(b"\n") > 30).send(signal.SIGTERM)
-    assert driver.end() == 143, driver.err
-    assert driver.err.splitlines()[-1] == "Stopped by SIGTERM; the same command goes on where it was."
-    assert driver.out == ""
+def test_a_comparison_that_is_cut_short_ends_as_one_that_is_not(cli, undisturbed, tmp_path, migrated_database):
+    shutil.copy(migrated_database, tmp_path / "mlflow.db")
+    pool = tmp_path / "sweeps" / "digits-mlp.pool" / "journal.jsonl"
+    cutting = threading.Thread(target=stop_when, args=(lambda: pool.exists() and pool.read_bytes().count(b"\n") > 10,))
+    cutting.start()
+    cut = cli(tmp_path, *COMMAND, "--format", "json")
+    cutting.join()
+    assert cut.code == 143, cut.err
+    assert cut.err.splitlines()[-1] == "Stopped by SIGTERM; the same command goes on where it was."
+    assert cut.out == ""
     before = pool.read_bytes()
 
-    driver.start(*COMMAND, "--format", "json")
-    assert driver.end() == 0, driver.err
+    ended = cli(tmp_path, *COMMAND, "--format", "json")
+    assert ended.code == 0, ended.err
     assert pool.read_bytes().startswith(before)
-    document = json.loads(driver.out)
-    found = undisturbed(driver.folder)
-    assert timeless(document) == timeless(found.document())
+    document = json.loads(ended.out)
     check_answer(document)
-    check_files(driver.folder / document["report"])
-    check_record(f"sqlite:///{driver.folder}/mlflow.db", document)
-    check_draws(driver.folder / "sweeps" / "digits-mlp.plain", 16)
-    check_draws(driver.folder / "sweeps" / "digits-mlp.pool", 1)
-    check_refusal(driver)
+    check_files(tmp_path / document["report"])
+    check_record(f"sqlite:///{tmp_path}/mlflow.db", document)
+    check_draws(tmp_path / "sweeps" / "digits-mlp.plain", 16)
+    check_draws(tmp_path / "sweeps" / "digits-mlp.pool", 1)
+    check_refusal(cli, tmp_path)
+    found = undisturbed(tmp_path)
+    assert timeless(document) == timeless(found.document())
     assert found.run_id is None
-    check_transfer()
     assert found.page.read_text().count("<svg") > 0
+
+
+def stop_when(comes):
+    """Tell this process to stop, once that has come."""
+    end = time.monotonic() + 300
+    while not comes() and time.monotonic() < end:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.bench
+@pytest.mark.cluster
+def test_dials_are_taken_to_other_data_and_what_is_finished_is_not_trained_again(fewer_runs):
+    compared()
+    np.save("noise.npy", np.random.default_rng(0).random((200, 64)))
+    compared(name="noise", dataset="noise.npy")
+    before = {path: path.read_bytes() for path in Path("sweeps").glob("digits-mlp*/journal.jsonl")}
+    found = compared(transfer="noise").comparison
+    assert {path: path.read_bytes() for path in before} == before
+    assert [len(found.trained[stage]) for stage in ("transfer", "transfer-back")] == [10, 10]
+    assert [(each.origin, each.target, each.method, each.how) for each in found.transfer] == [
+        ("noise.npy", "digits", "geco", "absolute"), ("noise.npy", "digits", "geco", "relative"),
+        ("noise.npy", "digits", "beta", "unchanged"), ("digits", "noise.npy", "geco", "absolute"),
+        ("digits", "noise.npy", "geco", "relative"), ("digits", "noise.npy", "beta", "unchanged"),
+    ]  # fmt: skip
+    assert all(each.loss and each.loss.lo < each.loss.mean < each.loss.hi for each in found.transfer)
 
 
 def check_answer(document):
@@ -89,7 +132,7 @@ def check_answer(document):
     kept = [level for level in document["levels"] if level["outcome"] == "ok"]
     assert bool(document["path"]) == bool(kept)
     assert kept or "GECO settled on no level of κ" in document["verdict"]
-    assert [len(values) for values in document["quality"].values()] == [20, 20]
+    assert [len(values) for values in document["quality"].values()] == [POOL, POOL]
     assert document["target"]["hits"].keys() == {"geco", "beta"}
 
 
@@ -122,27 +165,11 @@ def check_record(uri, document):
     assert {"index.html", "answer.json", "runs.csv", "quality.png"} <= files
 
 
-def check_refusal(driver):
-    other = driver.run(*COMMAND, "--seeds", "3")
-    assert other.returncode == 2
-    assert other.stderr.count("\n") == 1
-    assert "name: comparison digits-mlp was begun with another seeds (2); repeat its command to go on" in other.stderr
-
-
-def check_transfer():
-    """With a comparison of other data; what is finished is not trained again."""
-    np.save("noise.npy", np.random.default_rng(0).random((200, 64)))
-    compared(name="noise", dataset="noise.npy")
-    before = {path: path.read_bytes() for path in Path("sweeps").glob("digits-mlp*/journal.jsonl")}
-    found = compared(transfer="noise").comparison
-    assert {path: path.read_bytes() for path in before} == before
-    assert [len(found.trained[stage]) for stage in ("transfer", "transfer-back")] == [10, 10]
-    assert [(each.origin, each.target, each.method, each.how) for each in found.transfer] == [
-        ("noise.npy", "digits", "geco", "absolute"), ("noise.npy", "digits", "geco", "relative"),
-        ("noise.npy", "digits", "beta", "unchanged"), ("digits", "noise.npy", "geco", "absolute"),
-        ("digits", "noise.npy", "geco", "relative"), ("digits", "noise.npy", "beta", "unchanged"),
-    ]  # fmt: skip
-    assert all(each.loss and each.loss.lo < each.loss.mean < each.loss.hi for each in found.transfer)
+def check_refusal(cli, folder):
+    other = cli(folder, *COMMAND, "--seeds", "3")
+    assert other.code == 2
+    assert other.err.count("\n") == 1
+    assert "name: comparison digits-mlp was begun with another seeds (2); repeat its command to go on" in other.err
 
 
 MISTAKES = {
