@@ -99,10 +99,12 @@ def _connect(address: str | None) -> None:
     import ray
 
     check_shared(address)
-    if not in_use() and ray.is_initialized() and _joined() not in (None, address):
+    joined = _joined() if ray.is_initialized() else None
+    if address is not None and joined != address:
+        check_ray_reachable(address)
+    if not in_use() and joined not in (None, address):
         ray.shutdown()
     if address is not None and not ray.is_initialized():
-        check_ray_reachable(address)
         _join(address)
 
 

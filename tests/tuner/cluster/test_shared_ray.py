@@ -12,6 +12,7 @@ import pytest
 from trainables.errors import UserError
 from tuner.cluster import ray_address, ray_users, shared_ray
 from tuner.cluster.capacity import capacity_of
+from tuner.cluster.ray_address import check_ray_reachable
 from tuner.cluster.ray_users import RayUse
 from tuner.cluster.shared_ray import SharedRay
 from tuner.cluster.signals import Signals, StoppedError, stop_signals
@@ -117,6 +118,15 @@ def test_a_cluster_that_cannot_be_joined_leaves_nothing(one_ray):
     sweep.close()
     assert not ray_users.in_use()
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nonsense"])
+def test_an_address_is_tried_also_where_the_caller_has_started_ray(address, one_ray, monkeypatch):
+    monkeypatch.setattr(ray_address, "check_ray_reachable", check_ray_reachable)
+    one_ray.init("the caller's")
+    with closing(shared(address)) as sweep, pytest.raises(UserError, match=rf"^resources.ray_address: .*{address}"):
+        sweep.join()
+    assert one_ray.at == "the caller's"
 
 
 def test_the_environment_is_as_before_once_the_last_has_ended(one_ray, monkeypatch):
