@@ -58,6 +58,15 @@ _lock = threading.Lock()
 _thread: _RayThread | None = None
 
 
+def _none_after_a_fork() -> None:
+    """A forked process has the memory of its parent, and none of its threads."""
+    global _thread, _lock
+    _thread, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_none_after_a_fork)
+
+
 def in_ray_thread(work: Callable[[], T]) -> Future[T]:
     """What comes of the work, which is done in its turn; at once where it is asked for there."""
     global _thread

@@ -64,3 +64,12 @@ sys.exit(8)
 def test_a_handler_that_was_given_back_meanwhile_stays():
     done = subprocess.run([sys.executable, "-c", DIES], check=False)
     assert done.returncode == -signal.SIGTERM, "the system's own, which was there before ours"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_a_ray_thread_of_its_own():
+    done_by_ray_thread(lambda: None)
+    child = os.fork()
+    if child == 0:
+        os._exit(done_by_ray_thread(lambda: 7))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
