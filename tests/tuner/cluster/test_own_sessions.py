@@ -19,7 +19,7 @@ from ray._private import services
 from tuner.cluster.own_sessions import in_own_sessions
 
 with in_own_sessions():
-    print(services.ConsolePopen(["sh", "-c", {FAMILY!r}]).pid, flush=True)
+    os.write(1, b"%d\\n" % services.ConsolePopen(["sh", "-c", {FAMILY!r}]).pid)  # in one piece, beside its child's
     services.ConsolePopen(["true"]).wait()
 while True:
     os.read(0, 1) or os.kill(os.getpid(), 9)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from trainables.errors import UserError
 from tuner.cli.commands import app
 from tuner.cli.job_tables import show_followed, show_stopped
-from tuner.cluster import backend
+from tuner.cluster import backend_choice
 from tuner.cluster.backend import JobInfo
 from tuner.cluster.follow_job import Followed
 from tuner.cluster.job import Job
@@ -44,7 +44,7 @@ class Noted:
 @pytest.fixture
 def noted(monkeypatch, tmp_path):
     found = Noted()
-    monkeypatch.setattr(backend, "backend_of", lambda cluster: found)
+    monkeypatch.setattr(backend_choice, "backend_of", lambda cluster: found)
     monkeypatch.chdir(tmp_path)
     return found
 

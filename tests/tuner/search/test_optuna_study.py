@@ -28,7 +28,7 @@ from trainables.config.paths import parse_config, plain
 from trainables.errors import RESULT_KEY
 from tuner.running.tune_scheduler import JournalScheduler
 from tuner.running.tune_searcher import JournalSearcher
-from tuner.search import searchers
+from tuner.search import optuna_study
 from tuner.search.asha import Asha
 from tuner.search.optuna_study import ask, study_of
 from tuner.search.samplers import Sampling, new_sampler
@@ -280,7 +280,7 @@ def test_optuna_is_told_of_a_trial_once_while_it_runs_and_once_when_it_has_ended
         return study
 
     monkeypatch.setattr(optuna.trial, "create_trial", create_trial)
-    monkeypatch.setattr(searchers, "study_of", study)
+    monkeypatch.setattr(optuna_study, "study_of", study)
     sweep = drive(Sweeper(tmp_path / "j", n_trials=30, concurrency=4, sampler=sampler, priors=told(3))).journal.sweep
     assert len(made) == len(studied)
     assert len(studied) <= len(sweep.priors) + 2 * len(sweep.trials)
