@@ -220,7 +220,7 @@ class Started:
 
 @pytest.mark.bench
 @pytest.mark.faults
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells by /proc/net/tcp who listens where")
 def test_nothing_is_open_that_the_table_does_not_have(command, environment, tmp_path):
     ray, folder = str(Path(command).with_name("ray")), tempfile.mkdtemp(prefix="vt", dir="/tmp")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}

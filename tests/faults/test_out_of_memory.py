@@ -13,7 +13,7 @@ OVER = 2**29
 def test_workers_killed_for_lack_of_memory_go_on_from_their_checkpoints(new_driver, tally):
     total, available = _memory()
     if available < 2 * MARGIN:
-        pytest.skip("too little free memory to run out of some of it safely")
+        pytest.skip(f"needs {2 * MARGIN / 2**30:g} GiB of free memory, to run out of some of it safely")
     limits = {
         "RAY_memory_usage_threshold": f"{(total - available + MARGIN) / total:.4f}",
         "RAY_memory_monitor_refresh_ms": "100",

@@ -61,7 +61,7 @@ def rays_folder():
         yield folder
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells by /proc/net/tcp who listens where")
 def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
     tmp_path, command, environment, rays_folder
 ):

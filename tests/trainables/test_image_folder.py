@@ -494,8 +494,3 @@ def test_files_that_are_the_same_in_two_parts_are_counted(copies, n, write, fold
     for copy in copies:
         shutil.copy(folder / "train" / "0.png", folder / copy)
     assert data_facts(DataConfig(name=str(folder)), tmp_path / "data").n_repeated == n
-
-
-def test_arrays_may_hold_an_example_twice(tmp_path):
-    np.save(tmp_path / "x.npy", np.zeros((9, 4)))
-    assert data_facts(DataConfig(name=str(tmp_path / "x.npy")), tmp_path).n_repeated == 0

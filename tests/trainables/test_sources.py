@@ -398,3 +398,8 @@ def test_what_has_the_same_path_on_the_node_is_used_there(tmp_path):
         (tmp_path / folder / "x.npy").write_bytes(b"")
     name = str(tmp_path / "driver" / "x.npy")
     assert readers.on_this_node(name, tmp_path / "driver", tmp_path / "node") == name
+
+
+def test_arrays_may_hold_an_example_twice(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((9, 4)))
+    assert data_facts(DataConfig(name=str(tmp_path / "x.npy")), tmp_path).n_repeated == 0

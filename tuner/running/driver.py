@@ -311,13 +311,12 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, shared:
     that is gone.
     """
     from ray import tune
-    from ray.exceptions import OutOfMemoryError
     from ray.tune.execution import class_cache
 
     from trainables.worker.ray_tune import VaeTrainable
-    from tuner.running.exclusive_trials import AloneWatch, NodeGoneError
+    from tuner.running.exclusive_trials import AloneWatch
     from tuner.running.silence import SilenceWatch, kill_worker
-    from tuner.running.stop_watch import StopAskedError, StopWatch
+    from tuner.running.stop_watch import StopWatch
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()
@@ -359,18 +358,28 @@ def _fitted(plan: Plan, journal: Journal, folder: Path, shown: Progress, shared:
                 ),
             ).fit()
     except Exception as error:
-        if _inner(error, StopAskedError):
-            return False
-        if killed := _inner(error, OutOfMemoryError):
-            _charge_memory(scheduler, searcher, str(killed))
-            return False
-        if gone := _inner(error, NodeGoneError):
-            shown.event(journal.append("warning", trial=gone.trial, text=str(gone)))
-            return False
-        if full := _inner(error, StorageError):
-            raise full from None
-        raise
+        _accept(error, journal, shown, scheduler, searcher)
+        return False
     return True
+
+
+def _accept(error: Exception, journal: Journal, shown: Progress, scheduler: Any, searcher: Any) -> None:
+    """Take an error of Tune's loop after which the journal goes on, and write down what it means; raises any other."""
+    from ray.exceptions import OutOfMemoryError
+
+    from tuner.running.exclusive_trials import NodeGoneError
+    from tuner.running.stop_watch import StopAskedError
+
+    if _inner(error, StopAskedError):
+        return
+    if killed := _inner(error, OutOfMemoryError):
+        _charge_memory(scheduler, searcher, str(killed))
+    elif gone := _inner(error, NodeGoneError):
+        shown.event(journal.append("warning", trial=gone.trial, text=str(gone)))
+    elif full := _inner(error, StorageError):
+        raise full from None
+    else:
+        raise error
 
 
 def _ranking_given(plan: Plan) -> dict[str, str]:
