@@ -100,10 +100,10 @@ def _connect(address: str | None) -> None:
 
     check_shared(address)
     joined = _joined() if ray.is_initialized() else None
-    if address is not None and joined != address:
-        check_ray_reachable(address)
     if not in_use() and joined not in (None, address):
         ray.shutdown()
+    if address is not None and joined != address:
+        check_ray_reachable(address)
     if address is not None and not ray.is_initialized():
         _join(address)
 
