@@ -5,7 +5,7 @@ Nothing is started and nothing written, but for a built-in data set that is prep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,6 @@ from trainables.errors import ConfigError
 from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
 from trainables.models import build_model
-from trainables.models.inspection import check_user_model
 from trainables.models.user import code_of_kinds
 from trainables.ranking import Ranking
 from trainables.resolve import likelihood_of, notes, resolve
@@ -33,6 +32,7 @@ from tuner.planning.geco_budget import budget_notes
 from tuner.planning.given_trials import NO_SPACE, check_points
 from tuner.planning.memory_probe import largest, measured_share, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
+from tuner.planning.model_notes import model_notes
 from tuner.planning.phase_notes import phase_notes
 from tuner.planning.rate_notes import rate_notes
 from tuner.planning.reach import KAPPA, as_begun, asks_for_reach, reach_notes
@@ -250,23 +250,15 @@ def make_plan(
         check_public(spec)
     ground = _ground(spec, data_dir(chosen_data_dir), capacity, begun)
     space, facts, default = ground.space, ground.facts, ground.trial(ground.first)
-    model_notes = _model_notes(space, ground.base, default, facts, ground.resolved)
+    on_models = model_notes(space, ground.base, default, facts, ground.resolved)
     metrics = chosen_metrics(spec.search.metric, default, ground.base, space)
     ground = replace(ground, base=ground.base | settings_for(metrics, default))
     default = ground.trial(ground.first)
     rungs, grace_notes = rungs_of(spec, space, ground.base, default, facts)
     placed = _placed(ground, default)
-    ranking = Ranking(spec.search.ranking, metrics[0], direction_of(metrics[0]))
-    known = warm_starts(
-        spec, space, metrics, ranking, ground.trial, Known(default.data, ground.identity, allow_changed)
-    )
-    priors = tuple(prior for source in known for prior in source.priors)
-    given = [ground.trial(point) for point in spec.search.points]
-    sampling, sampling_notes = sampling_of(
-        spec.search, space, ground.first, placed.concurrency, priors, len(ground.seeds)
-    )
+    drawn = _drawn(ground, default, metrics, placed.concurrency, pruned=bool(rungs), allow_changed=allow_changed)
     return Plan(
-        spec=with_trials(spec, sampling, space),
+        spec=drawn.spec,
         base=ground.base,
         relative=ground.relative,
         space=space,
@@ -277,24 +269,22 @@ def make_plan(
         rungs=rungs,
         concurrency=placed.concurrency,
         gpus_per_trial=placed.gpus,
-        warm=tuple(known),
+        warm=drawn.warm,
         seeds=ground.seeds,
         remarks=(
             *_data_notes(ground, default, placed),
-            *rate_notes(space, ground.base, given or [default]),
-            *budget_notes(space, default, given, facts),
-            *model_notes,
+            *_training_notes(ground, default),
+            *on_models,
             *grace_notes,
             *(phase_notes(space, ground.base, default) if rungs else ()),
             *_fixed_notes(spec),
             *ground.device_notes,
             *placed.notes,
             *metric_notes(spec, metrics),
-            *sampling_notes,
-            *sampler_notes(sampling, space, warm=bool(known), pruned_by=scheduler_kind(spec) if rungs else None),
+            *drawn.notes,
         ),
         identity=ground.identity,
-        changed=tuple(text for source in known for text in source.changed),
+        changed=tuple(text for source in drawn.warm for text in source.changed),
     )
 
 
@@ -424,28 +414,51 @@ def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec, device
     return config
 
 
-def _model_notes(
-    space: Space,
-    base: Mapping[str, Any],
-    default: TrialConfig,
-    facts: DataFacts,
-    resolved: Callable[[Mapping[str, Any]], TrialConfig],
-) -> list[str]:
-    """On the user's own models that the sweep can draw; an error where one cannot be trained."""
-    domain = space.dimensions.get("model.kind")
-    found = []
-    for kind in domain.levels() if domain else (default.model.kind,):
-        tree = unflatten({**base, "model.kind": kind})
-        found += check_user_model(resolved(assemble(tree, space, space.default(tree))).model, facts.shape)
-    return found
-
-
 def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
     """What κ is measured on: the squared error, or the nats where the likelihood is Bernoulli."""
     data = parse_config({"data": unflatten(base).get("data", {})}).data
     natural = "nll" if likelihood_of(data, facts) == "bernoulli" else "re"
     chosen = {**base, **space.fixed}.get("objective.constraint", natural)
     return chosen if chosen in facts.kappa_max else natural
+
+
+# --- configurations ---------------------------------------------------------------------------------------------------
+
+
+class _Drawn(NamedTuple):
+    """Where configurations come from. spec: with no more trials than there are. warm: what earlier sweeps tell of
+    them."""
+
+    spec: SweepSpec
+    warm: tuple[WarmStart, ...]
+    notes: Sequence[str]
+
+
+def _drawn(
+    ground: _Ground,
+    default: TrialConfig,
+    metrics: tuple[str, ...],
+    concurrency: int,
+    *,
+    pruned: bool,
+    allow_changed: bool,
+) -> _Drawn:
+    spec, space = ground.spec, ground.space
+    ranking = Ranking(spec.search.ranking, metrics[0], direction_of(metrics[0]))
+    known = Known(default.data, ground.identity, allow_changed)
+    warm = tuple(warm_starts(spec, space, metrics, ranking, ground.trial, known))
+    priors = tuple(prior for source in warm for prior in source.priors)
+    sampling, notes = sampling_of(spec.search, space, ground.first, concurrency, priors, len(ground.seeds))
+    rule = scheduler_kind(spec) if pruned else None
+    notes += sampler_notes(sampling, space, warm=bool(warm), pruned_by=rule)
+    return _Drawn(with_trials(spec, sampling, space), warm, notes)
+
+
+def _training_notes(ground: _Ground, default: TrialConfig) -> list[str]:
+    """On the learning rates of its trials, and on budgets too short for GECO."""
+    given = [ground.trial(point) for point in ground.spec.search.points]
+    rates = rate_notes(ground.space, ground.base, given or [default])
+    return [*rates, *budget_notes(ground.space, default, given, ground.facts)]
 
 
 # --- resources --------------------------------------------------------------------------------------------------------
