@@ -82,27 +82,19 @@ def command():
 @pytest.fixture
 def cli(monkeypatch, capfd, vae_data_root):
     """`vae-tuner` in this process: cli(folder, *arguments) → Finished."""
-    from tuner.cli import main
+    from tuner.cli import run
 
-    def run(folder, *arguments):
+    def call(folder, *arguments):
         monkeypatch.chdir(folder)
         monkeypatch.setenv("VAE_TUNER_DATA", str(vae_data_root))
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         monkeypatch.setattr(sys, "argv", ["vae-tuner", *map(str, arguments)])
         capfd.readouterr()
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        finally:  # a command ends its process with the system's own
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        code = run()
         printed = capfd.readouterr()
         return Finished(code, printed.out, printed.err)
 
-    return run
+    return call
 
 
 @pytest.fixture(scope="session")

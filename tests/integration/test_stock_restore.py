@@ -90,6 +90,7 @@ def stock(store, shared_ray, tmp_path_factory, patch):
     asha = tune.schedulers.ASHAScheduler(
         time_attr="epoch", metric="value", mode="max", grace_period=1, max_t=EPOCHS, reduction_factor=3
     )
+
     def death_of_the_first():
         made = tune.Tuner(
             train,

@@ -292,6 +292,28 @@ leave_process(0)
 """
 
 
+STAYS = """
+import atexit, sys, threading, time
+from tuner.cluster.ray_thread import leave_process
+
+class Costly:
+    def __del__(self):
+        time.sleep(600)
+
+sys.costly = Costly()
+threading.Thread(target=time.sleep, args=(600,)).start()
+atexit.register(print, "at the end")
+print("result")
+leave_process(7)
+"""
+
+
+def test_a_process_ends_without_taking_itself_apart():
+    """Modules, and what they hold, took ten seconds on a busy machine; what waits for the end is still called."""
+    done = subprocess.run([sys.executable, "-c", STAYS], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "result\nat the end\n", "")
+
+
 @pytest.mark.parametrize("number", STOPS)
 def test_a_signal_after_the_result_ends_the_process_without_a_word(number):
     done = subprocess.run(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.errors import StorageError, UserError
-from tuner.cli import main
+from tuner.cli import run
 from tuner.sweeps import lease
 from tuner.sweeps.folder import HeldSweep
 from tuner.sweeps.journal import Journal, read_journal
@@ -300,7 +300,5 @@ def test_a_driver_that_was_taken_over_ends_with_one_sentence_and_exit_code_1(mon
 
     monkeypatch.setattr("tuner.sweeps.status.sweep_statuses", taken_over)
     monkeypatch.setattr(sys, "argv", ["vae-tuner", "status"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 1
+    assert run() == 1
     assert capsys.readouterr().err == "Error: sweep s was taken over\n"
