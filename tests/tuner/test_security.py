@@ -164,6 +164,9 @@ VERBS = (
     ("submit", "own/spec.yaml"),
     ("train", "own/config.yaml"),
     ("lr-range", "own/config.yaml"),
+    ("train", "exported.yaml", "--set", f"model.kwargs.password={MARK}"),
+    ("lr-range", "exported.yaml", "--set", f"model.kwargs={{password: {MARK}}}"),
+    ("train", "exported.yaml", "--set", f"model.kwargs={{password: {MARK}, password: {MARK}}}"),
     ("compare", "--set", f"model.kwargs.password={MARK}", "--model", "nets:make"),
     ("compare", "--set", f"model.kwargs.url=http://me:{MARK}@h", "--model", "nets:make"),
     ("sweep", "--ray-address", f"http://me:{MARK}@h:1"),
@@ -208,6 +211,8 @@ def test_a_secret_stays_out_of_all_that_is_written_and_printed(sweeps, uri, cli,
     sweeps.run("s", **{"tracking.uri": STORE, "search.trials": 2})
     (tmp_path / "spec.yaml").write_text("name: t\nstorage: ./elsewhere\n")
     (tmp_path / "best.yaml").write_text("data: {name: digits}\nepochs: 1\n")
+    origin = {"sweep": "s", "sweep_id": "x", "trial": "0000"}
+    (tmp_path / "exported.yaml").write_text(as_yaml({"data": {"name": "digits"}, "epochs": 1, "origin": origin}))
     (tmp_path / "own").mkdir()
     for name, tree in OWN.items():
         (tmp_path / "own" / name).write_text(as_yaml(tree))
@@ -223,6 +228,8 @@ def test_a_secret_stays_out_of_all_that_is_written_and_printed(sweeps, uri, cli,
     assert "tracking.tags.api_key holds a name, a password or a key" in named["sweep", "own/spec.yaml"]
     assert "tracking.tags.api_key: *** is not allowed" in named["sweep", "own/wrong.yaml"]
     assert "model.kwargs.client.password holds a name, a password" in named["train", "own/config.yaml"]
+    laid_over = [found for verb, found in named.items() if verb[1] == "exported.yaml"]
+    assert sum("model.kwargs.password holds a name, a password or a key" in found for found in laid_over) == 2
     assert not [path for path, content in written.items() if MARK.encode() in content and "/own/" not in path]
     looked_at = ("s.zip/s/journal.jsonl", "sweeps/s/journal.jsonl", "reports/s/index.html", "store/mlflow.db")
     assert all(any(path.endswith(name) for path in written) for name in looked_at)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trainables.credentials import check_no_secrets, shown
 from trainables.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def overlaid_spec(file: Path | None, settings: list[str] | None, **options: Any)
 
 
 def parsed_settings(settings: list[str]) -> dict[str, Any]:
-    """`PATH=VALUE` options as spec paths, values read as YAML."""
+    """`PATH=VALUE` options as spec paths, values read as YAML; raises ConfigError for one that is a secret, whatever it
+    is laid over."""
     from tuner.sweeps.yaml_files import parse_yaml_value
 
     found: dict[str, Any] = {}
@@ -170,7 +172,8 @@ def parsed_settings(settings: list[str]) -> dict[str, Any]:
         path, equals, value = setting.partition("=")
         if not equals or not path:
             raise ConfigError(f"--set {setting}: write PATH=VALUE, as in --set lr.base=3e-3")
-        found[f"config.{path}"] = parse_yaml_value(value, f"--set {setting}")
+        found[f"config.{path}"] = parsed = parse_yaml_value(value, f"--set {shown(path)}")
+        check_no_secrets({path: parsed})
     return found
 
 
