@@ -2,12 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PINS := .venv/.pins-$(shell cat pyproject.toml constraints.txt | cksum | tr ' ' '-')
 
-.PHONY: help install sweep test check bench faults
+.PHONY: help install sweep test check docs bench faults
 
 help:
 	@echo "make sweep   install, then search the offline digits and print the best configuration"
 	@echo "make test    install, then checks and tests"
 	@echo "make check   ruff, mypy and the order of the folders"
+	@echo "make docs    the handbook, in site/index.html"
 	@echo "make bench   reproduce published rows and measure speed (slow)"
 	@echo "make faults  kill, starve and cut off sweeps, and print what each fault cost (slow)"
 	@echo "make install the environment in .venv"
@@ -29,6 +30,9 @@ check: install
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --cache-dir .venv/imports >.venv/imports.log || (cat .venv/imports.log && false)
+
+docs: install
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "The handbook is in site/index.html."
 
 test: check
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -1,4 +1,4 @@
-"""Q2 of the README's comparison on equal footing: the best of n trials of each method, each over its own whole range.
+"""Q2 of the comparison on equal footing: the best of n trials of each method, each over its own whole range.
 
     python tests/benchmarks/quality_pools.py RESULTS.jsonl [METHOD…]       trains what is missing, and prints the table
 

@@ -23,14 +23,20 @@ __all__ = [
 
 
 class _Beta(Section):
+    """end: the weight of the KL at the end of a rise; 1 is the ELBO."""
+
     end: NonNegative = 1.0
 
 
 class _Ramp(_Beta):
+    """warmup: how long β rises."""
+
     warmup: Duration = 0.25
 
 
 class _Wave(_Beta):
+    """period: the length of a cycle."""
+
     period: Duration = 0.25
 
 
@@ -47,7 +53,10 @@ class LinearBeta(_Ramp):
 
 
 class SigmoidBeta(_Ramp):
-    """β = end·σ(steepness·(t/warmup − ½)) over `warmup`, then `end` (Bowman et al. 2016)."""
+    """β = end·σ(steepness·(t/warmup − ½)) over `warmup`, then `end` (Bowman et al. 2016).
+
+    steepness: of the middle of the rise.
+    """
 
     kind: Literal["sigmoid"] = "sigmoid"
     steepness: Positive = 12.0
@@ -68,7 +77,7 @@ class CosineBeta(_Ramp):
 class CyclicalBeta(_Wave):
     """β rises from 0 to `end` over the first `ratio` of each `period`, holds, and restarts (Fu et al. 2019).
 
-    period: 1/M of the budget for M cycles. shape: of the rise.
+    period: 1/M of the budget for M cycles. ratio: the part of a cycle in which β rises. shape: of the rise.
     """
 
     kind: Literal["cyclical"] = "cyclical"
@@ -92,7 +101,7 @@ class GqnBeta(Section):
     """The pixel σ falls linearly from start·σ to σ = `model.sigma` over `warmup`: β_eq = (σ_t/σ)² (Eslami et al. 2018).
 
     Gaussian likelihood only; evaluation is always at the final σ.
-    start: σ at the first step as a multiple of the final one; 2.0/0.7 in the paper.
+    start: σ at the first step as a multiple of the final one; 2.0/0.7 in the paper. warmup: how long σ falls.
     """
 
     kind: Literal["gqn"] = "gqn"

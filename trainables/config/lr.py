@@ -28,8 +28,10 @@ def _above_0(duration: float | str) -> float | str:
 
 
 class _Lr(Section):
-    """scaling: how rates, stated for batches of base_batch_size, follow the batch size; `auto` is as it was measured.
+    """scaling: how rates follow the batch size; `auto` is the root of the ratio to base_batch_size.
 
+    base_batch_size: the batch size for which the rates are stated.
+    warmup: how long the rate rises from 0 before the schedule has its full height.
     encoder, decoder: what the rate is multiplied by for the parameters of each.
     """
 
@@ -41,10 +43,14 @@ class _Lr(Section):
 
 
 class _Decay(_Lr):
+    """base: the rate at the start."""
+
     base: Positive = 1e-3
 
 
 class _Cycle(_Lr):
+    """base, max: the lowest and the highest rate of a cycle."""
+
     base: Positive = 5e-4
     max: Positive = 5e-3
 
@@ -62,9 +68,11 @@ class ConstantLr(_Decay):
 
 
 class ClrLr(_Cycle):
-    """Triangular cycles between `base` and `max`; `step_size` is half a cycle (Smith 2015).
+    """Triangular cycles between `base` and `max` (Smith 2015).
 
+    step_size: half a cycle.
     mode: `triangular2` halves the height after each cycle, `exp-range` multiplies it by `gamma` at each step.
+    gamma: for `exp-range` alone.
     """
 
     kind: Literal["clr"] = "clr"
@@ -77,6 +85,9 @@ class OneCycleLr(_Lr):
     """One rise to `max` over `pct_start` of the budget and one fall, both cosine (Smith & Topin 2018).
 
     The rate starts at max / div and ends at max / div / final_div.
+
+    max: the top of the rise. pct_start: the part of the budget in which the rate rises.
+    div, final_div: by what the rate is divided at the start, and once more at the end.
     """
 
     kind: Literal["one-cycle"] = "one-cycle"
@@ -87,28 +98,40 @@ class OneCycleLr(_Lr):
 
 
 class LinearWaveLr(_Cycle):
-    """base → max → base in each `period`, straight: a triangular cycle by its whole length."""
+    """base → max → base in each `period`, straight: a triangular cycle by its whole length.
+
+    period: the length of a cycle.
+    """
 
     kind: Literal["linear-wave"] = "linear-wave"
     period: Duration = 0.25
 
 
 class CosineWaveLr(_Cycle):
-    """base + (max − base)·½(1 − cos(2π·t/period)): base → max → base in each period."""
+    """base + (max − base)·½(1 − cos(2π·t/period)): base → max → base in each period.
+
+    period: the length of a cycle.
+    """
 
     kind: Literal["cosine-wave"] = "cosine-wave"
     period: Duration = 0.25
 
 
 class InverseSqrtLr(_Decay):
-    """base/√(1 + t/timescale) (Surendran et al. 2024, whose timescale is an epoch)."""
+    """base/√(1 + t/timescale) (Surendran et al. 2024, whose timescale is an epoch).
+
+    timescale: after how long the rate has fallen to base/√2.
+    """
 
     kind: Literal["inverse-sqrt"] = "inverse-sqrt"
     timescale: Annotated[Duration, AfterValidator(_above_0)] = 0.01
 
 
 class StepLr(_Decay):
-    """base·gamma^⌊t/step_size⌋."""
+    """base·gamma^⌊t/step_size⌋.
+
+    step_size: the length of a step. gamma: what each step multiplies the rate by.
+    """
 
     kind: Literal["step"] = "step"
     step_size: Duration = 0.3
@@ -116,7 +139,10 @@ class StepLr(_Decay):
 
 
 class ExponentialLr(_Decay):
-    """base·final^(t/T): at the end of the budget T the rate is `final` of its base; above 1 it rises."""
+    """base·final^(t/T), with the budget T.
+
+    final: the rate at the end as a multiple of its base; above 1 it rises.
+    """
 
     kind: Literal["exponential"] = "exponential"
     final: Positive = 0.01

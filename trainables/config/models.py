@@ -71,6 +71,13 @@ Layers = Annotated[tuple[Count, ...], AfterValidator(_not_empty)]
 
 
 class _Model(Section):
+    """latent_dim: number of latents.
+
+    sigma: standard deviation of a Gaussian likelihood, in units of the data; `auto` is 0.6 of the RMS error of the mean
+        image. Unused (null) under a Bernoulli likelihood.
+    learn_sigma: train σ with the decoder, from `sigma` on and never below 1/256.
+    """
+
     latent_dim: Count = 16
     sigma: Annotated[Positive | Auto | None, Optional] = "auto"
     learn_sigma: bool = False
@@ -79,10 +86,9 @@ class _Model(Section):
 class Mlp(_Model):
     """Fully connected encoder and decoder, mirrored (Kingma & Welling 2014).
 
-    sigma: standard deviation of a Gaussian likelihood, in units of the data; `auto` is 0.6 of the RMS error of the mean
-        image. Unused (null) under a Bernoulli likelihood.
-    learn_sigma: train σ with the decoder, from `sigma` on and never below 1/256.
+    hidden: units of the encoder's layers; the decoder has them in reverse.
     activation: `soft-clip` bounds hidden layers to (0, 50) and both heads (Surendran et al. 2024).
+    output: what the decoder's last layer is followed by; `auto` is `sigmoid` where all data lie in [0, 1].
     """
 
     kind: Literal["mlp"] = "mlp"
@@ -95,7 +101,8 @@ class Conv(_Model):
     """Convolutions of stride 2 with GroupNorm, one fully connected layer each side, mirrored decoder.
 
     channels: of each stage; every stage halves height and width. hidden: units of the fully connected layer.
-    groups: of each GroupNorm, at most (Wu & He 2018).
+    groups: of each GroupNorm, at most (Wu & He 2018). activation: as of the mlp.
+    output: what the decoder's last layer is followed by; `auto` is `sigmoid` where all data lie in [0, 1].
     """
 
     kind: Literal["conv"] = "conv"
@@ -123,6 +130,7 @@ class UserModel(_Model):
 
     kind: `package.module:factory`, found in the working directory or installed. kwargs: passed on by name, as they
         are: YAML reads `1e-4` as a word, `1.0e-4` is a number.
+    output: what the decoder's last layer is followed by; `auto` is `sigmoid` where all data lie in [0, 1].
     """
 
     kind: Annotated[str, AfterValidator(_factory)]

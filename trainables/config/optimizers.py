@@ -12,13 +12,18 @@ __all__ = ["Adam", "AdamW", "OptimizerConfig", "RAdam", "Sgd"]
 
 
 class _Optimizer(Section):
-    """clip_norm bounds the global gradient norm, clip_value each element, after it; `none` for off."""
+    """clip_norm: bounds the global gradient norm; `none` for off.
+
+    clip_value: bounds each element of the gradient, after clip_norm; `none` for off.
+    """
 
     clip_norm: Annotated[Positive | None, Optional] = None
     clip_value: Annotated[Positive | None, Optional] = None
 
 
 class _Adaptive(_Optimizer):
+    """beta1, beta2: decay of the averages of the gradient and of its square. eps: added to the root of the latter."""
+
     beta1: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     eps: Positive = 1e-8
@@ -34,6 +39,8 @@ class AdamW(_Adaptive):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019) of all parameters with two axes or more.
 
     Biases, gains of norms and scales (a log-variance, a learned σ) are left alone.
+
+    weight_decay: the share of a weight that a step takes away, times the learning rate.
     """
 
     kind: Literal["adamw"] = "adamw"
@@ -50,8 +57,10 @@ class RAdam(_Adaptive):
 
 
 class Sgd(_Optimizer):
-    """Stochastic gradient descent with momentum (Polyak 1964) and weight decay, added to the gradient of what AdamW
-    decays.
+    """Stochastic gradient descent with momentum (Polyak 1964).
+
+    momentum: decay of the sum of past gradients.
+    weight_decay: a weight times this is added to its gradient, for the parameters that AdamW decays.
     """
 
     kind: Literal["sgd"] = "sgd"

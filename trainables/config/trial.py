@@ -43,7 +43,14 @@ _DATASET_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class TrialConfig(Section):
-    """One training run. A trial is a function of this tree, on the same kind of device and thread count."""
+    """One training run. A trial is a function of this tree, on the same kind of device and thread count.
+
+    batch_size: examples of an update; a ragged last batch of an epoch is left out.
+    epochs: the budget of a trial that is not pruned.
+    seed: of the parameters, the order of examples, and every draw.
+    device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is a GPU where there is one.
+    threads: of a trial on the CPU; `auto` is the cores that it is given.
+    """
 
     data: DataConfig = DataConfig()
     model: ModelConfig = Mlp()

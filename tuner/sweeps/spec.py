@@ -90,13 +90,20 @@ def _gpus(value: Any) -> Any:
 
 
 class Search(_Section):
-    """sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
-    `grid` enumerates. trials: configurations. repeats: how many seeds each is trained with: `seed`, `seed` + 1, …; they
-    are ranked by their mean and pruned together. metric: `auto` follows likelihood and objective; several are searched
-    as a Pareto set. ranking: the epoch by which a trial is ranked: its `last`, its `best` by the (first) metric, or
-    `mean-K`, the mean over its last K. warm_start: earlier sweeps in the same storage whose trials the sampler is told
-    of. points: exactly these trials, by configuration path, in this order; the space, the sampler and the number of
-    trials then mean nothing.
+    """How configurations are chosen, and what counts.
+
+    sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
+        `grid` enumerates.
+    trials: configurations.
+    repeats: how many seeds each is trained with: `seed`, `seed` + 1, …; they are ranked by their mean and pruned
+        together.
+    seed: of the sampler and of every trial.
+    metric: `auto` follows likelihood and objective; several are searched as a Pareto set.
+    ranking: the epoch by which a trial is ranked: its `last`, its `best` by the (first) metric, or `mean-K`, the mean
+        over its last K.
+    warm_start: earlier sweeps in the same storage whose trials the sampler is told of.
+    points: exactly these trials, by configuration path, in this order; the space, the sampler and the number of trials
+        then mean nothing.
     """
 
     sampler: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
@@ -110,9 +117,13 @@ class Search(_Section):
 
 
 class Scheduler(_Section):
-    """kind: `auto` is asha for one metric and none for several. grace: epochs before the first comparison; `auto` from
-    the longest warm-up the space can draw. patience: a trial stops whose metric has not been better for so many epochs,
-    counted after its own warm-ups and, under cycles, at their ends alone; under GECO once its constraint was met.
+    """Which trials are stopped early.
+
+    kind: `auto` is asha for one metric and none for several.
+    grace: epochs before the first comparison; `auto` from the longest warm-up the space can draw.
+    reduction_factor: of the trials that reach a rung, one in so many goes on.
+    patience: a trial stops whose metric has not been better for so many epochs, counted after its own warm-ups and,
+        under cycles, at their ends alone; under GECO once its constraint was met.
     """
 
     kind: Auto | Literal["asha", "hyperband", "median", "none"] = "auto"
@@ -124,8 +135,8 @@ class Scheduler(_Section):
 class Budget(_Section):
     """Where the sweep stops in order, whichever comes first; epochs under way are finished and kept.
 
-    time: seconds, or `90s`, `30m`, `2h`, from the start of the sweep, Ray's start included. epochs: of all trials
-    together.
+    time: seconds, or `90s`, `30m`, `2h`, from the start of the sweep, Ray's start included.
+    epochs: of all trials together.
     """
 
     time: Annotated[Positive | None, BeforeValidator(parse_time), Optional] = None
@@ -133,12 +144,16 @@ class Budget(_Section):
 
 
 class Resources(_Section):
-    """What a trial gets, and how many run at once; `auto` fills the machine, or what the cluster has.
+    """What a trial gets, and how many run at once.
 
+    concurrency: trials at once; `auto` fills the machine, or what the cluster has.
+    cpus_per_trial: cores of a trial, and its threads.
     gpus_per_trial: none for 1 where there is a GPU, else 0; a fraction shares one; `auto` measures what share of one
-    the largest configuration needs. retries: how often a trial that is lost with its worker, or whose model raises,
-    goes on from its last checkpoint. epoch_timeout: seconds, or `90s`, `30m`, after which a trial ends whose epoch has
-    not; its first begins with reading data and making the model.
+        the largest configuration needs.
+    ray_address: of a Ray cluster that runs; none starts Ray here.
+    retries: how often a trial that is lost with its worker, or whose model raises, goes on from its last checkpoint.
+    epoch_timeout: seconds, or `90s`, `30m`, after which a trial ends whose epoch has not; its first begins with reading
+        data and making the model.
     """
 
     concurrency: Count | Auto = "auto"
@@ -150,8 +165,12 @@ class Resources(_Section):
 
 
 class Tracking(_Section):
-    """uri: MLflow's; none for `sqlite:///mlflow.db` in the working directory, or MLFLOW_TRACKING_URI. offline: nothing
-    is sent while the sweep runs; `vae-tuner sync` does it afterwards.
+    """Where the records go.
+
+    uri: MLflow's; none for `sqlite:///mlflow.db` in the working directory, or MLFLOW_TRACKING_URI.
+    experiment: MLflow's.
+    offline: nothing is sent while the sweep runs; `vae-tuner sync` does it afterwards.
+    tags: of the sweep's run in MLflow.
     """
 
     uri: Annotated[str | None, Optional] = None
@@ -164,7 +183,9 @@ class SweepSpec(_Section):
     """A sweep: the fixed part of every trial, what varies, and how it is searched.
 
     name: state is kept in storage/NAME; none for SPACE-DATASET-N with the first free N.
-    config: configuration by section; space: names joined by `+`, or `use: [NAME]` with dimensions by path.
+    config: configuration by section.
+    space: names joined by `+`, or `use: [NAME]` with dimensions by path.
+    storage: root of sweep states: a folder, or `s3://…`, `gs://…`, `abfs://…`.
     """
 
     name: Annotated[str | None, BeforeValidator(_name), Optional] = None
