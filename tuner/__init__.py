@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         compare_sweeps,
         export,
         find_job,
+        history,
         load,
         lr_range,
         plan,
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
         resume_job,
         spaces,
         status,
+        study,
         submit,
         sweep,
         sync,
         train,
+        trials,
     )
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "compare_sweeps",
     "export",
     "find_job",
+    "history",
     "load",
     "lr_range",
     "plan",
@@ -58,10 +62,12 @@ __all__ = [
     "resume_job",
     "spaces",
     "status",
+    "study",
     "submit",
     "sweep",
     "sync",
     "train",
+    "trials",
 ]
 
 

@@ -14,6 +14,9 @@ from tuner.comparison.methods import METHODS
 from tuner.sweeps.spec import SweepSpec, parse_spec, sweep_tree
 
 if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
     from search_spaces.space import Space
     from trainables.config import TrialConfig
     from trainables.vae import Vae
@@ -38,6 +41,7 @@ __all__ = [
     "compare_sweeps",
     "export",
     "find_job",
+    "history",
     "load",
     "lr_range",
     "plan",
@@ -48,10 +52,12 @@ __all__ = [
     "resume_job",
     "spaces",
     "status",
+    "study",
     "submit",
     "sweep",
     "sync",
     "train",
+    "trials",
 ]
 
 Spec = SweepSpec | Mapping[str, Any] | str | Path
@@ -433,6 +439,98 @@ def status(name: str | None = None, *, storage: str | Path = "./sweeps") -> list
     from tuner.sweeps.status import sweep_statuses
 
     return sweep_statuses(storage, name)
+
+
+def trials(name: str, *, storage: str | Path = "./sweeps") -> pd.DataFrame:
+    """The trials of a sweep, a row each, as they stand now.
+
+    Parameters
+    ----------
+    name
+        The sweep, finished or running.
+    storage
+        The folder or the object storage of its sweeps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By trial: number of its configuration, seed, method, state, outcome, error, epochs, the epoch that it is ranked
+        by, when it began (UTC), seconds, what was drawn for it by configuration path, and its metrics.
+
+    Raises
+    ------
+    UserError
+        For a sweep that is not there.
+
+    Examples
+    --------
+    >>> tuner.trials("digits").sort_values("val/elbo_cal")[["lr.base", "val/kl"]]  # doctest: +SKIP
+    """
+    from tuner.reports.frames import trials_frame
+
+    return trials_frame(storage, name)
+
+
+def history(name: str, *, storage: str | Path = "./sweeps") -> pd.DataFrame:
+    """The epochs of a sweep, a row each.
+
+    Parameters
+    ----------
+    name
+        The sweep, finished or running.
+    storage
+        The folder or the object storage of its sweeps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By trial and epoch: the decision, its reason, the rung, and all metrics.
+
+    Raises
+    ------
+    UserError
+        For a sweep that is not there.
+
+    Examples
+    --------
+    >>> tuner.history("digits")["val/kl"].unstack("trial").plot()  # doctest: +SKIP
+    """
+    from tuner.reports.frames import history_frame
+
+    return history_frame(storage, name)
+
+
+def study(name: str, *, storage: str | Path = "./sweeps") -> optuna.Study:
+    """A sweep as an Optuna study in memory, for Optuna's visualisation and importances.
+
+    A configuration is one trial, with the means over its seeds. Its state is COMPLETE with a result, PRUNED where it
+    was stopped, FAIL where it diverged or raised, RUNNING where it has not ended. Its user attributes hold the ids of
+    its trials, its outcome and its metrics. What is told to the study changes nothing in the sweep.
+
+    Parameters
+    ----------
+    name
+        The sweep, finished or running.
+    storage
+        The folder or the object storage of its sweeps.
+
+    Returns
+    -------
+    optuna.Study
+        With the sweep's metrics as the names of its values, and the metric by epoch as intermediate values.
+
+    Raises
+    ------
+    UserError
+        For a sweep that is not there.
+
+    Examples
+    --------
+    >>> optuna.visualization.plot_slice(tuner.study("digits"))  # doctest: +SKIP
+    """
+    from tuner.search.finished_study import finished_study
+
+    return finished_study(storage, name)
 
 
 def spaces(name: str) -> Space:

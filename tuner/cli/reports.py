@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -157,24 +157,50 @@ def report(
 
 def export(
     name: Annotated[str, typer.Argument(help="The sweep, or the comparison.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The file to write.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE.zip]", help="The file to write.", show_default=False)
+    ] = None,
     storage: StorageOption = "./sweeps",
     reports: Annotated[Path, typer.Option(help="Where a comparison's page is, in NAME below it.")] = Path("./reports"),
+    optuna: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.db", help="Write the sweep as an Optuna study instead.", show_default=False),
+    ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Pack a sweep for a colleague: configurations, curves, the best trial's checkpoint, the page. No data, no pickles.
 
     Of a comparison: its answer, its page and the journals of its runs. A sweep that runs may be packed as it stands.
+    With --optuna the sweep becomes a study in SQLite, for Optuna's dashboard and visualisation.
     """
     from tuner.cli import console
 
     with console.working("Packing"):
-        from tuner.reports.zip_file import export as pack
-
-        packed = pack(storage, name, file, reports)
+        if file and not optuna:
+            document, says = _packed(storage, name, file, reports)
+        elif optuna and not file:
+            document, says = _study(storage, name, optuna)
+        else:
+            raise ConfigError("export writes one file: give FILE.zip, or --optuna FILE.db")
     if output == Format.JSON:
-        console.print_json(packed.document())
+        console.print_json(document)
     else:
-        console.out().print(
-            f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}", soft_wrap=True
-        )
+        console.out().print(says, soft_wrap=True)
+
+
+def _packed(storage: str, name: str, file: Path, reports: Path) -> tuple[dict[str, Any], str]:
+    from tuner.reports.zip_file import export as pack
+
+    packed = pack(storage, name, file, reports)
+    return packed.document(), f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}"
+
+
+def _study(storage: str, name: str, file: Path) -> tuple[dict[str, Any], str]:
+    from tuner.search.finished_study import finished_study, write_study
+
+    study = finished_study(storage, name)
+    write_study(study, file)
+    return (
+        {"name": name, "file": str(file), "n_trials": len(study.trials)},
+        f"Wrote {file}: {len(study.trials)} trials; look at them with: optuna-dashboard sqlite:///{file}",
+    )

@@ -13,6 +13,7 @@ VERBS = [
     ("sync", "s"),
     ("best", "--sweep", "s", "--include-pruned"),
     ("jobs", "list", "--cluster", "local"),
+    ("export", "s", "--optuna", "s.db"),
     ("export", "s", "s.zip"),
 ]
 """In one process, one after the other: `export` last, since the page that it packs draws with matplotlib."""

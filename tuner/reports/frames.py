@@ -1,0 +1,77 @@
+"""A sweep as pandas tables: a row for each trial, and a row for each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.sweeps.state import Sweep
+from tuner.sweeps.status import known_sweep, sweep_statuses
+from tuner.sweeps.storage import open_storage
+from tuner.sweeps.times import trial_times
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["history_frame", "trials_frame"]
+
+
+def trials_frame(storage: str | Path, name: str) -> pd.DataFrame:
+    """A row for each trial, with the metrics of the epoch that it is ranked by.
+
+    Raises UserError for a sweep that is not there.
+    """
+    import pandas as pd
+
+    sweep = known_sweep(storage, name)
+    times = trial_times(open_storage(storage).events(name))
+    (status,) = sweep_statuses(storage, name)
+    states = {trial.trial: trial.state for trial in status.trials}
+    rows = [
+        {
+            "trial": trial.id,
+            "number": trial.number,
+            "seed": trial.config["seed"],
+            "method": trial.method,
+            "state": states[trial.id],
+            "outcome": trial.outcome,
+            "error": trial.error,
+            "epochs": trial.epochs,
+            "ranked_epoch": trial.ranked_epoch,
+            "begun": pd.Timestamp(times[trial.id][0], unit="s", tz="UTC"),
+            "seconds": times[trial.id][1] - times[trial.id][0],
+            **trial.assignment,
+            **_metrics(trial.ranked),
+        }
+        for trial in sweep.trials.values()
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["trial"]).set_index("trial")
+
+
+def history_frame(storage: str | Path, name: str) -> pd.DataFrame:
+    """A row for each epoch of each trial: what was decided on it and its metrics.
+
+    Raises UserError for a sweep that is not there.
+    """
+    import pandas as pd
+
+    rows = list(_epochs(known_sweep(storage, name)))
+    return pd.DataFrame(rows, columns=None if rows else ["trial", "epoch"]).set_index(["trial", "epoch"])
+
+
+def _epochs(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    for trial in sweep.trials.values():
+        for report in trial.reports:
+            yield {
+                "trial": trial.id,
+                "epoch": report.epoch,
+                "decision": report.decision,
+                "reason": report.reason,
+                "rung": report.rung,
+                **_metrics(report.metrics),
+            }
+
+
+def _metrics(reported: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in reported.items() if name != "epoch"}
