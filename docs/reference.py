@@ -20,6 +20,7 @@ import tuner
 from search_spaces.catalogue import space_named, space_names
 from trainables.config import DEFAULT_KIND, TrialConfig, parse_duration
 from trainables.config.paths import flatten, parse_config, plain
+from trainables.vae import Vae
 from tuner.cli.commands import app
 from tuner.cli.options import PATHS
 from tuner.cli.starter import STARTER
@@ -320,22 +321,43 @@ def python() -> str:
     ]
     for name in tuner.__all__:
         value = getattr(tuner, name)
-        text = inspect.getdoc(value) or ""
-        call = "" if inspect.isclass(value) else f"\n\n```python\n{_signature(name, value)}\n```"
-        parts.append(f"## `{name}`{call}\n\n{text}")
+        call = "" if inspect.isclass(value) else _call(f"tuner.{name}", value)
+        parts.append(f"## `{name}`\n\n{call}{_explained(value)}")
+    parts += ["## What `load` returns", _explained(Vae)]
+    methods = [(name, each) for name, each in vars(Vae).items() if inspect.isfunction(each) and name[0] != "_"]
+    parts += [f"### `{name}`\n\n{_call(f'model.{name}', method)}{_explained(method)}" for name, method in methods]
     return "\n\n".join(parts) + "\n"
+
+
+def _call(name: str, function: Any) -> str:
+    return f"```python\n{_signature(name, function)}\n```\n\n"
+
+
+def _explained(value: Any) -> str:
+    """A docstring, with what it says of each argument, or attribute, as a list."""
+    text = re.sub(r"(`[^`]*`)|\*", lambda found: found[1] or r"\*", inspect.getdoc(value) or "")
+    attributes = re.findall(r"(?:^|(?<=\. ))(\w+): ", text, re.MULTILINE)
+    names = attributes if inspect.isclass(value) else inspect.signature(value).parameters
+    (_, lead), *entries = _split(text, list(names))
+    lines, rest = [], []
+    for arguments, entry in entries:
+        meaning, *after = re.split(r"(?<=\.) (?=[A-Z])", " ".join(entry.split()))
+        lines.append(f"- {', '.join(f'`{argument}`' for argument in arguments)}: {meaning}")
+        rest += after
+    return "\n\n".join(filter(None, [lead.strip(), "\n".join(lines), " ".join(rest)]))
 
 
 def _signature(name: str, function: Any) -> str:
     """As it is written, one argument a line where there are several."""
     signature = inspect.signature(function)
-    arguments = [_argument(parameter) for parameter in signature.parameters.values()]
-    keywords = [n for n, each in enumerate(signature.parameters.values()) if each.kind is each.KEYWORD_ONLY]
+    parameters = [each for each in signature.parameters.values() if each.name != "self"]
+    arguments = [_argument(parameter) for parameter in parameters]
+    keywords = [n for n, each in enumerate(parameters) if each.kind is each.KEYWORD_ONLY]
     if keywords:
         arguments.insert(keywords[0], "*")
-    line = f"tuner.{name}({', '.join(arguments)}) -> {signature.return_annotation}"
+    line = f"{name}({', '.join(arguments)}) -> {signature.return_annotation}"
     lines = "".join(f"    {argument},\n" for argument in arguments)
-    return line if len(line) <= HELP_WIDTH else f"tuner.{name}(\n{lines}) -> {signature.return_annotation}"
+    return line if len(line) <= HELP_WIDTH else f"{name}(\n{lines}) -> {signature.return_annotation}"
 
 
 def _argument(parameter: inspect.Parameter) -> str:
