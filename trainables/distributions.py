@@ -16,7 +16,6 @@ __all__ = [
     "log_mean_exp",
     "log_normal",
     "log_normal_pairs",
-    "log_ratio_to_standard_normal",
     "reparameterise",
     "squared_error",
 ]
@@ -57,12 +56,6 @@ def log_normal_pairs(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     precision = (-log_variance).exp()
     square = z.square() @ precision.T - 2 * z @ (mean * precision).T + (mean.square() * precision).sum(-1)
     return -0.5 * (square + (log_variance + LOG_2PI).sum(-1))
-
-
-def log_ratio_to_standard_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(z; μ, diag s²) − log N(z; 0, I), whose mean over z ~ N(μ, s²) is the KL. [..., M] → [...]."""
-    zero = torch.zeros_like(mean)
-    return log_normal(z, mean, log_variance) - log_normal(z, zero, zero)
 
 
 def log_mean_exp(values: Tensor) -> Tensor:

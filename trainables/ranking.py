@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from trainables.config import Geco, TrialConfig
+from trainables.config.objectives import target_of
 from trainables.schedules import Phases, phases_of
 
 __all__ = [
@@ -77,7 +78,7 @@ def tolerance_of(config: TrialConfig) -> float:
     """2 % of the error that GECO is asked for, per element."""
     match config.objective:
         case Geco(kappa=float(kappa), constraint=constraint):
-            return MET * (kappa**2 if constraint == "re" else kappa)
+            return MET * target_of(kappa, constraint)
         case _:
             return math.inf
 

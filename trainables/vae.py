@@ -20,12 +20,10 @@ from trainables.files import checkpoint as checkpoints
 from trainables.files.checkpoint import Checkpoint
 from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
-from trainables.likelihoods import learned_sigma
 from trainables.models import code_of
 from trainables.out_of_memory import is_out_of_memory
-from trainables.program import Program, decoded_mean
+from trainables.program import Program, build_program
 from trainables.random_streams import generator
-from trainables.training.trainer import build_program
 from trainables.user_warnings import warn_user
 
 __all__ = ["Vae"]
@@ -51,7 +49,7 @@ class Vae:
         self.config: TrialConfig = checkpoint.config
         self.shape = checkpoint.shape
         self.identity = checkpoint.identity
-        self._params = dict(checkpoint.groups["params"])
+        self._params = {**checkpoint.groups["params"], **checkpoint.groups.get("buffers", {})}
         self._range = checkpoint.value_range
         self._program = program or self._built(model)
 
@@ -77,8 +75,9 @@ class Vae:
 
     def _check_same_parameters(self, program: Program) -> None:
         """A factory may have changed since; parameters it does not have would be left at their initial values."""
-        made = {name: value.shape for name, value in program.model.init(0, torch.device("cpu")).items()}
-        kept = {name: value.shape for name, value in self._params.items() if name != learned_sigma.PARAMETER}
+        cpu = torch.device("cpu")
+        fresh = program.model.init(0, cpu) | program.model.buffers(cpu) | program.likelihood.init(cpu)
+        made, kept = ({name: value.shape for name, value in values.items()} for values in (fresh, self._params))
         differing = [name for name in {**made, **kept} if made.get(name) != kept.get(name)]
         if differing:
             raise UserError(
@@ -106,7 +105,7 @@ class Vae:
         latents = _tensor("z", z).to(self._device)
         if latents.ndim != 2 or latents.shape[1] != self._latent_dim:
             raise UserError(f"z has shape {tuple(latents.shape)}; this model takes N×{self._latent_dim}")
-        mean = decoded_mean(self._program, self._program.model.decode(self._params, latents))
+        mean = self._program.likelihood.mean(self._program.model.decode(self._params, latents))
         return mean.reshape(len(latents), *self.shape)
 
     def sample(self, n: int, seed: int | None = None) -> Tensor:
@@ -117,7 +116,7 @@ class Vae:
         _check_whole("n", n, 1)
         draw = self._generator(seed, "sample")
         with self._fitting(n):
-            return self.decode(torch.randn(n, self._latent_dim, generator=draw, device=self._device))
+            return self.decode(self._program.prior.sample((n, self._latent_dim), draw, self._device))
 
     @contextmanager
     def _fitting(self, n: int) -> Iterator[None]:

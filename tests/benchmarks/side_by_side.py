@@ -64,7 +64,7 @@ def _train(trainers: Sequence[Trainer]) -> None:
         for i, (batch, noise) in enumerate(zip(batches, first._noise(begin), strict=True)):
             hyper = constants | {name: curve[:, i] for name, curve in curves.items()}
             shared = [x.expand(len(trainers), *x.shape) for x in (batch, noise)]
-            params, optimizer, state, _ = members_step(first.program, params, optimizer, state, *shared, hyper)
+            params, _, optimizer, state, _ = members_step(first.program, params, {}, optimizer, state, *shared, hyper)
     for member, trainer in enumerate(trainers):
         trainer.epoch = trainer.config.epochs
         trainer.params = {name: value[member].detach() for name, value in params.items()}

@@ -13,7 +13,8 @@ from trainables.data import examples
 from trainables.data.dataset import data_facts, held_on_device, load
 from trainables.data.examples import Examples
 from trainables.errors import DataError
-from trainables.resolve import likelihood_of, resolve
+from trainables.likelihoods import likelihood_of
+from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")

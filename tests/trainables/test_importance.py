@@ -9,19 +9,24 @@ from sklearn.decomposition import PCA
 from trainables import distributions, metrics
 from trainables.config.paths import parse_config, variants
 from trainables.errors import ConfigError
-from trainables.likelihoods import learned_sigma
+from trainables.likelihoods import Bernoulli, Gaussian, LearnedSigma
 from trainables.metrics import importance
 from trainables.models import LinearVaeModel, MlpVae
+from trainables.models.priors import STANDARD_NORMAL
 from trainables.objectives import ElboObjective
 from trainables.optimizers import LrGroups
-from trainables.program import Program, likelihood_terms
+from trainables.program import Program
 
 ONE = torch.tensor(1.0, dtype=torch.float64)
 
 
+def at(sigma):
+    return {"sigma": sigma}
+
+
 def program(model, likelihood="gaussian"):
-    output = "identity" if likelihood == "gaussian" else "sigmoid"
-    return Program(model, ElboObjective(), likelihood, output, parse_config({}).optimizer, LrGroups())
+    made = Bernoulli() if likelihood == "bernoulli" else Gaussian(1.0, "identity")
+    return Program(model, STANDARD_NORMAL, made, ElboObjective(), parse_config({}).optimizer, LrGroups())
 
 
 def draws(n, latent_dim, dtype=torch.float32):
@@ -55,7 +60,7 @@ def digits():
     pca = PCA(8).fit(x)
     weight = pca.components_.T * np.sqrt(pca.explained_variance_ - pca.noise_variance_)
     model, params = linear_vae(torch.tensor(weight), torch.tensor(pca.mean_), pca.noise_variance_)
-    return program(model), params, torch.tensor(x), ONE * math.sqrt(pca.noise_variance_), pca.score_samples(x)
+    return program(model), params, torch.tensor(x), at(ONE * math.sqrt(pca.noise_variance_)), pca.score_samples(x)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 50])
@@ -96,7 +101,7 @@ def wrong_posterior():
 
     def estimate(samples):
         return metrics.importance_nll(
-            program(model), params, x, ONE * math.sqrt(sigma2), samples, draws(n, 1, torch.float64)
+            program(model), params, x, at(ONE * math.sqrt(sigma2)), samples, draws(n, 1, torch.float64)
         )
 
     return estimate, nll, relative_variance
@@ -134,7 +139,7 @@ def test_where_one_sample_carries_the_sum_the_estimated_bias_is_a_half_and_says_
 def test_the_drop_is_from_the_mean_over_ten_disjoint_tenths_of_the_samples(samples):
     """As if each tenth had been an estimate of its own, from its own draws."""
     program, params, x = random_mlp("gaussian")
-    noise, tenth, sigma = draws(len(x), 3), samples // 10, torch.tensor(0.7)
+    noise, tenth, sigma = draws(len(x), 3), samples // 10, at(torch.tensor(0.7))
     whole = metrics.importance_nll(program, params, x, sigma, samples, noise)
     parts = [
         metrics.importance_nll(program, params, x, sigma, tenth, lambda k, at=block * tenth: noise(at + k)).nll
@@ -169,12 +174,12 @@ def random_mlp(likelihood, n=23, n_elements=12, latent_dim=3):
 def test_one_sample_is_the_elbo_with_its_kl_estimated_by_the_draw(likelihood):
     program, params, x = random_mlp(likelihood)
     noise = torch.randn(len(x), 3, generator=torch.Generator().manual_seed(0))
-    found = metrics.importance_nll(program, params, x, torch.tensor(0.7), 1, lambda k: noise)
+    found = metrics.importance_nll(program, params, x, at(torch.tensor(0.7)), 1, lambda k: noise)
     mean, log_variance = program.model.encode(params, x)
     q = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
     z = mean + q.scale * noise
     kl = (q.log_prob(z) - torch.distributions.Normal(0.0, 1.0).log_prob(z)).sum(1)
-    recon_nll, _ = likelihood_terms(program, x, program.model.decode(params, z), torch.tensor(0.7))
+    recon_nll, _ = program.likelihood.terms(x, program.model.decode(params, z), params, at(torch.tensor(0.7)))
     torch.testing.assert_close(found.nll.float(), recon_nll + kl)
     assert found.bias.isnan().all()
 
@@ -184,7 +189,7 @@ def test_one_sample_is_the_elbo_with_its_kl_estimated_by_the_draw(likelihood):
 def test_the_size_of_a_chunk_does_not_show(elements, likelihood, monkeypatch):
     """One row at once, ragged examples, all examples, ragged samples, everything."""
     program, params, x = random_mlp(likelihood)
-    arguments = program, params, x, torch.tensor(0.7), 10, draws(len(x), 3)
+    arguments = program, params, x, at(torch.tensor(0.7)), 10, draws(len(x), 3)
     whole = metrics.importance_nll(*arguments)
     monkeypatch.setattr(importance, "DECODED_ELEMENTS", elements)
     parts = metrics.importance_nll(*arguments)
@@ -205,7 +210,7 @@ def test_memory_does_not_grow_with_samples_or_examples(samples, n, n_elements, l
 
     monkeypatch.setattr(MlpVae, "decode", spy)
     monkeypatch.setattr(importance, "DECODED_ELEMENTS", 4_096)
-    metrics.importance_nll(program, params, x, torch.tensor(0.7), samples, draws(n, latent_dim))
+    metrics.importance_nll(program, params, x, at(torch.tensor(0.7)), samples, draws(n, latent_dim))
     assert max(rows) * max(n_elements, latent_dim) <= 4_096
     assert sum(rows) == samples * n
 
@@ -216,7 +221,7 @@ def test_a_decoder_that_knows_nothing_needs_exactly_8_bits_for_a_byte():
     bits = torch.stack([(pixels >> i) & 1 for i in range(8)], -1).flatten(1).float()
     model = LinearVaeModel(bits.shape[1], 2)
     params = {name: torch.zeros_like(value) for name, value in model.init(0, torch.device("cpu")).items()}
-    found = metrics.importance_nll(program(model, "bernoulli"), params, bits, ONE, 7, draws(50, 2))
+    found = metrics.importance_nll(program(model, "bernoulli"), params, bits, {}, 7, draws(50, 2))
     bits_per_pixel = found.nll / pixels.shape[1] / math.log(2)
     torch.testing.assert_close(bits_per_pixel, torch.full_like(bits_per_pixel, 8), rtol=1e-6, atol=0)
 
@@ -284,7 +289,7 @@ def test_the_nll_takes_sigma_as_learned(in_memory, trial, gaussian):
     learned = trial(data, model={**model, "sigma": 0.9, "learn_sigma": True})
     fixed = (trial(data, model={**model, "sigma": sigma}).importance_nll("val", 5).nll for sigma in (0.9, 0.5))
     torch.testing.assert_close(learned.importance_nll("val", 5).nll, next(fixed))
-    learned.params |= learned_sigma.init(0.5, learned.device)
+    learned.params |= LearnedSigma(0.5, "identity").init(learned.device)
     torch.testing.assert_close(learned.importance_nll("val", 5).nll, next(fixed))
 
 

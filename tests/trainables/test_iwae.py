@@ -12,15 +12,15 @@ from torch import distributions as td
 
 from trainables import optimizers
 from trainables.config.paths import parse_config
+from trainables.program import build_program
 from trainables.training.step import train_step
-from trainables.training.trainer import build_program
 
 S, SIGMA = torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64), math.sqrt(0.5)
 M = len(S)
 
 
-LINEAR = {"kind": "linear-vae", "latent_dim": M}
-MLP = {"kind": "mlp", "latent_dim": 2, "hidden": [3], "activation": "tanh", "output": "sigmoid"}
+LINEAR = {"kind": "linear-vae", "latent_dim": M, "sigma": 1.0}
+MLP = {"kind": "mlp", "latent_dim": 2, "hidden": [3], "activation": "tanh", "output": "sigmoid", "sigma": 1.0}
 
 
 def program_of(objective="iwae", samples=1, model=LINEAR, n_elements=M, likelihood="gaussian"):
@@ -48,7 +48,7 @@ def step_of(program, params, x, noise, beta=1.0, sigma=SIGMA):
     hyper = {"beta": beta, "sigma": sigma, "progress": 0.0, "lr": 1.0}
     hyper = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyper.items()}
     state = optimizers.init(program.optimizer, params)
-    moved, _, _, record = train_step(program, params, state, {}, x, noise, hyper)
+    moved, *_, record = train_step(program, params, {}, state, {}, x, noise, hyper)
     return record, {name: value - moved[name] for name, value in params.items()}
 
 

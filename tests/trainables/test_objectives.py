@@ -5,6 +5,7 @@ import torch
 
 from trainables import optimizers
 from trainables.config.paths import parse_config, variants
+from trainables.models.priors import STANDARD_NORMAL
 from trainables.objectives import (
     ElboObjective,
     FreeBitsObjective,
@@ -13,7 +14,6 @@ from trainables.objectives import (
     Terms,
     Violation,
     build_objective,
-    outcome,
 )
 
 D, M, T = 20, 4, 1000
@@ -33,7 +33,7 @@ def terms(seed=0, n=6):
 
 def cost(recon_nll, sse, kl):
     """Of objectives that do not look at the draws."""
-    return Terms(recon_nll, sse, kl, *[torch.full_like(kl, math.nan)] * 3)
+    return Terms(recon_nll, sse, kl, *[torch.full_like(kl, math.nan)] * 3, STANDARD_NORMAL)
 
 
 def hyper(objective, beta=1.0, progress=0.5):
@@ -322,7 +322,7 @@ def test_the_outcome_says_how_the_constraint_stood(state, own, expected):
     log_lambda = math.log(objective.initial_lambda) + state.get("shift", 0.0)
     ended = objective.init() | state | {"log_lambda": log_lambda}
     violation = Violation.at_end(examples(*own), objective, ended)
-    assert outcome(objective, ended, violation) == expected
+    assert objective.outcome(ended, violation) == expected
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_below_the_budget_that_lambda_takes_a_constraint_off_its_target_is_unmet
     objective = geco(total_steps=999)
     log_lambda = math.log(objective.initial_lambda) + state.get("shift", 0.0)
     ended = objective.init() | state | {"log_lambda": log_lambda}
-    assert outcome(objective, ended, Violation(own, 0.0)) == expected
+    assert objective.outcome(ended, Violation(own, 0.0)) == expected
 
 
 @pytest.mark.parametrize(("total_steps", "n_late"), [(1, 1), (19, 1), (180, 9), (181, 10), (1000, 50), (1480, 74)])

@@ -6,7 +6,7 @@ import torch
 
 from trainables import optimizers
 from trainables.config.paths import parse_config, variants
-from trainables.likelihoods import learned_sigma
+from trainables.likelihoods import LearnedSigma
 from trainables.models import build_model
 from trainables.optimizers import ONE_GROUP, LrGroups
 
@@ -288,6 +288,8 @@ def test_weight_decay_leaves_what_has_at_most_one_axis_alone(run, kind):
 def test_the_built_in_models_decay_their_weights_alone(kind):
     """Not their biases, the gains of their norms, the log-variances and the learned σ."""
     config = parse_config({"model": {"kind": kind, "sigma": 0.5}}).model
-    params = build_model(config, (8, 8)).init(0, torch.device("cpu")) | learned_sigma.init(0.5, torch.device("cpu"))
+    params = build_model(config, (8, 8)).init(0, torch.device("cpu")) | LearnedSigma(0.5, "sigmoid").init(
+        torch.device("cpu")
+    )
     decayed = {name for name, value in params.items() if optimizers.is_decayed(value)}
     assert decayed == {name for name in params if name.endswith(".weight") and ".norm." not in name}

@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from trainables.config.paths import parse_config
 from trainables.data.dataset import data_facts, load
 from trainables.files import checkpoint as checkpoints
+from trainables.likelihoods import Bernoulli, Gaussian
 from trainables.resolve import resolve
 from trainables.training.outcomes import mean_image_distortion, worse_than_mean
 from trainables.training.trainer import Trainer
@@ -97,7 +98,7 @@ def test_what_was_accepted_is_not_worse():
 
 def test_the_mean_image_leaves_the_variance_of_its_own_examples(images, in_memory):
     dataset = in_memory(images)
-    found = mean_image_distortion(dataset, images, "re")
+    found = mean_image_distortion(Gaussian(1.0, "identity"), dataset, images, "re")
     assert found.mean().item() / 16 == pytest.approx(images.var(0, correction=0).mean().item(), rel=1e-5)
 
 
@@ -106,8 +107,10 @@ def test_the_mean_of_bits_leaves_their_entropy_and_a_bit_never_seen_a_finite_num
     bits[:49, 0] = 1
     dataset = in_memory(bits)
     half, never = np.log(2), -np.log(99 / 100)
-    assert mean_image_distortion(dataset, bits, "nll").numpy() == pytest.approx(np.full(98, half + never), rel=1e-5)
-    unseen = mean_image_distortion(dataset, torch.ones(1, 2), "nll")
+    assert mean_image_distortion(Bernoulli(), dataset, bits, "nll").numpy() == pytest.approx(
+        np.full(98, half + never), rel=1e-5
+    )
+    unseen = mean_image_distortion(Bernoulli(), dataset, torch.ones(1, 2), "nll")
     assert unseen.item() == pytest.approx(half + np.log(100), rel=1e-5)
 
 

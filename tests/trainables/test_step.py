@@ -4,9 +4,8 @@ from torch import distributions as td
 
 from trainables import optimizers
 from trainables.config.paths import parse_config, variants
-from trainables.likelihoods import learned_sigma
+from trainables.program import build_program
 from trainables.training.step import advance, members_step, train_step
-from trainables.training.trainer import build_program
 
 D, B, STEPS = 6, 5, 6
 BETA, RATE = (0.5, 1.0, 2.0), (1e-2, 3e-3, 1e-1)
@@ -44,10 +43,9 @@ class Member:
 
     def __init__(self, config, seed=0, beta=1.0, lr=1e-2):
         self.program = build_program(config, (D,), STEPS)
-        params = self.program.model.init(seed, torch.device("cpu"))
-        if config.model.learn_sigma:
-            params |= learned_sigma.init(config.model.sigma, torch.device("cpu"))
-        self.params = double(params)
+        cpu = torch.device("cpu")
+        self.params = double(self.program.model.init(seed, cpu) | self.program.likelihood.init(cpu))
+        self.buffers = double(self.program.model.buffers(cpu))
         self.optimizer = optimizers.init(config.optimizer, self.params)
         self.state = double(self.program.objective.init())
         self.lr = lr
@@ -63,8 +61,8 @@ class Member:
         return batch, noise, {**self.dials, "progress": torch.tensor(step / STEPS, dtype=torch.float64)}
 
     def step(self, step, seed=0):
-        self.params, self.optimizer, self.state, record = train_step(
-            self.program, self.params, self.optimizer, self.state, *self.inputs(step, seed)
+        self.params, self.buffers, self.optimizer, self.state, record = train_step(
+            self.program, self.params, self.buffers, self.optimizer, self.state, *self.inputs(step, seed)
         )
         return record
 
@@ -85,15 +83,16 @@ def test_three_members_in_one_vmapped_step_are_three_separate_runs(objective, di
     members = [
         Member(config, seed, beta, lr) for seed, (config, beta, lr) in enumerate(zip(configs, BETA, RATE, strict=True))
     ]
-    params, state = stacked([m.params for m in members]), stacked([m.state for m in members])
+    params, buffers, state = (stacked([getattr(m, part) for m in members]) for part in ("params", "buffers", "state"))
     moments = optimizers.OptimizerState(
         *(stacked([getattr(m.optimizer, part) for m in members]) for part in ("first", "second", "count"))
     )
     for step in range(STEPS):
         batches, noises, hypers = zip(*(m.inputs(step, i) for i, m in enumerate(members)), strict=True)
-        params, moments, state, record = members_step(
+        params, buffers, moments, state, record = members_step(
             members[0].program,
             params,
+            buffers,
             moments,
             state,
             torch.stack(batches),
@@ -116,8 +115,14 @@ def test_the_step_in_place_is_the_pure_step(objective, dials, optimizer):
     params = {name: value.requires_grad_() for name, value in in_place.params.items()}
     for step in range(STEPS):
         record = pure.step(step)
-        in_place.state, other = advance(
-            in_place.program, params, in_place.optimizer, in_place.state, *in_place.inputs(step), in_place.lr
+        in_place.buffers, in_place.state, other = advance(
+            in_place.program,
+            params,
+            in_place.buffers,
+            in_place.optimizer,
+            in_place.state,
+            *in_place.inputs(step),
+            in_place.lr,
         )
         torch.testing.assert_close(tuple(other), tuple(record))
     torch.testing.assert_close(
@@ -138,7 +143,8 @@ def test_a_step_changes_none_of_its_arguments():
 
 def first_gradient(member, x, noise, hyper):
     """One step of Adam from zero moments has first moment (1 − β₁)·gradient."""
-    _, moments, *_ = train_step(member.program, member.params, member.optimizer, member.state, x, noise, hyper)
+    arguments = member.program, member.params, member.buffers, member.optimizer, member.state, x, noise, hyper
+    _, _, moments, *_ = train_step(*arguments)
     return [value / 0.1 for value in moments.first.values()]
 
 
@@ -147,7 +153,7 @@ def hand_written_elbo(program, params, x, noise, sigma):
     mean, log_variance = program.model.encode(params, x)
     q = td.Normal(mean, (0.5 * log_variance).exp())
     output = program.model.decode(params, q.loc + q.scale * noise[0])
-    if program.likelihood == "bernoulli":
+    if program.likelihood.kind == "bernoulli":
         log_likelihood = td.Bernoulli(logits=output).log_prob(x).sum(1)
     else:
         log_likelihood = td.Normal(output.sigmoid(), sigma).log_prob(x).sum(1)
@@ -163,7 +169,7 @@ def test_at_beta_1_the_loss_is_the_negative_elbo_and_so_is_its_gradient(objectiv
     params = {name: value.requires_grad_() for name, value in member.params.items()}
     expected = -hand_written_elbo(member.program, params, x, noise, hyper["sigma"])
     gradients = torch.autograd.grad(expected, list(params.values()))
-    *_, record = train_step(member.program, params, member.optimizer, member.state, x, noise, hyper)
+    *_, record = train_step(member.program, params, {}, member.optimizer, member.state, x, noise, hyper)
     torch.testing.assert_close(record.loss, expected.detach())
     torch.testing.assert_close(record.recon_nll + record.kl, expected.detach())
     torch.testing.assert_close(first_gradient(member, x, noise, hyper), list(gradients))

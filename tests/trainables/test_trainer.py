@@ -148,9 +148,9 @@ def test_an_exported_configuration_trains_again_to_the_same_numbers(start):
 def test_all_trials_of_a_seed_share_their_order_and_noise(start, monkeypatch):
     seen = []
 
-    def spy(program, params, optimizer, state, batch, noise, *rest):
+    def spy(program, params, buffers, optimizer, state, batch, noise, *rest):
         seen.append((batch.clone(), noise.clone()))
-        return advance(program, params, optimizer, state, batch, noise, *rest)
+        return advance(program, params, buffers, optimizer, state, batch, noise, *rest)
 
     advance = trainers.advance
     monkeypatch.setattr(trainers, "advance", spy)
@@ -165,9 +165,9 @@ def test_all_trials_of_a_seed_share_their_order_and_noise(start, monkeypatch):
 def test_an_epoch_sees_no_example_twice_and_leaves_out_only_the_ragged_rest(start, monkeypatch):
     seen = []
 
-    def spy(program, params, optimizer, state, batch, *rest):
+    def spy(program, params, buffers, optimizer, state, batch, *rest):
         seen.extend(map(tuple, batch.tolist()))
-        return advance(program, params, optimizer, state, batch, *rest)
+        return advance(program, params, buffers, optimizer, state, batch, *rest)
 
     advance = trainers.advance
     monkeypatch.setattr(trainers, "advance", spy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -117,6 +117,7 @@ class LinearVae(_Model):
     """Affine encoder mean, one variance per latent, affine decoder: the model with closed forms (probabilistic PCA)."""
 
     kind: Literal["linear-vae"] = "linear-vae"
+    output: ClassVar[Output] = "identity"
 
 
 class UserModel(_Model):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trainables.config.values import Auto, Count, NonNegative, Optional, Positive, Section
 
-__all__ = ["Elbo", "FreeBits", "Geco", "Iwae", "ObjectiveConfig"]
+__all__ = ["Elbo", "FreeBits", "Geco", "Iwae", "ObjectiveConfig", "target_of"]
 
 
 class Elbo(Section):
@@ -44,6 +44,11 @@ class Geco(Section):
     kind: Literal["geco"] = "geco"
     kappa: Positive | Auto = "auto"
     constraint: Literal["auto", "re", "nll"] = "auto"
+
+
+def target_of(kappa: float, constraint: str) -> float:
+    """The error per element that GECO accepts: the mean square κ² under `re`, κ nats under `nll`."""
+    return kappa**2 if constraint == "re" else kappa
 
 
 class Iwae(Section):

@@ -25,13 +25,14 @@ from trainables.identity import Identity, parse_identity
 __all__ = ["FILE_NAME", "Checkpoint", "config_hash", "read", "write"]
 
 FORMAT = "vae-tuner 1"
+GROUPS = ("params", "buffers", "first", "second", "count", "state")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Everything a trial needs to go on: randomness is a function of (seed, step) and needs no state.
 
-    groups: tensors by group (`params`, `first`, `second`, `count`, `state`) and name. shape: of one example.
+    groups: tensors by group (`params`, `buffers`, `first`, `second`, `count`, `state`) and name. shape: of one example.
     metrics, outcome: what the epoch was reported with, so that a report that was lost can be given again.
     identity: the data, code and versions of the epoch's training. value_range: the lowest and the highest value of its
     data, as the model saw them; None in older files.
@@ -128,7 +129,7 @@ def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str
 
 
 def _grouped(tensors: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-    groups: dict[str, dict[str, Tensor]] = {"params": {}, "first": {}, "second": {}, "count": {}, "state": {}}
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in GROUPS}
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
         groups[group][rest] = value

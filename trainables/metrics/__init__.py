@@ -8,7 +8,7 @@ from trainables.metrics.aggregate import (
     mutual_information,
     saturated,
 )
-from trainables.metrics.evaluation import Evaluation, calibrated_elbo, evaluate, evaluation_noise
+from trainables.metrics.evaluation import Evaluation, evaluate, evaluation_noise
 from trainables.metrics.importance import NLL_EXAMPLES, ImportanceEstimate, importance_nll
 from trainables.metrics.two_sample import agg_c2st
 
@@ -21,7 +21,6 @@ __all__ = [
     "agg_c2st",
     "agg_kl_dims",
     "agg_kl_gauss",
-    "calibrated_elbo",
     "evaluate",
     "evaluation_noise",
     "importance_nll",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables import distributions
+from trainables.models.priors import STANDARD_NORMAL, Prior
 
 __all__ = ["AGGREGATE_EXAMPLES", "active_units", "agg_kl_dims", "agg_kl_gauss", "mutual_information", "saturated"]
 
@@ -24,19 +25,19 @@ def active_units(mean: Tensor) -> Tensor:
     return (mean[:AGGREGATE_EXAMPLES].var(0) > ACTIVE_VARIANCE).sum()
 
 
-def agg_kl_gauss(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, cov of q(z)) ‖ N(0, I)): what the prior's first two moments miss.
+def agg_kl_gauss(mean: Tensor, log_variance: Tensor, prior: Prior = STANDARD_NORMAL) -> Tensor:
+    """KL(N(mean, cov of q(z)) ‖ p): what the prior's first two moments miss.
 
     A lower bound of the marginal KL in the limit of many examples; of N it is biased up, by the noise of mean and
     covariance, which falls as 1/N. mean, log_variance [N, M].
     """
     mean, variance = mean.double(), log_variance.double().exp()
     covariance = torch.cov(mean.T, correction=0).reshape(mean.shape[1], -1) + torch.diag(variance.mean(0))
-    return distributions.kl_full_gaussian(mean.mean(0), covariance)
+    return prior.kl_of_moments(mean.mean(0), covariance)
 
 
-def agg_kl_dims(mean: Tensor, log_variance: Tensor, draw: torch.Generator) -> Tensor:
-    """Σ_j KL(q_j(z_j) ‖ N(0, 1)), q_j = (1/N) Σ_i N(μ_ij, s_ij²): the part of the marginal KL that single latents show.
+def agg_kl_dims(mean: Tensor, log_variance: Tensor, draw: torch.Generator, prior: Prior = STANDARD_NORMAL) -> Tensor:
+    """Σ_j KL(q_j(z_j) ‖ p(z_j)), q_j = (1/N) Σ_i N(μ_ij, s_ij²): the part of the marginal KL that single latents show.
 
     By 5,000 draws from each q_j; biased up by the finite N, as `agg_kl_gauss` is. mean, log_variance [N, M].
     """
@@ -47,8 +48,7 @@ def agg_kl_dims(mean: Tensor, log_variance: Tensor, draw: torch.Generator) -> Te
         noise = torch.randn(DRAWS_OF_A_DIMENSION, generator=draw, device=mean.device, dtype=torch.float64)
         z = distributions.reparameterise(location[own], log_scale[own], noise)[:, None]
         pairs = distributions.log_normal_pairs(z, location[:, None], log_scale[:, None])
-        zero = torch.zeros_like(z)
-        total += (pairs.logsumexp(1) - math.log(len(mean)) - distributions.log_normal(z, zero, zero)).mean()
+        total += (pairs.logsumexp(1) - math.log(len(mean)) - prior.log_density(z)).mean()
     return total
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from trainables import distributions
-from trainables.program import Program, likelihood_terms
+from trainables.program import Program
 from trainables.random_streams import generator
 
-__all__ = ["Evaluation", "calibrated_elbo", "evaluate", "evaluation_noise"]
+__all__ = ["Evaluation", "evaluate", "evaluation_noise"]
 
 CHUNK = 1_000
 
@@ -48,23 +48,19 @@ def evaluation_noise(n: int, latent_dim: int, seed: int, part: str, device: torc
 
 
 @torch.no_grad()
-def evaluate(program: Program, params: Mapping[str, Tensor], x: Tensor, noise: Tensor, sigma: Tensor) -> Evaluation:
-    """Encode and decode every example, in chunks whose size does not show in the result. x [N, D], noise [N, M]."""
+def evaluate(
+    program: Program, params: Mapping[str, Tensor], x: Tensor, noise: Tensor, scales: Mapping[str, Tensor]
+) -> Evaluation:
+    """Encode and decode every example, in chunks whose size does not show in the result. x [N, D], noise [N, M].
+
+    params: with the buffers. scales: the likelihood's, as tensors.
+    """
     parts: list[tuple[Tensor, ...]] = []
     for batch, draw in zip(torch.split(x, CHUNK), torch.split(noise, CHUNK), strict=True):
         mean, log_variance = program.model.encode(params, batch)
         z = distributions.reparameterise(mean, log_variance, draw)
-        recon_nll, sse = likelihood_terms(program, batch, program.model.decode(params, z), sigma)
-        _, sse_mean_z = likelihood_terms(program, batch, program.model.decode(params, mean), sigma)
-        kl = distributions.kl_to_standard_normal(mean, log_variance)
+        recon_nll, sse = program.likelihood.terms(batch, program.model.decode(params, z), params, scales)
+        _, sse_mean_z = program.likelihood.terms(batch, program.model.decode(params, mean), params, scales)
+        kl = program.prior.kl(mean, log_variance)
         parts.append((recon_nll, sse, sse_mean_z, kl, mean, log_variance, z))
     return Evaluation(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def calibrated_elbo(val: Evaluation, train: Evaluation, n_elements: int) -> Tensor:
-    """The ELBO under the σ that fits the training error: takes σ out of the comparison of dials.
-
-    −D/2·[ln(2πσ̂²) + val_mse/σ̂²] − KL with σ̂² the training mse per element, z ~ q.
-    """
-    variance = train.sse.mean() / n_elements
-    return -distributions.gaussian_nll(val.sse.mean(), variance.sqrt(), n_elements) - val.kl.sum(-1).mean()

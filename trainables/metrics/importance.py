@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables import distributions
-from trainables.program import Program, likelihood_terms
+from trainables.program import Program
 
 __all__ = ["NLL_EXAMPLES", "ImportanceEstimate", "importance_nll"]
 
@@ -46,7 +46,7 @@ def importance_nll(
     program: Program,
     params: Mapping[str, Tensor],
     x: Tensor,
-    sigma: Tensor,
+    scales: Mapping[str, Tensor],
     samples: int,
     noise: Callable[[int], Tensor],
 ) -> ImportanceEstimate:
@@ -54,7 +54,7 @@ def importance_nll(
 
     Bits have a probability; a Gaussian likelihood gives the density of the values as they are, and its NLL may be
     negative. Memory does not grow with K: the sums stream over samples, in float64. x [N, D]; samples: K;
-    noise: of the k-th sample, [N, M].
+    params: with the buffers; scales: the likelihood's, as tensors; noise: of the k-th sample, [N, M].
     """
     rows = max(1, DECODED_ELEMENTS // max(x.shape[1], program.model.latent_dim))
     examples = [slice(start, start + rows) for start in range(0, len(x), rows)]
@@ -67,7 +67,7 @@ def importance_nll(
         for first in range(start, stop, at_once):
             draws = torch.stack([noise(k) for k in range(first, min(first + at_once, stop))])
             parts = [
-                _log_weights(program, params, x[some], *posterior, draws[:, some], sigma)
+                _log_weights(program, params, x[some], *posterior, draws[:, some], scales)
                 for some, posterior in zip(examples, posteriors, strict=True)
             ]
             log_weights = torch.cat(parts, dim=1)
@@ -101,11 +101,11 @@ def _log_weights(
     mean: Tensor,
     log_variance: Tensor,
     noise: Tensor,
-    sigma: Tensor,
+    scales: Mapping[str, Tensor],
 ) -> Tensor:
     """log p(x|z)p(z)/q(z|x). x [B, D], mean, log_variance [B, M], noise [K, B, M] → [K, B]."""
     z = distributions.reparameterise(mean, log_variance, noise)
     output = program.model.decode(params, z.flatten(0, 1)).reshape(*z.shape[:2], -1)
-    recon_nll, _ = likelihood_terms(program, x, output, sigma)
-    ratio = distributions.log_ratio_to_standard_normal(z.double(), mean.double(), log_variance.double())
+    recon_nll, _ = program.likelihood.terms(x, output, params, scales)
+    ratio = program.prior.log_ratio(z.double(), mean.double(), log_variance.double())
     return -recon_nll.double() - ratio

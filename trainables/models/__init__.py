@@ -6,13 +6,26 @@ import math
 from collections.abc import Mapping
 
 from trainables.config import Conv, LinearVae, Mlp, ModelConfig, UserModel
-from trainables.models.base import Model, Params
+from trainables.models.base import Buffers, Model, Params
 from trainables.models.conv import ConvVae, conv_vae
 from trainables.models.linear_vae import LinearVaeModel
 from trainables.models.mlp import MlpVae
+from trainables.models.priors import STANDARD_NORMAL, Prior
 from trainables.models.user import UserVae
 
-__all__ = ["ConvVae", "LinearVaeModel", "MlpVae", "Model", "Params", "UserVae", "build_model", "code_of"]
+__all__ = [
+    "Buffers",
+    "ConvVae",
+    "LinearVaeModel",
+    "MlpVae",
+    "Model",
+    "Params",
+    "Prior",
+    "UserVae",
+    "build_model",
+    "build_prior",
+    "code_of",
+]
 
 
 def build_model(config: ModelConfig, shape: tuple[int, ...]) -> Model:
@@ -30,6 +43,11 @@ def build_model(config: ModelConfig, shape: tuple[int, ...]) -> Model:
             return LinearVaeModel(n_elements, config.latent_dim)
         case UserModel():
             return UserVae(config, shape)
+
+
+def build_prior(config: ModelConfig) -> Prior:
+    """p(z) of a model: N(0, I) for all that there are."""
+    return STANDARD_NORMAL
 
 
 def code_of(model: Model) -> Mapping[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,28 +12,43 @@ from torch.nn import functional
 
 from trainables.random_streams import generator
 
-__all__ = ["Model", "Params", "initial_uniform", "linear", "linear_params"]
+__all__ = ["Buffers", "Model", "Params", "initial_uniform", "linear", "linear_params"]
 
 Params = dict[str, Tensor]
+Buffers = dict[str, Tensor]
 
 
-class Model(Protocol):
+class Model(ABC):
     """Encoder and decoder of a VAE with a diagonal Gaussian posterior.
 
     Data are flat, [B, D]; an architecture that needs another shape folds them itself. Parameters are named `encoder.…`
     and `decoder.…`: learning rates can differ between the two.
+
+    Attributes
+    ----------
+    latent_dim
+        M, the number of latents.
     """
 
-    @property
-    def latent_dim(self) -> int:
-        """M, the number of latents."""
+    latent_dim: int
 
+    @abstractmethod
     def init(self, seed: int, device: torch.device) -> Params:
         """Initial parameters, each a function of (seed, its name, its shape)."""
 
+    def buffers(self, device: torch.device) -> Buffers:
+        """What it keeps from step to step without training it, such as running statistics; nothing by default.
+
+        `encode` and `decode` get the buffers among the parameters. In a train step that is a dictionary in which they
+        may put the next value of a buffer in place of this one.
+        """
+        return {}
+
+    @abstractmethod
     def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x). x [B, D] → two of [B, M]."""
 
+    @abstractmethod
     def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
         """The last layer's output, before the sigmoid where there is one: logits. z [B, M] → [B, D]."""
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from trainables.config import Conv
 from trainables.errors import ConfigError
 from trainables.models.activations import ACTIVATIONS, bounded_heads
-from trainables.models.base import Params, initial_uniform, linear, linear_params
+from trainables.models.base import Model, Params, initial_uniform, linear, linear_params
 
 __all__ = ["ConvVae", "conv_vae"]
 
@@ -24,7 +24,7 @@ MIN_GROUP = 4
 
 
 @dataclass(frozen=True)
-class ConvVae:
+class ConvVae(Model):
     """Images → stages → hidden → (mean, log-variance) of M latents → hidden → stages reversed → images.
 
     A stage is a convolution (kernel 4, stride 2, padding 1) that halves height and width, rounding down, then GroupNorm

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainables.models.base import Params, linear, linear_params
+from trainables.models.base import Model, Params, linear, linear_params
 
 __all__ = ["LinearVaeModel"]
 
 
 @dataclass(frozen=True)
-class LinearVaeModel:
+class LinearVaeModel(Model):
     """q(z|x) = N(Vx + v, diag D) with D the same for all x; decoder Wz + w."""
 
     n_elements: int

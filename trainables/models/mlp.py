@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from trainables.models.activations import ACTIVATIONS, bounded_heads
-from trainables.models.base import Params, linear, linear_params
+from trainables.models.base import Model, Params, linear, linear_params
 
 __all__ = ["MlpVae"]
 
 
 @dataclass(frozen=True)
-class MlpVae:
+class MlpVae(Model):
     """D → hidden → (mean, log-variance) of M latents → hidden reversed → D."""
 
     n_elements: int

@@ -23,7 +23,7 @@ from trainables import global_settings
 from trainables.config import UserModel
 from trainables.data.readers.fetched import digest_of
 from trainables.errors import ConfigError
-from trainables.models.base import Params
+from trainables.models.base import Model, Params
 from trainables.models.users_code import RaisedError, users_code
 from trainables.source import source_files
 
@@ -152,7 +152,7 @@ class InterfaceError(TypeError):
     """A user's module gave something else than its interface says."""
 
 
-class UserVae:
+class UserVae(Model):
     """The module a configuration's factory makes, under the parameters it is given.
 
     Buffers and frozen parameters are constants, made under seed 0. Importing and calling the factory happens here.

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainables.objectives.base import Constants, Hyper, State, Terms
+from trainables.config import Elbo, TrialConfig
+from trainables.objectives.base import Hyper, Objective, State, Terms
 
 __all__ = ["ElboObjective"]
 
 
 @dataclass(frozen=True)
-class ElboObjective:
+class ElboObjective(Objective):
     """mean(recon_nll) + β·mean(KL), recon_nll over the draws too; β = 1 is the negative ELBO."""
 
     samples: int = 1
 
-    def constants(self) -> Constants:
-        return {}
-
-    def init(self) -> dict[str, float]:
-        return {}
+    @classmethod
+    def of(cls, config: TrialConfig, n_elements: int, total_steps: int) -> ElboObjective:
+        assert isinstance(config.objective, Elbo)
+        return cls(config.objective.samples)
 
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
         return terms.mean_recon_nll + hyper["beta"] * terms.mean_kl, state

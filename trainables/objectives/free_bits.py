@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from trainables.objectives.base import Constants, Hyper, State, Terms
+from trainables.config import FreeBits, TrialConfig
+from trainables.objectives.base import Constants, Hyper, Objective, State, Terms
 
 __all__ = ["FreeBitsObjective"]
 
 
 @dataclass(frozen=True)
-class FreeBitsObjective:
+class FreeBitsObjective(Objective):
     """mean(recon_nll) + β·Σ_g max(λ_g, mean Σ_{j∈g} KL_j): the clip is on the batch MEAN of each group's KL.
 
     free_bits: λ, one for all groups or one each. groups: of neighbours, equal in size.
     """
 
-    samples: ClassVar[int] = 1
     free_bits: float | tuple[float, ...]
     groups: int
 
+    @classmethod
+    def of(cls, config: TrialConfig, n_elements: int, total_steps: int) -> FreeBitsObjective:
+        assert isinstance(config.objective, FreeBits)
+        return cls(config.objective.free_bits, config.objective.groups or config.model.latent_dim)
+
     def constants(self) -> Constants:
         return {"free_bits": self.free_bits}
-
-    def init(self) -> dict[str, float]:
-        return {}
 
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
         kl = terms.kl.mean(0).reshape(self.groups, -1).sum(-1)

@@ -24,14 +24,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from trainables.objectives.base import Constants, Hyper, State, Terms
+from trainables.config import Geco, OptimizerConfig, RAdam, Sgd, TrialConfig, steps_per_epoch
+from trainables.config.objectives import target_of
+from trainables.data.dataset import DataFacts
+from trainables.errors import ConfigError
+from trainables.likelihoods import Likelihood
+from trainables.objectives.base import Constants, Ending, EpochEnd, Hyper, Objective, State, Terms
 
-__all__ = ["GecoObjective", "Violation", "outcome"]
+__all__ = ["MET_FROM", "GecoObjective", "Violation", "geco_notes", "updates_to_settle"]
 
 MOVING_AVERAGE = 0.9
 HOLD = 0.1
@@ -45,10 +50,15 @@ START = (0.00125, 0.5)  # at κ = .16, that of gray images: λ₀ within [.05, 2
 LATE = 0.05
 FEWEST_LATE = 10
 _AT_BOUND = 0.1  # of ln λ, which noise moves
+SETTLING_UPDATES = 1_000  # docs/geco-regimes.md
+SETTLING_BATCH = 32
+AUTO_SHARE, AUTO_BELOW_MEAN = 0.6, 0.95  # of κ_max
+MET_FROM = 1.05
+"""In units of κ_min, the smallest κ that is kept to."""
 
 
 @dataclass(frozen=True)
-class GecoObjective:
+class GecoObjective(Objective):
     """KL subject to distortion/D ≤ target.
 
     constraint: `re` (distortion SSE, target κ², σ_eq² = 1/2λ) or `nll` (distortion recon_nll, target κ, β = 1/λ).
@@ -60,7 +70,6 @@ class GecoObjective:
         clipped and where their norm is the size of the step.
     """
 
-    samples: ClassVar[int] = 1
     kappa: float
     constraint: str
     n_elements: int
@@ -69,9 +78,50 @@ class GecoObjective:
     settling_steps: int
     bounded: bool
 
+    @classmethod
+    def of(cls, config: TrialConfig, n_elements: int, total_steps: int) -> GecoObjective:
+        match config.objective:
+            case Geco(kappa=float(kappa), constraint=constraint):
+                bounded, settling = _feels_the_size_of_a_loss(config.optimizer), updates_to_settle(config)
+                return cls(kappa, constraint, n_elements, config.model.latent_dim, total_steps, settling, bounded)
+        raise ValueError("objective.kappa must be resolved before training")
+
+    @classmethod
+    def resolved(cls, config: TrialConfig, likelihood: type[Likelihood], facts: DataFacts) -> Geco:
+        objective = config.objective
+        assert isinstance(objective, Geco)
+        constraint = likelihood.constraints[0] if objective.constraint == "auto" else objective.constraint
+        if constraint not in likelihood.constraints:
+            raise ConfigError("objective.constraint: nll needs the Bernoulli likelihood; use re under a Gaussian one")
+        kappa = _auto_kappa(constraint, facts) if objective.kappa == "auto" else objective.kappa
+        return objective.model_copy(update={"constraint": constraint, "kappa": kappa})
+
+    @classmethod
+    def notes(cls, config: TrialConfig, facts: DataFacts) -> list[str]:
+        objective, found = config.objective, []
+        if not (isinstance(objective, Geco) and isinstance(objective.kappa, float)):
+            return []
+        limit = facts.kappa_max[objective.constraint]
+        if objective.kappa >= limit:
+            found.append(
+                f"objective.kappa {objective.kappa:g} is not below {limit:.4g}, what the mean image reaches: "
+                "the constraint is slack and the KL falls to 0"
+            )
+        if objective.constraint == "re" and config.data.likelihood == "bernoulli":
+            found.append(
+                "objective.constraint re under a Bernoulli likelihood: the result is not comparable with trials that "
+                "maximise the Bernoulli likelihood"
+            )
+            found += _noise_notes(objective.kappa, facts)
+        return found
+
     @property
     def target(self) -> float:
-        return self.kappa**2 if self.constraint == "re" else self.kappa
+        return target_of(self.kappa, self.constraint)
+
+    @property
+    def accepted(self) -> float:
+        return self.n_elements * self.target
 
     @property
     def initial_lambda(self) -> float:
@@ -140,6 +190,54 @@ class GecoObjective:
             "late_count": state["late_count"] + counted,
         }
 
+    def metrics(self, end: EpochEnd) -> dict[str, float]:
+        """λ and its median over the epoch, the constraint's moving average, the β and σ that weigh the same, and by how
+        much of its target the constraint, kept on training data, is violated on validation data.
+        """
+        last = end.states[-1]
+        weight = math.exp(float(last["log_lambda"]))
+        distortion = end.val["val/mse"] if self.constraint == "re" else end.val["val/recon_nll"] / self.n_elements
+        return {
+            "geco/lambda": weight,
+            "geco/constraint": float(last["moving"]),
+            **self._equivalents(weight, end.likelihood),
+            "geco/val_violation": distortion / self.target - 1,
+            "geco/lambda_median": float(torch.stack([state["log_lambda"] for state in end.states]).median().exp()),
+        }
+
+    def _equivalents(self, weight: float, likelihood: Likelihood) -> dict[str, float]:
+        if self.constraint == "nll":
+            return {"schedule/beta": 1 / weight}
+        return {"schedule/sigma_eq": math.sqrt(1 / (2 * weight))} | likelihood.equivalent_beta(weight)
+
+    def traced(self, state: State) -> dict[str, Tensor]:
+        return {"lambda": state["log_lambda"].exp(), "moving": state["moving"]}
+
+    def error(self, likelihood: Likelihood) -> str:
+        return self.constraint
+
+    def ending(self, distortion: Tensor, state: Mapping[str, float]) -> Ending:
+        violation = Violation.at_end(distortion, self, state)
+        found = {"geco/violation": violation.mean, "geco/violation_se": violation.stderr}
+        return Ending(self.outcome(state, violation), found)
+
+    def outcome(self, state: Mapping[str, float], violation: Violation) -> str:
+        """How the constraint stood at the end: ok | infeasible | slack | unmet | unsettled.
+
+        ok: the violation is settled; else slack: λ at its floor; unmet: the budget is shorter than λ takes to settle,
+        or m ≤ 0 never came; infeasible: violated, λ at its ceiling over the last 5 % of the budget; unsettled: m ≤ 0
+        came.
+        """
+        if violation.settled:
+            return "ok"
+        if state["log_lambda"] <= math.log(FLOOR * self.initial_lambda) + _AT_BOUND:
+            return "slack"
+        if self.total_steps < self.settling_steps:
+            return "unmet"
+        if violation.mean > 0 and state["ceiling_steps"] >= LATE * self.total_steps:
+            return "infeasible"
+        return "unsettled" if state["met"] else "unmet"
+
 
 class Violation(NamedTuple):
     """By how much of its target a constraint is violated, with the standard error of that.
@@ -190,18 +288,42 @@ class Violation(NamedTuple):
         return abs(self.mean) <= max(SETTLED, 2 * self.stderr)
 
 
-def outcome(objective: GecoObjective, state: Mapping[str, float], violation: Violation) -> str:
-    """How the constraint stood at the end: ok | infeasible | slack | unmet | unsettled.
+def updates_to_settle(config: TrialConfig) -> int:
+    """The updates that GECO's λ takes to settle: 1,000, times √(32/B) for a batch B below 32, twice that under SGD."""
+    slower = 2 if isinstance(config.optimizer, Sgd) else 1
+    return math.ceil(slower * SETTLING_UPDATES * math.sqrt(max(1.0, SETTLING_BATCH / config.batch_size)))
 
-    ok: the violation is settled; else slack: λ at its floor; unmet: the budget is shorter than λ takes to settle, or
-    m ≤ 0 never came; infeasible: violated, λ at its ceiling over the last 5 % of the budget; unsettled: m ≤ 0 came.
+
+def geco_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
+    """On a budget that is too short for GECO, whatever the objective of this configuration."""
+    per_epoch = steps_per_epoch(facts.n_train, config.batch_size)
+    updates, needed = config.epochs * per_epoch, updates_to_settle(config)
+    if updates >= needed:
+        return []
+    return [
+        f"objective.kind geco: {updates:,} updates ({config.epochs} epochs of {per_epoch} steps at batch_size "
+        f"{config.batch_size}) are fewer than the {needed:,} by which its λ settles: expect the outcome unmet; "
+        f"set epochs to {math.ceil(needed / per_epoch)}, or lower batch_size"
+    ]
+
+
+def _feels_the_size_of_a_loss(optimizer: OptimizerConfig) -> bool:
+    """Whether a loss ten times as large makes another step: always under SGD, in RAdam's first steps, and where
+    gradients are clipped.
     """
-    if violation.settled:
-        return "ok"
-    if state["log_lambda"] <= math.log(FLOOR * objective.initial_lambda) + _AT_BOUND:
-        return "slack"
-    if objective.total_steps < objective.settling_steps:
-        return "unmet"
-    if violation.mean > 0 and state["ceiling_steps"] >= LATE * objective.total_steps:
-        return "infeasible"
-    return "unsettled" if state["met"] else "unmet"
+    return isinstance(optimizer, Sgd | RAdam) or (optimizer.clip_norm, optimizer.clip_value) != (None, None)
+
+
+def _auto_kappa(constraint: str, facts: DataFacts) -> float:
+    """max(0.6·κ_max, 1.05·κ_min), where κ_min is known, and at most 0.95·κ_max."""
+    limit, reach = facts.kappa_max[constraint], (facts.kappa_min or {}).get(constraint, 0.0)
+    return min(max(AUTO_SHARE * limit, MET_FROM * reach), AUTO_BELOW_MEAN * limit)
+
+
+def _noise_notes(kappa: float, facts: DataFacts) -> list[str]:
+    """On the floor of an RMS error of bits that are drawn from gray values."""
+    noise = facts.pixel_noise
+    if not noise:
+        return []
+    floor = f"the pixel noise of the bits has an RMS of {noise:.4g}: no smaller κ can be kept to"
+    return [f"objective.kappa {kappa:.4g} is out of reach: {floor}; raise it" if kappa <= noise else floor]

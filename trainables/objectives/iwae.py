@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainables import distributions
-from trainables.objectives.base import Constants, Hyper, State, Terms
+from trainables.config import Iwae, TrialConfig
+from trainables.objectives.base import Hyper, Objective, State, Terms
 
 __all__ = ["IwaeObjective"]
 
 
 @dataclass(frozen=True)
-class IwaeObjective:
+class IwaeObjective(Objective):
     """−mean log (1/K)Σ_k w_k with log w_k = −recon_nll_k − β·(log q(z_k|x) − log p(z_k)).
 
     At β = 1 a bound of −log p(x) that falls with K; K = 1 is the negative ELBO, its KL estimated by the draw. Gradients
@@ -22,13 +23,11 @@ class IwaeObjective:
 
     samples: int
 
-    def constants(self) -> Constants:
-        return {}
-
-    def init(self) -> dict[str, float]:
-        return {}
+    @classmethod
+    def of(cls, config: TrialConfig, n_elements: int, total_steps: int) -> IwaeObjective:
+        assert isinstance(config.objective, Iwae)
+        return cls(config.objective.samples)
 
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
-        kl = distributions.log_ratio_to_standard_normal(terms.z, terms.mean, terms.log_variance)
-        log_weights = -(terms.recon_nll + hyper["beta"] * kl).reshape(self.samples, -1)
+        log_weights = -(terms.recon_nll + hyper["beta"] * terms.log_ratio).reshape(self.samples, -1)
         return -distributions.log_mean_exp(log_weights).mean(), state

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from trainables import distributions, optimizers
-from trainables.likelihoods.learned_sigma import sigma_of
-from trainables.models import Params
+from trainables.models import Buffers, Params
 from trainables.objectives import Hyper, State, Terms
 from trainables.optimizers import OptimizerState
-from trainables.program import Program, likelihood_terms
+from trainables.program import Program
 
 __all__ = ["Record", "advance", "members_step", "train_step"]
 
@@ -32,16 +31,24 @@ class Record(NamedTuple):
 
 
 def _loss(
-    program: Program, params: Mapping[str, Tensor], state: State, batch: Tensor, noise: Tensor, hyper: Hyper
-) -> tuple[Tensor, tuple[State, Tensor, Tensor]]:
-    """One member's loss, its next objective state, and the batch means of recon_nll and KL."""
-    posterior = program.model.encode(params, batch)
+    program: Program,
+    params: Params,
+    buffers: Buffers,
+    state: State,
+    batch: Tensor,
+    noise: Tensor,
+    hyper: Hyper,
+) -> tuple[Tensor, tuple[Buffers, State, Tensor, Tensor]]:
+    """One member's loss, its next buffers and objective state, and the batch means of recon_nll and KL."""
+    values = {**params, **buffers} if buffers else params
+    posterior = program.model.encode(values, batch)
     x, mean, log_variance = (_repeated(rows, len(noise)) for rows in (batch, *posterior))
     z = distributions.reparameterise(mean, log_variance, noise.flatten(0, 1))
-    recon_nll, sse = likelihood_terms(program, x, program.model.decode(params, z), sigma_of(params, hyper))
-    terms = Terms(recon_nll, sse, distributions.kl_to_standard_normal(*posterior), z, mean, log_variance)
+    recon_nll, sse = program.likelihood.terms(x, program.model.decode(values, z), params, hyper)
+    terms = Terms(recon_nll, sse, program.prior.kl(*posterior), z, mean, log_variance, program.prior)
     loss, state = program.objective.step(terms, state, hyper)
-    return loss, (state, terms.mean_recon_nll.detach(), terms.mean_kl.detach())
+    buffers = {name: values[name].detach() for name in buffers}
+    return loss, (buffers, state, terms.mean_recon_nll.detach(), terms.mean_kl.detach())
 
 
 def _repeated(rows: Tensor, samples: int) -> Tensor:
@@ -56,35 +63,37 @@ def _gradients(loss: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
 def train_step(
     program: Program,
     params: Params,
+    buffers: Buffers,
     optimizer: OptimizerState,
     state: State,
     batch: Tensor,
     noise: Tensor,
     hyper: Hyper,
-) -> tuple[Params, OptimizerState, State, Record]:
-    """The next parameters, optimiser and objective state, and the record of the step.
+) -> tuple[Params, Buffers, OptimizerState, State, Record]:
+    """The next parameters, buffers, optimiser and objective state, and the record of the step.
 
     batch [B, D], noise [K, B, M] with K the objective's samples.
     """
     params = {name: value.detach().requires_grad_() for name, value in params.items()}
-    loss, (state, recon_nll, kl) = _loss(program, params, state, batch, noise, hyper)
+    loss, (buffers, state, recon_nll, kl) = _loss(program, params, buffers, state, batch, noise, hyper)
     params, optimizer, norm = _update(program, params, _gradients(loss, params), optimizer, hyper["lr"])
-    return params, optimizer, state, Record(loss.detach(), recon_nll, kl, norm)
+    return params, buffers, optimizer, state, Record(loss.detach(), recon_nll, kl, norm)
 
 
 def members_step(
     program: Program,
     params: Params,
+    buffers: Buffers,
     optimizer: OptimizerState,
     state: State,
     batch: Tensor,
     noise: Tensor,
     hyper: Hyper,
-) -> tuple[Params, OptimizerState, State, Record]:
+) -> tuple[Params, Buffers, OptimizerState, State, Record]:
     """`train_step` of several members at once: every argument has a leading member axis."""
     params = {name: value.detach().requires_grad_() for name, value in params.items()}
-    losses, (state, recon_nll, kl) = torch.func.vmap(lambda *member: _loss(program, *member))(
-        params, state, batch, noise, hyper
+    losses, (buffers, state, recon_nll, kl) = torch.func.vmap(lambda *member: _loss(program, *member))(
+        params, buffers, state, batch, noise, hyper
     )
     gradients = _gradients(losses.sum(), params)
 
@@ -96,7 +105,7 @@ def members_step(
 
     moments = (optimizer.first, optimizer.second, optimizer.count)
     params, moments, norm = torch.func.vmap(update)(params, gradients, moments, hyper["lr"])
-    return params, OptimizerState(*moments), state, Record(losses.detach(), recon_nll, kl, norm)
+    return params, buffers, OptimizerState(*moments), state, Record(losses.detach(), recon_nll, kl, norm)
 
 
 def _update(
@@ -112,18 +121,19 @@ def _update(
 def advance(
     program: Program,
     params: Params,
+    buffers: Buffers,
     optimizer: OptimizerState,
     state: State,
     batch: Tensor,
     noise: Tensor,
     hyper: Hyper,
     lr: float,
-) -> tuple[State, Record]:
+) -> tuple[Buffers, State, Record]:
     """`train_step` for a single trial: parameters and optimiser state are updated in place by torch's fused kernel."""
-    loss, (state, recon_nll, kl) = _loss(program, params, state, batch, noise, hyper)
+    loss, (buffers, state, recon_nll, kl) = _loss(program, params, buffers, state, batch, noise, hyper)
     gradients = _gradients(loss, params)
     with torch.no_grad():
         norm = optimizers.global_norm(gradients)
         gradients = optimizers.clipped(program.optimizer, gradients, norm)
         optimizers.update_in_place(program.optimizer, params, gradients, optimizer, lr, program.groups)
-    return state, Record(loss.detach(), recon_nll, kl, norm)
+    return buffers, state, Record(loss.detach(), recon_nll, kl, norm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainables import metrics
+from trainables.likelihoods import Gaussian
 from trainables.random_streams import generator
 from trainables.training.trainer import Trainer
 
@@ -34,9 +36,12 @@ def held_out_nll(trainer: Trainer, samples: int, sigma: float | None = None) -> 
     """
     x = trainer.dataset.floats(trainer.dataset.test[: metrics.NLL_EXAMPLES])
     where = len(x), trainer.program.model.latent_dim, trainer.config.data.split_seed, "nll/test", trainer.device
-    pixel = trainer.sigma if sigma is None else torch.tensor(sigma, device=trainer.device)
+    program, scales = trainer.program, trainer.scales
+    if sigma is not None:
+        program = replace(program, likelihood=Gaussian(sigma, trainer.config.model.output))
+        scales = {"sigma": torch.tensor(sigma, device=trainer.device)}
     noise = partial(metrics.evaluation_noise, *where)
-    found = metrics.importance_nll(trainer.program, trainer.params, x, pixel, samples, noise)
+    found = metrics.importance_nll(program, trainer.values, x, scales, samples, noise)
     values = _numbers({name: value.mean() for name, value in found.by_name("test").items()})
     taken = {"test/nll_samples": float(samples), "test/nll_examples": float(len(x))}
     return values | taken | ({} if sigma is None else {"test/nll_sigma": sigma})
@@ -49,17 +54,17 @@ def _passes(trainer: Trainer, first: metrics.Evaluation, draws: int) -> list[met
 def _aggregate(trainer: Trainer, found: metrics.Evaluation) -> dict[str, float]:
     """What the posteriors of the first 1,000 examples say together; KL and mutual information are of one set."""
     mean, log_variance, z = (values[EXAMPLES] for values in (found.mean, found.log_variance, found.z))
-    draw = generator(trainer.device, trainer.config.data.split_seed, "agg_kl_dims")
+    draw, prior = generator(trainer.device, trainer.config.data.split_seed, "agg_kl_dims"), trainer.program.prior
     values = _numbers({
-        "test/agg_kl_gauss": metrics.agg_kl_gauss(found.mean, found.log_variance),
-        "test/agg_kl_dims": metrics.agg_kl_dims(mean, log_variance, draw),
+        "test/agg_kl_gauss": metrics.agg_kl_gauss(found.mean, found.log_variance, prior),
+        "test/agg_kl_dims": metrics.agg_kl_dims(mean, log_variance, draw, prior),
         "test/mutual_info": metrics.mutual_information(mean, log_variance, z),
         "test/kl": found.kl[EXAMPLES].sum(-1).mean(),
     })  # fmt: skip
     kl, information = values.pop("test/kl"), values["test/mutual_info"]
     return {
         **values,
-        "test/agg_c2st": metrics.agg_c2st(found.mean, found.log_variance, trainer.config.data.split_seed),
+        "test/agg_c2st": metrics.agg_c2st(found.mean, found.log_variance, trainer.config.data.split_seed, prior),
         "test/marginal_kl": kl - information,
         "test/mi_saturated": float(metrics.saturated(information, len(mean))),
     }

@@ -17,17 +17,16 @@ from trainables.config import TrialConfig
 from trainables.data.dataset import Dataset
 from trainables.files.checkpoint import Checkpoint
 from trainables.identity import Identity, versions
-from trainables.likelihoods import learned_sigma
-from trainables.models import Params, build_model, code_of
-from trainables.objectives import GecoObjective, State, build_objective
-from trainables.optimizers import LrGroups, OptimizerState
-from trainables.program import Program
+from trainables.models import Params, code_of
+from trainables.objectives import Ending, EpochEnd, State
+from trainables.optimizers import OptimizerState
+from trainables.program import build_program
 from trainables.random_streams import generator
-from trainables.resolve import output_of, steps_per_epoch
-from trainables.training.outcomes import Ending, ending_of
+from trainables.resolve import steps_per_epoch
+from trainables.training.outcomes import ending_of
 from trainables.training.step import Record, advance
 
-__all__ = ["Report", "Trainer", "build_program"]
+__all__ = ["Report", "Trainer"]
 
 NOISE_BLOCK = 64
 TRAIN_EVAL_EXAMPLES = 1_000
@@ -46,18 +45,6 @@ class Report:
     outcome: str | None
 
 
-def build_program(config: TrialConfig, shape: tuple[int, ...], total_steps: int) -> Program:
-    """What is static about a trial of a resolved configuration."""
-    return Program(
-        build_model(config.model, shape),
-        build_objective(config, math.prod(shape), total_steps),
-        config.data.likelihood,
-        output_of(config),
-        config.optimizer,
-        LrGroups(config.lr.encoder, config.lr.decoder),
-    )
-
-
 class Trainer:
     """One trial: a function of (resolved configuration, data)."""
 
@@ -71,11 +58,13 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * config.epochs
         self.n_elements = dataset.train.shape[1]
         self.program = build_program(config, dataset.shape, self.total_steps)
-        self._sigma = config.model.sigma if isinstance(config.model.sigma, float) else 1.0
-        self.params = self._trainable(self._initial_params())
+        initial = self.program.model.init(config.seed, self.device) | self.program.likelihood.init(self.device)
+        self.params = self._trainable(initial)
+        self.buffers = self.program.model.buffers(self.device)
         self.optimizer = optimizers.init(config.optimizer, self.params)
         self.state: State = {name: self._tensor(value) for name, value in self.program.objective.init().items()}
         self._constants = {name: self._tensor(value) for name, value in self.program.objective.constants().items()}
+        self.scales = {name: self._tensor(value) for name, value in self.program.likelihood.scales().items()}
         self._evaluation = {
             "val": dataset.floats(dataset.val),
             "train_eval": dataset.train_batch(
@@ -88,14 +77,10 @@ class Trainer:
     def _tensor(self, value: float | tuple[float, ...] | schedules.Curve) -> Tensor:
         return torch.tensor(value, dtype=torch.float32, device=self.device)
 
-    def _initial_params(self) -> Params:
-        params = self.program.model.init(self.config.seed, self.device)
-        return params | learned_sigma.init(self._sigma, self.device) if self.config.model.learn_sigma else params
-
     @property
-    def sigma(self) -> Tensor:
-        """σ of the likelihood that evaluations take: as learned so far, else `model.sigma`."""
-        return learned_sigma.sigma_of(self.params, {"sigma": self._tensor(self._sigma)}).detach()
+    def values(self) -> Params:
+        """The parameters and buffers, as `encode` and `decode` take them."""
+        return {**self.params, **self.buffers}
 
     @staticmethod
     def _trainable(params: Params) -> Params:
@@ -104,20 +89,18 @@ class Trainer:
     def train_epoch(self) -> Report:
         """Train one epoch, evaluate, and say how it stands."""
         started = time.perf_counter()
-        records, log_weights = [], []
+        records, states = [], []
         for record in self.steps():
             records.append(record)
-            log_weights += [self.state["log_lambda"]] if "log_lambda" in self.state else []
+            states.append(self.state)
         means = torch.stack([torch.stack(column).mean() for column in zip(*records, strict=True)])
         params_finite = torch.stack([value.isfinite().all() for value in self.params.values()]).all()
         *train, finite = torch.cat([means, params_finite[None].to(means.dtype)]).tolist()
         trained = time.perf_counter()
         values = dict(zip(("train/loss", "train/recon_nll", "train/kl", "train/grad_norm"), train, strict=True))
         val, train_eval = self.evaluation("val"), self.evaluation("train_eval")
-        values |= self._evaluate(val, train_eval) | self._schedule_metrics()
-        values |= self._val_violation(values)
-        if log_weights:
-            values["geco/lambda_median"] = float(torch.stack(log_weights).median().exp())
+        values |= self._evaluate(val, train_eval)
+        values |= self._schedule_metrics(states, values)
         ending = self._ending(val, train_eval) if self.epoch == self.config.epochs else None
         values |= ending.metrics if ending else {}
         values["epoch"] = float(self.epoch)
@@ -136,8 +119,8 @@ class Trainer:
         batches = self.dataset.train_batches(order, self.config.seed, first)
         for i, (batch, noise) in enumerate(zip(batches, self._noise(first), strict=True)):
             hyper = self._constants | {name: values[i] for name, values in scheduled.items()}
-            self.state, record = advance(
-                self.program, self.params, self.optimizer, self.state, batch, noise, hyper, rates[i]
+            self.buffers, self.state, record = advance(
+                self.program, self.params, self.buffers, self.optimizer, self.state, batch, noise, hyper, rates[i]
             )
             yield record
         self.epoch += 1
@@ -147,8 +130,8 @@ class Trainer:
         factors = schedules.sigma_factor_at(self.config.beta, steps, self.total_steps)
         curves = {
             "beta": self._betas(steps) / factors**2,
-            "sigma": self._sigma * factors,
             "progress": steps / self.total_steps,
+            **{name: scale * factors for name, scale in self.program.likelihood.scales().items()},
         }
         return {name: self._tensor(curve).unbind() for name, curve in curves.items()}
 
@@ -180,9 +163,8 @@ class Trainer:
         values = self.fit_metrics(val, "val") | {
             "val/active_units": metrics.active_units(val.mean),
             "train_eval/mse": train.sse.mean() / self.n_elements,
+            **self._likelihood_metrics(val, train, "val"),
         }
-        if self.config.data.likelihood == "gaussian":
-            values["val/elbo_cal"] = metrics.calibrated_elbo(val, train, self.n_elements)
         if self.epoch == self.config.epochs or self.epoch % self.config.metrics.every == 0:
             values |= self._aggregate_metrics(val) | {"train_eval/elbo": train.elbo()} | self._nll_metrics("val")
         numbers = dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
@@ -195,14 +177,14 @@ class Trainer:
         noise = metrics.evaluation_noise(
             len(x), self.program.model.latent_dim, self.config.data.split_seed, part, self.device, sample
         )
-        return metrics.evaluate(self.program, self.params, x, noise, self.sigma)
+        return metrics.evaluate(self.program, self.values, x, noise, self.scales)
 
     def importance_nll(self, part: str, samples: int) -> metrics.ImportanceEstimate:
         """The NLL of the first 1,000 validation (`val`) or test examples by K importance samples."""
         x = self._examples(part)[: metrics.NLL_EXAMPLES]
         where = len(x), self.program.model.latent_dim, self.config.data.split_seed, f"nll/{part}", self.device
         noise = partial(metrics.evaluation_noise, *where)
-        return metrics.importance_nll(self.program, self.params, x, self.sigma, samples, noise)
+        return metrics.importance_nll(self.program, self.values, x, self.scales, samples, noise)
 
     def _examples(self, part: str) -> Tensor:
         return self._evaluation[part] if part in self._evaluation else self.dataset.floats(self.dataset.test)
@@ -224,10 +206,14 @@ class Trainer:
             f"{part}/mse_mean_z": found.sse_mean_z.mean() / self.n_elements,
         }
 
+    def _likelihood_metrics(self, found: metrics.Evaluation, train: metrics.Evaluation, part: str) -> dict[str, Tensor]:
+        own = self.program.likelihood.metrics(found, train, self.n_elements)
+        return {f"{part}/{name}": value for name, value in own.items()}
+
     def _aggregate_metrics(self, val: metrics.Evaluation) -> dict[str, Tensor]:
         some = slice(metrics.AGGREGATE_EXAMPLES)
         return {
-            "val/agg_kl_gauss": metrics.agg_kl_gauss(val.mean, val.log_variance),
+            "val/agg_kl_gauss": metrics.agg_kl_gauss(val.mean, val.log_variance, self.program.prior),
             "val/mutual_info": metrics.mutual_information(val.mean[some], val.log_variance[some], val.z[some]),
         }
 
@@ -248,47 +234,18 @@ class Trainer:
         """`test/*`: for a final report, never for a search."""
         test, train = self.evaluation("test"), self.evaluation("train_eval")
         values = self.fit_metrics(test, "test") | {"test/active_units": metrics.active_units(test.mean)}
-        if self.config.data.likelihood == "gaussian":
-            values["test/elbo_cal"] = metrics.calibrated_elbo(test, train, self.n_elements)
-        values |= self._nll_metrics("test")
+        values |= self._likelihood_metrics(test, train, "test") | self._nll_metrics("test")
         return _finite({name: float(value) for name, value in values.items()})
 
-    def _schedule_metrics(self) -> dict[str, float]:
-        """The values used in the epoch's last step."""
+    def _schedule_metrics(self, states: list[State], val: dict[str, float]) -> dict[str, float]:
+        """What was used in the epoch's last step, and what the objective makes of it."""
         last = np.array([self.epoch * self.steps_per_epoch - 1], dtype=np.float64)
-        values = {
-            "schedule/lr": float(schedules.lr_at(self.config.lr, last, self.total_steps, self.config.batch_size)[0])
-        }
-        if isinstance(self.program.objective, GecoObjective):
-            return values | self._geco_metrics(self.program.objective)
-        values["schedule/beta"] = float(self._betas(last)[0])
-        if self.config.data.likelihood == "gaussian":
-            sigma = float(self.sigma) if self.config.model.learn_sigma else self._sigma
-            values["schedule/sigma_eq"] = math.sqrt(values["schedule/beta"]) * sigma
-        return values
-
-    def _geco_metrics(self, objective: GecoObjective) -> dict[str, float]:
-        """λ, the constraint's moving average, and the β and σ that weigh the same."""
-        weight, moving = math.exp(float(self.state["log_lambda"])), float(self.state["moving"])
-        values = {"geco/lambda": weight, "geco/constraint": moving}
-        if objective.constraint == "nll":
-            return values | {"schedule/beta": 1 / weight}
-        values["schedule/sigma_eq"] = math.sqrt(1 / (2 * weight))
-        if isinstance(self.config.model.sigma, float):
-            values["schedule/beta"] = 1 / (2 * weight * self.config.model.sigma**2)
-        return values
-
-    def _val_violation(self, values: dict[str, float]) -> dict[str, float]:
-        """By how much of its target the constraint, kept on training data, is violated on validation data."""
-        objective = self.program.objective
-        if not isinstance(objective, GecoObjective):
-            return {}
-        distortion = values["val/mse"] if objective.constraint == "re" else values["val/recon_nll"] / self.n_elements
-        return {"geco/val_violation": distortion / objective.target - 1}
+        rate = float(schedules.lr_at(self.config.lr, last, self.total_steps, self.config.batch_size)[0])
+        end = EpochEnd(states, float(self._betas(last)[0]), self.params, self.program.likelihood, val)
+        return {"schedule/lr": rate} | self.program.objective.metrics(end)
 
     def _ending(self, val: metrics.Evaluation, train_eval: metrics.Evaluation) -> Ending:
-        likelihood, x = self.config.data.likelihood, self._evaluation["val"]
-        return ending_of(self.program.objective, self.state, likelihood, self.dataset, x, val, train_eval)
+        return ending_of(self.program, self.state, self.dataset, self._evaluation["val"], val, train_eval)
 
     @property
     def identity(self) -> Identity:
@@ -298,7 +255,7 @@ class Trainer:
     def checkpoint(self, report: Report | None = None) -> Checkpoint:
         """The trial's whole state, with the report of its epoch."""
         moments = {"first": self.optimizer.first, "second": self.optimizer.second, "count": self.optimizer.count}
-        groups = {"params": self.params, "state": self.state, **moments}
+        groups = {"params": self.params, "buffers": self.buffers, "state": self.state, **moments}
         metrics, outcome = (report.metrics, report.outcome) if report else ({}, None)
         data = self.dataset
         return Checkpoint(
@@ -306,14 +263,16 @@ class Trainer:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint as if never interrupted; what an older one lacks of the objective's state begins."""
+        """Go on from a checkpoint as if never interrupted; what an older one lacks of state and buffers begins."""
         # a file sorts its tensors, and the gradient norm is a sum in the order of the parameters
-        found = {**checkpoint.groups, "state": {**self.state, **checkpoint.groups["state"]}}
+        begun = {"state": self.state, "buffers": self.buffers}
+        begun = {name: {**own, **checkpoint.groups.get(name, {})} for name, own in begun.items()}
+        found = {**checkpoint.groups, **begun}
         ordered = {group: {name: found[group][name] for name in own} for group, own in self.checkpoint().groups.items()}
         self.epoch = checkpoint.epoch
         self.params = self._trainable(ordered["params"])
         self.optimizer = OptimizerState(ordered["first"], ordered["second"], ordered["count"])
-        self.state = ordered["state"]
+        self.state, self.buffers = ordered["state"], ordered["buffers"]
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

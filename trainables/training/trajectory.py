@@ -32,7 +32,4 @@ def trajectory(trainer: Trainer, every: int = EVERY) -> dict[str, list[float]]:
 
 
 def _values(trainer: Trainer, record: Record) -> dict[str, Tensor]:
-    values = {"recon_nll": record.recon_nll, "kl": record.kl}
-    if "log_lambda" in trainer.state:
-        values |= {"lambda": trainer.state["log_lambda"].exp(), "moving": trainer.state["moving"]}
-    return values
+    return {"recon_nll": record.recon_nll, "kl": record.kl, **trainer.program.objective.traced(trainer.state)}

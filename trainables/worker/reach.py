@@ -59,10 +59,8 @@ def next_epoch(trainer: Trainer) -> Reach:
     for _ in trainer.steps():
         pass
     found, n = trainer.evaluation("train_eval"), trainer.n_elements
-    reach = {"re": math.sqrt(float(found.sse.mean()) / n)}
-    if trainer.config.data.likelihood == "bernoulli":
-        reach["nll"] = float(found.recon_nll.mean()) / n
-    return reach
+    errors = {"re": math.sqrt(float(found.sse.mean()) / n), "nll": float(found.recon_nll.mean()) / n}
+    return {name: error for name, error in errors.items() if name in trainer.program.likelihood.constraints}
 
 
 def least(epochs: Iterable[Reach]) -> Reach:

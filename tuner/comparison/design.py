@@ -25,8 +25,7 @@ from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
 from search_spaces.geco import HARDLY_ANY_ROOM, LEAST_ROOM, constrained, in_numbers
 from trainables.config.paths import parse_config, unflatten
-from trainables.objectives import Violation
-from trainables.resolve import MET_FROM
+from trainables.objectives import MET_FROM, Violation
 from trainables.schedules import scaled_by
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
 from tuner.comparison.statistics import Cell, best_rate, selection_sds

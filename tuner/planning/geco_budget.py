@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from search_spaces.space import Space
 from trainables.config import Geco, Sgd, TrialConfig
 from trainables.data.dataset import DataFacts
-from trainables.objectives import updates_to_settle
-from trainables.resolve import geco_notes
+from trainables.objectives import geco_notes, updates_to_settle
 from tuner.planning.rungs import largest_batch
 
 __all__ = ["budget_notes"]

@@ -9,6 +9,7 @@ from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.config.paths import suggest
 from trainables.errors import ConfigError
+from trainables.likelihoods import LIKELIHOODS
 from tuner.sweeps.metrics import METRICS, SATURATING
 from tuner.sweeps.spec import SweepSpec
 
@@ -39,7 +40,7 @@ def _auto_metric(default: TrialConfig, base: Mapping[str, Any], space: Space) ->
     kinds = searched.levels() if searched else ({**base, **space.fixed}.get("objective.kind"),)
     if "iwae" in kinds:
         return NLL
-    return "val/elbo" if default.data.likelihood == "bernoulli" else "val/elbo_cal"
+    return LIKELIHOODS[default.data.likelihood].metric
 
 
 def _check_metric(name: str, default: TrialConfig) -> None:

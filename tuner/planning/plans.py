@@ -22,10 +22,11 @@ from trainables.data.readers import absolute, data_dir
 from trainables.errors import ConfigError
 from trainables.global_settings import fresh
 from trainables.identity import Identity, versions
+from trainables.likelihoods import LIKELIHOODS, likelihood_of
 from trainables.models import build_model
 from trainables.models.user import code_of_kinds
 from trainables.ranking import Ranking
-from trainables.resolve import likelihood_of, notes, resolve
+from trainables.resolve import notes, resolve
 from tuner.cluster.capacity import Capacity, capacity_of
 from tuner.planning.data_notes import describe_data
 from tuner.planning.geco_budget import budget_notes
@@ -417,7 +418,7 @@ def _resolved(tree: Mapping[str, Any], facts: DataFacts, spec: SweepSpec, device
 def _constraint(base: Mapping[str, Any], space: Space, facts: DataFacts) -> str:
     """What κ is measured on: the squared error, or the nats where the likelihood is Bernoulli."""
     data = parse_config({"data": unflatten(base).get("data", {})}).data
-    natural = "nll" if likelihood_of(data, facts) == "bernoulli" else "re"
+    natural = LIKELIHOODS[likelihood_of(data, facts)].constraints[0]
     chosen = {**base, **space.fixed}.get("objective.constraint", natural)
     return chosen if chosen in facts.kappa_max else natural
 

@@ -21,6 +21,7 @@ from trainables.errors import StorageError, UserError
 from trainables.files.checkpoint import FILE_NAME, read
 from trainables.global_settings import fresh
 from trainables.identity import Identity, differences
+from trainables.likelihoods import LIKELIHOODS
 from trainables.training.test_metrics import held_out_metrics, held_out_nll
 from trainables.training.trainer import Trainer
 from tuner.cluster.ray_session import quiet_ray, stdout_on_stderr
@@ -158,7 +159,7 @@ def _within_reach(ready: Prepared) -> Design:
 
 def _metric(config: TrialConfig) -> str:
     """What pools are selected by."""
-    return "val/elbo" if config.data.likelihood == "bernoulli" else "val/elbo_cal"
+    return LIKELIHOODS[config.data.likelihood].metric
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from trainables.errors import ConfigError, UserError
 from trainables.global_settings import fresh
 from trainables.identity import Identity, notes_on
 from trainables.models.inspection import check_user_model
+from trainables.objectives import geco_notes
 from trainables.ranking import LAST, Ranking
-from trainables.resolve import geco_notes, notes, resolve
+from trainables.resolve import notes, resolve
 from trainables.schedules import rate_in_use
 from trainables.training.trainer import Report, Trainer
 from trainables.worker.reach import Reach, least, next_epoch, reach_config
