@@ -18,9 +18,10 @@ from pydantic import BaseModel
 
 import tuner
 from search_spaces.catalogue import space_named, space_names
-from trainables.config import DEFAULT_KIND, TrialConfig, parse_duration
+from trainables.config import DEFAULT_KIND, TrialConfig
 from trainables.config.paths import flatten, parse_config, plain
 from trainables.vae import Vae
+from trainables.values import parse_duration
 from tuner.cli.commands import app
 from tuner.cli.options import PATHS
 from tuner.cli.starter import STARTER
@@ -208,8 +209,9 @@ def _value(value: Any) -> str:
 
 
 def _docs(cls: type) -> list[str]:
-    """The docstrings of a class and of the classes of this project that it inherits from."""
-    return [inspect.cleandoc(each.__dict__["__doc__"]) for each in cls.__mro__ if _is_ours(each)]
+    """The docstrings of a class and of the classes of this project that it inherits from, without their examples."""
+    texts = (inspect.cleandoc(each.__dict__["__doc__"]) for each in cls.__mro__ if _is_ours(each))
+    return [text.partition("\nExamples\n---")[0] for text in texts]
 
 
 def _is_ours(cls: type) -> bool:

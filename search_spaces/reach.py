@@ -8,9 +8,10 @@ from typing import Any
 from search_spaces.covering import MOST_ENUMERATED
 from search_spaces.domains import Float, Int, among, same, word
 from search_spaces.space import Space, assemble, defaults_of
-from trainables.config import USER_MODEL, parse_duration, steps_of
+from trainables.config.models import USER_MODEL
 from trainables.config.paths import field_of, flatten, variants
 from trainables.errors import ConfigError, UserError
+from trainables.values import parse_duration, steps_of
 
 __all__ = ["KindDefaults", "check", "is_constant", "longest_warmup"]
 

@@ -15,7 +15,8 @@ from browser import Browser, find_chromium
 
 import tuner
 from search_spaces.catalogue import parse_space, space_names
-from trainables.config import DEFAULT_KIND, USER_MODEL
+from trainables.config import DEFAULT_KIND
+from trainables.config.models import USER_MODEL
 from trainables.config.paths import known_paths, parse_config, variants
 from tuner.cli.commands import app
 from tuner.cli.options import PATHS, overlaid_spec

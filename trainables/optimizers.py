@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from trainables.config import Adam, AdamW, OptimizerConfig, RAdam, Sgd
+from trainables.config.optimizers import Adam, AdamW, OptimizerConfig, RAdam, Sgd
 
 __all__ = [
     "LrGroups",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trainables.config import OptimizerConfig, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.optimizers import OptimizerConfig
 from trainables.likelihoods import Likelihood, build_likelihood
 from trainables.models import Model, Prior, build_model, build_prior
 from trainables.objectives import Objective, build_objective

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trainables.config import Geco, TrialConfig
-from trainables.config.objectives import target_of
-from trainables.schedules import Phases, phases_of
+from trainables.config import TrialConfig
+from trainables.config.objectives import Geco, target_of
+from trainables.phases import Phases, phases_of
 
 __all__ = [
     "BEST",

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 
-from trainables.config import (
-    ModelConfig,
-    TrialConfig,
-    steps_of,
-    steps_per_epoch,
-)
+from trainables.config import TrialConfig
+from trainables.config.models import ModelConfig
 from trainables.config.paths import flatten, plain
 from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
 from trainables.likelihoods import Likelihood, likelihood_class, likelihood_of
 from trainables.objectives import OBJECTIVES
-from trainables.schedules import batch_size_factor, scaling_of
 from trainables.schedules.curves import exact_length
+from trainables.schedules.lr import scaling_of
+from trainables.values import steps_of, steps_per_epoch
 
 __all__ = [
     "identity",
@@ -91,7 +88,7 @@ def identity(config: TrialConfig) -> str:
         path: steps_of(duration, total) if path in WARMUPS else exact_length(duration, total)
         for path, duration in _durations(config).items()
     }
-    scaled = {"lr.scaling": batch_size_factor(config.lr, config.batch_size), "lr.base_batch_size": None}
+    scaled = {"lr.scaling": config.lr.batch_size_factor(config.batch_size), "lr.base_batch_size": None}
     return json.dumps({**flatten(plain(config)), **steps, **scaled}, sort_keys=True)
 
 

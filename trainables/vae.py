@@ -12,7 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from trainables.config import TrialConfig, UserModel
+from trainables.config import TrialConfig
+from trainables.config.models import UserModel
 from trainables.data.dataset import memory_bytes
 from trainables.distributions import reparameterise
 from trainables.errors import UserError

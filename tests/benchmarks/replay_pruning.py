@@ -23,9 +23,9 @@ from scipy.stats import spearmanr
 from search_spaces.catalogue import parse_space
 from search_spaces.reach import longest_warmup
 from search_spaces.space import assemble
-from trainables.config import steps_per_epoch
 from trainables.config.paths import parse_config
-from trainables.schedules import Phases, phases_of
+from trainables.phases import Phases, phases_of
+from trainables.values import steps_per_epoch
 from tuner.search.asha import Asha, grace_for, rungs_for
 from tuner.sweeps.state import Sweep
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainables import schedules
 from trainables.config.paths import parse_config
 from trainables.data.dataset import DataFacts, Dataset, data_facts, load
 from trainables.optimizers import OptimizerState
@@ -56,7 +55,7 @@ def _train(trainers: Sequence[Trainer]) -> None:
         begin = epoch * first.steps_per_epoch
         steps = np.arange(begin, begin + first.steps_per_epoch, dtype=np.float64)
         curves = _stacked([{k: torch.stack(v) for k, v in t._scheduled(steps).items()} for t in trainers])
-        rates = [schedules.lr_at(t.config.lr, steps, total, t.config.batch_size) for t in trainers]
+        rates = [t.config.lr.at(steps, total, t.config.batch_size) for t in trainers]
         curves["lr"] = torch.tensor(np.array(rates), dtype=torch.float32)
         size = first.config.batch_size
         order = torch.split(first._order()[: first.steps_per_epoch * size], size)

@@ -13,12 +13,11 @@ from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Float
 from search_spaces.reach import CONSTANT, check, longest_warmup
 from search_spaces.space import Space, assemble
-from trainables.config import steps_of
 from trainables.config.paths import parse_config, variants
 from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
 from trainables.resolve import resolve
-from trainables.schedules import beta_at
+from trainables.values import steps_of
 
 DIGITS = DataFacts((1, 8, 8), 1200, 297, 300, 0.0, 1.0, False, {"re": 0.27, "nll": 0.5})
 
@@ -232,7 +231,7 @@ def test_the_longest_warm_up_of_a_thousand_steps(space, base, steps):
 
 def first_step_at_its_end(config, total):
     """Where the curve of β first reaches its end, 1, or for tanh .99 of it; 0 where it does not stay there."""
-    curve = beta_at(config, np.arange(total + 1.0), total)
+    curve = config.at(np.arange(total + 1.0), total)
     there = curve >= 0.99 if config.kind == "tanh" else np.isclose(curve, 1, rtol=1e-9)
     first = int(np.argmax(there))
     return first if there[first + 1] else 0

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainables.config import Conv, Mlp
+from trainables.config.models import Conv, Mlp
 from trainables.config.paths import variants
 from trainables.models.activations import (
     ACTIVATIONS,

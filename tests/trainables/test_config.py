@@ -6,9 +6,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from trainables.config import DEFAULT_KIND, TrialConfig, UserModel, method_of, parse_duration, steps_of
+from trainables.config import DEFAULT_KIND, TrialConfig, method_of
+from trainables.config.models import UserModel
 from trainables.config.paths import flatten, parse_config, plain, unflatten, variants
 from trainables.errors import ConfigError
+from trainables.values import parse_duration, steps_of
 
 FAMILIES = list(DEFAULT_KIND)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.config import USER_MODEL
+from trainables.config.models import USER_MODEL
 from trainables.config.paths import parse_config, variants
 from trainables.errors import ConfigError
 from trainables.models import build_model

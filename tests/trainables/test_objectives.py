@@ -128,7 +128,7 @@ def test_iwae_is_finite_where_the_weights_are_not():
     given = terms()
     zero = torch.zeros(len(given.kl), M, dtype=torch.float64)
     objective = IwaeObjective(2)
-    given = Terms(given.recon_nll + 1e5, given.sse, given.kl, zero, zero, zero)
+    given = Terms(given.recon_nll + 1e5, given.sse, given.kl, zero, zero, zero, STANDARD_NORMAL)
     loss, _ = objective.step(given, {}, hyper(objective))
     first, second = given.recon_nll.reshape(2, -1)
     expected = 1e5 - (0.5 * ((1e5 - first).exp() + (1e5 - second).exp())).log().mean()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.config.paths import parse_config, variants
-from trainables.schedules import Phases, beta_at, lr_at, phases_of
+from trainables.phases import Phases, phases_of
 
 EPOCHS, PER_EPOCH = 40, 25
 T = EPOCHS * PER_EPOCH
@@ -22,7 +22,7 @@ def config(section, kind, **fields):
 def last_values(found):
     """β and the learning rate of the last step of each epoch."""
     ends = np.arange(1, EPOCHS + 1, dtype=np.float64) * PER_EPOCH - 1
-    return np.stack([beta_at(found.beta, ends, T), lr_at(found.lr, ends, T, found.batch_size)], axis=1)
+    return np.stack([found.beta.at(ends, T), found.lr.at(ends, T, found.batch_size)], axis=1)
 
 
 ALL = [(section, kind) for section in ("beta", "lr") for kind in variants(section)]

@@ -12,7 +12,6 @@ from trainables.config.paths import parse_config, variants
 from trainables.data.dataset import data_facts, load
 from trainables.errors import ConfigError
 from trainables.resolve import resolve
-from trainables.schedules import lr_at
 from trainables.training.range_test import CHECK_STEPS, MARGIN, _unlagged, ramped, run, smoothed, suggest
 from trainables.training.step import Record
 from trainables.training.trainer import Trainer
@@ -178,7 +177,7 @@ def test_the_rates_rise_from_low_to_high_whatever_the_schedule_of_the_configurat
     for kind in variants("lr"):
         given = {"lr": {"kind": kind, "warmup": 0.3, "scaling": "sqrt", "base_batch_size": 3, "encoder": 0.5}}
         config = ramped(parse_config(given), LOW, HIGH, 3, linear)
-        np.testing.assert_allclose(lr_at(config.lr, np.arange(90.0), 90, 512), expected)
+        np.testing.assert_allclose(config.lr.at(np.arange(90.0), 90, 512), expected)
         assert (config.lr.encoder, config.lr.decoder) == (0.5, 1)
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.config.paths import parse_config
+from trainables.phases import Phases
 from trainables.ranking import Best, Eligible, Ranking, eligible_of, epochs_since
-from trainables.schedules import Phases
 
 ALWAYS = Eligible()
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)

@@ -18,7 +18,6 @@ from trainables.resolve import (
     resolve,
     steps_per_epoch,
 )
-from trainables.schedules import beta_at, lr_at, rate_in_use
 
 
 def facts(n_train=100, low=0.0, high=1.0, bits=False, kappa_max=None):
@@ -80,8 +79,8 @@ def test_the_schedule_is_the_same_before_and_after_the_rule_is_settled():
     settled = resolve(config, facts(n_train=200))
     assert (config.lr.scaling, settled.lr.scaling) == ("auto", "sqrt")
     said = "learning rate 0.012 = lr.base 0.006 × 2 (square-root scaling, batch 128 over base batch 32)"
-    assert rate_in_use(config.lr, 128) == rate_in_use(settled.lr, 128) == said
-    assert rate_in_use(settled.lr, 32) is None
+    assert config.lr.rate_in_use(128) == settled.lr.rate_in_use(128) == said
+    assert settled.lr.rate_in_use(32) is None
 
 
 def test_sigma_is_six_tenths_of_what_the_mean_image_reaches_and_none_for_bits():
@@ -319,7 +318,7 @@ def test_a_length_in_steps_and_its_fraction_are_one_configuration_and_one_schedu
 
     def schedules(config):
         steps = np.arange(400.0)
-        return [beta_at(config.beta, steps, 400), lr_at(config.lr, steps, 400, config.batch_size)]
+        return [config.beta.at(steps, 400), config.lr.at(steps, 400, config.batch_size)]
 
     for one, other, same in ((0.25, "100 steps", True), (0.25, "101 steps", False), (0.25, 0.26, False)):
         assert (identity(config(one)) == identity(config(other))) is same

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainables.config.values import Count, Optional, Section, Seed
+from trainables.values import Count, Optional, Section, Seed
 
 __all__ = ["DataConfig"]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from trainables.config.values import Auto, Count, Optional, Positive, Section
+from trainables.values import Auto, Count, Optional, Positive, Section
 
 __all__ = ["USER_MODEL", "Conv", "LinearVae", "Mlp", "ModelConfig", "UserModel", "is_argument_name", "is_user_kind"]
 

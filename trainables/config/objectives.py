@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainables.config.values import Auto, Count, NonNegative, Optional, Positive, Section
+from trainables.values import Auto, Count, NonNegative, Optional, Positive, Section
 
 __all__ = ["Elbo", "FreeBits", "Geco", "Iwae", "ObjectiveConfig", "target_of"]
 

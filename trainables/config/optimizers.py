@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainables.config.values import NonNegative, Number, Optional, Positive, Section
+from trainables.values import NonNegative, Number, Optional, Positive, Section
 
 __all__ = ["Adam", "AdamW", "OptimizerConfig", "RAdam", "Sgd"]
 

@@ -10,7 +10,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from trainables.config import DEFAULT_KIND, USER_MODEL, TrialConfig, is_argument_name, is_user_kind, kind_in
+from trainables.config import DEFAULT_KIND, TrialConfig, kind_in
+from trainables.config.models import USER_MODEL, is_argument_name, is_user_kind
 from trainables.credentials import HIDDEN, is_secret_path
 from trainables.errors import ConfigError
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, model_validator
 
-from trainables.config.beta import BetaConfig, ConstantBeta, GqnBeta
 from trainables.config.data import DataConfig
-from trainables.config.lr import ConstantLr, LrConfig
 from trainables.config.models import Mlp, ModelConfig
 from trainables.config.objectives import Elbo, FreeBits, Geco, ObjectiveConfig
 from trainables.config.optimizers import Adam, OptimizerConfig
-from trainables.config.values import Auto, Count, Device, Optional, Section, Seed
+from trainables.schedules.beta import BetaConfig, ConstantBeta, GqnBeta
+from trainables.schedules.lr import ConstantLr, LrConfig
+from trainables.values import Auto, Count, Device, Optional, Section, Seed
 
 __all__ = ["DEFAULT_KIND", "MetricsConfig", "TrialConfig", "kind_in", "method_of"]
 

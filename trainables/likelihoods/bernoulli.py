@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from trainables import distributions
-from trainables.config import DataConfig, GqnBeta, TrialConfig
+from trainables.config import DataConfig, TrialConfig
 from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
 from trainables.likelihoods.base import Likelihood, has_bits
+from trainables.schedules.beta import GqnBeta
 
 __all__ = ["Bernoulli"]
 

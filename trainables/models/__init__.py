@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from trainables.config import Conv, LinearVae, Mlp, ModelConfig, UserModel
+from trainables.config.models import Conv, LinearVae, Mlp, ModelConfig, UserModel
 from trainables.models.base import Buffers, Model, Params
 from trainables.models.conv import ConvVae, conv_vae
 from trainables.models.linear_vae import LinearVaeModel

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.config import Conv
+from trainables.config.models import Conv
 from trainables.errors import ConfigError
 from trainables.models.activations import ACTIVATIONS, bounded_heads
 from trainables.models.base import Model, Params, initial_uniform, linear, linear_params

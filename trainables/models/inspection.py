@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainables import global_settings
-from trainables.config import ModelConfig, UserModel
+from trainables.config.models import ModelConfig, UserModel
 from trainables.errors import ConfigError
 from trainables.models import Model, Params, UserVae, build_model
 from trainables.models.user import InterfaceError

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from trainables import global_settings
-from trainables.config import UserModel
+from trainables.config.models import UserModel
 from trainables.data.readers.fetched import digest_of
 from trainables.errors import ConfigError
 from trainables.models.base import Model, Params

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from trainables.config import ObjectiveConfig, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.objectives import ObjectiveConfig
 from trainables.data.dataset import DataFacts
 from trainables.likelihoods import AUTO_SHARE, Likelihood
 from trainables.models.priors import Prior

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainables.config import Elbo, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.objectives import Elbo
 from trainables.objectives.base import Hyper, Objective, State, Terms
 
 __all__ = ["ElboObjective"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainables.config import FreeBits, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.objectives import FreeBits
 from trainables.objectives.base import Constants, Hyper, Objective, State, Terms
 
 __all__ = ["FreeBitsObjective"]

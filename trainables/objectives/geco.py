@@ -29,12 +29,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainables.config import Geco, OptimizerConfig, RAdam, Sgd, TrialConfig, steps_per_epoch
-from trainables.config.objectives import target_of
+from trainables.config import TrialConfig
+from trainables.config.objectives import Geco, target_of
+from trainables.config.optimizers import OptimizerConfig, RAdam, Sgd
 from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
 from trainables.likelihoods import Likelihood
 from trainables.objectives.base import Constants, Ending, EpochEnd, Hyper, Objective, State, Terms
+from trainables.values import steps_per_epoch
 
 __all__ = ["MET_FROM", "GecoObjective", "Violation", "geco_notes", "updates_to_settle"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trainables import distributions
-from trainables.config import Iwae, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.objectives import Iwae
 from trainables.objectives.base import Hyper, Objective, State, Terms
 
 __all__ = ["IwaeObjective"]

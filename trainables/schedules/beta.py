@@ -1,22 +1,16 @@
-"""β, and the pixel σ that is annealed in its place under GQN's schedule."""
+"""Schedules of β, the weight of the KL term, and of the pixel σ that is annealed in its place under GQN's.
+
+A schedule is one class: its fields, its formula, its curve. Its `kind` is its name in `beta.kind`.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from abc import abstractmethod
+from typing import Annotated, Literal
 
-from trainables.config import (
-    BetaConfig,
-    ConstantBeta,
-    CosineBeta,
-    CosineWaveBeta,
-    CyclicalBeta,
-    GqnBeta,
-    LinearBeta,
-    SigmoidBeta,
-    TanhBeta,
-    TriangularWaveBeta,
-    steps_of,
-)
+import numpy as np
+from pydantic import Field
+
 from trainables.schedules.curves import (
     Curve,
     cosine_ramp,
@@ -28,58 +22,217 @@ from trainables.schedules.curves import (
     tanh_ramp,
     triangular_wave,
 )
+from trainables.values import Duration, NonNegative, Number, Positive, Section, steps_of
 
-__all__ = ["beta_at", "sigma_factor_at"]
-
-
-def beta_at(config: BetaConfig, steps: Curve, total_steps: int) -> Curve:
-    """β at each step; under `gqn` the β that weighs as its σ does, (σ_t/σ)²."""
-    match config:
-        case GqnBeta():
-            return np.square(sigma_factor_at(config, steps, total_steps))
-        case ConstantBeta():
-            height = np.ones(len(steps))
-        case LinearBeta() | SigmoidBeta() | TanhBeta() | CosineBeta():
-            height = _ramp(config, position(steps, steps_of(config.warmup, total_steps)))
-        case CyclicalBeta():
-            height = _cycles(config, steps, total_steps)
-        case CosineWaveBeta():
-            height = cosine_wave(steps / exact_length(config.period, total_steps))
-        case TriangularWaveBeta():
-            height = triangular_wave(steps / exact_length(config.period, total_steps))
-    return config.end * height
+__all__ = [
+    "Beta",
+    "BetaConfig",
+    "ConstantBeta",
+    "CosineBeta",
+    "CosineWaveBeta",
+    "CyclicalBeta",
+    "GqnBeta",
+    "LinearBeta",
+    "SigmoidBeta",
+    "TanhBeta",
+    "TriangularWaveBeta",
+]
 
 
-def sigma_factor_at(config: BetaConfig | None, steps: Curve, total_steps: int) -> Curve:
-    """σ_t/σ, the pixel σ of each step in units of the final one: from `start` to 1 along a line, else 1 throughout.
+class Beta(Section):
+    """What every schedule of β has."""
 
-    Eslami et al. 2018, as used by Rezende & Viola 2018, arXiv 1810.00597.
-    """
-    if not isinstance(config, GqnBeta):
+    @abstractmethod
+    def at(self, steps: Curve, total_steps: int) -> Curve:
+        """β in each of these steps, of a budget of `total_steps`."""
+
+    def sigma_factor_at(self, steps: Curve, total_steps: int) -> Curve:
+        """The pixel σ of each step in units of the final one: 1, but under GQN's schedule."""
         return np.ones(len(steps))
-    return config.start + (1 - config.start) * linear_ramp(position(steps, steps_of(config.warmup, total_steps)))
+
+    def settled_at(self, total_steps: int) -> float:
+        """The step from which β stands still, or its cycles are whole."""
+        return 0.0
+
+    def cycle(self, total_steps: int) -> float:
+        """The length of its cycles in steps; 0 without cycles."""
+        return 0.0
 
 
-def _ramp(config: LinearBeta | SigmoidBeta | TanhBeta | CosineBeta, u: Curve) -> Curve:
-    match config:
-        case LinearBeta():
-            return linear_ramp(u)
-        case SigmoidBeta():
-            return sigmoid_ramp(u, config.steepness)
-        case TanhBeta():
-            return tanh_ramp(u)
-        case CosineBeta():
-            return cosine_ramp(u)
+class _Scaled(Beta):
+    """end: the weight of the KL at the end of a rise; 1 is the ELBO."""
+
+    end: NonNegative = 1.0
+
+    def at(self, steps: Curve, total_steps: int) -> Curve:
+        return self.end * self._height(steps, total_steps)
+
+    @abstractmethod
+    def _height(self, steps: Curve, total_steps: int) -> Curve:
+        """The curve in units of `end`."""
 
 
-def _cycles(config: CyclicalBeta, steps: Curve, total_steps: int) -> Curve:
-    """ramp(τ/R) with τ = (t mod P)/P, the position in the period P (Fu et al. 2019, arXiv 1903.10145)."""
-    period = exact_length(config.period, total_steps)
-    u = position(np.mod(steps, period), config.ratio * period)
-    match config.shape:
-        case "linear":
-            return linear_ramp(u)
-        case "sigmoid":
-            return sigmoid_ramp(u, SigmoidBeta().steepness)
-        case "cosine":
-            return cosine_ramp(u)
+class _Ramp(_Scaled):
+    """warmup: how long β rises."""
+
+    warmup: Duration = 0.25
+
+    def settled_at(self, total_steps: int) -> float:
+        return steps_of(self.warmup, total_steps)
+
+    def _height(self, steps: Curve, total_steps: int) -> Curve:
+        return self._ramp(position(steps, steps_of(self.warmup, total_steps)))
+
+    @abstractmethod
+    def _ramp(self, u: Curve) -> Curve:
+        """The height at u = t/warmup."""
+
+
+class _Wave(_Scaled):
+    """period: the length of a cycle."""
+
+    period: Duration = 0.25
+
+    def cycle(self, total_steps: int) -> float:
+        return exact_length(self.period, total_steps)
+
+
+class ConstantBeta(_Scaled):
+    """β = end throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+    def _height(self, steps: Curve, total_steps: int) -> Curve:
+        return np.ones(len(steps))
+
+
+class LinearBeta(_Ramp):
+    """β rises from 0 to `end` over `warmup`, then holds (Bowman et al. 2016).
+
+    Examples
+    --------
+    >>> LinearBeta(end=0.5, warmup=0.5).at(np.array([0.0, 25.0, 50.0, 99.0]), 100).tolist()
+    [0.0, 0.25, 0.5, 0.5]
+    """
+
+    kind: Literal["linear"] = "linear"
+
+    def _ramp(self, u: Curve) -> Curve:
+        return linear_ramp(u)
+
+
+class SigmoidBeta(_Ramp):
+    """β = end·σ(steepness·(t/warmup − ½)) over `warmup`, then `end` (Bowman et al. 2016).
+
+    steepness: of the middle of the rise.
+    """
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    steepness: Positive = 12.0
+
+    def _ramp(self, u: Curve) -> Curve:
+        return sigmoid_ramp(u, self.steepness)
+
+
+class TanhBeta(_Ramp):
+    """β = end·tanh(γt), at .99·end after `warmup`: γ = artanh(.99)/warmup (Ichikawa & Hukushima 2023)."""
+
+    kind: Literal["tanh"] = "tanh"
+
+    def _ramp(self, u: Curve) -> Curve:
+        return tanh_ramp(u)
+
+
+class CosineBeta(_Ramp):
+    """β = end·½(1 − cos(π·t/warmup)) over `warmup`, then holds: a ramp, not a wave."""
+
+    kind: Literal["cosine"] = "cosine"
+
+    def _ramp(self, u: Curve) -> Curve:
+        return cosine_ramp(u)
+
+
+class CyclicalBeta(_Wave):
+    """β rises from 0 to `end` over the first `ratio` of each `period`, holds, and restarts (Fu et al. 2019).
+
+    end·ramp(τ/ratio) with τ = (t mod period)/period (arXiv 1903.10145).
+    period: 1/M of the budget for M cycles. ratio: the part of a cycle in which β rises. shape: of the rise.
+
+    Examples
+    --------
+    >>> CyclicalBeta(period=0.5).at(np.array([0.0, 10.0, 25.0, 49.0, 50.0, 60.0]), 100).tolist()
+    [0.0, 0.4, 1.0, 1.0, 0.0, 0.4]
+    """
+
+    kind: Literal["cyclical"] = "cyclical"
+    ratio: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    shape: Literal["linear", "sigmoid", "cosine"] = "linear"
+
+    def _height(self, steps: Curve, total_steps: int) -> Curve:
+        period = self.cycle(total_steps)
+        u = position(np.mod(steps, period), self.ratio * period)
+        match self.shape:
+            case "linear":
+                return linear_ramp(u)
+            case "sigmoid":
+                return sigmoid_ramp(u, SigmoidBeta().steepness)
+            case "cosine":
+                return cosine_ramp(u)
+
+
+class CosineWaveBeta(_Wave):
+    """β = end·½(1 − cos(2π·t/period)): 0 → end → 0 in each period."""
+
+    kind: Literal["cosine-wave"] = "cosine-wave"
+
+    def _height(self, steps: Curve, total_steps: int) -> Curve:
+        return cosine_wave(steps / self.cycle(total_steps))
+
+
+class TriangularWaveBeta(_Wave):
+    """β = end·(1 − |2·frac(t/period) − 1|): 0 → end → 0 in each period, straight."""
+
+    kind: Literal["triangular-wave"] = "triangular-wave"
+
+    def _height(self, steps: Curve, total_steps: int) -> Curve:
+        return triangular_wave(steps / self.cycle(total_steps))
+
+
+class GqnBeta(Beta):
+    """The pixel σ falls linearly from start·σ to σ = `model.sigma` over `warmup`: β_eq = (σ_t/σ)² (Eslami et al. 2018).
+
+    Gaussian likelihood only; evaluation is always at the final σ. As used by Rezende & Viola 2018, arXiv 1810.00597.
+    start: σ at the first step as a multiple of the final one; 2.0/0.7 in the paper. warmup: how long σ falls.
+
+    Examples
+    --------
+    >>> GqnBeta(start=3.0, warmup=0.5).at(np.array([0.0, 25.0, 50.0]), 100).tolist()
+    [9.0, 4.0, 1.0]
+    """
+
+    kind: Literal["gqn"] = "gqn"
+    start: Annotated[Number, Field(ge=1)] = 2.0 / 0.7
+    warmup: Duration = 0.25
+
+    def at(self, steps: Curve, total_steps: int) -> Curve:
+        return np.square(self.sigma_factor_at(steps, total_steps))
+
+    def sigma_factor_at(self, steps: Curve, total_steps: int) -> Curve:
+        return self.start + (1 - self.start) * linear_ramp(position(steps, steps_of(self.warmup, total_steps)))
+
+    def settled_at(self, total_steps: int) -> float:
+        return steps_of(self.warmup, total_steps)
+
+
+BetaConfig = Annotated[
+    ConstantBeta
+    | LinearBeta
+    | SigmoidBeta
+    | TanhBeta
+    | CosineBeta
+    | CyclicalBeta
+    | CosineWaveBeta
+    | TriangularWaveBeta
+    | GqnBeta,
+    Field(discriminator="kind"),
+]

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.config import steps_of
+from trainables.values import steps_of
 
 __all__ = [
     "Curve",

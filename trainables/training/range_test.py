@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.config import ClrLr, ConstantBeta, ExponentialLr, GqnBeta, LrConfig, TrialConfig
+from trainables.config import TrialConfig
 from trainables.errors import ConfigError
-from trainables.schedules import Curve, lr_at
+from trainables.schedules.beta import ConstantBeta, GqnBeta
+from trainables.schedules.curves import Curve
+from trainables.schedules.lr import ClrLr, ExponentialLr, LrConfig
 from trainables.training.trainer import Trainer
 
 __all__ = ["Bounds", "RangeTest", "ramped", "run", "smoothed", "suggest"]
@@ -96,7 +98,7 @@ def run(trainer: Trainer) -> RangeTest:
         if _blown_up(losses, curve, window):
             break
     config = trainer.config
-    rates = lr_at(config.lr, np.arange(float(len(losses))), trainer.total_steps, config.batch_size)
+    rates = config.lr.at(np.arange(float(len(losses))), trainer.total_steps, config.batch_size)
     return suggest(rates, losses, window)
 
 

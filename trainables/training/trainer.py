@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import metrics, optimizers, schedules
+from trainables import metrics, optimizers
 from trainables.config import TrialConfig
 from trainables.data.dataset import Dataset
 from trainables.files.checkpoint import Checkpoint
@@ -22,9 +22,11 @@ from trainables.objectives import Ending, EpochEnd, State
 from trainables.optimizers import OptimizerState
 from trainables.program import build_program
 from trainables.random_streams import generator
-from trainables.resolve import steps_per_epoch
+from trainables.schedules.beta import ConstantBeta
+from trainables.schedules.curves import Curve
 from trainables.training.outcomes import ending_of
 from trainables.training.step import Record, advance
+from trainables.values import steps_per_epoch
 
 __all__ = ["Report", "Trainer"]
 
@@ -65,6 +67,7 @@ class Trainer:
         self.state: State = {name: self._tensor(value) for name, value in self.program.objective.init().items()}
         self._constants = {name: self._tensor(value) for name, value in self.program.objective.constants().items()}
         self.scales = {name: self._tensor(value) for name, value in self.program.likelihood.scales().items()}
+        self._beta = config.beta or ConstantBeta()
         self._evaluation = {
             "val": dataset.floats(dataset.val),
             "train_eval": dataset.train_batch(
@@ -74,7 +77,7 @@ class Trainer:
             ),
         }
 
-    def _tensor(self, value: float | tuple[float, ...] | schedules.Curve) -> Tensor:
+    def _tensor(self, value: float | tuple[float, ...] | Curve) -> Tensor:
         return torch.tensor(value, dtype=torch.float32, device=self.device)
 
     @property
@@ -113,7 +116,7 @@ class Trainer:
         """The train steps of the next epoch, each taken when its record is asked for."""
         first = self.epoch * self.steps_per_epoch
         steps = np.arange(first, first + self.steps_per_epoch, dtype=np.float64)
-        rates = schedules.lr_at(self.config.lr, steps, self.total_steps, self.config.batch_size).tolist()
+        rates = self.config.lr.at(steps, self.total_steps, self.config.batch_size).tolist()
         scheduled = self._scheduled(steps)
         order = torch.split(self._order()[: self.steps_per_epoch * self.config.batch_size], self.config.batch_size)
         batches = self.dataset.train_batches(order, self.config.seed, first)
@@ -125,21 +128,15 @@ class Trainer:
             yield record
         self.epoch += 1
 
-    def _scheduled(self, steps: schedules.Curve) -> dict[str, tuple[Tensor, ...]]:
+    def _scheduled(self, steps: Curve) -> dict[str, tuple[Tensor, ...]]:
         """What the loss takes at each step. GQN's β is in its σ: at β = 1, σ_t weighs like (σ_t/σ)² at σ."""
-        factors = schedules.sigma_factor_at(self.config.beta, steps, self.total_steps)
+        factors = self._beta.sigma_factor_at(steps, self.total_steps)
         curves = {
-            "beta": self._betas(steps) / factors**2,
+            "beta": self._beta.at(steps, self.total_steps) / factors**2,
             "progress": steps / self.total_steps,
             **{name: scale * factors for name, scale in self.program.likelihood.scales().items()},
         }
         return {name: self._tensor(curve).unbind() for name, curve in curves.items()}
-
-    def _betas(self, steps: schedules.Curve) -> schedules.Curve:
-        """The weight of the KL, or under GQN what it amounts to."""
-        if self.config.beta is None:
-            return np.ones(len(steps))
-        return schedules.beta_at(self.config.beta, steps, self.total_steps)
 
     def _order(self) -> Tensor:
         """The epoch's permutation of the training examples."""
@@ -240,8 +237,9 @@ class Trainer:
     def _schedule_metrics(self, states: list[State], val: dict[str, float]) -> dict[str, float]:
         """What was used in the epoch's last step, and what the objective makes of it."""
         last = np.array([self.epoch * self.steps_per_epoch - 1], dtype=np.float64)
-        rate = float(schedules.lr_at(self.config.lr, last, self.total_steps, self.config.batch_size)[0])
-        end = EpochEnd(states, float(self._betas(last)[0]), self.params, self.program.likelihood, val)
+        rate = float(self.config.lr.at(last, self.total_steps, self.config.batch_size)[0])
+        beta = float(self._beta.at(last, self.total_steps)[0])
+        end = EpochEnd(states, beta, self.params, self.program.likelihood, val)
         return {"schedule/lr": rate} | self.program.objective.metrics(end)
 
     def _ending(self, val: metrics.Evaluation, train_eval: metrics.Evaluation) -> Ending:

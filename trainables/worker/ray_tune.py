@@ -15,7 +15,8 @@ import torch
 from ray import tune
 
 from trainables import global_settings
-from trainables.config import DataConfig, TrialConfig, UserModel
+from trainables.config import DataConfig, TrialConfig
+from trainables.config.models import UserModel
 from trainables.config.paths import parse_config
 from trainables.data import readers
 from trainables.data.dataset import Dataset, load

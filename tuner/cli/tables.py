@@ -288,13 +288,12 @@ def _with_error(row: Any, metric: str) -> str:
 
 def _config_table(config: TrialConfig, paths: Sequence[str] | None = None) -> Table:
     from trainables.config.paths import flatten, plain
-    from trainables.schedules import rate_in_use
 
     table = new_table("configuration", "")
     for path, value in flatten(plain(config)).items():
         if paths is None or path in paths:
             table.add_row(path, text_of(value))
-    if rate := rate_in_use(config.lr, config.batch_size):
+    if rate := config.lr.rate_in_use(config.batch_size):
         table.add_row("learning rate", rate.removeprefix("learning rate "))
     return table
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from search_spaces.catalogue import parse_space
-from trainables.config import is_user_kind
+from trainables.config.models import is_user_kind
 from trainables.config.paths import flatten, unflatten
 from trainables.data.readers import absolute, is_path
 from trainables.data.readers.arrays import check_path

@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from search_spaces.catalogue import parse_space
-from trainables.config import DataConfig, is_user_kind
+from trainables.config import DataConfig
+from trainables.config.models import is_user_kind
 from trainables.config.paths import flatten
 from trainables.credentials import holds_secret, shown
 from trainables.data.readers.fetched import file_name

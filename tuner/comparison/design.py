@@ -26,7 +26,6 @@ from search_spaces.compile import suggest_trial
 from search_spaces.geco import HARDLY_ANY_ROOM, LEAST_ROOM, constrained, in_numbers
 from trainables.config.paths import parse_config, unflatten
 from trainables.objectives import MET_FROM, Violation
-from trainables.schedules import scaled_by
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
 from tuner.comparison.statistics import Cell, best_rate, selection_sds
 
@@ -122,7 +121,7 @@ class Design:
     def rates_in_use(self) -> str:
         """The grid of learning rates in words, and what its rates are multiplied by: "0.003, 0.006 × 2 (…)"."""
         config = parse_config(unflatten(self.base))
-        return ", ".join(f"{rate:.3g}" for rate in self.rates) + scaled_by(config.lr, config.batch_size)
+        return ", ".join(f"{rate:.3g}" for rate in self.rates) + config.lr.scaled_by(config.batch_size)
 
     @property
     def rivals(self) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from trainables.config import ConstantLr, TrialConfig
+from trainables.config import TrialConfig
 from trainables.config.paths import flatten, parse_config, plain, unflatten
 from trainables.data.dataset import DataFacts, data_facts
 from trainables.data.readers import absolute
 from trainables.errors import ConfigError, UserError
 from trainables.resolve import resolve
-from trainables.schedules import scaling_of
+from trainables.schedules.lr import ConstantLr, scaling_of
 from tuner.comparison.design import RATE_FACTORS, Design
 from tuner.comparison.methods import LR, METHODS, Scale, free_paths
 from tuner.comparison.stages import REQUEST_FILE

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
 
-from trainables.config import is_user_kind
+from trainables.config.models import is_user_kind
 from trainables.cores import allotted_cores
 from trainables.credentials import shown
 from trainables.data.readers import is_path

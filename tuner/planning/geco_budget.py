@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search_spaces.space import Space
-from trainables.config import Geco, Sgd, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.objectives import Geco
+from trainables.config.optimizers import Sgd
 from trainables.data.dataset import DataFacts
 from trainables.objectives import geco_notes, updates_to_settle
 from tuner.planning.rungs import largest_batch

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from search_spaces.space import Space, assemble
-from trainables.config import ModelConfig, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.models import ModelConfig
 from trainables.config.paths import plain
 from trainables.errors import UserError
 from trainables.global_settings import fresh

@@ -8,7 +8,7 @@ from typing import Any
 from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.config.paths import parse_config
-from trainables.schedules import phases_of
+from trainables.phases import phases_of
 
 __all__ = ["phase_notes"]
 

@@ -15,7 +15,8 @@ from search_spaces.catalogue import parse_space
 from search_spaces.geco import constrained, in_numbers
 from search_spaces.reach import KindDefaults, check
 from search_spaces.space import Space, assemble
-from trainables.config import TrialConfig, UserModel, is_user_kind, method_of
+from trainables.config import TrialConfig, method_of
+from trainables.config.models import UserModel, is_user_kind
 from trainables.config.paths import flatten, parse_config, plain, unflatten
 from trainables.data.dataset import DataFacts, data_facts
 from trainables.data.readers import absolute, data_dir

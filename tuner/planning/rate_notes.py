@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.space import Space
 from trainables.config import TrialConfig
-from trainables.schedules import SCALING_NAMES, rate_in_use, scaling_factor, scaling_of
+from trainables.schedules.lr import SCALING_NAMES, scaling_factor, scaling_of
 
 __all__ = ["rate_notes"]
 
@@ -23,7 +23,7 @@ def rate_notes(space: Space, base: Mapping[str, Any], trials: Iterable[TrialConf
     """
     first = next(iter(trials := list(trials)))
     if not space.dimensions.keys() & {*RATES, *SCALED_BY}:
-        found = (rate_in_use(trial.lr, trial.batch_size) for trial in trials)
+        found = (trial.lr.rate_in_use(trial.batch_size) for trial in trials)
         return list(dict.fromkeys(note for note in found if note))
 
     def levels(path: str, fixed: Any) -> list[Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from search_spaces.reach import longest_warmup
 from search_spaces.space import Space
-from trainables.config import TrialConfig, steps_per_epoch
+from trainables.config import TrialConfig
 from trainables.config.paths import unflatten
 from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
+from trainables.values import steps_per_epoch
 from tuner.planning.metric_choice import scheduler_kind
 from tuner.search.asha import Asha, grace_for, rungs_for
 from tuner.search.hyperband import HyperBand

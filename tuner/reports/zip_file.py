@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from trainables.config import is_user_kind
+from trainables.config.models import is_user_kind
 from trainables.config.paths import written
 from trainables.errors import ConfigError, UserError
 from trainables.files.trial_files import BEST_NAME, FILE_NAME, RESULT_FILES

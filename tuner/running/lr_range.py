@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from trainables.config import ClrLr, TrialConfig
+from trainables.config import TrialConfig
 from trainables.config.paths import parse_config, plain
 from trainables.credentials import check_no_secrets
 from trainables.errors import ConfigError, UserError
 from trainables.global_settings import fresh
-from trainables.schedules import batch_size_factor, rate_in_use
+from trainables.schedules.lr import ClrLr
 from trainables.training import range_test
 from trainables.training.range_test import Bounds, RangeTest
 from tuner.running.single_run import make_ready
@@ -48,7 +48,7 @@ class LrRange:
     def notes(self) -> tuple[str, ...]:
         """What the user should know, of the trial, of the test and of the rates that the suggestion means."""
         config = parse_config(self.trial())
-        rate = rate_in_use(config.lr, config.batch_size) if self.suggestion else None
+        rate = config.lr.rate_in_use(config.batch_size) if self.suggestion else None
         return (*self.trial_notes, *self.test.notes, *([f"as suggested: {rate}"] if rate else []))
 
     @property
@@ -147,7 +147,7 @@ def run_lr_range(
     config = parse_config(tree)
     ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir, trained_as=config)
     test = range_test.run(ready.trainer)
-    factor = batch_size_factor(config.lr, config.batch_size)
+    factor = config.lr.batch_size_factor(config.batch_size)
     suggestion = test.bounds and stated(test.bounds, low, high, factor)
     return LrRange(tree, config, test, linear, suggestion, ready.notes)
 

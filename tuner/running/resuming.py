@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.catalogue import parse_space
 from search_spaces.space import Space
-from trainables.config import is_user_kind
+from trainables.config.models import is_user_kind
 from trainables.config.paths import flatten, parse_config, plain, unflatten
 from trainables.errors import UserError
 from trainables.identity import differences, version_notes

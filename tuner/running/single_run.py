@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from trainables.config import Geco, TrialConfig
+from trainables.config import TrialConfig
+from trainables.config.objectives import Geco
 from trainables.credentials import check_no_secrets, shown
 from trainables.data.dataset import DataFacts, Dataset, data_facts, load
 from trainables.data.readers import data_dir
@@ -25,7 +26,6 @@ from trainables.models.inspection import check_user_model
 from trainables.objectives import geco_notes
 from trainables.ranking import LAST, Ranking
 from trainables.resolve import notes, resolve
-from trainables.schedules import rate_in_use
 from trainables.training.trainer import Report, Trainer
 from trainables.worker.reach import Reach, least, next_epoch, reach_config
 from trainables.worker.results import write_results
@@ -105,7 +105,7 @@ def retrain(
     changed = notes_on(trainer.identity, recorded, resolved.data.name, "of the recorded run")
     if changed:
         (on_changed or on_notes)(changed)
-    rate = rate_in_use(resolved.lr, resolved.batch_size)
+    rate = resolved.lr.rate_in_use(resolved.batch_size)
     ranked, ranked_notes = _ranked_here(ranked, resolved)
     on_notes((*ready.notes, *([rate] if rate else []), *ranked_notes))
     last_epoch = ranked.last_epoch(resolved) if ranked else resolved.epochs

@@ -13,12 +13,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from search_spaces.reach import is_constant
-from trainables.config import Auto, Count, Optional, Positive, Seed
 from trainables.config.paths import flatten, is_known, known_paths, not_allowed, suggest, unflatten
 from trainables.credentials import check_no_secrets
 from trainables.errors import ConfigError
 from trainables.object_storage import checked_storage
 from trainables.ranking import LAST, is_ranking
+from trainables.values import Auto, Count, Optional, Positive, Seed
 from tuner.sweeps.tracking_uri import without_secret
 from tuner.sweeps.yaml_files import read_yaml
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from trainables.config import steps_per_epoch
 from trainables.config.paths import parse_config
 from trainables.identity import Identity
+from trainables.phases import Phases, phases_of
 from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, mean, tolerance_of
-from trainables.schedules import Phases, phases_of
+from trainables.values import steps_per_epoch
 from tuner.sweeps.events import check_event, unusable
 from tuner.sweeps.means import common_outcome, means, standard_errors
 from tuner.sweeps.origins import DATA

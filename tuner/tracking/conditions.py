@@ -22,9 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.config import parse_duration, steps_of
 from trainables.config.paths import known_paths, suggest
 from trainables.errors import ConfigError
+from trainables.values import parse_duration, steps_of
 from tuner.sweeps.metrics import METRICS, direction_of, is_usable
 
 __all__ = [

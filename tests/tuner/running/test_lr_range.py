@@ -12,7 +12,6 @@ from search_spaces.catalogue import parse_space
 from search_spaces.reach import check
 from trainables.config.paths import parse_config, plain
 from trainables.errors import ConfigError, UserError
-from trainables.schedules import lr_at
 from trainables.training.range_test import Bounds, RangeTest
 from tuner import lr_range
 from tuner.cli.tables import show_lr_range
@@ -42,7 +41,7 @@ def digits(vae_data_root):
 def test_the_suggestion_gives_the_rates_that_were_seen(digits):
     """It is stated for lr.base_batch_size, 32, and cycles at the 128 of the test reach the bounds of its curve."""
     config = parse_config(digits.trial())
-    cycle = lr_at(config.lr, np.arange(1001.0), 1000, config.batch_size)
+    cycle = config.lr.at(np.arange(1001.0), 1000, config.batch_size)
     seen = digits.test.bounds
     assert (cycle.min(), cycle.max()) == pytest.approx((seen.base, seen.max), rel=0.05)
     assert digits.settings["lr.max"] == pytest.approx(seen.max / 2, rel=0.05)

@@ -10,25 +10,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from trainables.config import (
-    BetaConfig,
-    ClrLr,
-    CosineBeta,
-    CosineWaveBeta,
-    CosineWaveLr,
-    CyclicalBeta,
-    GqnBeta,
-    LinearBeta,
-    LinearWaveLr,
-    LrConfig,
-    OneCycleLr,
-    SigmoidBeta,
-    TanhBeta,
-    TrialConfig,
-    TriangularWaveBeta,
-    steps_of,
-)
-from trainables.schedules.curves import exact_length
+from trainables.config import TrialConfig
 
 __all__ = ["Phases", "phases_of"]
 
@@ -69,41 +51,10 @@ def phases_of(config: TrialConfig, steps_per_epoch: int) -> Phases:
     Constants and decays are comparable at every epoch.
     """
     total = config.epochs * steps_per_epoch
-    settled = max(_beta_settles(config.beta, total), _lr_settles(config.lr, total), steps_of(config.lr.warmup, total))
-    periods = (_beta_period(config.beta, total), _lr_period(config.lr, total))
-    return Phases(
-        settled / steps_per_epoch, tuple(each / steps_per_epoch for each in periods if each > steps_per_epoch)
-    )
-
-
-def _beta_settles(config: BetaConfig | None, total: int) -> float:
-    match config:
-        case LinearBeta() | SigmoidBeta() | TanhBeta() | CosineBeta() | GqnBeta():
-            return steps_of(config.warmup, total)
-        case _:
-            return 0.0
-
-
-def _lr_settles(config: LrConfig, total: int) -> float:
-    return config.pct_start * total if isinstance(config, OneCycleLr) else 0.0
-
-
-def _beta_period(config: BetaConfig | None, total: int) -> float:
-    match config:
-        case CyclicalBeta() | CosineWaveBeta() | TriangularWaveBeta():
-            return exact_length(config.period, total)
-        case _:
-            return 0.0
-
-
-def _lr_period(config: LrConfig, total: int) -> float:
-    match config:
-        case ClrLr():
-            return 2 * exact_length(config.step_size, total)
-        case LinearWaveLr() | CosineWaveLr():
-            return exact_length(config.period, total)
-        case _:
-            return 0.0
+    schedules = [config.lr, *([config.beta] if config.beta else [])]
+    settled = max(schedule.settled_at(total) for schedule in schedules)
+    cycles = (schedule.cycle(total) for schedule in reversed(schedules))
+    return Phases(settled / steps_per_epoch, tuple(each / steps_per_epoch for each in cycles if each > steps_per_epoch))
 
 
 def _floor(value: float) -> int:
