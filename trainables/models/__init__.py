@@ -1,19 +1,19 @@
-"""One architecture per file; `build_model` is the one place where a kind becomes a model."""
+"""One architecture per file; `MODELS` is the one place where a kind becomes a model."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from trainables.config.models import Conv, LinearVae, Mlp, ModelConfig, UserModel
+from trainables.config.models import USER_MODEL, ModelConfig, is_user_kind
 from trainables.models.base import Buffers, Model, Params
-from trainables.models.conv import ConvVae, conv_vae
+from trainables.models.conv import ConvVae
 from trainables.models.linear_vae import LinearVaeModel
 from trainables.models.mlp import MlpVae
 from trainables.models.priors import STANDARD_NORMAL, Prior
 from trainables.models.user import UserVae
 
 __all__ = [
+    "MODELS",
     "Buffers",
     "ConvVae",
     "LinearVaeModel",
@@ -28,21 +28,20 @@ __all__ = [
 ]
 
 
+MODELS: dict[str, type[Model]] = {
+    "mlp": MlpVae,
+    "conv": ConvVae,
+    "linear-vae": LinearVaeModel,
+    USER_MODEL: UserVae,
+}
+
+
 def build_model(config: ModelConfig, shape: tuple[int, ...]) -> Model:
     """The model of a configuration for examples of this shape, D = its product.
 
     Imports and calls what a user's kind names. Raises ConfigError where the kind cannot take such examples.
     """
-    n_elements = math.prod(shape)
-    match config:
-        case Mlp():
-            return MlpVae(n_elements, config.latent_dim, config.hidden, config.activation)
-        case Conv():
-            return conv_vae(config, shape)
-        case LinearVae():
-            return LinearVaeModel(n_elements, config.latent_dim)
-        case UserModel():
-            return UserVae(config, shape)
+    return MODELS[USER_MODEL if is_user_kind(config.kind) else config.kind].of(config, shape)
 
 
 def build_prior(config: ModelConfig) -> Prior:

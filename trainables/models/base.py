@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.config.models import ModelConfig
 from trainables.random_streams import generator
 
 __all__ = ["Buffers", "Model", "Params", "initial_uniform", "linear", "linear_params"]
@@ -31,6 +32,11 @@ class Model(ABC):
     """
 
     latent_dim: int
+
+    @classmethod
+    @abstractmethod
+    def of(cls, config: ModelConfig, shape: tuple[int, ...]) -> Model:
+        """The model of a configuration for examples of this shape; raises ConfigError where it cannot take them."""
 
     @abstractmethod
     def init(self, seed: int, device: torch.device) -> Params:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.config.models import Conv
+from trainables.config.models import Conv, ModelConfig
 from trainables.errors import ConfigError
 from trainables.models.activations import ACTIVATIONS, bounded_heads
 from trainables.models.base import Model, Params, initial_uniform, linear, linear_params
 
-__all__ = ["ConvVae", "conv_vae"]
+__all__ = ["ConvVae"]
 
 KERNEL, STRIDE, PADDING = 4, 2, 1
 MIN_GROUP = 4
@@ -38,6 +38,33 @@ class ConvVae(Model):
     latent_dim: int
     groups: int
     activation: str
+
+    @classmethod
+    def of(cls, config: ModelConfig, shape: tuple[int, ...]) -> ConvVae:
+        """For images H×W or C×H×W; raises ConfigError for other data, and where there are too many stages."""
+        assert isinstance(config, Conv)
+        if len(shape) not in (2, 3):
+            raise ConfigError(
+                f"model.kind: conv needs images of H×W or C×H×W, these examples are of {_shown(shape)}; use mlp"
+            )
+        n_channels, size = (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
+        sizes = [size]
+        for _ in config.channels:
+            sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+        if min(sizes[-1]) < 1:
+            allowed = min(size).bit_length() - 1
+            raise ConfigError(
+                f"model.channels: {len(config.channels)} stages that each halve an image of {_shown(size)} leave nothing; "
+                f"allowed: at most {allowed} here; " + ("shorten the list" if allowed else "use model.kind mlp")
+            )
+        n_features = config.channels[-1] * math.prod(sizes[-1])
+        if n_features < MIN_GROUP:
+            raise ConfigError(
+                f"model.channels: {list(config.channels)} leaves {n_features} values of an image of {_shown(size)}, too "
+                f"few to normalise; allowed: at least {MIN_GROUP}; use more channels or fewer stages"
+            )
+        channels = (n_channels, *config.channels)
+        return cls(tuple(sizes), channels, config.hidden, config.latent_dim, config.groups, config.activation)
 
     def init(self, seed: int, device: torch.device) -> Params:
         params: Params = {}
@@ -101,32 +128,6 @@ class ConvVae(Model):
     @property
     def _n_features(self) -> int:
         return self.channels[-1] * math.prod(self.sizes[-1])
-
-
-def conv_vae(config: Conv, shape: tuple[int, ...]) -> ConvVae:
-    """The model for images H×W or C×H×W; raises ConfigError for other data, and where there are too many stages."""
-    if len(shape) not in (2, 3):
-        raise ConfigError(
-            f"model.kind: conv needs images of H×W or C×H×W, these examples are of {_shown(shape)}; use mlp"
-        )
-    n_channels, size = (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
-    sizes = [size]
-    for _ in config.channels:
-        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-    if min(sizes[-1]) < 1:
-        allowed = min(size).bit_length() - 1
-        raise ConfigError(
-            f"model.channels: {len(config.channels)} stages that each halve an image of {_shown(size)} leave nothing; "
-            f"allowed: at most {allowed} here; " + ("shorten the list" if allowed else "use model.kind mlp")
-        )
-    n_features = config.channels[-1] * math.prod(sizes[-1])
-    if n_features < MIN_GROUP:
-        raise ConfigError(
-            f"model.channels: {list(config.channels)} leaves {n_features} values of an image of {_shown(size)}, too "
-            f"few to normalise; allowed: at least {MIN_GROUP}; use more channels or fewer stages"
-        )
-    channels = (n_channels, *config.channels)
-    return ConvVae(tuple(sizes), channels, config.hidden, config.latent_dim, config.groups, config.activation)
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from trainables.config.models import ModelConfig
 from trainables.models.base import Model, Params, linear, linear_params
 
 __all__ = ["LinearVaeModel"]
@@ -19,6 +21,10 @@ class LinearVaeModel(Model):
 
     n_elements: int
     latent_dim: int
+
+    @classmethod
+    def of(cls, config: ModelConfig, shape: tuple[int, ...]) -> LinearVaeModel:
+        return cls(math.prod(shape), config.latent_dim)
 
     def init(self, seed: int, device: torch.device) -> Params:
         params = linear_params("encoder", self.n_elements, self.latent_dim, seed, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from trainables.config.models import Mlp, ModelConfig
 from trainables.models.activations import ACTIVATIONS, bounded_heads
 from trainables.models.base import Model, Params, linear, linear_params
 
@@ -23,6 +25,11 @@ class MlpVae(Model):
     latent_dim: int
     hidden: tuple[int, ...]
     activation: str
+
+    @classmethod
+    def of(cls, config: ModelConfig, shape: tuple[int, ...]) -> MlpVae:
+        assert isinstance(config, Mlp)
+        return cls(math.prod(shape), config.latent_dim, config.hidden, config.activation)
 
     def init(self, seed: int, device: torch.device) -> Params:
         sizes = (self.n_elements, *self.hidden)

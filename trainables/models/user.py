@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from trainables import global_settings
-from trainables.config.models import UserModel
+from trainables.config.models import ModelConfig, UserModel
 from trainables.data.readers.fetched import digest_of
 from trainables.errors import ConfigError
 from trainables.models.base import Model, Params
@@ -158,6 +158,11 @@ class UserVae(Model):
     Buffers and frozen parameters are constants, made under seed 0. Importing and calling the factory happens here.
     Raises ConfigError where the factory cannot be imported, fails, or makes something else.
     """
+
+    @classmethod
+    def of(cls, config: ModelConfig, shape: tuple[int, ...]) -> UserVae:
+        assert isinstance(config, UserModel)
+        return cls(config, shape)
 
     def __init__(self, config: UserModel, shape: tuple[int, ...]) -> None:
         self.latent_dim = config.latent_dim

@@ -12,8 +12,7 @@ from pathlib import Path
 from search_spaces.catalogue import parse_space
 from trainables.config.models import is_user_kind
 from trainables.config.paths import flatten, unflatten
-from trainables.data.readers import absolute, is_path
-from trainables.data.readers.arrays import check_path
+from trainables.data.readers import absolute, check_path, is_path
 from trainables.data.readers.fetched import DATA, digest_of
 from trainables.data.readers.folders import files_below
 from trainables.data.readers.image_folder import SUFFIXES

@@ -11,19 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainables.config.paths import suggest
-from trainables.data.readers import arrays
+from trainables.data.readers.arrays import NumpyReader
 from trainables.data.readers.base import Source
 from trainables.data.readers.built_in import DATASETS, read_built_in
 from trainables.data.readers.digests import is_kept, kept_digest
 from trainables.data.readers.fetched import local_copy
+from trainables.data.readers.file_reader import FileReader
 from trainables.data.readers.image_folder import read_image_folder
 from trainables.errors import ConfigError, DataError, UserError
 from trainables.object_storage import checked_storage, is_remote
 
 __all__ = [
     "DATASETS",
+    "READERS",
     "Source",
     "absolute",
+    "check_path",
     "data_dir",
     "digest",
     "digest_at_hand",
@@ -32,6 +35,9 @@ __all__ = [
     "on_this_node",
     "read",
 ]
+
+READERS: dict[str, FileReader] = {suffix: reader for reader in (NumpyReader(),) for suffix in reader.suffixes}
+"""By the suffix of a user's file, what reads it."""
 
 AT_HAND_BYTES = 2 * 10**8
 """What is read for a sentence alone."""
@@ -46,7 +52,7 @@ def data_dir(chosen: str | Path | None = None) -> Path:
 
 def is_path(name: str) -> bool:
     """Whether a data set's name means a file or folder of the user's; a built-in name never does, `./mnist` does."""
-    return name not in DATASETS and ("/" in name or Path(name).suffix in arrays.SUFFIXES or _is_folder(name))
+    return name not in DATASETS and ("/" in name or Path(name).suffix in READERS or _is_folder(name))
 
 
 def _is_folder(name: str) -> bool:
@@ -68,7 +74,9 @@ def absolute(name: str) -> str:
         str(path).encode()  # and this for what is no text, which neither YAML nor MLflow can keep
         return str(path)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"data.name: {name!r} is no path: {error}; give the path of a .npy or .npz file") from None
+        raise DataError(
+            f"data.name: {name!r} is no path: {error}; give the path of a {' or '.join(READERS)} file"
+        ) from None
 
 
 def on_this_node(name: str, working_dir: Path, here: Path) -> str:
@@ -85,12 +93,12 @@ def read(name: str, root: Path, image_size: int | None = None) -> Source:
 
     image_size: side of the squares to which the images of a folder, and celeba's, are scaled.
     """
-    return _read(name, root, image_size, arrays.read_arrays)
+    return _read(name, root, image_size, lambda reader, path: reader.read(path))
 
 
 def mapped(name: str, root: Path, image_size: int | None = None) -> Source:
     """The same as bytes or float32, in files that are mapped: processes of a node share what of them is in memory."""
-    return _read(name, root, image_size, lambda path: arrays.map_arrays(path, root))
+    return _read(name, root, image_size, lambda reader, path: reader.mapped(path, root))
 
 
 def digest(name: str, root: Path, image_size: int | None = None) -> str:
@@ -120,10 +128,10 @@ def digest_at_hand(name: str, root: Path) -> str | None:
         return None
 
 
-def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Path], Source]) -> Source:
+def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[FileReader, Path], Source]) -> Source:
     if not (name in DATASETS or is_path(name)):
         raise DataError(
-            f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
+            f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to {' or '.join(READERS)}, or to a "
             "folder of images"
         )
     name = _local(name, root)
@@ -136,7 +144,21 @@ def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Pa
     if name in DATASETS:
         return read_built_in(name, root, image_size)
     path = Path(name).expanduser()
-    return read_image_folder(path, root, image_size) if folder else read_file(path)
+    if folder:
+        return read_image_folder(path, root, image_size)
+    check_path(path)
+    return read_file(READERS[path.suffix], path)
+
+
+def check_path(path: Path) -> None:
+    """Raises DataError for a file that is not there, or that no reader is for."""
+    suffixes = " or ".join(READERS)
+    if not path.exists():
+        raise DataError(
+            f"data.name: {path} does not exist; give the path of a {suffixes} file, or of a folder of images"
+        )
+    if path.suffix not in READERS or not path.is_file():
+        raise DataError(f"data.name: {path} is no data set; give a {suffixes} file, or the folder its images are in")
 
 
 def _local(name: str, root: Path) -> str:

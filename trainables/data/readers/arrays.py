@@ -8,79 +8,52 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.readers.base import Array, Source, in_parts, kept_as
+from trainables.data.readers.file_reader import FileReader
 from trainables.data.readers.numpy_files import StoredArray, stored_arrays
-from trainables.data.readers.prepared import Streamed, key_of, prepared_or_in_memory
 from trainables.errors import DataError
 
-__all__ = ["SUFFIXES", "check_path", "map_arrays", "read_arrays"]
+__all__ = ["NumpyReader"]
 
-SUFFIXES = (".npy", ".npz")
 PARTS = ("x", "x_train", "x_val", "x_test")
 LARGEST = 1e15
 """The squares of 10⁸ such values add up to less than the largest float32."""
 
 
-def read_arrays(path: Path) -> Source:
-    """A user's arrays, as they are; a `.npy` file is opened memory-mapped and holds `x` alone.
+class NumpyReader(FileReader):
+    """A `.npy` file holds `x` alone; a `.npz` file `x`, or `x_train` with `x_val` and `x_test`."""
 
-    Raises DataError for what is damaged, and for what is no array of finite numbers, one example a row.
-    """
-    found = _found(path)
-    name = next(iter(found))
-    train = found[name].shape
-    for key, array in found.items():
-        _check_header(path, key, array)
-        if array.shape[1:] != train[1:]:
-            raise DataError(
-                f"data.name: {key} in {path} has examples of {array.shape[1:]}, those to train on are {train[1:]}"
-            )
-    values = {key: array.values() for key, array in found.items()}
-    for key, numbers in values.items():
-        _check_values(path, key, numbers)
-    return Source(values[name], values.get("x_val"), values.get("x_test"), 1.0)
+    suffixes = (".npy", ".npz")
 
+    def read(self, path: Path) -> Source:
+        """The arrays as they are; that of a `.npy` file is opened memory-mapped."""
+        found = _found(path)
+        name = next(iter(found))
+        train = found[name].shape
+        for key, array in found.items():
+            _check_header(path, key, array)
+            if array.shape[1:] != train[1:]:
+                raise DataError(
+                    f"data.name: {key} in {path} has examples of {array.shape[1:]}, those to train on are {train[1:]}"
+                )
+        values = {key: array.values() for key, array in found.items()}
+        for key, numbers in values.items():
+            _check_values(path, key, numbers)
+        return Source(values[name], values.get("x_val"), values.get("x_test"), 1.0)
 
-def map_arrays(path: Path, root: Path) -> Source:
-    """The same as bytes or float32, one example after the other, in files that are mapped and not read into memory.
-
-    A `.npy` file that is so already is mapped itself; anything else is prepared under `root`, once for its path, size
-    and time. Where that cannot be, it is held in memory.
-    """
-    if path.suffix == ".npy" and _is_kept(_found(path)["x"]):
-        source = read_arrays(path)
+    def mapped(self, path: Path, root: Path) -> Source:
+        """A `.npy` file that can be mapped as it is, is."""
+        if path.suffix != ".npy" or not _is_kept(_found(path)["x"]):
+            return super().mapped(path, root)
+        source = self.read(path)
         return replace(source, train=source.train.view(kept_as(source.train)))
-    check_path(path)
-    folder = root / "prepared" / "arrays" / key_of(path)
-    return prepared_or_in_memory(folder, path.name, 1.0, lambda: _kept_parts(read_arrays(path)))
 
 
 def _is_kept(array: StoredArray) -> bool:
     return array.ordered and array.dtype in (np.bool_, np.uint8, np.float32)
 
 
-def _kept_parts(source: Source) -> dict[str, Streamed]:
-    parts = {"train": source.train, "val": source.val, "test": source.test}
-    return {name: _kept(array) for name, array in parts.items() if array is not None}
-
-
-def _kept(array: Array) -> Streamed:
-    dtype = kept_as(array)
-    return Streamed(array.shape, dtype, (rows.astype(dtype) for rows in in_parts(array)))
-
-
-def check_path(path: Path) -> None:
-    """Raises DataError for what is not there, and for what is not called an array."""
-    if not path.exists():
-        raise DataError(
-            f"data.name: {path} does not exist; give the path of a .npy or .npz file, or of a folder of images"
-        )
-    if path.suffix not in SUFFIXES or not path.is_file():
-        raise DataError(f"data.name: {path} is no data set; give a .npy or .npz file, or the folder its images are in")
-
-
 def _found(path: Path) -> dict[str, StoredArray]:
     """What of a file is used, the training examples first; nothing of it is checked yet."""
-    check_path(path)
     there = stored_arrays(path, PARTS)
     name = "x_train" if "x_train" in there else "x"
     if name not in there:
