@@ -54,14 +54,15 @@ class ConvVae(Model):
         if min(sizes[-1]) < 1:
             allowed = min(size).bit_length() - 1
             raise ConfigError(
-                f"model.channels: {len(config.channels)} stages that each halve an image of {_shown(size)} leave nothing; "
-                f"allowed: at most {allowed} here; " + ("shorten the list" if allowed else "use model.kind mlp")
+                f"model.channels: {len(config.channels)} stages that each halve an image of {_shown(size)} leave "
+                f"nothing; allowed: at most {allowed} here; "
+                + ("shorten the list" if allowed else "use model.kind mlp")
             )
         n_features = config.channels[-1] * math.prod(sizes[-1])
         if n_features < MIN_GROUP:
             raise ConfigError(
-                f"model.channels: {list(config.channels)} leaves {n_features} values of an image of {_shown(size)}, too "
-                f"few to normalise; allowed: at least {MIN_GROUP}; use more channels or fewer stages"
+                f"model.channels: {list(config.channels)} leaves {n_features} values of an image of {_shown(size)}, "
+                f"too few to normalise; allowed: at least {MIN_GROUP}; use more channels or fewer stages"
             )
         channels = (n_channels, *config.channels)
         return cls(tuple(sizes), channels, config.hidden, config.latent_dim, config.groups, config.activation)

@@ -38,6 +38,7 @@ __all__ = [
 
 READERS: dict[str, FileReader] = {suffix: reader for reader in (NumpyReader(),) for suffix in reader.suffixes}
 """By the suffix of a user's file, what reads it."""
+SUFFIXES = " or ".join(READERS)
 
 AT_HAND_BYTES = 2 * 10**8
 """What is read for a sentence alone."""
@@ -74,9 +75,7 @@ def absolute(name: str) -> str:
         str(path).encode()  # and this for what is no text, which neither YAML nor MLflow can keep
         return str(path)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(
-            f"data.name: {name!r} is no path: {error}; give the path of a {' or '.join(READERS)} file"
-        ) from None
+        raise DataError(f"data.name: {name!r} is no path: {error}; give the path of a {SUFFIXES} file") from None
 
 
 def on_this_node(name: str, working_dir: Path, here: Path) -> str:
@@ -131,7 +130,7 @@ def digest_at_hand(name: str, root: Path) -> str | None:
 def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[FileReader, Path], Source]) -> Source:
     if not (name in DATASETS or is_path(name)):
         raise DataError(
-            f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to {' or '.join(READERS)}, or to a "
+            f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to {SUFFIXES}, or to a "
             "folder of images"
         )
     name = _local(name, root)
@@ -152,13 +151,12 @@ def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Fi
 
 def check_path(path: Path) -> None:
     """Raises DataError for a file that is not there, or that no reader is for."""
-    suffixes = " or ".join(READERS)
     if not path.exists():
         raise DataError(
-            f"data.name: {path} does not exist; give the path of a {suffixes} file, or of a folder of images"
+            f"data.name: {path} does not exist; give the path of a {SUFFIXES} file, or of a folder of images"
         )
     if path.suffix not in READERS or not path.is_file():
-        raise DataError(f"data.name: {path} is no data set; give a {suffixes} file, or the folder its images are in")
+        raise DataError(f"data.name: {path} is no data set; give a {SUFFIXES} file, or the folder its images are in")
 
 
 def _local(name: str, root: Path) -> str:
