@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,17 +66,7 @@ class Sampling:
 
 def new_sampler(sampling: Sampling, space: Space, number: int) -> BaseSampler:
     """The sampler of the ask of this number; a grid has none."""
-    seed = _seed_of(sampling.seed, number)
-    match sampling.kind:
-        case "random":
-            return RandomSampler(seed=seed)
-        case "qmc":
-            return _Qmc(space, sampling.seed, RandomSampler(seed=seed))
-        case "nsga2":
-            return NSGAIISampler(population_size=_population_size(sampling.trials), seed=seed)
-        case "tpe":
-            return _Tpe(seed, concurrent=sampling.concurrent)
-    raise ValueError(f"no Optuna sampler stands for {sampling.kind}")
+    return SAMPLERS[sampling.kind](sampling, space, _seed_of(sampling.seed, number))
 
 
 def even_sampler(sampling: Sampling, number: int) -> BaseSampler:
@@ -131,6 +121,15 @@ class _Qmc(QMCSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return distributions(self._space, {})
+
+
+SAMPLERS: dict[str, Callable[[Sampling, Space, int], BaseSampler]] = {
+    "tpe": lambda sampling, space, seed: _Tpe(seed, concurrent=sampling.concurrent),
+    "random": lambda sampling, space, seed: RandomSampler(seed=seed),
+    "qmc": lambda sampling, space, seed: _Qmc(space, sampling.seed, RandomSampler(seed=seed)),
+    "nsga2": lambda sampling, space, seed: NSGAIISampler(population_size=_population_size(sampling.trials), seed=seed),
+}
+"""By kind, how the sampler of an ask is made, from the seed of that ask."""
 
 
 # --- what a user is told ----------------------------------------------------------------------------------------------
