@@ -267,7 +267,8 @@ class Float(_Range):
         low, high = (bound * references[of] for bound, of in zip((self.low, self.high), self.references, strict=True))
         if low >= high:
             raise ConfigError(
-                f"from {self} is from {low:.4g} to {high:.4g} here, which is no range; give the bounds in numbers"
+                f"{self} is {low:.4g} to {high:.4g} here, and the low bound must be below the high bound; give the "
+                "bounds as numbers"
             )
         return replace(self, low=low, high=high, relative_to=None)
 
@@ -314,7 +315,7 @@ class Choice(_Domain):
             raise ConfigError(f"choice takes a list of options, not {_shown(self.options)}")
         normalise(self, options=_listed(self.options))
         if len(set(map(key_of, self.options))) < len(self.options):
-            raise ConfigError(f"choice [{', '.join(map(word, self.options))}] names an option twice")
+            raise ConfigError(f"choice [{', '.join(map(word, self.options))}] lists an option twice")
 
     def place(self, value: Any) -> int | None:
         """The number of the option that a value is; records from before options kept their type may hold `8` for

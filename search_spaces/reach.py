@@ -41,7 +41,9 @@ def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
         refusals.check(draw)
     for path in (*space.fixed, *space.dimensions):
         if path not in reached:
-            raise ConfigError(f"space {space.name}: {path} is never used: nothing the space draws has it; leave it out")
+            raise ConfigError(
+                f"space {space.name}: {path} is never used: no configuration of the space has it; remove it"
+            )
 
 
 def is_constant(path: str) -> bool:

@@ -159,7 +159,7 @@ class Space:
             raise ConfigError(f"{start}, which is a range; a condition needs a choice or a fixed value")
         for value in allowed:
             if not among(value, possible):
-                raise ConfigError(f"{start} = {words([value])}, which is never so; {parent} is {words(possible)}")
+                raise ConfigError(f"{start} = {words([value])}, which never holds; {parent} is {words(possible)}")
 
     def _parents_first(self) -> list[str]:
         parents = {path: [p for p in d.when if p in self.dimensions] for path, d in self.dimensions.items()}

@@ -82,8 +82,8 @@ class Vae:
         differing = [name for name in {**made, **kept} if made.get(name) != kept.get(name)]
         if differing:
             raise UserError(
-                f"{self.config.model.kind} makes another {differing[0]} today than the one that was trained; load the "
-                "model with the code it was trained with"
+                f"{self.config.model.kind} now makes a different {differing[0]} from the one that was trained; load "
+                "the model with the code it was trained with"
             )
 
     @property
@@ -167,9 +167,7 @@ class Vae:
 
     def _warn_of_range(self, x: Tensor) -> None:
         if n_nan := int(x.isnan().sum()):
-            warn_user(
-                f"x has {n_nan} values that are NaN, and so is all that their examples give; remove or impute them"
-            )
+            warn_user(f"x has {n_nan} NaN values, and the results of their examples are NaN too; remove or impute them")
             return
         if self._range is None or not x.numel():
             return
@@ -178,7 +176,7 @@ class Vae:
         if not (found[0] >= low - margin and found[1] <= high + margin):
             warn_user(
                 f"x has values in [{found[0]:g}, {found[1]:g}] and the model was trained on values in [{low:g}, "
-                f"{high:g}]; bring them to that range first"
+                f"{high:g}]; scale them to that range first"
             )
 
 
@@ -189,7 +187,7 @@ def _tensor(name: str, value: Values) -> Tensor:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{name} is no array: {error}; give rows of numbers that are equally long") from None
+        raise UserError(f"{name} is not an array: {error}; give rows of numbers of equal length") from None
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name} holds {array.dtype}; allowed: numbers")
     with np.errstate(over="ignore"):

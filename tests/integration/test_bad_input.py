@@ -6,7 +6,7 @@ import pytest
 from tuner.sweeps.spec import DEFAULT_SPACE
 
 MISTAKES = {
-    "sweep --dataset minst": "data.name: 'minst' is no known data set; did you mean `mnist`?; "
+    "sweep --dataset minst": "data.name: 'minst' is not a known data set; did you mean `mnist`?; "
     "or a path to .npy or .npz",
     "sweep --model cnn": "model.kind: 'cnn' is unknown; known: mlp, conv, linear-vae, package.module:factory",
     "sweep --space gecko": "space: 'gecko' is unknown; did you mean `geco`?",

@@ -175,8 +175,8 @@ def check_refusal(cli, folder):
 MISTAKES = {
     "--cpus-per-trial 0": "resources.cpus_per_trial: 0.0 is not allowed; allowed: greater than 0",
     "--concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
-    "--model nope:make": "model.kind: nope:make: there is no module nope; it is looked for among what is installed "
-    "and in {folder}: run this in the folder that holds it",
+    "--model nope:make": "model.kind: nope:make: no module nope is installed or in {folder}; run this in the folder "
+    "that holds it",
     "--gpus-per-trial nonsense": 'resources.gpus_per_trial: "nonsense" is not allowed; allowed: auto, none, a share of '
     "a GPU from 0.01 to 1, or a whole number of them",
     "--tracking-uri http://localhost:1": "tracking server http://localhost:1 cannot be reached ([Errno 111] Connection "

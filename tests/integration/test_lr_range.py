@@ -45,7 +45,7 @@ def test_json_is_one_document_and_the_next_free_folder_is_taken(folder, cli):
         (["--high", "inf"], "learning rates from 1e-06 to inf are too far apart; high and high / low must be finite"),
         (["--epochs", "1"], "epochs: 1 are 37 steps and a range test needs at least 60; make it 2"),
         (["--set", "lr.bas=1"], "unknown key `lr.bas`; did you mean `lr.base`?"),
-        (["--dataset", "minst"], "data.name: 'minst' is no known data set; did you mean `mnist`?"),
+        (["--dataset", "minst"], "data.name: 'minst' is not a known data set; did you mean `mnist`?"),
         (["none.yaml"], "none.yaml does not exist; give the path of a YAML file"),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_loss_that_falls_at_once_gives_bounds(arguments, folder, cli, tmp_path
     """Long tests smooth over more steps than the fall takes."""
     done = cli(folder, "lr-range", *arguments, "--out", tmp_path / "out", "--set", "threads=1")
     assert done.code == 0, done.err
-    assert "no number" not in done.err
+    assert "NaN" not in done.err
     assert parse_config(read_yaml(tmp_path / "out" / "config.yaml")).lr.kind == "clr"
 
 

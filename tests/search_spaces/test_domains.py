@@ -55,8 +55,8 @@ def space(dimensions, fixed=None):
         ),
         (lambda: Choice(()), "choice takes a list of options, not []"),
         (lambda: Choice("linear"), 'choice takes a list of options, not "linear"'),
-        (lambda: Choice((1, 2, 1.0)), "choice [1, 2, 1] names an option twice"),
-        (lambda: Choice(([1, [2]], [1, [2.0]])), "choice [[1, [2]], [1, [2.0]]] names an option twice"),
+        (lambda: Choice((1, 2, 1.0)), "choice [1, 2, 1] lists an option twice"),
+        (lambda: Choice(([1, [2]], [1, [2.0]])), "choice [[1, [2]], [1, [2.0]]] lists an option twice"),
         (lambda: Choice((0.5, float("nan"))), "option nan is not a finite number"),
         (
             lambda: Choice((1, {"a": 2})),
@@ -132,12 +132,12 @@ def test_dimensions_stand_after_their_parents():
         (
             {"beta.warmup": Float(0, 0.5, when={"beta.kind": ["linear", "liner"]}), "beta.kind": Choice(("linear",))},
             {},
-            "space mine: beta.warmup: when names beta.kind = liner, which is never so; beta.kind is linear",
+            "space mine: beta.warmup: when names beta.kind = liner, which never holds; beta.kind is linear",
         ),
         (
             {"beta.warmup": Float(0, 0.5, when={"beta.kind": "linear"})},
             {"beta.kind": "cyclical"},
-            "space mine: beta.warmup: when names beta.kind = linear, which is never so; beta.kind is cyclical",
+            "space mine: beta.warmup: when names beta.kind = linear, which never holds; beta.kind is cyclical",
         ),
         (
             {"beta.warmup": Float(0, 0.5, when={"batch_size": 32}), "batch_size": Int(16, 64)},
@@ -300,7 +300,7 @@ def test_a_value_that_cannot_stand_in_for_a_dimension_is_named():
         Space.parse({"objective.kappa": datetime.date(2020, 1, 1)}, onto=space_named("geco-vs-annealing"))
     assert str(error.value) == (
         'space: objective.kappa: option "2020-01-01" is neither a number, a word, true, false, null nor a list of '
-        "them; what lies deeper is a dimension of its own path"
+        "them; give a deeper value a path of its own"
     )
 
 

@@ -80,7 +80,7 @@ def valid(tree):
         (
             {"use": ["linear"], "objective.kappa": 0.1},
             {},
-            "space linear+custom: objective.kappa is never used: nothing the space draws has it; leave it out",
+            "space linear+custom: objective.kappa is never used: no configuration of the space has it; remove it",
         ),
         (
             {
@@ -89,7 +89,7 @@ def valid(tree):
                 "objective.kappa": {"float": [0.1, 0.2], "when": {"objective.kind": "geco", "beta.kind": "linear"}},
             },
             {},
-            "space custom: objective.kappa is never used: nothing the space draws has it; leave it out",
+            "space custom: objective.kappa is never used: no configuration of the space has it; remove it",
         ),
         (
             {"objective.kind": {"choice": ["elbo", "gecko"]}},

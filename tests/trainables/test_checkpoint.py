@@ -112,7 +112,7 @@ def test_somebody_elses_tensors_are_refused(metadata, tmp_path):
     save_file({"weight": torch.zeros(2)}, path, metadata)
     with pytest.raises(DataError) as error:
         read(path)
-    assert str(error.value) == f"{path} is no checkpoint of the format vae-tuner 1"
+    assert str(error.value) == f"{path} is not a checkpoint of the format vae-tuner 1"
 
 
 def test_a_pickle_is_refused_and_not_executed(tmp_path):
@@ -151,5 +151,5 @@ def test_a_file_whose_checksum_is_right_and_whose_content_is_not_is_refused(chan
         metadata = {name: value for name, value in {**file.metadata(), **changes}.items() if value is not None}
     del metadata["checksum"]
     save_file(tensors, tmp_path / "other", {**metadata, "checksum": checkpoints._checksum(metadata, tensors)})
-    with pytest.raises(DataError, match="is no checkpoint of the format"):
+    with pytest.raises(DataError, match="is not a checkpoint of the format"):
         read(tmp_path / "other")

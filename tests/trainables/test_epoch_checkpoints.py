@@ -95,7 +95,7 @@ def test_what_is_further_than_an_epoch_ahead_is_left_alone(generations, warnings
     assert own.latest(CONFIG, "cpu", 4).epoch == 4
     assert warnings == []
     assert own.latest(CONFIG, "cpu", 3) is None
-    assert "begins anew" in warnings[0]
+    assert "starts again" in warnings[0]
 
 
 def test_the_final_checkpoint_goes_before_all_others(generations, files):

@@ -148,7 +148,7 @@ def test_what_is_gone_there_is_named(own, remote_root, tmp_path):
 @pytest.mark.parametrize("uri", ["s3://bucket/own.npy", "s3://b/.data/xyz/own.npy", "s3://b/.data/0123456789abcdef"])
 def test_other_objects_are_no_data_sets(uri, tmp_path):
     assert refused(uri, tmp_path) == (
-        f"data.name: {uri} is no data set; of object storage only what `submit` has put there can be named, as "
+        f"data.name: {uri} is not a data set; in object storage only data that `submit` has put there can be used, as "
         "STORAGE/.data/DIGEST/NAME: submit a sweep with the path of a file of this machine"
     )
 

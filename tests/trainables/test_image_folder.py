@@ -410,7 +410,7 @@ def test_files_that_are_skipped_are_counted_by_suffix(write, read, folder):
         (folder / name).write_text("")
     os.mkfifo(folder / "e.png")
     assert read().notes == (
-        "faces: skipped 2 .tif, 1 without a suffix, 1 .csv, 1 .png, which are no examples; images are .png, .jpg, "
+        "faces: skipped 2 .tif, 1 without a suffix, 1 .csv, 1 .png, which are not images; allowed: .png, .jpg, "
         ".jpeg, .bmp, .webp",
     )
 

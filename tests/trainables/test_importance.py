@@ -295,5 +295,5 @@ def test_the_nll_takes_sigma_as_learned(in_memory, trial, gaussian):
 
 def test_gray_values_have_no_likelihood_of_bits():
     tree = {"data": {"name": "mnist", "binarize": "soft"}, "metrics": {"nll_samples": 100}}
-    with pytest.raises(ConfigError, match=r"nll_samples: 100 .*data\.binarize soft are no bits.*dynamic or fixed"):
+    with pytest.raises(ConfigError, match=r"nll_samples: 100 .*data\.binarize soft\) have no .*dynamic or fixed"):
         parse_config(tree)

@@ -150,11 +150,11 @@ def test_arguments_whose_names_would_not_survive_are_refused():
     with pytest.raises(ConfigError) as error:
         flatten({"model": {**USER, "kwargs": {"inner": {"a.b": 1}}}})
     assert str(error.value) == (
-        "model.kwargs.inner: 'a.b' is no name of an argument; allowed: letters, digits, _ and -"
+        "model.kwargs.inner: 'a.b' is not allowed as the name of an argument; allowed: letters, digits, _ and -"
     )
 
 
 def test_a_path_through_a_value_is_refused():
     with pytest.raises(ConfigError) as error:
         unflatten({"model.kwargs.a": 1, "model.kwargs.a.b": 2})
-    assert str(error.value) == ("model.kwargs.a.b: what it lies in has a value of its own; leave one of the two out")
+    assert str(error.value) == ("model.kwargs.a.b: its parent is already set to a value; remove one of the two")

@@ -73,12 +73,12 @@ def test_without_a_fall_there_is_no_suggestion(losses, seed):
 def test_a_loss_that_is_no_number_from_the_start_has_no_bounds():
     test = suggest(RATES, np.full(STEPS, math.nan), WINDOW)
     assert test.bounds is None
-    assert test.notes == ("the loss was no number after 0 steps; begin with lower rates",)
+    assert test.notes == ("the loss became NaN or infinite after 0 steps; start with lower rates",)
 
 
 def test_a_corner_beyond_the_rates_is_said():
     beyond = suggest(RATES, curve(rise=2.0), WINDOW)
-    assert beyond.notes == ("the loss had not risen again at 0.94; where it does is beyond",)
+    assert beyond.notes == ("the loss had not risen again at 0.94, the highest rate tried; it rises above that",)
     assert beyond.bounds.max == RATES[-1]
 
 
@@ -101,7 +101,7 @@ def test_bounds_lie_within_the_tested_rates_or_there_is_a_reason_for_none(losses
 def test_rates_too_near_each_other_have_no_bounds(ratio, found):
     test = suggest(np.geomspace(1e-3, ratio * 1e-3, 600), np.geomspace(100, 1, 600), 15)
     assert (test.bounds is not None) == found
-    reason = "0.0011 is the most that lasts, too near the first rate for cycles; begin with lower rates"
+    reason = "the highest stable rate, 0.0011, is too near the first one for cycles; start with lower rates"
     assert (reason in test.notes) != found
 
 
@@ -222,7 +222,7 @@ def test_a_falling_loss_is_never_a_reason_to_stop(n, steps, height, floor):
     trainer = Steps(floor + height * np.exp(-np.arange(n) / steps))
     test = run(trainer)
     assert trainer.taken == len(test.losses) == n
-    assert not any("no number" in note for note in test.notes)
+    assert not any("NaN" in note for note in test.notes)
 
 
 def test_a_single_outlier_at_the_start_is_no_reason_to_stop_later():

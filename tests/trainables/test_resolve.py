@@ -355,8 +355,8 @@ def test_a_budget_too_short_for_geco_is_told_with_what_to_raise():
     given = facts(n_train=1_000)
     config = resolved({"objective": {"kind": "geco"}, "epochs": 10, "batch_size": 32}, given)
     assert geco_notes(config, given) == [
-        "objective.kind geco: 310 updates (10 epochs of 31 steps at batch_size 32) are fewer than the 1,000 by which "
-        "its λ settles: expect the outcome unmet; set epochs to 33, or lower batch_size"
+        "objective.kind geco: 310 updates (10 epochs of 31 steps at batch_size 32) are fewer than the 1,000 that "
+        "λ takes to settle: expect the outcome unmet; set epochs to 33, or lower batch_size"
     ]
     assert geco_notes(config.model_copy(update={"epochs": 33}), given) == []
     assert geco_notes(config.model_copy(update={"epochs": 32}), given) != []

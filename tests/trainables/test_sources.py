@@ -27,11 +27,11 @@ def message(tmp_path):
 
 def test_an_unknown_name_is_answered_with_the_nearest(message):
     assert message("mnst") == (
-        "data.name: 'mnst' is no known data set; did you mean `mnist`?; or a path to .npy or .npz, or to a folder of "
-        "images"
+        "data.name: 'mnst' is not a known data set; did you mean `mnist`?; or a path to .npy or .npz, or to a folder "
+        "of images"
     )
     assert message("faces") == (
-        "data.name: 'faces' is no known data set; known: digits, mnist, fashion-mnist, cifar10, cifar100, celeba; "
+        "data.name: 'faces' is not a known data set; known: digits, mnist, fashion-mnist, cifar10, cifar100, celeba; "
         "or a path to .npy or .npz, or to a folder of images"
     )
 
@@ -45,7 +45,7 @@ def test_a_missing_file(message, tmp_path):
 def test_a_file_of_another_kind(message, tmp_path):
     (tmp_path / "table.csv").write_text("1,2")
     assert message(str(tmp_path / "table.csv")) == (
-        "data.name: table.csv is no data set; give a .npy or .npz file, or the folder its images are in"
+        "data.name: table.csv is not a data set; give a .npy or .npz file, or the folder its images are in"
     )
 
 
@@ -54,7 +54,7 @@ def test_an_image_size_where_it_means_nothing(name, tmp_path):
     with pytest.raises(ConfigError) as error:
         readers.read(name, tmp_path, image_size=32)
     assert str(error.value) == (
-        f"data.image_size: 32 means nothing for {name}, whose examples have their size; allowed: none (it scales "
+        f"data.image_size: 32 has no effect on {name}, whose examples have a fixed size; allowed: none (it scales "
         "celeba and folders of images)"
     )
 
@@ -83,7 +83,7 @@ def test_files_folders_and_what_has_a_separator_are_paths(tmp_path, monkeypatch)
 def test_a_path_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / os.fsdecode(b"\xff.npy")
     np.save(path, np.zeros((4, 2)))
-    with pytest.raises(DataError, match=r"^data\.name: '.*\\udcff\.npy' is no path: "):
+    with pytest.raises(DataError, match=r"^data\.name: '.*\\udcff\.npy' is not a path: "):
         readers.absolute(str(path))
 
 
@@ -316,7 +316,7 @@ def test_what_is_read_is_what_numpy_reads(dtype, save, order, tmp_path):
             np.full((4, 2), -(2**62)),
             "has values up to 4.61e+18 in size; allowed: at most 1e+15, whose squares float32 can ",
         ),
-        (np.zeros((4, 0)), "has shape (4, 0): its examples hold no values; save it again with some"),
+        (np.zeros((4, 0)), "has shape (4, 0): its examples are empty; each needs at least one value"),
         (np.full((4, 2), 2, np.uint8).view(bool), "holds bits that are neither 0 nor 1; save it again with np.save"),
     ],
     ids=["1e300", "large integers", "no values", "bits of 2"],

@@ -156,8 +156,8 @@ def line_of(tmp_path, nets, text):
 def test_a_module_that_is_not_there(tmp_path, nets):
     config = parse_config({"model": {"kind": "no_such_pkg.nets:make"}}).model
     assert refusal(build_model, config, SHAPE) == (
-        "model.kind: no_such_pkg.nets:make: there is no module no_such_pkg; it is looked for among what is installed "
-        f"and in {tmp_path}: run this in the folder that holds it"
+        f"model.kind: no_such_pkg.nets:make: no module no_such_pkg is installed or in {tmp_path}; run this in the "
+        "folder that holds it"
     )
 
 
@@ -170,7 +170,7 @@ def test_a_function_that_is_not_there(model_of, nets):
 def test_an_exception_in_the_factory_is_told_with_its_line(model_of, nets, tmp_path):
     line = line_of(tmp_path, nets, "16 heads")
     assert refusal(model_of, "raises") == (
-        f"model.kind: {nets}:raises raised ValueError: 16 heads do not divide 40 ({nets}.py:{line}); mend it, or "
+        f"model.kind: {nets}:raises raised ValueError: 16 heads do not divide 40 ({nets}.py:{line}); fix it, or "
         "model.kwargs"
     )
 
@@ -190,7 +190,7 @@ def test_a_module_without_values_is_refused(model_of, nets):
 def test_a_factory_that_exits_is_told_like_one_that_raises(model_of, nets, tmp_path):
     line = line_of(tmp_path, nets, "def exits") + 1
     assert refusal(model_of, "exits") == (
-        f"model.kind: {nets}:exits raised SystemExit: 3 ({nets}.py:{line}); mend it, or model.kwargs"
+        f"model.kind: {nets}:exits raised SystemExit: 3 ({nets}.py:{line}); fix it, or model.kwargs"
     )
 
 
@@ -199,12 +199,12 @@ def test_an_exception_below_the_factory_is_told_with_the_users_line(model_of, ne
     line = line_of(tmp_path, nets, "nn.Linear(n, width)")
     message = refusal(model_of, "make", width="wide")
     assert message.startswith(f"model.kind: {nets}:make raised TypeError: empty(): ")
-    assert message.endswith(f"({nets}.py:{line}); mend it, or model.kwargs")
+    assert message.endswith(f"({nets}.py:{line}); fix it, or model.kwargs")
 
 
 def test_an_argument_the_factory_does_not_take(model_of, nets):
     assert refusal(model_of, "make", widht=3) == (
-        f"model.kind: {nets}:make raised TypeError: make() got an unexpected keyword argument 'widht'; mend it, or "
+        f"model.kind: {nets}:make raised TypeError: make() got an unexpected keyword argument 'widht'; fix it, or "
         "model.kwargs"
     )
 
@@ -225,8 +225,8 @@ def test_what_is_no_model(factory, told, model_of, nets):
     ("source", "told"),
     [
         ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library' ({file}:1); install it"),
-        ("def make(:\n", "SyntaxError: invalid syntax ({file}, line 1) ({file}:1); mend it"),
-        ("import sys\nsys.exit('wrong\\nplace')", "SystemExit: wrong place ({file}:2); mend it"),
+        ("def make(:\n", "SyntaxError: invalid syntax ({file}, line 1) ({file}:1); fix it"),
+        ("import sys\nsys.exit('wrong\\nplace')", "SystemExit: wrong place ({file}:2); fix it"),
     ],
 )
 def test_a_module_that_cannot_be_imported(source, told, model_of, nets, tmp_path):

@@ -98,7 +98,7 @@ MISTAKES = {
         "x has shape (2, 3); this model takes N×2×3; of one example give x[None]",
     ),
     "a number": (lambda vae: vae.encode(1.0), "x has shape (); this model takes N×2×3"),
-    "rows of two lengths": (lambda vae: vae.encode([[1, 2], [3]]), "x is no array: "),
+    "rows of two lengths": (lambda vae: vae.encode([[1, 2], [3]]), "x is not an array: "),
     "words": (lambda vae: vae.encode([["a"]]), "x holds <U1; allowed: numbers"),
     "z of another width": (lambda vae: vae.decode(torch.zeros(5, 3)), "z has shape (5, 3); this model takes N×4"),
     "z of one example": (lambda vae: vae.decode(torch.zeros(4)), "z has shape (4,); this model takes N×4"),
@@ -123,7 +123,7 @@ MISTAKES = {
         lambda vae: vae.encode(torch.zeros(5, 6, dtype=torch.complex64, requires_grad=True)),
         "x holds complex64; allowed: numbers",
     ),
-    "a list of such": (lambda vae: vae.encode([torch.zeros(6, device="meta")]), "x is no array: "),
+    "a list of such": (lambda vae: vae.encode([torch.zeros(6, device="meta")]), "x is not an array: "),
     "a seed that is none": (lambda vae: vae.sample(3, seed="a"), "seed is 'a'; allowed: a whole number from 0 on"),
 }
 
@@ -142,7 +142,7 @@ def test_values_outside_the_range_of_the_data_are_warned_about(trained, tmp_path
     vae = Vae.from_file(tmp_path / "checkpoint")
     low, high = float(x.min()), float(x.max())
     vae.encode(x + 0.09 * (high - low))
-    said = rf"the model was trained on values in \[{low:g}, {high:g}\]; bring them to that range first"
+    said = rf"the model was trained on values in \[{low:g}, {high:g}\]; scale them to that range first"
     for values in (x * 255, x - 0.2, x / 0):
         with pytest.warns(UserWarning, match=said):
             vae.reconstruct(values)
@@ -151,7 +151,7 @@ def test_values_outside_the_range_of_the_data_are_warned_about(trained, tmp_path
 def test_values_that_are_nan_are_counted_whatever_the_range(trained):
     trainer, x = trained()
     x[0, 0, :2] = float("nan")
-    said = "^x has 2 values that are NaN, and so is all that their examples give; remove or impute them$"
+    said = "^x has 2 NaN values, and the results of their examples are NaN too; remove or impute them$"
     for known in (trainer.checkpoint(), replace(trainer.checkpoint(), value_range=None)):
         with pytest.warns(UserWarning, match=said):
             found = Vae(known).reconstruct(x)
@@ -161,7 +161,7 @@ def test_values_that_are_nan_are_counted_whatever_the_range(trained):
 @pytest.mark.parametrize("act", [lambda vae, x: vae.encode(x), lambda vae, x: vae.reconstruct(x, seed=1)])
 def test_a_warning_points_at_the_users_line(act, trained):
     trainer, x = trained()
-    with pytest.warns(UserWarning, match="bring them to that range first") as warned:
+    with pytest.warns(UserWarning, match="scale them to that range first") as warned:
         act(Vae(trainer.checkpoint()), x * 255)
     (found,) = warned
     assert (found.filename, found.lineno) == (__file__, act.__code__.co_firstlineno)
@@ -251,7 +251,7 @@ def test_code_that_has_changed_since_is_refused(was, now, of_a_user, nets, tmp_p
     assert changed != source
     (tmp_path / f"{nets}.py").write_text(changed)
     with pytest.raises(
-        UserError, match=r"makes another (encoder|decoder)\.\d\.\w+ today than the one that was trained"
+        UserError, match=r"now makes a different (encoder|decoder)\.\d\.\w+ from the one that was trained"
     ):
         Vae.from_file(of_a_user[0], model=f"{nets}:make")
 

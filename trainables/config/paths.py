@@ -86,14 +86,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if prefix.startswith(f"{KWARGS}.") and not is_argument_name(key):
-            raise ConfigError(f"{prefix[:-1]}: {key!r} is no name of an argument; allowed: letters, digits, _ and -")
+            raise ConfigError(
+                f"{prefix[:-1]}: {key!r} is not allowed as the name of an argument; allowed: letters, digits, _ and -"
+            )
         if isinstance(value, Mapping) and (value or not prefix):
             found = flatten(value, f"{prefix}{key}.")
         else:
             found = {} if value is None and prefix == "" and key == "beta" else {f"{prefix}{key}": value}
         if twice := flat.keys() & found.keys():
             path = min(twice)
-            raise ConfigError(f"{path} stands twice, by its path and inside its section; leave one of the two out")
+            raise ConfigError(f"{path} is given twice, by its path and inside its section; remove one of the two")
         flat |= found
     return flat
 
@@ -107,7 +109,7 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
         for section in sections:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
-                raise ConfigError(f"{path}: what it lies in has a value of its own; leave one of the two out")
+                raise ConfigError(f"{path}: its parent is already set to a value; remove one of the two")
         node[field] = {} if value == {} else value
     return tree
 

@@ -107,8 +107,8 @@ class TrialConfig(Section):
     def _nll_is_of_bits(self) -> TrialConfig:
         if self.metrics.nll_samples is not None and self.data.binarize == "soft":
             raise ValueError(
-                f"metrics.nll_samples: {self.metrics.nll_samples} asks for a likelihood, and the gray values of "
-                "data.binarize soft are no bits that have one; set data.binarize to dynamic or fixed, or "
+                f"metrics.nll_samples: {self.metrics.nll_samples} needs a likelihood, and gray values (data.binarize "
+                "soft) have no Bernoulli likelihood; set data.binarize to dynamic or fixed, or "
                 "metrics.nll_samples to none"
             )
         return self

@@ -94,7 +94,7 @@ def read(path: Path, device: str | torch.device = "cpu", name: str | None = None
     except (OSError, SafetensorError) as error:
         raise DataError(f"{name} cannot be read as a checkpoint: {error}") from None
     if metadata.get("format") != FORMAT:
-        raise DataError(f"{name} is no checkpoint of the format {FORMAT}")
+        raise DataError(f"{name} is not a checkpoint of the format {FORMAT}")
     if metadata.pop("checksum", None) != _checksum(metadata, tensors):
         raise DataError(f"{name} is damaged: its content is not what was written")
     try:
@@ -109,7 +109,7 @@ def read(path: Path, device: str | torch.device = "cpu", name: str | None = None
             _range(json.loads(metadata.get("value_range", "null"))),
         )
     except (KeyError, TypeError, ValueError) as error:  # a checksum is no secret: others can make one
-        raise DataError(f"{name} is no checkpoint of the format {FORMAT}: {error} is not as it should be") from None
+        raise DataError(f"{name} is not a checkpoint of the format {FORMAT}: {error} is missing or malformed") from None
 
 
 def _range(pair: Any) -> tuple[float, float] | None:

@@ -53,7 +53,7 @@ class Generations:
             found = self._whole(name, config, device)
             if found is not None and found.epoch == epoch:
                 return found
-        self.warn(f"{self.files.place} has no checkpoint of epoch {epoch}, the best: the last one's is all there is")
+        self.warn(f"{self.files.place} has no checkpoint of epoch {epoch}, the best; the last epoch's is used")
         return None
 
     def latest(self, config: TrialConfig, device: str | torch.device, at_most: int) -> Checkpoint | None:
@@ -67,7 +67,7 @@ class Generations:
             if found is not None and found.epoch <= at_most:
                 return found
         if names:
-            self.warn(f"{self.files.place} has no checkpoint to go on from: the trial begins anew")
+            self.warn(f"{self.files.place} has no checkpoint to go on from: the trial starts again")
         return None
 
     def _whole(self, name: str, config: TrialConfig, device: str | torch.device) -> Checkpoint | None:
@@ -76,10 +76,10 @@ class Generations:
             with self.files.reading(name) as path:
                 found = read(path, device, str(address))
         except (ConfigError, DataError) as error:
-            self.warn(f"{error}; the checkpoint before it is taken")
+            self.warn(f"{error}; the checkpoint before it is used")
             return None
         if config_hash(found.config) != config_hash(config):
-            self.warn(f"{address} is of another configuration and is not read")
+            self.warn(f"{address} belongs to another configuration and is skipped")
             return None
         return found
 

@@ -93,7 +93,7 @@ def _failed_calls(trial: _Trial) -> Iterator[Finding]:
                 elsewhere = [made.device for made in call() if made.device != CPU]
         except RaisedError as raised:
             is_own = isinstance(raised.error, InterfaceError)
-            yield Finding(side, "error", str(raised.error) if is_own else f"{side} raised {raised}; mend it")
+            yield Finding(side, "error", str(raised.error) if is_own else f"{side} raised {raised}; fix it")
             continue
         if elsewhere:
             told = f"{side} gave a tensor on {elsewhere[0]} for one on {CPU}; make tensors on their input's device"

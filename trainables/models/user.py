@@ -222,7 +222,7 @@ class UserVae(Model):
                 torch.manual_seed(seed)
                 made = self._factory(self._shape, self.latent_dim, **self._config.kwargs)
         except RaisedError as raised:
-            raise ConfigError(f"model.kind: {kind} raised {raised}; mend it, or model.kwargs") from None
+            raise ConfigError(f"model.kind: {kind} raised {raised}; fix it, or model.kwargs") from None
         return _checked(kind, made)
 
 
@@ -285,12 +285,12 @@ def _factory(kind: str) -> Callable[..., object]:
     except RaisedError as raised:
         error = raised.error
         if not isinstance(error, ModuleNotFoundError):
-            raise ConfigError(f"model.kind: importing {name} raised {raised}; mend it") from None
+            raise ConfigError(f"model.kind: importing {name} raised {raised}; fix it") from None
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(f"model.kind: importing {name} raised {raised}; install it") from None
         raise ConfigError(
-            f"model.kind: {kind}: there is no module {error.name}; it is looked for among what is installed and in "
-            f"{Path.cwd()}: run this in the folder that holds it"
+            f"model.kind: {kind}: no module {error.name} is installed or in {Path.cwd()}; run this in the folder that "
+            "holds it"
         ) from None
     factory: Any = getattr(module, attribute, None)
     if not callable(factory):

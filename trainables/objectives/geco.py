@@ -304,7 +304,7 @@ def geco_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
         return []
     return [
         f"objective.kind geco: {updates:,} updates ({config.epochs} epochs of {per_epoch} steps at batch_size "
-        f"{config.batch_size}) are fewer than the {needed:,} by which its λ settles: expect the outcome unmet; "
+        f"{config.batch_size}) are fewer than the {needed:,} that λ takes to settle: expect the outcome unmet; "
         f"set epochs to {math.ceil(needed / per_epoch)}, or lower batch_size"
     ]
 

@@ -160,13 +160,15 @@ def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
     risen = risen[risen > first]
     notes = []
     if n == len(losses) and not len(risen):
-        notes.append(f"the loss had not risen again at {rates[-1]:.2g}; where it does is beyond")
+        notes.append(f"the loss had not risen again at {rates[-1]:.2g}, the highest rate tried; it rises above that")
         top = rates[-1]
     else:
         top = rates[_unlagged(risen[0], window) if len(risen) else n - 1] / MARGIN
     base = max(BASE_SHARE * top, rates[0])
     if LEAST_RATIO * base > top:
-        notes.append(f"{top:.2g} is the most that lasts, too near the first rate for cycles; begin with lower rates")
+        notes.append(
+            f"the highest stable rate, {top:.2g}, is too near the first one for cycles; start with lower rates"
+        )
         return replace(test, notes=tuple(notes))
     return replace(test, bounds=Bounds(float(base), float(top)), notes=tuple(notes))
 
@@ -174,7 +176,7 @@ def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
 def _too_short(n: int, is_finite: bool) -> str:
     if is_finite:
         return f"{n} steps are too few to tell a fall from noise; try more epochs"
-    return f"the loss was no number after {n} steps; begin with lower rates"
+    return f"the loss became NaN or infinite after {n} steps; start with lower rates"
 
 
 def _start(losses: Curve, window: int) -> float:

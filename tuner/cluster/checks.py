@@ -25,6 +25,6 @@ def check_fixed(spec: SweepSpec) -> None:
     name = parse_config(assemble(rest, space, space.default(rest))).data.name
     if name not in DATASETS and not is_path(name):
         raise DataError(
-            f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
+            f"data.name: {name!r} is not a known data set{suggest(name, DATASETS)}; or a path to .npy or .npz, or to a "
             "folder of images"
         )

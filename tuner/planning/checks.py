@@ -217,7 +217,7 @@ def _existing(path: Path) -> Path:
     try:
         return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
     except (OSError, ValueError) as error:
-        raise UserError(f"storage: {path} is no path: {error}; choose another with --storage") from None
+        raise UserError(f"storage: {path} is not a path: {error}; choose another with --storage") from None
 
 
 def _gigabytes(n: float) -> str:

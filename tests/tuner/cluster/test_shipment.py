@@ -65,7 +65,7 @@ def test_a_model_that_is_not_here_is_installed_there(here):
 
 def test_code_that_is_no_python_is_named(here):
     write(here, "nets.py", text="def (")
-    with pytest.raises(UserError, match=r"^model\.kind: .*nets\.py is no valid Python; mend it$"):
+    with pytest.raises(UserError, match=r"^model\.kind: .*nets\.py is no valid Python; fix it$"):
         shipped(OWN[0], here)
 
 
@@ -188,7 +188,9 @@ def test_of_data_only_what_a_reader_opens_goes_along(name, here):
     write(here, name)
     (here / "own.npy").symlink_to(name)
     for path in (f"./{name}", "own.npy"):
-        assert refused(of_data(path), here).startswith(f"data.name: {here}/{name} is no data set; give a .npy or .npz")
+        assert refused(of_data(path), here).startswith(
+            f"data.name: {here}/{name} is not a data set; give a .npy or .npz"
+        )
 
 
 def test_a_package_does_not_lead_out_of_itself(here, tmp_path):

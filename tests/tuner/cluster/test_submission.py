@@ -268,7 +268,10 @@ def test_what_is_no_uri_is_refused(tmp_path):
     [
         ({"batch_size": -3}, "batch_size: -3 is not allowed; allowed: greater than or equal to 1"),
         ({"lr": {"base": 0}}, "lr.base: 0 is not allowed; allowed: greater than 0"),
-        ({"data": {"name": "mnits"}}, "data.name: 'mnits' is no known data set; did you mean `mnist`?; or a path to"),
+        (
+            {"data": {"name": "mnits"}},
+            "data.name: 'mnits' is not a known data set; did you mean `mnist`?; or a path to",
+        ),
     ],
 )
 def test_a_field_that_no_data_make_right_is_refused(config, message, tmp_path):

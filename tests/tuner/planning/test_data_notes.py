@@ -126,7 +126,7 @@ def test_data_in_a_small_unit_are_told_with_what_to_divide_by(unit, told, notes)
 )
 def test_a_plan_tells_of_a_budget_that_is_too_short_for_geco(space, epochs, batches, told, vae_data_root):
     spec = {"space": {"use": [space], **batches}, "config": {"epochs": epochs, "device": "cpu"}}
-    found = [note for note in make_plan(parse_spec(spec), vae_data_root).notes if "by which its λ settles" in note]
+    found = [note for note in make_plan(parse_spec(spec), vae_data_root).notes if "that λ takes to settle" in note]
     assert [told in note for note in found] == ([True] if told else [])
 
 
@@ -147,5 +147,5 @@ def test_what_of_a_folder_is_skipped_or_stands_twice_is_told(notes, tmp_path):
         Image.fromarray(np.full((4, 4), 7 * (i % 2), np.uint8)).save(folder / f"{i}.png")
     (folder / "a.tif").touch()
     found = notes({"name": "./faces"})
-    assert "faces: skipped 1 .tif, which are no examples; images are .png, .jpg, .jpeg, .bmp, .webp" in found
+    assert "faces: skipped 1 .tif, which are not images; allowed: .png, .jpg, .jpeg, .bmp, .webp" in found
     assert any(note.startswith("66 validation and test examples are also in another part") for note in found)

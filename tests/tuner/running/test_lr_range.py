@@ -25,7 +25,7 @@ RATES = np.geomspace(1e-6, 1, 100)
 CURVE = RangeTest(RATES, np.linspace(9, 1, 100), np.linspace(9, 2, 100), Bounds(1.234e-4, 1.234e-2), ("a note",))
 SUGGESTION = Bounds(1.2e-4, 1.2e-2)
 FLAT = RangeTest(RATES, np.ones(100), np.ones(100), None, ("the loss never fell",))
-EMPTY = RangeTest(*[np.empty(0)] * 3, None, ("the loss was no number",))
+EMPTY = RangeTest(*[np.empty(0)] * 3, None, ("the loss became NaN",))
 
 
 def result_of(tree, test=CURVE, suggestion=SUGGESTION):

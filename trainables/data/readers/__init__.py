@@ -75,7 +75,7 @@ def absolute(name: str) -> str:
         str(path).encode()  # and this for what is no text, which neither YAML nor MLflow can keep
         return str(path)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"data.name: {name!r} is no path: {error}; give the path of a {SUFFIXES} file") from None
+        raise DataError(f"data.name: {name!r} is not a path: {error}; give the path of a {SUFFIXES} file") from None
 
 
 def on_this_node(name: str, working_dir: Path, here: Path) -> str:
@@ -130,14 +130,14 @@ def digest_at_hand(name: str, root: Path) -> str | None:
 def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[FileReader, Path], Source]) -> Source:
     if not (name in DATASETS or is_path(name)):
         raise DataError(
-            f"data.name: {name!r} is no known data set{suggest(name, DATASETS)}; or a path to {SUFFIXES}, or to a "
+            f"data.name: {name!r} is not a known data set{suggest(name, DATASETS)}; or a path to {SUFFIXES}, or to a "
             "folder of images"
         )
     name = _local(name, root)
     folder = is_path(name) and Path(name).expanduser().is_dir()
     if image_size is not None and not (folder or name == "celeba"):
         raise ConfigError(
-            f"data.image_size: {image_size} means nothing for {name}, whose examples have their size; allowed: none "
+            f"data.image_size: {image_size} has no effect on {name}, whose examples have a fixed size; allowed: none "
             "(it scales celeba and folders of images)"
         )
     if name in DATASETS:
@@ -156,7 +156,7 @@ def check_path(path: Path) -> None:
             f"data.name: {path} does not exist; give the path of a {SUFFIXES} file, or of a folder of images"
         )
     if path.suffix not in READERS or not path.is_file():
-        raise DataError(f"data.name: {path} is no data set; give a {SUFFIXES} file, or the folder its images are in")
+        raise DataError(f"data.name: {path} is not a data set; give a {SUFFIXES} file, or the folder its images are in")
 
 
 def _local(name: str, root: Path) -> str:

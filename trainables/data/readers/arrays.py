@@ -74,7 +74,7 @@ def _check_header(path: Path, key: str, array: StoredArray) -> None:
         raise DataError(f"data.name: {key} in {path} is empty; at least one example is needed")
     if 0 in array.shape:
         raise DataError(
-            f"data.name: {key} in {path} has shape {array.shape}: its examples hold no values; save it again with some"
+            f"data.name: {key} in {path} has shape {array.shape}: its examples are empty; each needs at least one value"
         )
 
 

@@ -85,8 +85,8 @@ def _taken_apart(uri: str) -> tuple[RemoteFolder, str, str]:
     found = re.fullmatch(rf"(.+/{re.escape(DATA)}/([0-9a-f]{{16}}))/([^/]+)", path)
     if found is None:
         raise DataError(
-            f"data.name: {uri} is no data set; of object storage only what `submit` has put there can be named, as "
-            f"STORAGE/{DATA}/DIGEST/NAME: submit a sweep with the path of a file of this machine"
+            f"data.name: {uri} is not a data set; in object storage only data that `submit` has put there can be "
+            f"used, as STORAGE/{DATA}/DIGEST/NAME: submit a sweep with the path of a file of this machine"
         )
     return RemoteFolder(f"{found[1]}{query}{parameters}", PATIENCE), found[2], found[3]
 

@@ -34,7 +34,7 @@ class _Found:
         notes = []
         if self.skipped:
             allowed = ", ".join(SUFFIXES)
-            notes.append(f"{folder.name}: skipped {self.skipped_text}, which are no examples; images are {allowed}")
+            notes.append(f"{folder.name}: skipped {self.skipped_text}, which are not images; allowed: {allowed}")
         if self.again:
             names = ", ".join(shown(Path(name)) for name in self.again[:MOST_NAMED])
             more = f" and {len(self.again) - MOST_NAMED} more" if len(self.again) > MOST_NAMED else ""
