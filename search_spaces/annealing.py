@@ -3,8 +3,6 @@
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space, one_of
 
-__all__ = ["ANNEALING", "CYCLICAL", "FREE_BITS", "HAND_ANNEALED", "LINEAR"]
-
 BETA_END = Float(0.1, 4, log=True)
 
 LINEAR = Space(

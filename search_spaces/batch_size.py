@@ -3,8 +3,6 @@
 from search_spaces.domains import Choice
 from search_spaces.space import Space
 
-__all__ = ["BATCH_SIZE"]
-
 BATCH_SIZE = Space(
     "batch-size",
     {"lr.warmup": 0.1},

@@ -18,8 +18,6 @@ from search_spaces.space import Space
 from trainables.config.paths import suggest
 from trainables.errors import ConfigError
 
-__all__ = ["parse_space", "space_named", "space_names"]
-
 _SPACES = {
     space.name: space
     for space in (

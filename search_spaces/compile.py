@@ -1,4 +1,4 @@
-"""A space in the forms that searchers take: Optuna define-by-run, Optuna distributions, Tune's native dictionary."""
+"""A space in the forms that searchers take: Optuna define-by-run, and Optuna distributions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from search_spaces.domains import Choice, Domain, Float, Int
 from search_spaces.space import Space
-
-__all__ = ["distributions", "parameters", "suggest_trial", "to_tune"]
 
 
 def suggest_trial(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
@@ -62,26 +60,6 @@ def _coded(choice: Choice) -> tuple[Any, ...]:
     itself, or where true stands beside 1."""
     coded = tuple(json.dumps(option) if isinstance(option, list) else option for option in choice.options)
     return coded if len(set(coded)) == len(coded) else tuple(map(json.dumps, choice.options))
-
-
-def to_tune(space: Space) -> dict[str, Any]:
-    """Tune's native search space by configuration path; raises ValueError where dimensions have conditions."""
-    conditional = [path for path, domain in space.dimensions.items() if domain.when]
-    if conditional:
-        raise ValueError(f"Tune's native spaces have no conditions; {conditional[0]} has one")
-    return {path: _tune_domain(path, domain) for path, domain in space.dimensions.items()}
-
-
-def _tune_domain(path: str, domain: Domain) -> Any:
-    from ray import tune  # 1.5 s that only this form costs
-
-    match _absolute(path, domain):
-        case Float(low=low, high=high, log=log):
-            return (tune.loguniform if log else tune.uniform)(low, high)
-        case Int(low=low, high=high, log=log):
-            return (tune.lograndint if log else tune.randint)(low, high + 1)  # Tune leaves the upper bound out
-        case Choice(options=options):
-            return tune.choice(list(options))
 
 
 def _absolute(path: str, domain: Domain) -> Domain:

@@ -19,8 +19,6 @@ from trainables.config.paths import KWARGS, field_of
 if TYPE_CHECKING:
     from search_spaces.space import Space
 
-__all__ = ["covering_draws"]
-
 MOST_ENUMERATED = 64
 GOLDEN = (math.sqrt(5) - 1) / 2
 

@@ -16,22 +16,6 @@ from typing import Any, ClassVar
 from trainables.config.paths import KWARGS, field_of, suggest
 from trainables.errors import ConfigError
 
-__all__ = [
-    "Choice",
-    "Domain",
-    "Float",
-    "Int",
-    "among",
-    "constant",
-    "key_of",
-    "normalise",
-    "parse_domain",
-    "read_number",
-    "same",
-    "word",
-    "words",
-]
-
 REFERENCES = ("kappa_max", "kappa_min")
 ASSUMED_REACH = 0.5
 

@@ -6,17 +6,6 @@ from search_spaces.annealing import FREE_BITS, HAND_ANNEALED
 from search_spaces.domains import Float
 from search_spaces.space import Space, one_of
 
-__all__ = [
-    "GECO",
-    "GECO_VS_ANNEALING",
-    "HARDLY_ANY_ROOM",
-    "KAPPA",
-    "LEAST_ROOM",
-    "constrained",
-    "has_room",
-    "in_numbers",
-]
-
 # By constraint, as docs/kappa-reach.md found it: from what a model reaches, κ_min, to well below κ_max, above which a
 # constraint is slack.
 _BETWEEN = ("kappa_min", "kappa_max")

@@ -14,8 +14,6 @@ from typing import Any
 from search_spaces.domains import Choice, Domain, Float, Int, among, same
 from search_spaces.space import Space
 
-__all__ = ["Grid", "every_point", "finest_grid"]
-
 Assignment = dict[str, Any]
 
 

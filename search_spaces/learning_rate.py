@@ -3,8 +3,6 @@
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
 
-__all__ = ["CLR", "LR", "ONE_CYCLE"]
-
 LR = Space("lr", {"lr.kind": "constant"}, {"lr.base": Float(3e-4, 1e-2, log=True)})
 
 # Half cycles of which an even number fills the budget: every run ends at its lower bound.

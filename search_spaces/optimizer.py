@@ -3,8 +3,6 @@
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
 
-__all__ = ["OPTIMIZER"]
-
 # Not SGD: it needs learning rates of its own (FashionMNIST's loss blows up at 1.5e-3, a good rate for Adam), and GECO's
 # multiplier changes the size of its gradients by orders of magnitude. VAEs are also published with an eps as large as
 # 1e-4 (Burda et al. 2015).

@@ -13,8 +13,6 @@ from trainables.config.paths import field_of, flatten, variants
 from trainables.errors import ConfigError, UserError
 from trainables.values import parse_duration, steps_of
 
-__all__ = ["KindDefaults", "check", "is_constant", "longest_warmup"]
-
 CONSTANT = ("epochs", "device", "threads", "metrics.every", "metrics.nll_samples", "objective.constraint")
 
 Assignment = dict[str, Any]

@@ -14,8 +14,6 @@ from search_spaces.domains import Choice, Domain, Float, among, constant, normal
 from trainables.config.paths import field_of, flatten, is_known, known_paths, parse_config, suggest, unflatten
 from trainables.errors import ConfigError
 
-__all__ = ["Row", "Space", "assemble", "defaults_of", "one_of"]
-
 Assignment = dict[str, Any]
 
 

@@ -9,8 +9,6 @@ from urllib.parse import unquote
 
 from trainables.errors import ConfigError
 
-__all__ = ["HIDDEN", "check_no_secrets", "holds_secret", "is_secret_name", "is_secret_path", "shown", "shown_uris"]
-
 HIDDEN = "***"
 _NAME = re.compile(
     r"passw(?:or)?d|passphrase|pwd|secret(?!ar)|token(?!s|iz)|credential|signature|authori[sz]ation|jwt"

@@ -8,18 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "bernoulli_nll",
-    "gaussian_nll",
-    "kl_full_gaussian",
-    "kl_to_standard_normal",
-    "log_mean_exp",
-    "log_normal",
-    "log_normal_pairs",
-    "reparameterise",
-    "squared_error",
-]
-
 LOG_2PI = math.log(2 * math.pi)
 
 

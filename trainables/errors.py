@@ -7,8 +7,6 @@ UserError               one sentence, exit code 2, never a stack trace
                         order, and nothing written is lost
 """
 
-__all__ = ["RESULT_KEY", "ConfigError", "DataError", "StorageError", "UserError"]
-
 
 class UserError(Exception):
     """A user's mistake; its text is the whole message the user sees, on one line whatever it quotes."""

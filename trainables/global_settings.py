@@ -26,8 +26,6 @@ from torch.optim import optimizer as optimizers
 from torch.utils import _device as devices
 from torch.utils import _python_dispatch as dispatch
 
-__all__ = ["SETTINGS", "apply", "current", "fresh", "reset"]
-
 Settings = Mapping[str, Any]
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from trainables.data.readers.fetched import file_name
 
-__all__ = ["PACKAGES", "Identity", "differences", "notes_on", "parse_identity", "version_notes", "versions"]
-
 PACKAGES = ("torch", "vae-tuner")
 
 

@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 from trainables.credentials import holds_secret
 from trainables.errors import ConfigError, StorageError
 
-__all__ = ["PATIENCE", "RemoteFolder", "checked_storage", "is_remote"]
-
 PATIENCE = (5.0, 20.0)  # seconds before another try, each of which is several of pyarrow's own
 
 ResultT = TypeVar("ResultT")

@@ -18,18 +18,6 @@ from torch.optim.sgd import sgd
 
 from trainables.config.optimizers import Adam, AdamW, OptimizerConfig, RAdam, Sgd
 
-__all__ = [
-    "LrGroups",
-    "OptimizerState",
-    "clip_by_norm",
-    "clipped",
-    "global_norm",
-    "init",
-    "is_decayed",
-    "update",
-    "update_in_place",
-]
-
 Params = dict[str, Tensor]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["is_out_of_memory"]
-
 PHRASES = (
     "out of memory",  # CUDA's own words, in errors of libraries beside torch too
     "CUBLAS_STATUS_ALLOC_FAILED",

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 from trainables.config import TrialConfig
 
-__all__ = ["Phases", "phases_of"]
-
 
 @dataclass(frozen=True)
 class Phases:

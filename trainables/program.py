@@ -12,8 +12,6 @@ from trainables.models import Model, Prior, build_model, build_prior
 from trainables.objectives import Objective, build_objective
 from trainables.optimizers import LrGroups
 
-__all__ = ["Program", "build_program"]
-
 
 @dataclass(frozen=True)
 class Program:

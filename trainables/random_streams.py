@@ -6,8 +6,6 @@ import hashlib
 
 import torch
 
-__all__ = ["generator"]
-
 
 def generator(device: torch.device | str, seed: int, purpose: str, position: int = 0) -> torch.Generator:
     """A generator that depends on its arguments alone."""

@@ -12,22 +12,6 @@ from trainables.config import TrialConfig
 from trainables.config.objectives import Geco, target_of
 from trainables.phases import Phases, phases_of
 
-__all__ = [
-    "BEST",
-    "BY_LAST",
-    "LAST",
-    "MEAN",
-    "Best",
-    "Eligible",
-    "Ranking",
-    "eligible_of",
-    "epochs_since",
-    "is_ranking",
-    "is_spent",
-    "mean",
-    "tolerance_of",
-]
-
 LAST, BEST, MEAN = "last", "best", "mean-"
 
 MET = 0.02

@@ -15,13 +15,6 @@ from trainables.schedules.curves import exact_length
 from trainables.schedules.lr import scaling_of
 from trainables.values import steps_of, steps_per_epoch
 
-__all__ = [
-    "identity",
-    "notes",
-    "resolve",
-    "steps_per_epoch",
-]
-
 CYCLES = ("beta.period", "lr.period", "lr.step_size")
 WARMUPS = ("beta.warmup", "lr.warmup")
 DURATIONS = (*WARMUPS, "lr.timescale", *CYCLES)

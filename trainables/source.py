@@ -10,8 +10,6 @@ from typing import NamedTuple
 from trainables.data.readers.fetched import digest_of
 from trainables.errors import ConfigError
 
-__all__ = ["code_digest", "parsed", "source_files"]
-
 
 class _Module(NamedTuple):
     """A module as it is imported, and the file that is executed then."""

@@ -6,8 +6,6 @@ import sys
 import warnings
 from types import FrameType
 
-__all__ = ["warn_user"]
-
 NOT_THE_USERS = ("trainables", "search_spaces", "tuner", "torch", "contextlib")
 
 

@@ -27,8 +27,6 @@ from trainables.program import Program, build_program
 from trainables.random_streams import generator
 from trainables.user_warnings import warn_user
 
-__all__ = ["Vae"]
-
 Values = Tensor | ArrayLike
 RANGE_MARGIN = 0.1
 """By what part of the range of its data a value may lie outside it and no word is said."""

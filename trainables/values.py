@@ -8,23 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = [
-    "Auto",
-    "Count",
-    "Device",
-    "Duration",
-    "Fraction",
-    "NonNegative",
-    "Number",
-    "Optional",
-    "Positive",
-    "Section",
-    "Seed",
-    "parse_duration",
-    "steps_of",
-    "steps_per_epoch",
-]
-
 
 def _refuse_bool(value: Any) -> Any:
     if isinstance(value, bool):

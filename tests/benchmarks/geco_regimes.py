@@ -25,8 +25,9 @@ from sklearn.datasets import load_digits
 from trainables.config.paths import parse_config
 from trainables.data.dataset import data_facts, load
 from trainables.objectives import updates_to_settle
-from trainables.resolve import resolve, steps_per_epoch
+from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
+from trainables.values import steps_per_epoch
 
 SCALING = {"base_batch_size": 32}
 LR = {"kind": "constant", "base": 3e-3, **SCALING}

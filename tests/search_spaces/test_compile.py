@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from search_spaces.catalogue import space_named, space_names
-from search_spaces.compile import distributions, parameters, suggest_trial, to_tune
+from search_spaces.compile import distributions, parameters, suggest_trial
 from search_spaces.domains import Choice, Float, Int
 from search_spaces.space import Space
 
@@ -57,12 +57,9 @@ def whole_support(domain):
 
 
 @pytest.mark.parametrize("space", UNCONDITIONAL, ids=lambda space: space.name)
-def test_tune_draws_from_the_same_support_as_optuna(space):
-    native = to_tune(space)
-    tune_draws = [{path: domain.sample() for path, domain in native.items()} for _ in range(200)]
+def test_every_value_of_a_domain_is_drawn(space):
     expected = {path: whole_support(domain) for path, domain in space.dimensions.items()}
     assert support(space, optuna_draws(space)) == expected
-    assert support(space, tune_draws) == expected
 
 
 def test_the_bounds_of_a_range_are_drawn_where_the_sampler_reaches_for_them():
@@ -106,13 +103,8 @@ def test_a_record_from_before_options_kept_their_type_is_told_as_the_option_it_m
     assert optuna.create_trial(params=found, distributions=distributions(space, found), value=0.0).params == found
 
 
-def test_tune_has_no_conditions():
-    with pytest.raises(ValueError, match=r"^Tune's native spaces have no conditions; beta\.kind has one$"):
-        to_tune(space_named("annealing"))
-
-
 def test_relative_bounds_are_never_drawn_as_they_stand():
-    for draw in (lambda space: optuna_draws(space, 1), to_tune, lambda space: distributions(space, {})):
+    for draw in (lambda space: optuna_draws(space, 1), lambda space: distributions(space, {})):
         with pytest.raises(
             ValueError, match=r"^objective\.kappa is relative to kappa_min and kappa_max; call Space\.scaled first$"
         ):

@@ -11,8 +11,9 @@ import torch
 
 from trainables.config.paths import parse_config, plain, variants
 from trainables.data.dataset import DataFacts, data_facts, load
-from trainables.resolve import resolve, steps_per_epoch
+from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
+from trainables.values import steps_per_epoch
 from trainables.worker.reach import MOST_STEPS, ReachRun, least, next_epoch, reach_config
 
 FACTS = DataFacts((4, 4), 100, 20, 20, 0.0, 1.0, False, {"re": 0.25, "nll": 0.5})

@@ -16,8 +16,8 @@ from trainables.resolve import (
     identity,
     notes,
     resolve,
-    steps_per_epoch,
 )
+from trainables.values import steps_per_epoch
 
 
 def facts(n_train=100, low=0.0, high=1.0, bits=False, kappa_max=None):

@@ -8,8 +8,6 @@ from pydantic import Field, model_validator
 
 from trainables.values import Count, Optional, Section, Seed
 
-__all__ = ["DataConfig"]
-
 
 class DataConfig(Section):
     """What is learned from.

@@ -11,8 +11,6 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from trainables.values import Auto, Count, Optional, Positive, Section
 
-__all__ = ["USER_MODEL", "Conv", "LinearVae", "Mlp", "ModelConfig", "UserModel", "is_argument_name", "is_user_kind"]
-
 USER_MODEL = "package.module:factory"
 
 Activation = Literal["relu", "tanh", "softplus", "soft-clip"]

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from trainables.values import Auto, Count, NonNegative, Optional, Positive, Section
 
-__all__ = ["Elbo", "FreeBits", "Geco", "Iwae", "ObjectiveConfig", "target_of"]
-
 
 class Elbo(Section):
     """recon_nll + β·KL, with β from the `beta` schedule (Kingma & Welling 2014, Higgins et al. 2017).

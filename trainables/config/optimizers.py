@@ -8,8 +8,6 @@ from pydantic import Field
 
 from trainables.values import NonNegative, Number, Optional, Positive, Section
 
-__all__ = ["Adam", "AdamW", "OptimizerConfig", "RAdam", "Sgd"]
-
 
 class _Optimizer(Section):
     """clip_norm: bounds the global gradient norm; `none` for off.

@@ -15,21 +15,6 @@ from trainables.config.models import USER_MODEL, is_argument_name, is_user_kind
 from trainables.credentials import HIDDEN, is_secret_path
 from trainables.errors import ConfigError
 
-__all__ = [
-    "KWARGS",
-    "field_of",
-    "flatten",
-    "is_known",
-    "known_paths",
-    "not_allowed",
-    "parse_config",
-    "plain",
-    "suggest",
-    "unflatten",
-    "variants",
-    "written",
-]
-
 KWARGS = "model.kwargs"
 """The one field with fields of the user's own below it."""
 

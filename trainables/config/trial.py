@@ -15,8 +15,6 @@ from trainables.schedules.beta import BetaConfig, ConstantBeta, GqnBeta
 from trainables.schedules.lr import ConstantLr, LrConfig
 from trainables.values import Auto, Count, Device, Optional, Section, Seed
 
-__all__ = ["DEFAULT_KIND", "MetricsConfig", "TrialConfig", "kind_in", "method_of"]
-
 
 class MetricsConfig(Section):
     """every: epochs between the costlier aggregate metrics; they are always taken at the last epoch.

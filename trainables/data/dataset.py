@@ -26,8 +26,6 @@ from trainables.data.readers.prepared import Streamed, key_of, prepared_or_in_me
 from trainables.errors import DataError
 from trainables.random_streams import generator
 
-__all__ = ["DataFacts", "Dataset", "data_facts", "held_on_device", "load", "memory_bytes"]
-
 MAX_SPLIT_OFF = 5_000
 MAX_VALIDATION = 10_000
 DEVICE_PART = 0.25

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from trainables.data.readers.base import Array, kept_as
 
-__all__ = ["Examples"]
-
 CHUNK_VALUES = 2**20
 
 

@@ -14,8 +14,6 @@ from trainables.errors import ConfigError, DataError
 from trainables.files.checkpoint import FILE_NAME, Checkpoint, config_hash, read, write
 from trainables.files.trial_files import BEST_NAME, TrialFiles
 
-__all__ = ["Generations"]
-
 KEPT = 2
 NAME = re.compile(r"epoch-(\d+)-(.+)\.safetensors")
 

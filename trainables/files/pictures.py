@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["is_image", "write_grid"]
-
 MIN_SIDE = 28
 GAP = 1
 GAP_LEVEL = 96

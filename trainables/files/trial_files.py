@@ -14,8 +14,6 @@ from safetensors import SafetensorError
 from trainables.errors import DataError, StorageError
 from trainables.object_storage import PATIENCE, RemoteFolder, is_remote
 
-__all__ = ["BEST_NAME", "FILE_NAME", "RESULT_FILES", "FilesInFolder", "FilesInStorage", "TrialFiles", "trial_files"]
-
 FILE_NAME = "checkpoint.safetensors"  # of the last epoch
 BEST_NAME = "best.safetensors"  # of the best, where trials are ranked by that and it is not the last
 RESULT_FILES = (FILE_NAME, BEST_NAME, "config.yaml", "reconstructions.png", "samples.png")

@@ -12,8 +12,6 @@ from torch import Tensor
 from trainables.config import DataConfig, TrialConfig
 from trainables.data.dataset import DataFacts
 
-__all__ = ["Fit", "Likelihood", "has_bits"]
-
 
 class Fit(Protocol):
     """What one pass over N examples says of the fit: sse [N], and the KL of each latent, kl [N, M]."""

@@ -15,8 +15,6 @@ from trainables.errors import ConfigError
 from trainables.likelihoods.base import Likelihood, has_bits
 from trainables.schedules.beta import GqnBeta
 
-__all__ = ["Bernoulli"]
-
 
 @dataclass(frozen=True)
 class Bernoulli(Likelihood):

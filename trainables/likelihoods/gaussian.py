@@ -15,8 +15,6 @@ from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
 from trainables.likelihoods.base import Fit, Likelihood
 
-__all__ = ["AUTO_SHARE", "Gaussian", "calibrated_elbo"]
-
 AUTO_SHARE = 0.6
 """`model.sigma: auto` in units of the RMS error of the mean image."""
 

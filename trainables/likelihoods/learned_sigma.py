@@ -16,8 +16,6 @@ from trainables.config import TrialConfig
 from trainables.errors import ConfigError
 from trainables.likelihoods.gaussian import Gaussian
 
-__all__ = ["FLOOR", "LearnedSigma"]
-
 FLOOR = 1 / 256
 PARAMETER = "likelihood.log_variance"
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from trainables import distributions
 from trainables.models.priors import STANDARD_NORMAL, Prior
 
-__all__ = ["AGGREGATE_EXAMPLES", "active_units", "agg_kl_dims", "agg_kl_gauss", "mutual_information", "saturated"]
-
 AGGREGATE_EXAMPLES = 1_000
 ACTIVE_VARIANCE = 0.01
 DRAWS_OF_A_DIMENSION = 5_000

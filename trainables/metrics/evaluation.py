@@ -12,8 +12,6 @@ from trainables import distributions
 from trainables.program import Program
 from trainables.random_streams import generator
 
-__all__ = ["Evaluation", "evaluate", "evaluation_noise"]
-
 CHUNK = 1_000
 
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from trainables import distributions
 from trainables.program import Program
 
-__all__ = ["NLL_EXAMPLES", "ImportanceEstimate", "importance_nll"]
-
 NLL_EXAMPLES = 1_000
 DECODED_ELEMENTS = 2**20
 BLOCKS = 10

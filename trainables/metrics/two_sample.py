@@ -9,8 +9,6 @@ from torch import Tensor
 from trainables.distributions import reparameterise
 from trainables.models.priors import STANDARD_NORMAL, Prior
 
-__all__ = ["agg_c2st"]
-
 DRAWS = 4_000
 
 

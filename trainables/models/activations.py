@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ACTIVATIONS", "bounded_heads", "soft_clip"]
-
 SHARPNESS = 5.0
 HIDDEN_BOUNDS = (0.0, 50.0)
 MEAN_BOUNDS = (-50.0, 50.0)

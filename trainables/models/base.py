@@ -13,8 +13,6 @@ from torch.nn import functional
 from trainables.config.models import ModelConfig
 from trainables.random_streams import generator
 
-__all__ = ["Buffers", "Model", "Params", "initial_uniform", "linear", "linear_params"]
-
 Params = dict[str, Tensor]
 Buffers = dict[str, Tensor]
 

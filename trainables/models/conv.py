@@ -16,8 +16,6 @@ from trainables.errors import ConfigError
 from trainables.models.activations import ACTIVATIONS, bounded_heads
 from trainables.models.base import Model, Params, initial_uniform, linear, linear_params
 
-__all__ = ["ConvVae"]
-
 KERNEL, STRIDE, PADDING = 4, 2, 1
 MIN_GROUP = 4
 """Values in a group of GroupNorm: of one it makes a constant, of two their order."""

@@ -18,8 +18,6 @@ from trainables.models import Model, Params, UserVae, build_model
 from trainables.models.user import InterfaceError
 from trainables.models.users_code import RaisedError, users_code
 
-__all__ = ["Finding", "check_user_model", "inspect_model"]
-
 EXAMPLES = 4
 CPU = torch.device("cpu")
 

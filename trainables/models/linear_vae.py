@@ -12,8 +12,6 @@ from torch import Tensor
 from trainables.config.models import ModelConfig
 from trainables.models.base import Model, Params, linear, linear_params
 
-__all__ = ["LinearVaeModel"]
-
 
 @dataclass(frozen=True)
 class LinearVaeModel(Model):

@@ -14,8 +14,6 @@ from trainables.config.models import Mlp, ModelConfig
 from trainables.models.activations import ACTIVATIONS, bounded_heads
 from trainables.models.base import Model, Params, linear, linear_params
 
-__all__ = ["MlpVae"]
-
 
 @dataclass(frozen=True)
 class MlpVae(Model):

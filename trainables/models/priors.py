@@ -10,8 +10,6 @@ from torch import Tensor
 
 from trainables import distributions
 
-__all__ = ["STANDARD_NORMAL", "Prior", "StandardNormal"]
-
 
 class Prior(ABC):
     """A distribution of M latents that are independent of each other."""

@@ -27,8 +27,6 @@ from trainables.models.base import Model, Params
 from trainables.models.users_code import RaisedError, users_code
 from trainables.source import source_files
 
-__all__ = ["InterfaceError", "UserVae", "code_of_kinds", "imported", "keep_loaded", "make_importable"]
-
 INTERFACE = "encode(x) → (mean, log_variance) and decode(z) → output"
 
 

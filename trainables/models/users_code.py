@@ -10,8 +10,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["RaisedError", "users_code"]
-
 
 class RaisedError(Exception):
     """A user's code has raised something: its type and text on one line, and the line of his that it left.

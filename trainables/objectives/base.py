@@ -16,8 +16,6 @@ from trainables.data.dataset import DataFacts
 from trainables.likelihoods import AUTO_SHARE, Likelihood
 from trainables.models.priors import Prior
 
-__all__ = ["Constants", "Ending", "EpochEnd", "Hyper", "Objective", "State", "Terms"]
-
 State = dict[str, Tensor]
 Hyper = Mapping[str, Tensor]
 Constants = dict[str, float | tuple[float, ...]]

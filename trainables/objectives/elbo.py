@@ -10,8 +10,6 @@ from trainables.config import TrialConfig
 from trainables.config.objectives import Elbo
 from trainables.objectives.base import Hyper, Objective, State, Terms
 
-__all__ = ["ElboObjective"]
-
 
 @dataclass(frozen=True)
 class ElboObjective(Objective):

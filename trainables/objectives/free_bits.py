@@ -11,8 +11,6 @@ from trainables.config import TrialConfig
 from trainables.config.objectives import FreeBits
 from trainables.objectives.base import Constants, Hyper, Objective, State, Terms
 
-__all__ = ["FreeBitsObjective"]
-
 
 @dataclass(frozen=True)
 class FreeBitsObjective(Objective):

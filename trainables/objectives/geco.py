@@ -38,8 +38,6 @@ from trainables.likelihoods import Likelihood
 from trainables.objectives.base import Constants, Ending, EpochEnd, Hyper, Objective, State, Terms
 from trainables.values import steps_per_epoch
 
-__all__ = ["MET_FROM", "GecoObjective", "Violation", "geco_notes", "updates_to_settle"]
-
 MOVING_AVERAGE = 0.9
 HOLD = 0.1
 FLOOR, CEILING = 1e-3, 100.0

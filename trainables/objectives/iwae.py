@@ -11,8 +11,6 @@ from trainables.config import TrialConfig
 from trainables.config.objectives import Iwae
 from trainables.objectives.base import Hyper, Objective, State, Terms
 
-__all__ = ["IwaeObjective"]
-
 
 @dataclass(frozen=True)
 class IwaeObjective(Objective):

@@ -24,20 +24,6 @@ from trainables.schedules.curves import (
 )
 from trainables.values import Duration, NonNegative, Number, Positive, Section, steps_of
 
-__all__ = [
-    "Beta",
-    "BetaConfig",
-    "ConstantBeta",
-    "CosineBeta",
-    "CosineWaveBeta",
-    "CyclicalBeta",
-    "GqnBeta",
-    "LinearBeta",
-    "SigmoidBeta",
-    "TanhBeta",
-    "TriangularWaveBeta",
-]
-
 
 class Beta(Section):
     """What every schedule of β has."""

@@ -12,18 +12,6 @@ from numpy.typing import NDArray
 
 from trainables.values import steps_of
 
-__all__ = [
-    "Curve",
-    "cosine_ramp",
-    "cosine_wave",
-    "exact_length",
-    "linear_ramp",
-    "position",
-    "sigmoid_ramp",
-    "tanh_ramp",
-    "triangular_wave",
-]
-
 Curve = NDArray[np.float64]
 
 TANH_AT_1 = 0.99

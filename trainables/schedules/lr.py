@@ -23,22 +23,6 @@ from trainables.schedules.curves import (
 )
 from trainables.values import Count, Duration, Fraction, Number, Positive, Section, steps_of
 
-__all__ = [
-    "SCALING_NAMES",
-    "ClrLr",
-    "ConstantLr",
-    "CosineWaveLr",
-    "ExponentialLr",
-    "InverseSqrtLr",
-    "LinearWaveLr",
-    "Lr",
-    "LrConfig",
-    "OneCycleLr",
-    "StepLr",
-    "scaling_factor",
-    "scaling_of",
-]
-
 SCALING_NAMES = {"linear": "linear", "sqrt": "square-root", "none": "no"}
 
 

@@ -15,8 +15,6 @@ from trainables.objectives import Ending, State
 from trainables.outcome import WORSE_THAN_MEAN
 from trainables.program import Program
 
-__all__ = ["ending_of", "worse_than_mean"]
-
 TOLERANCE = 0.02
 CHUNK = 1_000
 

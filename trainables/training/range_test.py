@@ -22,8 +22,6 @@ from trainables.schedules.curves import Curve
 from trainables.schedules.lr import ClrLr, ExponentialLr, LrConfig
 from trainables.training.trainer import Trainer
 
-__all__ = ["Bounds", "RangeTest", "ramped", "run", "smoothed", "suggest"]
-
 MIN_STEPS = 60
 CHECK_STEPS = 32
 SMOOTHING_SHARE = 1 / 40

@@ -18,8 +18,6 @@ from trainables.objectives import Hyper, State, Terms
 from trainables.optimizers import OptimizerState
 from trainables.program import Program
 
-__all__ = ["Record", "advance", "members_step", "train_step"]
-
 
 class Record(NamedTuple):
     """What a step is remembered by, scalars on the device."""

@@ -15,8 +15,6 @@ from trainables.likelihoods import Gaussian
 from trainables.random_streams import generator
 from trainables.training.trainer import Trainer
 
-__all__ = ["held_out_metrics", "held_out_nll"]
-
 EXAMPLES = slice(metrics.AGGREGATE_EXAMPLES)
 
 

@@ -28,8 +28,6 @@ from trainables.training.outcomes import ending_of
 from trainables.training.step import Record, advance
 from trainables.values import steps_per_epoch
 
-__all__ = ["Report", "Trainer"]
-
 NOISE_BLOCK = 64
 TRAIN_EVAL_EXAMPLES = 1_000
 

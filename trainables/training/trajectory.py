@@ -8,8 +8,6 @@ from torch import Tensor
 from trainables.training.step import Record
 from trainables.training.trainer import Trainer
 
-__all__ = ["trajectory"]
-
 EVERY = 10
 
 

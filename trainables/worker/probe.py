@@ -23,8 +23,6 @@ from trainables.models.user import make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.training.trainer import Trainer
 
-__all__ = ["measure", "run_briefly"]
-
 STEPS = 3
 
 

@@ -32,8 +32,6 @@ from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_
 from trainables.training.trainer import Report, Trainer
 from trainables.worker.results import write_results
 
-__all__ = ["VaeTrainable"]
-
 
 @lru_cache(maxsize=1)
 def _dataset(config: DataConfig, root: Path, device: str, memory_share: float, digest: str) -> Dataset:

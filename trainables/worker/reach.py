@@ -22,10 +22,8 @@ from trainables.config.paths import parse_config, plain
 from trainables.data.dataset import load
 from trainables.data.readers import on_this_node
 from trainables.models.user import make_importable
-from trainables.resolve import steps_per_epoch
 from trainables.training.trainer import Trainer
-
-__all__ = ["Reach", "ReachRun", "least", "next_epoch", "reach_config"]
+from trainables.values import steps_per_epoch
 
 NO_BETA = 1e-3
 MOST_STEPS = 2_000

@@ -15,8 +15,6 @@ from trainables.files.trial_files import BEST_NAME
 from trainables.training.trainer import Report, Trainer
 from trainables.vae import Vae
 
-__all__ = ["config_yaml", "write_results"]
-
 GRID = 8
 
 

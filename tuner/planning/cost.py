@@ -6,8 +6,8 @@ import torch
 
 from trainables.data.dataset import load
 from trainables.global_settings import fresh
-from trainables.resolve import steps_per_epoch
 from trainables.training.trainer import Trainer
+from trainables.values import steps_per_epoch
 from tuner.planning.plans import Plan
 
 __all__ = ["seconds_per_epoch"]

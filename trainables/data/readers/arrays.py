@@ -12,8 +12,6 @@ from trainables.data.readers.file_reader import FileReader
 from trainables.data.readers.numpy_files import StoredArray, stored_arrays
 from trainables.errors import DataError
 
-__all__ = ["NumpyReader"]
-
 PARTS = ("x", "x_train", "x_val", "x_test")
 LARGEST = 1e15
 """The squares of 10⁸ such values add up to less than the largest float32."""

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Source", "in_parts", "kept_as"]
-
 Array = NDArray[Any]
 
 

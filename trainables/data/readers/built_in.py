@@ -15,8 +15,6 @@ from trainables.data.readers.prepared import Images, prepared
 from trainables.data.readers.reading import reading
 from trainables.errors import DataError
 
-__all__ = ["DATASETS", "read_built_in"]
-
 CELEBA_SIDE = 64
 CELEBA_CROP = 148
 CELEBA_FILES = ("img_align_celeba", "list_eval_partition.txt")

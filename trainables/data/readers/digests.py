@@ -14,8 +14,6 @@ import numpy as np
 from trainables.data.readers.base import Array, Source, in_parts, kept_as
 from trainables.data.readers.prepared import key_of
 
-__all__ = ["digest_of_source", "is_kept", "kept_digest"]
-
 DIGEST = re.compile(r"[0-9a-f]{16}")
 
 

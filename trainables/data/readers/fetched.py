@@ -18,8 +18,6 @@ from trainables.data.readers.prepared import in_parallel, locked_on_node
 from trainables.errors import DataError, StorageError
 from trainables.object_storage import PATIENCE, RemoteFolder
 
-__all__ = ["DATA", "digest_of", "digests_in", "file_name", "local_copy", "put"]
-
 DATA = ".data"
 """Where a storage keeps the data of its sweeps, each below its digest."""
 

@@ -9,8 +9,6 @@ from typing import ClassVar
 from trainables.data.readers.base import Array, Source, in_parts, kept_as
 from trainables.data.readers.prepared import Streamed, key_of, prepared_or_in_memory
 
-__all__ = ["FileReader"]
-
 
 class FileReader(ABC):
     """Reads the files of some suffixes."""

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from trainables.data.readers.reading import reading
 
-__all__ = ["Below", "files_below"]
-
 CheckLink = Callable[[Path], object]
 
 

@@ -13,8 +13,6 @@ from trainables.data.readers.prepared import Images, in_parallel, key_of, prepar
 from trainables.data.readers.reading import shown
 from trainables.errors import DataError
 
-__all__ = ["SUFFIXES", "read_image_folder"]
-
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _PARTS = ("train", "val", "test")
 MOST_NAMED, MOST_SUFFIXES = 3, 6

@@ -18,8 +18,6 @@ from numpy.lib import format as npy
 from trainables.data.readers.base import Array
 from trainables.data.readers.reading import reading
 
-__all__ = ["StoredArray", "stored_arrays"]
-
 MAGIC = b"\x93NUMPY"
 HEADER_BYTES = 2**16
 """More than NumPy takes for a header that it trusts."""

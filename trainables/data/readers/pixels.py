@@ -13,8 +13,6 @@ from trainables.data.readers.base import Array
 from trainables.data.readers.reading import reading, shown
 from trainables.errors import DataError
 
-__all__ = ["image_header", "read_pixels", "reading_image"]
-
 _GRAY = ("1", "L", "LA", "La")
 _ORIENTATION = 0x0112
 _TURNS: dict[Any, Image.Transpose] = {

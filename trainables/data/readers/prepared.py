@@ -36,16 +36,6 @@ from trainables.data.prefetch import map_ahead
 from trainables.data.readers.base import Array, Source
 from trainables.errors import DataError
 
-__all__ = [
-    "Images",
-    "Streamed",
-    "in_parallel",
-    "key_of",
-    "locked_on_node",
-    "prepared",
-    "prepared_or_in_memory",
-]
-
 PARTS = (
     "val",
     "test",

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from trainables.errors import DataError, UserError
 
-__all__ = ["reading", "shown"]
-
 LONGEST_CAUSE = 200
 LONGEST_PATH = 400
 
