@@ -276,9 +276,9 @@ def spied_hyper(monkeypatch):
     """β and σ of each step's loss, as they are taken."""
     seen = []
 
-    def spy(program, params, optimizer, state, batch, noise, hyper, lr):
+    def spy(program, params, buffers, optimizer, state, batch, noise, hyper, lr):
         seen.append((float(hyper["beta"]), float(hyper["sigma"])))
-        return advance(program, params, optimizer, state, batch, noise, hyper, lr)
+        return advance(program, params, buffers, optimizer, state, batch, noise, hyper, lr)
 
     advance = trainers.advance
     monkeypatch.setattr(trainers, "advance", spy)
