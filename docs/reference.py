@@ -219,13 +219,33 @@ def _is_ours(cls: type) -> bool:
     return ours and bool(cls.__dict__.get("__doc__"))
 
 
-def _split(text: str, fields: list[str]) -> list[tuple[list[str], str]]:
+def _split(text: str, fields: Sequence[str]) -> list[tuple[list[str], str]]:
     """A docstring as its lead, under no names, and its entries, each under the fields it explains."""
+    lead, sections = _numpy_sections(text)
+    if sections:
+        return [([], lead), *(entry for title in ("Parameters", "Attributes") for entry in sections.get(title, []))]
     names = "|".join(sorted(map(re.escape, fields), key=len, reverse=True))
     marks = list(re.finditer(rf"(?:^\s*|(?<=[.;] ))((?:{names})(?:, (?:{names}))*): ", text, re.MULTILINE))
     edges = [*[mark.start() for mark in marks], len(text)]
     entries = [(mark[1].split(", "), text[mark.end() : end]) for mark, end in zip(marks, edges[1:], strict=True)]
     return [([], text[: edges[0]]), *entries]
+
+
+def _numpy_sections(text: str) -> tuple[str, dict[str, list[tuple[list[str], str]]]]:
+    """A docstring in NumPy's style as its lead and, by title, the entries of its sections."""
+    lead, *parts = re.split(r"^([A-Z]\w+(?: \w+)?)\n-{3,}\n", text, flags=re.MULTILINE)
+    return lead, {title: list(map(_numpy_entry, _blocks(body))) for title, body in zip(*[iter(parts)] * 2, strict=True)}
+
+
+def _blocks(body: str) -> list[str]:
+    """What begins at a line without an indent."""
+    return [block for block in re.split(r"^(?=\S)", body.strip(), flags=re.MULTILINE) if block]
+
+
+def _numpy_entry(block: str) -> tuple[list[str], str]:
+    """`name : type` and below it what it means."""
+    head, _, text = block.partition("\n")
+    return head.partition(" : ")[0].split(", "), inspect.cleandoc(text)
 
 
 def _lead(cls: type[BaseModel]) -> str:
@@ -337,16 +357,36 @@ def _call(name: str, function: Any) -> str:
 
 def _explained(value: Any) -> str:
     """A docstring, with what it says of each argument, or attribute, as a list."""
-    text = re.sub(r"(`[^`]*`)|\*", lambda found: found[1] or r"\*", inspect.getdoc(value) or "")
+    text = inspect.getdoc(value) or ""
+    lead, sections = _numpy_sections(text)
+    if sections:
+        return "\n\n".join([_escaped(lead.strip()), *(_section(text, title) for title in sections)])
     attributes = re.findall(r"(?:^|(?<=\. ))(\w+): ", text, re.MULTILINE)
     names = attributes if inspect.isclass(value) else inspect.signature(value).parameters
     (_, lead), *entries = _split(text, list(names))
-    lines, rest = [], []
-    for arguments, entry in entries:
-        meaning, *after = re.split(r"(?<=\.) (?=[A-Z])", " ".join(entry.split()))
-        lines.append(f"- {', '.join(f'`{argument}`' for argument in arguments)}: {meaning}")
-        rest += after
-    return "\n\n".join(filter(None, [lead.strip(), "\n".join(lines), " ".join(rest)]))
+    sentences = [(words, re.split(r"(?<=\.) (?=[A-Z])", " ".join(entry.split()))) for words, entry in entries]
+    meanings = [_entry(words, meaning) for words, (meaning, *_) in sentences]
+    rest = " ".join(sentence for _, (_, *after) in sentences for sentence in after)
+    return _escaped("\n\n".join(filter(None, [lead.strip(), "\n".join(meanings), rest])))
+
+
+def _section(text: str, title: str) -> str:
+    """A section of a docstring in NumPy's style, under its title."""
+    _, sections = _numpy_sections(text)
+    if title == "Examples":
+        body = text.partition("Examples\n--------\n")[2].strip()
+        return f"**{title}**\n\n```pycon\n{re.sub(r' *# doctest:.*', '', body)}\n```"
+    entries = [_entry(words, " ".join(meaning.split())) for words, meaning in sections[title]]
+    return _escaped("\n".join([f"**{title}**\n", *entries]))
+
+
+def _entry(words: Sequence[str], meaning: str) -> str:
+    return f"- {', '.join(f'`{word}`' for word in words)}: {meaning}"
+
+
+def _escaped(text: str) -> str:
+    """Stars that are no emphasis, as in [N, *shape]."""
+    return re.sub(r"(`[^`]*`|\*\*[A-Z]\w+\*\*)|\*", lambda found: found[1] or r"\*", text)
 
 
 def _signature(name: str, function: Any) -> str:
