@@ -73,8 +73,9 @@ def _train(trainers: Sequence[Trainer]) -> None:
 def _last_report(trainer: Trainer) -> Report:
     if not all(value.isfinite().all() for value in trainer.params.values()):
         return Report(trainer.epoch, {}, True, None)
-    metrics = trainer._evaluate() | trainer._schedule_metrics()
-    return Report(trainer.epoch, metrics, False, trainer._outcome())
+    val, train_eval = trainer.evaluation("val"), trainer.evaluation("train_eval")
+    metrics = trainer._evaluate(val, train_eval) | trainer._schedule_metrics()
+    return Report(trainer.epoch, metrics, False, trainer._ending(val, train_eval).outcome)
 
 
 def _stacked(trees: Sequence[dict]) -> dict:

@@ -1,6 +1,7 @@
-"""GECO's recipe against its published rows: mse/κ² within 2 %, KL within 5 % (seeds spread by ±.2 nats), λ within 25 %.
+"""GECO against its published rows: mse/κ² within 2 %, KL within 5 % or .4 nats, λ within 10 %.
 
-λ moves until the end, and ends a fifth higher than published at the smallest κ of the digits, a few percent at others.
+Three seeds spread by ±.2 nats of KL and ±6 % of λ, other splits of the digits by 15 % of λ at the smallest κ. There λ
+may be 25 % off: the published run ended while its λ still fell (docs/geco-regimes.md).
 """
 
 import numpy as np
@@ -20,6 +21,7 @@ PUBLISHED = {  # mse/κ², KL, λ at the end
     "mnist": ((0.994, 19.8, 2.2), (0.995, 12.4, 1.02), (0.997, 7.4, 0.58), (0.997, 4.1, 0.35)),
 }
 RATES = {"digits": 3e-3, "mnist": 1e-3}
+LAMBDA_WITHIN = {"digits": (0.25, 0.1, 0.1, 0.1), "mnist": (0.1, 0.1, 0.1, 0.1)}
 SEEDS = 3
 
 
@@ -62,5 +64,5 @@ def test_geco_reproduces_its_published_rows(rows, request, vae_data_root, capsys
             cells = [f"{v:.3g} ± {r:.2g} ({e:.3g})" for v, r, e in zip(values, ranges, expected, strict=True)]
             print(f"  {kappa:<6}", "   ".join(cells))
     assert np.abs(mean[:, 0] - 1).max() < 0.02
-    np.testing.assert_allclose(mean[:, 2], published[:, 2], rtol=0.25)
+    assert (np.abs(mean[:, 2] / published[:, 2] - 1) <= LAMBDA_WITHIN[rows]).all()
     assert (np.abs(mean[:, 1] - published[:, 1]) <= np.maximum(0.05 * published[:, 1], 0.4)).all()

@@ -1,5 +1,6 @@
 """Sweeps through the Python functions, on a Ray that is shared by the tests."""
 
+import json
 import os
 import signal
 import threading
@@ -11,8 +12,10 @@ import pytest
 import ray
 
 import tuner
+from trainables.config.paths import plain
+from trainables.worker.reach import reach_config
 from tuner.cluster.capacity import Capacity, Node
-from tuner.running import driver, exclusive_trials
+from tuner.running import driver, exclusive_trials, reach
 from tuner.running.driver import run_sweep
 from tuner.sweeps.journal import read_journal
 from tuner.sweeps.state import fold
@@ -36,6 +39,14 @@ def story(workplace, name):
 
 def _timeless(metrics):
     return {name: value for name, value in metrics.items() if not name.startswith("time/")}
+
+
+def wait_for_free_cores(n):
+    """A Ray of the caller's own has its cores back."""
+    end = time.monotonic() + 20
+    while ray.available_resources().get("CPU", 0) != n:
+        assert time.monotonic() < end, ray.available_resources()
+        time.sleep(0.1)
 
 
 def test_a_sweep_at_concurrency_one_repeats_exactly(workplace):
@@ -135,15 +146,25 @@ def test_an_interrupt_in_python_interrupts_and_the_sweep_goes_on(workplace):
         tuner.StoppedError, match=r"^Stopped by SIGINT; what was finished of stopped is kept$"
     ) as stopped:
         tuner.sweep(long)
-    end = time.monotonic() + 20
-    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
-        assert time.monotonic() < end, "a Ray of the caller's own has its cores back"
-        time.sleep(0.1)
+    wait_for_free_cores(2)
     result = stopped.value.result
     assert isinstance(stopped.value, KeyboardInterrupt)
     assert (result.finished, result.exit_code, result.unsent) == ("interrupted", 130, 0)
     assert result.epochs == sum(event["event"] == "report" for event in read_journal(journal))
     assert tuner.resume("stopped").stop_reasons == {"completed": 2}
+
+
+def test_a_cluster_measures_kappa_min_as_a_process_here_does_with_the_cores_of_a_trial(workplace):
+    config = {"model": {"kind": "mlp", "latent_dim": 2, "hidden": [8]}, "epochs": 3}
+    plan = tuner.plan(spec("reach", space="geco", config=config))
+    run = json.dumps(plain(reach_config(plan.biggest)))
+    request = {"config": run, "data_dir": str(plan.data_dir), "working_dir": str(workplace)}
+    wait_for_free_cores(2)
+    epochs = reach._on_cluster(request, 3, cpus=1.5, gpus=0)
+    first = next(epochs)
+    wait_for_free_cores(0.5)
+    assert [first, *epochs] == list(reach._here(request))
+    wait_for_free_cores(2)
 
 
 ONCE = """

@@ -116,10 +116,13 @@ def test_t3_below_the_tail_the_constraint_is_infeasible_and_lambda_at_its_ceilin
 
 
 def test_t3_a_constraint_that_the_mean_meets_is_slack_and_lambda_at_its_floor(learn):
+    """The last steps leave the decoder of an unused latent off 0: an error 1.3 to 2.4 % above the mean's (4 seeds)."""
     report = learn_geco(learn, kappa_squared=20)
     assert report.outcome == "slack"
     assert report.metrics["geco/lambda"] == pytest.approx(6 / (2 * 20) / 1000, rel=1e-3)
-    assert sse_and_kl(report) == (pytest.approx(S.sum(), rel=0.03), pytest.approx(0, abs=0.01))
+    sse, kl = sse_and_kl(report)
+    assert 1 <= sse / S.sum() < 1.03
+    assert kl == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize(("free_bits", "beta", "sse"), [(0.5, 3, 5.3215), (1, 1.5, 4.3913), (1, 2, 4.3913)])
