@@ -74,7 +74,7 @@ def _last_report(trainer: Trainer) -> Report:
     if not all(value.isfinite().all() for value in trainer.params.values()):
         return Report(trainer.epoch, {}, True, None)
     val, train_eval = trainer.evaluation("val"), trainer.evaluation("train_eval")
-    metrics = trainer._evaluate(val, train_eval) | trainer._schedule_metrics()
+    metrics = trainer._evaluate(val, train_eval)
     return Report(trainer.epoch, metrics, False, trainer._ending(val, train_eval).outcome)
 
 
