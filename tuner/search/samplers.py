@@ -183,7 +183,10 @@ def _grid_note(sampling: Sampling, space: Space) -> str:
             f"grid: {sampling.trials} of {grid.n_points} points{levels}, drawn by the seed; for all of them use "
             f"--trials {grid.n_points}"
         )
-    return f"grid: {grid.n_points} points{levels}, for {sampling.trials} {sampling.unit} at most"
+    points = f"{grid.n_points} points"
+    if sampling.seeds > 1:
+        points = f"{grid.n_points} configurations × {sampling.seeds} seeds = {grid.n_points * sampling.seeds} points"
+    return f"grid: {points}{levels}, for {sampling.trials} {sampling.unit} at most"
 
 
 def _listed(paths: Sequence[str]) -> str:

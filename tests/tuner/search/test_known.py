@@ -152,7 +152,7 @@ def test_with_several_seeds_configurations_are_counted(sweeps):
         "6 combinations: at most 6 configurations" in sweeps.plan("s", space=SIX, **{**seeds, "search.trials": 9}).notes
     )
     grid = sweeps.plan("s", space=SIX, **{**seeds, "search.trials": 9, "search.sampler": "grid"})
-    assert "grid: 6 points, for 9 configurations at most" in grid.notes
+    assert "grid: 6 configurations × 2 seeds = 12 points, for 9 configurations at most" in grid.notes
     sweeps.run("old", space=SIX, **{**seeds, "search.trials": 2})
     new = sweeps.plan("new", space=SIX, **{**SHORT, "search.warm_start": ["old"]})
     assert "warm start: 2 of 2 configurations of old used" in new.notes
