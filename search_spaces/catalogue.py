@@ -28,21 +28,53 @@ _SPACES = {
 
 
 def space_names() -> list[str]:
-    """The names of all spaces."""
+    """The names of all spaces.
+
+    Examples
+    --------
+    >>> space_names()[:3]
+    ['linear', 'cyclical', 'free-bits']
+    """
     return list(_SPACES)
 
 
 def space_named(name: str) -> Space:
-    """The space of this name; raises ConfigError where there is none."""
+    """The space of this name.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, with the nearest known one.
+
+    Examples
+    --------
+    >>> list(space_named("linear").dimensions)
+    ['beta.end', 'beta.warmup']
+    """
     if name not in _SPACES:
         raise ConfigError(f"space: {name!r} is unknown{suggest(name, space_names())}")
     return _SPACES[name]
 
 
 def parse_space(value: str | Mapping[str, Any]) -> Space:
-    """A space from names joined by `+`, or from the YAML form of `Space.parse` with `use: [NAME, …]` to start from.
+    """A space from names, or from its YAML form.
 
-    Raises ConfigError for unknown names and for spaces that exclude each other.
+    Parameters
+    ----------
+    value
+        Names joined by `+`, or the mapping of `Space.parse` with `use: [NAME, …]` to start from.
+
+    Raises
+    ------
+    ConfigError
+        For unknown names, and for spaces that decide the same path differently.
+
+    Examples
+    --------
+    >>> list(parse_space("geco+lr").dimensions)
+    ['objective.kappa', 'lr.base']
+    >>> list(parse_space({"use": ["lr"], "batch_size": {"choice": [32, 64]}}).dimensions)
+    ['lr.base', 'batch_size']
     """
     if isinstance(value, str):
         return _joined([name.strip() for name in value.split("+")])

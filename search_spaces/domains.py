@@ -215,8 +215,28 @@ class _Range(_Domain):
 class Float(_Range):
     """A real number in [low, high], uniform or uniform in its logarithm.
 
-    relative_to: what the bounds are multiples of, one reference for both or a pair: `kappa_max`, what the mean image
-        reaches, known with the data; `kappa_min`, what the largest model reaches, measured at the start of a sweep.
+    Parameters
+    ----------
+    low, high
+        The bounds, both included.
+    log
+        Draw uniformly in the logarithm; `low` must be above 0.
+    relative_to
+        What the bounds are multiples of, one reference for both or a pair: `kappa_max`, what the mean image reaches,
+        known with the data; `kappa_min`, what the largest model reaches, measured at the start of a sweep.
+    when
+        The values of other paths under which it is drawn.
+
+    Raises
+    ------
+    ConfigError
+        For bounds that are not finite numbers, are not in order, or do not suit a log scale.
+
+    Examples
+    --------
+    >>> rate = Float("1e-4", 1e-2, log=True)
+    >>> str(rate), rate.contains(0.5), round(rate.middle(), 6)
+    ('0.0001 to 0.01 (log)', False, 0.001)
     """
 
     kind: ClassVar[str] = "float"
@@ -269,7 +289,13 @@ class Float(_Range):
 
 @dataclass(frozen=True)
 class Int(_Range):
-    """A whole number in [low, high], both included."""
+    """A whole number in [low, high], both included.
+
+    Examples
+    --------
+    >>> Int(2, 64, log=True).middle(), Int(2, 64).contains(2.5)
+    (11, False)
+    """
 
     kind: ClassVar[str] = "int"
     low: int
@@ -288,7 +314,19 @@ class Int(_Range):
 
 @dataclass(frozen=True)
 class Choice(_Domain):
-    """One of some values: numbers, words, true, false, null, or lists of them."""
+    """One of some values: numbers, words, true, false, null, or lists of them.
+
+    Raises
+    ------
+    ConfigError
+        For an empty list, an option of another type, or one that is listed twice.
+
+    Examples
+    --------
+    >>> widths = Choice(([128], [256, 128]), when={"model.kind": "mlp"})
+    >>> str(widths), widths.condition(), widths.middle()
+    ('[128] | [256, 128]', 'model.kind = mlp', [128])
+    """
 
     kind: ClassVar[str] = "choice"
     options: tuple[Any, ...]
@@ -338,7 +376,25 @@ def constant(path: str, value: Any) -> Choice:
 
 
 def parse_domain(path: str, entry: Mapping[str, Any]) -> Domain:
-    """The dimension of a path from its YAML form."""
+    """The dimension of a path from its YAML form.
+
+    Parameters
+    ----------
+    path
+        The path of the configuration field, `lr.base`.
+    entry
+        `{float: [low, high], log: true, when: {PATH: VALUE}}`, `{int: [low, high]}` or `{choice: [VALUE, …]}`.
+
+    Raises
+    ------
+    ConfigError
+        For anything else; the message names the key or the value.
+
+    Examples
+    --------
+    >>> parse_domain("lr.base", {"float": ["1e-4", "1e-2"], "log": True})
+    Float(when={}, low=0.0001, high=0.01, log=True, relative_to=None)
+    """
     kinds = [kind for kind in _KEYS if kind in entry]
     if len(kinds) != 1:
         raise ConfigError(f"{_shown(dict(entry))} must have exactly one of float, int, choice")

@@ -21,7 +21,22 @@ Assignment = dict[str, Any]
 class Grid:
     """Every combination of the branches of a space and, in each, of the values of the dimensions that it draws.
 
-    values: by path, in the space's order. default: an assignment that is a point too, on the grid or beside it.
+    Parameters
+    ----------
+    values
+        The values of each path, in the space's order.
+    default
+        An assignment that is a point too, on the grid or beside it.
+
+    Examples
+    --------
+    >>> warmup = Float(0, 0.5, when={"beta.kind": "linear"})
+    >>> space = Space("mine", {}, {"beta.kind": Choice(("constant", "linear")), "beta.warmup": warmup})
+    >>> grid = Grid(space, {"beta.kind": ["constant", "linear"], "beta.warmup": [0.1, 0.5]}, {"beta.kind": "constant"})
+    >>> grid.n_points
+    3
+    >>> grid.assignments(2, seed=0)
+    [{'beta.kind': 'constant'}, {'beta.kind': 'linear', 'beta.warmup': 0.1}]
     """
 
     space: Space

@@ -27,9 +27,29 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """Fixed values and dimensions by configuration path; dimensions stand after their parents.
+    """Fixed values and dimensions by configuration path; dimensions come after their parents.
 
-    Raises ConfigError for unknown paths, and for conditions on unknown parents, in a circle, or that never hold.
+    Parameters
+    ----------
+    name
+        What it is called in messages.
+    fixed
+        The value of each path that does not vary.
+    dimensions
+        The domain of each path that varies.
+
+    Raises
+    ------
+    ConfigError
+        For unknown paths, and for conditions on unknown parents, in a circle, or that never hold.
+
+    Examples
+    --------
+    >>> kinds = Choice(("constant", "linear"))
+    >>> warmup = Float(0, 0.5, when={"beta.kind": "linear"})
+    >>> space = Space("mine", {"objective.kind": "elbo"}, {"beta.kind": kinds, "beta.warmup": warmup})
+    >>> space.active({"beta.kind": "constant"}), space.active({"beta.kind": "linear"})
+    (['beta.kind'], ['beta.kind', 'beta.warmup'])
     """
 
     name: str
@@ -62,10 +82,25 @@ class Space:
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any], onto: Space | None = None) -> Space:
-        """A space from its YAML form: `{PATH: DOMAIN}` to vary and `{PATH: VALUE}` to fix.
+        """A space from its YAML form.
 
-        DOMAIN: `{float: [low, high], log: true, when: {PATH: VALUE}}`, `{int: [low, high]}` or `{choice: [VALUE, …]}`.
-        onto: the space that these entries are added to, which may hold the parents of their conditions.
+        Parameters
+        ----------
+        mapping
+            `{PATH: DOMAIN}` to vary and `{PATH: VALUE}` to fix; DOMAIN as in `parse_domain`.
+        onto
+            The space that these entries are added to, which may hold the parents of their conditions.
+
+        Raises
+        ------
+        ConfigError
+            With the path, what is wrong there, and what is allowed.
+
+        Examples
+        --------
+        >>> space = Space.parse({"lr.base": {"float": [1e-4, 1e-2], "log": True}, "epochs": 5})
+        >>> [f"{row.path}: {row.varies}" for row in space.describe()]
+        ['epochs: fixed at 5', 'lr.base: 0.0001 to 0.01 (log)']
         """
         domains = {path: _parse_at(path, entry) for path, entry in mapping.items() if isinstance(entry, Mapping)}
         fixed = {path: value for path, value in mapping.items() if path not in domains}
@@ -98,10 +133,25 @@ class Space:
         return frozenset(child for child, allowed in conditions if among(option, allowed))
 
     def scaled(self, kappa_max: float, kappa_min: float | None = None) -> Space:
-        """Bounds that are multiples of κ_max and κ_min in absolute terms.
+        """The space with its bounds in numbers, where they are multiples of κ_max or κ_min.
 
-        kappa_min: None where it is not known yet, and bounds are preliminary. Raises ConfigError for a range that is
-        none.
+        Parameters
+        ----------
+        kappa_max, kappa_min
+            What the mean image and the largest model reach; None for a κ_min that is not known yet, and the bounds are
+            preliminary.
+
+        Raises
+        ------
+        ConfigError
+            Where a low bound is not below the high one.
+
+        Examples
+        --------
+        >>> kappa = Float(0.9, 0.8, relative_to=("kappa_min", "kappa_max"))
+        >>> space = Space("mine", {"objective.kind": "geco"}, {"objective.kappa": kappa})
+        >>> str(space.scaled(kappa_max=0.25, kappa_min=0.1).dimensions["objective.kappa"])
+        '0.09 to 0.2'
         """
 
         def in_numbers(path: str, domain: Domain) -> Domain:
@@ -111,8 +161,17 @@ class Space:
         return replace(self, dimensions={path: in_numbers(path, domain) for path, domain in self.dimensions.items()})
 
     def default(self, base: Mapping[str, Any]) -> Assignment:
-        """The default configuration as an assignment: of each dimension the value that the user's part, or else the
-        configuration by default, has where it lies inside, and the middle where not."""
+        """The assignment that every search tries first.
+
+        Each dimension has the value of the user's part `base`, or else the configuration's default, where that lies in
+        its domain; and the middle of the domain where it does not.
+
+        Examples
+        --------
+        >>> dimensions = {"lr.base": Float(1e-4, 1e-2), "batch_size": Choice((256, 512))}
+        >>> Space("mine", {}, dimensions).default({"lr.base": 2e-3})
+        {'lr.base': 0.002, 'batch_size': 256}
+        """
         explicit = flatten(base)
 
         def choose(path: str, domain: Domain, chosen: Assignment) -> Any:
@@ -210,9 +269,26 @@ def _reachable(
 
 
 def one_of(name: str, selector: str, *branches: Space) -> Space:
-    """A choice between spaces that fix the selector's path at different values; each dimension is drawn in its own.
+    """A choice between spaces that fix one path at different values; each dimension is drawn in its own branch.
 
-    Raises ValueError where the branches disagree on anything but the selector.
+    Parameters
+    ----------
+    name
+        Of the space that is made.
+    selector
+        The path that tells the branches apart.
+
+    Raises
+    ------
+    ValueError
+        Where the branches disagree on anything else.
+
+    Examples
+    --------
+    >>> adam = Space("", {"optimizer.kind": "adam"}, {"optimizer.beta1": Float(0.8, 0.95)})
+    >>> sgd = Space("", {"optimizer.kind": "sgd"}, {"optimizer.momentum": Float(0.5, 0.99)})
+    >>> [f"{row.path} {row.condition}" for row in one_of("", "optimizer.kind", adam, sgd).describe()]
+    ['optimizer.kind ', 'optimizer.beta1 optimizer.kind = adam', 'optimizer.momentum optimizer.kind = sgd']
     """
     options = {branch.fixed[selector]: branch for branch in branches}
     others = [{path: value for path, value in branch.fixed.items() if path != selector} for branch in branches]
@@ -235,8 +311,18 @@ def one_of(name: str, selector: str, *branches: Space) -> Space:
 def assemble(base: Mapping[str, Any], space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
     """The user's fixed part, overlaid by the space's, overlaid by an assignment; nested, ready for `parse_config`.
 
-    Where the space chooses a kind, what the chosen kind does not have leaves the fixed parts. Raises ConfigError for
-    paths that no kind has.
+    Where the space chooses a kind, fixed fields that the chosen kind does not have are left out.
+
+    Raises
+    ------
+    ConfigError
+        For a path that no kind has.
+
+    Examples
+    --------
+    >>> space = Space("mine", {"lr.kind": "constant"}, {"lr.base": Float(1e-4, 1e-2)})
+    >>> assemble({"epochs": 5, "lr.max": 0.1}, space, {"lr.base": 2e-3})
+    {'epochs': 5, 'lr': {'kind': 'constant', 'base': 0.002}}
     """
     fixed = {**flatten(base), **space.fixed}
     for path in fixed:

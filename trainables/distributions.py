@@ -12,12 +12,24 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def squared_error(x: Tensor, mean: Tensor) -> Tensor:
-    """SSE = Σ_d (x_d − μ_d)². x [B, D], mean [..., B, D] → [..., B]."""
+    """SSE = Σ_d (x_d − μ_d)². x [B, D], mean [..., B, D] → [..., B].
+
+    Examples
+    --------
+    >>> squared_error(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 0.0]]))
+    tensor([5.])
+    """
     return (x - mean).square().sum(-1)
 
 
 def gaussian_nll(sse: Tensor, sigma: Tensor, n_elements: int) -> Tensor:
-    """−log N(x; μ, σ²I) = SSE / 2σ² + D/2·ln(2πσ²), from the squared error. sse [...] → [...]."""
+    """−log N(x; μ, σ²I) = SSE / 2σ² + D/2·ln(2πσ²), from the squared error. sse [...] → [...].
+
+    Examples
+    --------
+    >>> gaussian_nll(torch.tensor([2.0]), torch.tensor(1.0), n_elements=2)  # 1 + ln 2π
+    tensor([2.8379])
+    """
     return sse / (2 * sigma.square()) + n_elements * (sigma.log() + LOG_2PI / 2)
 
 
@@ -27,7 +39,13 @@ def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(μ, s²) ‖ N(0, 1)) = ½(μ² + s² − 1 − ln s²) of each latent dimension. [..., M] → [..., M]."""
+    """KL(N(μ, s²) ‖ N(0, 1)) = ½(μ² + s² − 1 − ln s²) of each latent dimension. [..., M] → [..., M].
+
+    Examples
+    --------
+    >>> kl_to_standard_normal(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 0.0]))
+    tensor([2., 0.])
+    """
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
@@ -47,7 +65,13 @@ def log_normal_pairs(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def log_mean_exp(values: Tensor) -> Tensor:
-    """log (1/K)Σ_k exp(v_k), over the first axis. [K, ...] → [...]."""
+    """log (1/K)Σ_k exp(v_k), over the first axis. [K, ...] → [...].
+
+    Examples
+    --------
+    >>> log_mean_exp(torch.tensor([-1000.0, -1000.0]))
+    tensor(-1000.)
+    """
     return values.logsumexp(0) - math.log(len(values))
 
 

@@ -26,16 +26,25 @@ class Phases:
     def compared_epoch(self, epoch: int) -> int | None:
         """The epoch up to `epoch` whose metrics are comparable: that of the last complete cycle; None without one.
 
-        Phases(periods=(8.0,)): None at 4, 8 at 8 and at 12. Phases(settled=5.0): None at 4, 6 at 6. Of two kinds of
-        cycles the one that ended earlier counts.
+        Of two kinds of cycles the one that ended earlier counts.
+
+        Examples
+        --------
+        >>> [Phases(periods=(8.0,)).compared_epoch(epoch) for epoch in (4, 8, 12)]
+        [None, 8, 8]
+        >>> [Phases(settled=5.0).compared_epoch(epoch) for epoch in (4, 6)]
+        [None, 6]
         """
         ended = min((_floor(_floor(epoch / period) * period) for period in self.periods), default=epoch)
         return ended if ended >= max(1.0, self.settled) else None
 
     def is_compared(self, epoch: int) -> bool:
-        """Whether some epoch, this or a later one, is compared by this one's metrics.
+        """Whether the metrics of this epoch are compared, at this epoch or at a later one.
 
-        Phases(periods=(2.5,)): 2, 5, 7, 10, …; that 2 ends a cycle shows at 3.
+        Examples
+        --------
+        >>> [epoch for epoch in range(1, 11) if Phases(periods=(2.5,)).is_compared(epoch)]
+        [2, 5, 7, 10]
         """
         at_hand = range(epoch, epoch + math.ceil(max(self.periods, default=0.0)) + 1)
         found = bisect_left(at_hand, epoch, key=lambda later: self.compared_epoch(later) or 0)

@@ -21,9 +21,19 @@ DURATIONS = (*WARMUPS, "lr.timescale", *CYCLES)
 
 
 def resolve(config: TrialConfig, facts: DataFacts, *, device: str = "cpu", threads: int = 1) -> TrialConfig:
-    """The configuration with no `auto` left; raises ConfigError where it does not fit the data.
+    """The configuration with a number in place of each `auto`.
 
-    device, threads: what `auto` means for them here.
+    Parameters
+    ----------
+    facts
+        What the configuration depends on of its data; see `data_facts`.
+    device, threads
+        What `auto` means for them here.
+
+    Raises
+    ------
+    ConfigError
+        Where it does not fit the data.
     """
     if config.batch_size > facts.n_train:
         raise ConfigError(

@@ -41,14 +41,26 @@ def parse_duration(value: Any) -> float | str:
 
 
 def steps_of(duration: float | str, total_steps: int) -> int:
-    """A duration in optimiser steps, of a budget of `total_steps`."""
+    """A duration in optimiser steps, of a budget of `total_steps`.
+
+    Examples
+    --------
+    >>> steps_of(0.25, 1000), steps_of("400 steps", 1000)
+    (250, 400)
+    """
     if isinstance(duration, str):
         return int(duration.split()[0])
     return round(duration * total_steps)
 
 
 def steps_per_epoch(n_train: int, batch_size: int) -> int:
-    """Updates an epoch; a ragged last batch is left out."""
+    """Updates an epoch; a ragged last batch is left out.
+
+    Examples
+    --------
+    >>> steps_per_epoch(1_000, 128)
+    7
+    """
     return n_train // batch_size
 
 

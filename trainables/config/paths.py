@@ -63,10 +63,17 @@ def is_known(path: str) -> bool:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"lr": {"base": 1}} → {"lr.base": 1}; sections that are empty or None (β under GECO) vanish.
+    """A tree by paths; sections that are empty or None (β under GECO) are left out.
 
-    Raises ConfigError for an argument of a user's model whose name would not survive, and for a path that stands twice,
-    as in {"lr.base": 1, "lr": {"base": 2}}.
+    Raises
+    ------
+    ConfigError
+        For an argument of a user's model whose name cannot be part of a path, and for a path that is given twice.
+
+    Examples
+    --------
+    >>> flatten({"lr": {"base": 1}, "beta": None})
+    {'lr.base': 1}
     """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
@@ -86,7 +93,18 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`; raises ConfigError where one path leads through the value of another."""
+    """The inverse of `flatten`.
+
+    Raises
+    ------
+    ConfigError
+        Where one path leads through the value of another.
+
+    Examples
+    --------
+    >>> unflatten({"lr.base": 1, "epochs": 5})
+    {'lr': {'base': 1}, 'epochs': 5}
+    """
     tree: dict[str, Any] = {}
     for path, value in flat.items():
         *sections, field = path.split(".")
@@ -122,7 +140,21 @@ def _kind_first(section: Any) -> Any:
 
 
 def parse_config(tree: Mapping[str, Any]) -> TrialConfig:
-    """A configuration from nested plain data; raises ConfigError with one line that names field, value and fix."""
+    """A configuration from nested plain data.
+
+    Raises
+    ------
+    ConfigError
+        With one line that names the field, its value, and what is allowed.
+
+    Examples
+    --------
+    >>> parse_config({"lr": {"base": "1e-4"}}).lr.base
+    0.0001
+    >>> parse_config({"lr": {"bse": 1e-4}})
+    Traceback (most recent call last):
+    trainables.errors.ConfigError: unknown key `lr.bse`; did you mean `lr.base`?
+    """
     try:
         return TrialConfig.model_validate(tree)
     except ValidationError as error:

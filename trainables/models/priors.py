@@ -36,7 +36,13 @@ class Prior(ABC):
 
 
 class StandardNormal(Prior):
-    """N(0, I)."""
+    """N(0, I).
+
+    Examples
+    --------
+    >>> STANDARD_NORMAL.kl(torch.tensor([2.0, 0.0]), torch.zeros(2))
+    tensor([2., 0.])
+    """
 
     def kl(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         return distributions.kl_to_standard_normal(mean, log_variance)

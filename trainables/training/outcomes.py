@@ -39,6 +39,14 @@ def worse_than_mean(error: Tensor, of_mean: Tensor, accepted: float = 0.0) -> bo
 
     By chance are 2 % of the mean image's error, or twice its standard error: a collapsed posterior decodes to the mean
     image. error, of_mean: of the same examples, [N].
+
+    Examples
+    --------
+    >>> of_mean = torch.ones(100)
+    >>> worse_than_mean(1.01 * of_mean, of_mean), worse_than_mean(1.1 * of_mean, of_mean)
+    (False, True)
+    >>> worse_than_mean(1.1 * of_mean, of_mean, accepted=1.2)
+    False
     """
     mean, limit = float(error.double().mean()), float(of_mean.double().mean())
     stderr = float(of_mean.double().std(correction=0)) / math.sqrt(len(of_mean))
