@@ -335,7 +335,7 @@ def test_the_largest_values_that_are_allowed_have_finite_facts(tmp_path):
 
 def test_a_pipe_is_no_data_set(message, tmp_path):
     os.mkfifo(tmp_path / "x.npy")
-    assert message(str(tmp_path / "x.npy")).startswith("data.name: x.npy is no data set; ")
+    assert message(str(tmp_path / "x.npy")).startswith("data.name: x.npy is not a data set; ")
 
 
 def test_a_prepared_set_that_was_cut_short_is_made_again(tmp_path):
