@@ -126,7 +126,7 @@ def test_full_disks_and_damaged_files_cost_no_more_than_time(driver, start, undi
     assert driver.start("resume", "s", "--offline").end() == 0, driver.err
     (warning,) = [line for line in driver.err.splitlines() if line.startswith("Warning: ")]
     assert newest.name in warning
-    assert "the checkpoint before it is taken" in warning
+    assert "the checkpoint before it is used" in warning
     tally.add("full disks, damaged files", 4, driver, reference=undisturbed)
     assert record(driver.events) == record(undisturbed.events)
 

@@ -60,8 +60,8 @@ def space(dimensions, fixed=None):
         (lambda: Choice((0.5, float("nan"))), "option nan is not a finite number"),
         (
             lambda: Choice((1, {"a": 2})),
-            'option {"a": 2} is neither a number, a word, true, false, null nor a list of them; what lies deeper is a '
-            "dimension of its own path",
+            'option {"a": 2} is neither a number, a word, true, false, null nor a list of them; give a deeper '
+            "value a path of its own",
         ),
     ],
 )

@@ -104,7 +104,7 @@ def test_a_users_model_is_made_as_often_as_for_a_plan(found, nets, tmp_path, mon
     [
         ("dropout", "remove Dropout and own random draws"),
         ("batch_norm", "use GroupNorm instead of BatchNorm"),
-        ("raises", "mend it, or model.kwargs"),
+        ("raises", "fix it, or model.kwargs"),
         ("no_decode", "give it encode(x) → (mean, log_variance) and decode(z) → output"),
         ("mak", "did you mean `{nets}:make`?"),
     ],

@@ -93,7 +93,9 @@ def test_what_a_merge_brings_along_may_be_written_anew(write):
 )
 def test_a_path_and_its_section_together_are_refused(config):
     for read in (lambda: sweep_tree({"config": config}), lambda: parse_spec({"config": config})):
-        with pytest.raises(ConfigError, match="stands twice, by its path and inside its section; leave one of the two"):
+        with pytest.raises(
+            ConfigError, match="is given twice, by its path and inside its section; remove one of the two"
+        ):
             read()
 
 
