@@ -91,8 +91,8 @@ def _option(value: Any) -> Any:
         return [_option(below) for below in value]
     if value is not None and not isinstance(value, bool | str | int | float):
         raise ConfigError(
-            f"option {_shown(value)} is neither a number, a word, true, false, null nor a list of them; what lies "
-            "deeper is a dimension of its own path"
+            f"option {_shown(value)} is neither a number, a word, true, false, null nor a list of them; give a deeper "
+            "value a path of its own"
         )
     if isinstance(value, float):
         _number(value, "option")

@@ -427,8 +427,8 @@ def test_references_that_leave_no_range_are_named():
     with pytest.raises(ConfigError) as error:
         space.scaled(0.25, 0.2)
     assert str(error.value) == (
-        "space: objective.kappa: from 1.05 × kappa_min to 0.8 × kappa_max (log) is from 0.21 to 0.2 here, which is no "
-        "range; give the bounds in numbers"
+        "space: objective.kappa: 1.05 × kappa_min to 0.8 × kappa_max (log) is 0.21 to 0.2 here, and the low bound must "
+        "be below the high bound; give the bounds as numbers"
     )
 
 

@@ -15,7 +15,8 @@ def a_checkpoint(value=1.0):
     params = {"encoder.weight": torch.full((2, 3), value), "decoder.bias": torch.tensor([value, float("inf")])}
     count = {name: torch.tensor(value) for name in params}
     moments = {group: {name: tensor.clone() for name, tensor in params.items()} for group in ("first", "second")}
-    groups = {"params": params, **moments, "count": count, "state": {"met": torch.tensor(1.0)}}
+    kept = {"buffers": {"encoder.mean": torch.full((3,), value)}, "state": {"met": torch.tensor(1.0)}}
+    groups = {"params": params, **moments, "count": count, **kept}
     config = parse_config({"objective": {"kind": "geco"}, "model": {"hidden": [3, 2]}})
     return Checkpoint(config, 7, (2, 4), groups, {"val/elbo": -1 / 3}, "ok")
 
