@@ -4,7 +4,7 @@ import torch
 from trainables.config.paths import parse_config
 from trainables.errors import StorageError
 from trainables.files.checkpoint import FILE_NAME, Checkpoint, write
-from trainables.files.epoch_checkpoints import Generations
+from trainables.files.epoch_checkpoints import EpochCheckpoints
 from trainables.files.trial_files import BEST_NAME, trial_files
 from trainables.object_storage import RemoteFolder
 
@@ -27,7 +27,7 @@ def files(trials_root):
 
 @pytest.fixture
 def generations(files, warnings):
-    return lambda session="a": Generations(files, session, warnings.append)
+    return lambda session="a": EpochCheckpoints(files, session, warnings.append)
 
 
 def damage(files, name, content):
@@ -153,7 +153,7 @@ def test_storage_that_goes_away_is_no_reason_to_go_back_or_begin_anew(remote_roo
     def away(self, name=""):
         raise StorageError("away")
 
-    own = Generations(trial_files(remote_root, "0000"), "a", warnings.append)
+    own = EpochCheckpoints(trial_files(remote_root, "0000"), "a", warnings.append)
     own.save(a_checkpoint(1))
     for read in ("read", "names"):
         monkeypatch.setattr(RemoteFolder, read, away)

@@ -19,7 +19,7 @@ NAME = re.compile(r"epoch-(\d+)-(.+)\.safetensors")
 
 
 @dataclass(frozen=True)
-class Generations:
+class EpochCheckpoints:
     """The checkpoints `epoch-N-SESSION.safetensors` among a trial's files.
 
     session: names the process that writes; later ones sort after it. So an orphan of an earlier one neither writes nor

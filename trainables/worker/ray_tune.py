@@ -23,7 +23,7 @@ from trainables.data.dataset import Dataset, load
 from trainables.data.readers import on_this_node
 from trainables.errors import RESULT_KEY, StorageError
 from trainables.files.checkpoint import FILE_NAME
-from trainables.files.epoch_checkpoints import Generations
+from trainables.files.epoch_checkpoints import EpochCheckpoints
 from trainables.files.trial_files import trial_files
 from trainables.identity import Identity, differences, parse_identity
 from trainables.models.user import keep_loaded, make_importable
@@ -92,7 +92,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             keep_loaded(recorded.code)
             trainer = Trainer(trial_config, _data_of(trial_config, config))
             self._check_same(trainer, recorded)
-            self.generations = Generations(self.files, config["session"], self.warnings.append)
+            self.checkpoints = EpochCheckpoints(self.files, config["session"], self.warnings.append)
             self._take_ranking(config, eligible_of(trial_config, trainer.steps_per_epoch))
             self._go_on(trainer, config["epochs_done"])
             self.trainer = trainer
@@ -110,7 +110,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _go_on(self, trainer: Trainer, epochs_done: int) -> None:
         """Take up the last checkpoint, which may be an epoch ahead of what the driver has heard."""
-        found = self.generations.latest(trainer.config, trainer.device, epochs_done + 1)
+        found = self.checkpoints.latest(trainer.config, trainer.device, epochs_done + 1)
         if found is None:
             return
         trainer.restore(found)
@@ -162,13 +162,13 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
             return None
         best = self.best.epoch if self.best else None
         if report.epoch < self._running.config.epochs and not self._is_spent(report):
-            return self.generations.save(self._running.checkpoint(report), best)
+            return self.checkpoints.save(self._running.checkpoint(report), best)
         earlier = None
         if best is not None and best < report.epoch:
-            earlier = self.generations.of_epoch(best, self._running.config, self._running.device)
+            earlier = self.checkpoints.of_epoch(best, self._running.config, self._running.device)
         with self.files.writing() as folder:
             write_results(folder, self._running, report, earlier)
-        self.generations.clear()
+        self.checkpoints.clear()
         return FILE_NAME
 
     def _is_spent(self, report: Report) -> bool:
