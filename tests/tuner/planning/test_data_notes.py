@@ -120,7 +120,7 @@ def test_data_in_a_small_unit_are_told_with_what_to_divide_by(unit, told, notes)
         ("geco-vs-annealing", 10, {}, "370 updates (10 epochs of 37 steps at batch_size 32)"),
         ("linear", 10, {}, None),
         ("geco", 40, {"batch_size": {"choice": [32, 128]}}, "360 updates (40 epochs of 9 steps at batch_size 128)"),
-        ("geco", 40, {"optimizer.kind": {"choice": ["adam", "sgd"]}}, "are fewer than the 2,000 by which"),
+        ("geco", 40, {"optimizer.kind": {"choice": ["adam", "sgd"]}}, "are fewer than the 2,000 that"),
         ("linear", 40, {"optimizer.kind": {"choice": ["adam", "sgd"]}}, None),
     ],
 )
