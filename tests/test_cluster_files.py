@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import ray.autoscaler
 import yaml
+from events import new_event
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tuner.sweeps.journal import Journal
@@ -125,7 +126,7 @@ def test_the_ray_job_goes_on_where_the_one_before_was_lost(lines, expected, tmp_
     if lines is not None:
         journal = Journal.create(folder / "journal.jsonl")
         for event, payload in lines:
-            journal.append(event, **payload)
+            journal.append(new_event(event, **payload))
     entrypoint = MANIFESTS["RayJob", "fashion-geco"]["spec"]["entrypoint"].replace("/shared", str(tmp_path))
     sent = subprocess.list2cmdline(shlex.split(entrypoint))  # as `ray job submit` does
     subprocess.run(sent, shell=True, check=True, cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.defpath}"})

@@ -94,7 +94,7 @@ class Ranking:
         value = metrics.get(self.metric, math.nan)
         if not math.isfinite(value) or not eligible.holds(epoch, metrics):
             return best
-        sign = 1 if self.direction == "max" else -1
+        sign = sign_of(self.direction)
         return Best(epoch, value) if best is None or sign * value > sign * best.value else best
 
     def mean(self, reports: Sequence[Metrics]) -> dict[str, float]:
@@ -105,6 +105,11 @@ class Ranking:
 
 
 BY_LAST = Ranking()
+
+
+def sign_of(direction: str) -> int:
+    """What turns a metric into a score that is better when higher. direction: `max` or `min`."""
+    return 1 if direction == "max" else -1
 
 
 def is_ranking(kind: str) -> bool:

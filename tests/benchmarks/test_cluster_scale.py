@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from events import lines_of, new_event
 
 from search_spaces.compile import suggest_trial
 from trainables.config.paths import parse_config
@@ -27,6 +28,7 @@ from tuner.running.tune_scheduler import JournalScheduler
 from tuner.running.tune_searcher import JournalSearcher
 from tuner.search.optuna_study import study_of
 from tuner.search.samplers import Sampling, new_sampler
+from tuner.sweeps.events import Asked, Reported
 from tuner.sweeps.journal import Journal, read_journal
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.state import fold
@@ -70,7 +72,7 @@ class Meter:
         yield self
 
     def event(self, event):
-        if event["event"] == "report":
+        if isinstance(event, Reported):
             times = {name: process.cpu_times() for name, process in self._head.items()}
             spent = {name: seconds.user + seconds.system for name, seconds in times.items()}
             self.readings.append({"driver": time.process_time(), **spent})
@@ -158,13 +160,13 @@ def metrics(vae_data_root):
 def drive(plan, journal, metrics, sampler):
     """All trials of a plan one after the other, without training; processor seconds of each ask, and of each report
     with its trial's number."""
-    journal.append("header", **header_of(plan, "driven", "sqlite:///mlflow.db"))
+    journal.append(new_event("header", **header_of(plan, "driven", "sqlite:///mlflow.db")))
     search = plan.spec.search
-    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, lambda event: None)
+    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule)
     searcher = JournalSearcher(
         journal, plan.space, {}, plan.trial,
         sampler=sampler, seed=0, n_trials=search.trials, concurrency=plan.concurrency,
-        on_event=lambda event: None, settle=scheduler.settle,
+        settle=scheduler.settle,
     )  # fmt: skip
     asks, reports = [], []
     for number in range(search.trials):
@@ -190,21 +192,22 @@ def project(journal, uri):
 
     projection, seconds, window = Projection(open_client(uri), "bench"), [], []
     for event in [*journal.events, None]:
-        if event is None or (event["event"] == "ask" and event["number"] % WINDOW == 0 and event["number"]):
+        if event is None or (isinstance(event, Asked) and event.number % WINDOW == 0 and event.number):
             started = time.perf_counter()
             projection.project(window)
             seconds.append(time.perf_counter() - started)
             window = []
         if event is not None:
             window.append(event)
-    points = sum(len(points_of(event)) for event in journal.events if event["event"] == "report")
+    reports = [event for event in journal.events if isinstance(event, Reported)]
+    points = sum(len(points_of(report.metrics, report.t, report.epoch)) for report in reports)
     return seconds, points / sum(seconds)
 
 
 def up_to(journal, trials):
     """The sweep as it stood when so many trials had been handed out."""
-    asked = [i for i, event in enumerate(journal.events) if event["event"] == "ask"]
-    return fold(journal.events[: asked[trials] if trials < len(asked) else None])
+    asked = [i for i, event in enumerate(journal.events) if isinstance(event, Asked)]
+    return fold(lines_of(journal.events)[: asked[trials] if trials < len(asked) else None])
 
 
 def tpe_alone(plan, sweep):

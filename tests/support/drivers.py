@@ -231,7 +231,9 @@ def check_projection(events, uri, store=None):
         run = runs[trial.id]
         reports = [event for event in events if event["event"] == "report" and event["trial"] == trial.id]
         expected = Counter(
-            (point.key, point.value, point.timestamp, point.step) for event in reports for point in points_of(event)
+            (point.key, point.value, point.timestamp, point.step)
+            for event in reports
+            for point in points_of(event["metrics"], event["t"], event["epoch"])
         )
         found = Counter(
             (point.key, point.value, point.timestamp, point.step)

@@ -3,6 +3,8 @@
 from contextlib import closing
 from sqlite3 import connect
 
+from events import parsed
+
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.projection import Projection
 
@@ -13,7 +15,7 @@ GECO = {"objective": {"kind": "geco", "kappa": 0.1 + 0.2}}
 def project(uri, *journals, experiment="vae-tuner", **options):
     """Send whole journals."""
     for journal in journals:
-        Projection(open_client(uri), experiment, **options).project(journal.events)
+        Projection(open_client(uri), experiment, **options).project(parsed(journal.events))
 
 
 def runs_of(uri):

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from events import new_event
+
 from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
 from trainables.config import method_of
@@ -14,6 +16,7 @@ from trainables.config.paths import parse_config, plain
 from trainables.errors import RESULT_KEY
 from tuner.running.tune_scheduler import JournalScheduler
 from tuner.running.tune_searcher import JournalSearcher
+from tuner.sweeps.events import line_of
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.spec import Budget
 from tuner.sweeps.state import Trial
@@ -54,10 +57,13 @@ class TuneLoop:
             self.journal = Journal.open(path)
         else:
             self.journal = Journal.create(path)
-            self.journal.append("header", format=1, metric="val/elbo", direction="max", epochs=epochs, rungs=[])
+            self.journal.append(
+                new_event("header", format=1, metric="val/elbo", direction="max", epochs=epochs, rungs=[])
+            )
         self.heard: list[Any] = []
+        self.journal.listeners.append(self.heard.append)
         spent = partial(is_spent, budget or Budget(), self.journal)
-        self.scheduler = JournalScheduler(self.journal, "val/elbo", epochs, rule, self.heard.append, spent, retries)
+        self.scheduler = JournalScheduler(self.journal, "val/elbo", epochs, rule, spent, retries)
         self.searcher = JournalSearcher(
             self.journal,
             SPACE,
@@ -67,7 +73,6 @@ class TuneLoop:
             seed=0,
             n_trials=n_trials,
             concurrency=concurrency,
-            on_event=self.heard.append,
             settle=self.scheduler.settle,
             is_spent=spent,
         )
@@ -114,6 +119,5 @@ class TuneLoop:
 
     def told(self) -> list[dict[str, Any]]:
         """What happened, in order, but for who wrote it and when."""
-        return [
-            {key: event[key] for key in event if key not in ("seq", "session", "t")} for event in self.journal.events
-        ]
+        kept = [line_of(event) for event in self.journal.events]
+        return [{key: line[key] for key in line if key not in ("seq", "session", "t")} for line in kept]

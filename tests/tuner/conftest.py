@@ -12,8 +12,8 @@ from tune_loop import TuneLoop
 from trainables.config import method_of
 from trainables.config.paths import flatten, parse_config, unflatten
 from tuner.planning.plans import make_plan
-from tuner.running import driver
-from tuner.sweeps.journal import Journal, lines_of, read_journal
+from tuner.running import driver, search_loop
+from tuner.sweeps.journal import Journal, bytes_of, read_journal
 from tuner.sweeps.spec import parse_spec
 
 
@@ -124,10 +124,10 @@ def curve(number: int, epoch: int) -> float:
 class PlannedLoop(TuneLoop):
     """The loop of a plan that a driver runs, on the driver's own searcher and scheduler."""
 
-    def __init__(self, plan: Any, journal: Journal, shown: Any, curve: Callable[[int, int], float] = curve) -> None:
+    def __init__(self, plan: Any, journal: Journal, curve: Callable[[int, int], float] = curve) -> None:
         self.curve, self.peak, self.n_told, self.running = curve, 0, 0, []
         self.plan, self.metric, self.journal = plan, plan.metric, journal
-        self.scheduler, self.searcher = driver._algorithms(plan, journal, shown)
+        self.scheduler, self.searcher = search_loop.algorithms(plan, journal)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Sweeps:
     def rewrite(self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """A journal with each event changed."""
         events = [{**change(event)} for event in self.events(name)]
-        self.journal(name).write_bytes(lines_of({k: v for k, v in event.items() if k != "crc"} for event in events))
+        self.journal(name).write_bytes(bytes_of({k: v for k, v in event.items() if k != "crc"} for event in events))
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return read_journal(self.journal(name))
@@ -174,18 +174,18 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def run(plan: Any, journal: Journal, folder: Path, shown: Any, tracker: Any, shared: Any, signals: Any) -> None:
-        loop = PlannedLoop(plan, journal, shown)
+    def run(session: Any, tracker: Any) -> None:
+        loop = PlannedLoop(session.plan, session.journal)
         loop.value = made.hooks.get("value", loop.value)  # type: ignore[method-assign]
         loop.run(made.hooks.get("next_one", lambda n: 0))
-        for trial in journal.sweep.trials:
-            (folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
-            (folder / "trials" / trial / "config.yaml").write_text(trial)
+        for trial in session.journal.sweep.trials:
+            (session.folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
+            (session.folder / "trials" / trial / "config.yaml").write_text(trial)
 
     def reached(plan: Any, measuring: Any) -> Any:
         return plan.with_reach({"re": 0.1, "nll": 0.2}) if plan.awaits_reach else plan
 
-    monkeypatch.setattr(driver, "_run_tune", run)
+    monkeypatch.setattr(search_loop, "run", run)
     monkeypatch.setattr(driver, "reached", reached)
     made = Sweeps(tmp_path / "sweeps", vae_data_root)
     return made

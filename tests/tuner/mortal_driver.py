@@ -30,7 +30,7 @@ from trainables.files.epoch_checkpoints import EpochCheckpoints
 from trainables.files.trial_files import FilesInFolder
 from trainables.object_storage import RemoteFolder, is_remote
 from tuner.planning.plans import make_plan
-from tuner.running import driver
+from tuner.running import driver, search_loop
 from tuner.sweeps import lease
 from tuner.sweeps.lease import FencedError
 from tuner.sweeps.spec import parse_spec
@@ -60,8 +60,8 @@ FATES = {1: "lost", 2: "diverges", 3: "hopeless", 5: "lost"}
 class Life(PlannedLoop):
     """With checkpoints on disk and MLflow in step."""
 
-    def __init__(self, plan, journal, folder, shown, seed):
-        super().__init__(plan, journal, shown)
+    def __init__(self, plan, journal, folder, seed):
+        super().__init__(plan, journal)
         # Object storage outlives the machine and the driver's folder on it.
         lasting = Path(plan.spec.storage.removeprefix("file://")) / folder.name
         self.folder, self.seed = lasting if is_remote(plan.spec.storage) else folder, seed
@@ -177,18 +177,18 @@ def live(case, number):
     if case["place"]:
         lay_in_wait(case["place"], case["k"] + number % case["k"], case["where"])
 
-    def run(plan, journal, folder, shown, tracker, shared, signals):
-        life = Life(plan, journal, folder, shown, number)
+    def run(session, tracker):
+        life = Life(session.plan, session.journal, session.folder, number)
         life.run(life.next_one)
 
     if case.get("elsewhere"):
         move_elsewhere(case["spec"]["storage"], case["spec"]["name"])
-    driver._run_tune = run
+    search_loop.run = run
     driver.require_ready = lambda plan: None
     spec = case["spec"]
     storage, name, data_dir = spec["storage"], spec["name"], Path(case["data_dir"])
     opened = open_storage(storage)
-    events = opened.events(name) if name in opened.names() else []
+    events = opened.lines(name) if name in opened.names() else []
     if not events:
         if not is_remote(storage):
             shutil.rmtree(Path(storage, name), ignore_errors=True)
@@ -233,10 +233,10 @@ def outlived(case):
     assert os.WIFSTOPPED(os.waitpid(orphan, os.WUNTRACED)[1]), "it ended first"
     status = ended(begun({**case, "place": None, "elsewhere": True}, 1))
     held = open_storage(case["spec"]["storage"])
-    events = held.events(case["spec"]["name"])
+    events = held.lines(case["spec"]["name"])
     os.kill(orphan, signal.SIGCONT)
     said = {"orphan": ended(orphan), "said": Path("orphan").read_text() if Path("orphan").exists() else ""}
-    return {"deaths": 0, "status": status, **said, "unchanged": held.events(case["spec"]["name"]) == events}
+    return {"deaths": 0, "status": status, **said, "unchanged": held.lines(case["spec"]["name"]) == events}
 
 
 def move_elsewhere(storage, name):

@@ -4,6 +4,7 @@ import json
 from zipfile import ZipFile
 
 import pytest
+from events import parsed
 
 import tuner
 from trainables.config.paths import parse_config
@@ -55,13 +56,13 @@ def test_a_resume_with_other_code_is_refused_or_recorded(own, edit, sweeps, nets
     sweep = known_sweep(sweeps.storage, "s")
     assert [trial.code for trial in sweep.trials.values()] == [[first]] * 4 + [[second]]
     assert len(sweep.changed) == 1
-    Projection(open_client(uri), "vae-tuner").project(sweeps.events("s"))
+    Projection(open_client(uri), "vae-tuner").project(parsed(sweeps.events("s")))
     runs = {run.data.tags.get(Tag.TRIAL): run.data.tags for run in find_runs(open_client(uri), "1", "")}
     assert json.loads(runs[None][Tag.CODE]) == {kind: f"{first}, {second}"}
     assert runs["0000"][Tag.CODE] == first
     assert identity_of(runs["0004"], kind) == sweep.trials["0004"].identity
     own("t")
-    Projection(open_client(uri), "vae-tuner").project(sweeps.events("t"))
+    Projection(open_client(uri), "vae-tuner").project(parsed(sweeps.events("t")))
     with pytest.raises(UserError, match=r"trials that differ in the code of .* --allow-changed$"):
         tuner.best(tracking_uri=uri)
 

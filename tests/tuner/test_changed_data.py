@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from events import parsed
 
 import tuner
 from trainables.config.paths import parse_config, plain
@@ -16,7 +17,7 @@ from tuner.cli.tables import exported
 from tuner.comparison.finished_sweeps import side_by_side
 from tuner.reports.sweeps_page import beside_each_other
 from tuner.running.single_run import make_ready, read_config, retrain
-from tuner.sweeps.journal import Journal, lines_of
+from tuner.sweeps.journal import Journal, bytes_of
 from tuner.sweeps.origins import other_origin
 from tuner.sweeps.status import known_sweep
 from tuner.tracking.best import best
@@ -54,7 +55,7 @@ def forget(sweeps, name):
         {key: value for key, value in event.items() if key not in ("data", "code", "changed", "crc")}
         for event in sweeps.events(name)
     ]
-    sweeps.journal(name).write_bytes(lines_of(events))
+    sweeps.journal(name).write_bytes(bytes_of(events))
 
 
 # --- resume -----------------------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def test_it_is_allowed_once_and_recorded_in_journal_and_tags(space, sweeps, data
     with pytest.raises(UserError, match=rf"digest {first} here, {second} there"):
         sweeps.resume("s", more_trials=1)
 
-    Projection(open_client(uri), "vae-tuner").project(sweeps.events("s"))
+    Projection(open_client(uri), "vae-tuner").project(parsed(sweeps.events("s")))
     runs = {run.data.tags.get(Tag.TRIAL): run.data.tags for run in find_runs(open_client(uri), "1", "")}
     assert runs[None][Tag.DATA] == f"{first}, {second}"
     assert runs[None][Tag.CHANGED] == resumed["changed"][0]
@@ -205,7 +206,7 @@ def ranked(uri, written_journal):
             journal = written_journal(name)
             journal.events[0] |= {"data": digest, "code": (code or {}).get(name, {})}
             journal.trial("0000", [float(n)], "completed")
-            Projection(open_client(uri), "vae-tuner").project(journal.events)
+            Projection(open_client(uri), "vae-tuner").project(parsed(journal.events))
         return uri
 
     return make

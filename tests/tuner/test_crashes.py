@@ -122,7 +122,7 @@ def without_artifacts(runs):
 def events_in(folder):
     """What the journal holds, on object storage too."""
     storage = str(folder.parent) if (folder / JOURNAL).exists() else f"file://{folder.parent}"
-    return open_storage(storage).events(folder.name)
+    return open_storage(storage).lines(folder.name)
 
 
 def header(folder):

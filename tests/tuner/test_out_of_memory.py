@@ -3,13 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
+from events import lines_of
 from hypothesis import given
 from hypothesis import strategies as st
 from tune_loop import TuneLoop
 
 from tuner.cluster.capacity import Capacity, Node
-from tuner.running import driver
-from tuner.running.driver import _charge_memory
+from tuner.running import search_loop
+from tuner.sweeps.events import parse_event
 from tuner.sweeps.state import Sweep, Trial, fold
 
 KINDS = ("raised", "worker", "node", "memory", None)
@@ -21,7 +22,7 @@ def failed(kinds):
     sweep = Sweep(trials={"0000": Trial("0000", 0, {}, {}, "elbo")})
     for seq, kind in enumerate(kinds):
         event = {"seq": seq, "session": "s", "t": 0.0, "event": "failure", "trial": "0000", "error": "it failed"}
-        sweep.apply(event | ({"kind": kind} if kind else {}))
+        sweep.apply(parse_event(event | ({"kind": kind} if kind else {})))
     return sweep.trials["0000"]
 
 
@@ -88,9 +89,9 @@ def test_alone_it_is_tried_as_often_as_any_other(tmp_path, retries):
 
 def test_alone_is_as_much_as_the_nodes_have_when_it_is_handed_out(monkeypatch):
     nodes = [Node(2), Node(16)]
-    monkeypatch.setattr(driver, "cluster_now", lambda: Capacity(tuple(nodes)))
+    monkeypatch.setattr(search_loop, "cluster_now", lambda: Capacity(tuple(nodes)))
     resources = SimpleNamespace(cpus_per_trial=1.0)
-    places = driver._places(SimpleNamespace(spec=SimpleNamespace(resources=resources), gpus_per_trial=0.0))
+    places = search_loop.places(SimpleNamespace(spec=SimpleNamespace(resources=resources), gpus_per_trial=0.0))
 
     def cpus():
         return [places({"alone": alone}).required_resources["CPU"] for alone in (False, True)]
@@ -106,7 +107,7 @@ def test_a_later_session_knows_that_it_shall_run_alone(bench, tmp_path):
     bench.next()
     bench.runs_out("0000")
     again = Bench(tmp_path / "journal.jsonl")
-    assert again.journal.sweep.trials == bench.journal.sweep.trials == fold(bench.journal.events).trials
+    assert again.journal.sweep.trials == bench.journal.sweep.trials == fold(lines_of(bench.journal.events)).trials
     assert [again.next(), again.next()] == [("0001", False), ("0002", False)]
     again.finish("0001")
     assert again.next() == ("0000", True)
@@ -146,7 +147,7 @@ def test_where_a_node_ran_out_of_memory_all_that_may_have_run_there_share_it(tmp
         trial, _ = bench.next()
         if ip:
             bench.hear(trial, ip, epoch=1, metrics={"val/elbo": 1.0})
-    _charge_memory(bench.scheduler, bench.searcher, message)
+    search_loop.charge_memory(bench.scheduler, bench.searcher, message)
     trials = bench.journal.sweep.trials
     assert {trial.id for trial in trials.values() if trial.alone} == charged
     assert [trial.failures for trial in trials.values()] == [0, 0, 0]

@@ -3,9 +3,9 @@
 import json
 import random
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
+from events import new_event
 
 from trainables.config.paths import parse_config
 from trainables.ranking import Ranking
@@ -14,7 +14,7 @@ from tuner.reports.sweep_page import write_sweep_page
 from tuner.running.driver import header_of
 from tuner.search.past_best import impatience_note, past_best, past_best_note
 from tuner.sweeps.journal import Journal
-from tuner.sweeps.state import Report, Trial
+from tuner.sweeps.state import Trial
 
 EPOCHS, PATIENCE = 20, 3
 
@@ -33,9 +33,9 @@ def swept(sweeps, tmp_path, planned_loop):
         plan, path = sweeps.plan("s", **given), tmp_path / "journal.jsonl"
         path.unlink(missing_ok=True)
         journal = Journal.create(path)
-        journal.append("header", **header_of(plan, "s", "sqlite:///x.db"))
+        journal.append(new_event("header", **header_of(plan, "s", "sqlite:///x.db")))
         for n_results in (*deaths, 10_000):
-            planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), curve).run(n_results=n_results)
+            planned_loop(plan, journal, curve).run(n_results=n_results)
             journal.close()
             journal = Journal.open(path)
         journal.close()
@@ -94,8 +94,8 @@ def test_under_a_constraint_the_reason_speaks_of_the_epochs_that_met_it(sweeps, 
     given = {"config.epochs": EPOCHS, "config.objective.kind": "geco", "scheduler.patience": PATIENCE}
     plan = sweeps.plan("s", **given)
     journal = Journal.create(tmp_path / "journal.jsonl")
-    journal.append("header", **header_of(plan, "s", "sqlite:///x.db"))
-    loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None))
+    journal.append(new_event("header", **header_of(plan, "s", "sqlite:///x.db")))
+    loop = planned_loop(plan, journal)
     loop.fill()
     for epoch in range(1, 2 + PATIENCE):
         met = epoch == 1
@@ -124,14 +124,14 @@ def test_deaths_of_the_driver_change_nothing(deaths, swept):
 def test_the_worker_is_told_the_best_of_what_the_driver_knows(sweeps, tmp_path, planned_loop):
     plan = sweeps.plan("t", **{"config.epochs": EPOCHS, "search.ranking": "best", "search.trials": 1})
     journal = Journal.create(tmp_path / "t.jsonl")
-    journal.append("header", **header_of(plan, "t", "sqlite:///x.db"))
+    journal.append(new_event("header", **header_of(plan, "t", "sqlite:///x.db")))
     told = []
     for n_results in (1, 6):
-        loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), peak_at(5))
+        loop = planned_loop(plan, journal, peak_at(5))
         told.append(json.loads(loop.searcher.suggest("")["best"]))
-        loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), peak_at(5))
+        loop = planned_loop(plan, journal, peak_at(5))
         loop.run(n_results=n_results)
-    loop = planned_loop(plan, journal, SimpleNamespace(event=lambda event: None), peak_at(5))
+    loop = planned_loop(plan, journal, peak_at(5))
     told.append(json.loads(loop.searcher.suggest("")["best"]))
     assert told == [None, [1, -4.0], [5, 0.0]]
 
@@ -139,8 +139,13 @@ def test_the_worker_is_told_the_best_of_what_the_driver_knows(sweeps, tmp_path, 
 # --- past its best ----------------------------------------------------------------------------------------------------
 
 
+def reported(epoch, metrics):
+    rest = {"reason": None, "decision": "continue", "rung": None, "outcome": None}
+    return new_event("report", trial="0007", epoch=epoch, metrics=metrics, **rest)
+
+
 def a_trial(values, kind="last", **tree):
-    reports = [Report(epoch, {"m": value}, "continue", None, None) for epoch, value in enumerate(values, start=1)]
+    reports = [reported(epoch, {"m": value}) for epoch, value in enumerate(values, start=1)]
     config = parse_config({"epochs": len(values), **tree}).model_dump(mode="json")
     return Trial("0007", 7, {}, config, "elbo", reports=reports, ranking=Ranking(kind, "m", "max"))
 
@@ -164,7 +169,7 @@ def test_one_that_is_better_now_than_at_its_best_is_not(direction):
     """Its constraint was met for some epochs alone, which its best may be of."""
     sign = 1.0 if direction == "max" else -1.0
     metrics = [{"m": sign * epoch, "geco/constraint": float(epoch > 10)} for epoch in range(1, 41)]
-    reports = [Report(epoch, known, "continue", None, None) for epoch, known in enumerate(metrics, start=1)]
+    reports = [reported(epoch, known) for epoch, known in enumerate(metrics, start=1)]
     config = parse_config({"epochs": 40, "objective": {"kind": "geco", "kappa": 0.2}}).model_dump(mode="json")
     trial = Trial("0007", 7, {}, config, "geco", reports=reports, ranking=Ranking("last", "m", direction))
     assert trial.best.epoch == 10

@@ -5,6 +5,7 @@ from dataclasses import replace
 import optuna
 import pytest
 import yaml
+from events import parsed
 from stores import execute
 
 from trainables.config.paths import parse_config
@@ -62,7 +63,7 @@ def overfitted(written_journal):
 
 def project(uri, *journals):
     for journal in journals:
-        Projection(open_client(uri), "vae-tuner").project(journal.events)
+        Projection(open_client(uri), "vae-tuner").project(parsed(journal.events))
 
 
 @RANKINGS
@@ -117,7 +118,7 @@ def test_sending_it_again_changes_nothing(overfitted, uri):
     journal = overfitted("best")
     project(uri, journal)
     again = Projection(open_client(uri), "vae-tuner")
-    again.resume(journal.events)
+    again.resume(parsed(journal.events))
     assert (again.mended, again.notes) == (0, [])
     assert best(uri)[0].metrics["val/elbo_cal"] == 9.0
 
@@ -236,7 +237,7 @@ def test_the_model_of_a_run_is_that_of_its_best_epoch_where_that_was_kept(kept, 
     for name in ("config.yaml", FILE_NAME, *([BEST_NAME] if kept else [])):
         (tmp_path / "trials" / "0000").mkdir(parents=True, exist_ok=True)
         (tmp_path / "trials" / "0000" / name).write_text(name)
-    Projection(open_client(uri), "vae-tuner", tmp_path / "trials").project(journal.events)
+    Projection(open_client(uri), "vae-tuner", tmp_path / "trials").project(parsed(journal.events))
     (tmp_path / "found").mkdir()
     found = checkpoint(uri, best(uri)[0].run_id, tmp_path / "found")
     assert found.read_text() == (BEST_NAME if kept else FILE_NAME)

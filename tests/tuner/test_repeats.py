@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 from configs import ANY
+from events import parsed
 
 from trainables.errors import ConfigError, UserError
 from tuner.cli.tables import show_plan
@@ -334,7 +335,7 @@ def recorded(sweeps, uri):
         math.nan if (trial.number, trial.repeat) == (8, 2) else noisy(trial, epoch)
     )
     result = sweeps.run("s", **{**PRUNED, "scheduler.kind": "asha", "scheduler.grace": 4})
-    Projection(open_client(uri), "vae-tuner").project(sweeps.events("s"))
+    Projection(open_client(uri), "vae-tuner").project(parsed(sweeps.events("s")))
     return result
 
 
@@ -375,7 +376,7 @@ def test_a_configuration_counts_once_all_its_seeds_have_completed(sweeps, uri):
     sweeps.hooks["value"] = noisy
     sweeps.run("s", **{**PRUNED, "scheduler.kind": "none", "search.trials": 2})
     ends = [i for i, event in enumerate(sweeps.events("s")) if event.get("reason") == "completed"]
-    Projection(open_client(uri), "vae-tuner").project(sweeps.events("s")[: ends[4] + 1])
+    Projection(open_client(uri), "vae-tuner").project(parsed(sweeps.events("s")[: ends[4] + 1]))
     assert [row.trial for row in from_mlflow.best(uri, top=20)] == ["0000-0"]
 
 

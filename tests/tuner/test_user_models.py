@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from events import parsed
 
 import tuner
 from trainables.config.paths import parse_config
@@ -123,6 +124,6 @@ def test_best_imports_nothing(nets, uri, written_journal):
     journal = written_journal()
     model = {"kind": f"{nets}:make", "kwargs": {"width": "7", "depth": 7}}
     journal.trial("0000", [-1.0], "completed", {"model": model})
-    Projection(open_client(uri), "vae-tuner").project(journal.events)
+    Projection(open_client(uri), "vae-tuner").project(parsed(journal.events))
     assert best(uri)[0].config.model.kwargs == model["kwargs"]
     assert nets not in sys.modules

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from functools import partial
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from trainables.credentials import shown
-from trainables.ranking import mean
+from trainables.ranking import mean, sign_of
 from tuner.cli.console import err, print_notes
 from tuner.cli.status_lines import status_lines
+from tuner.sweeps.events import Asked, Decided, Ended, Event, Exhausted, Failed, Reported, Warned
 
 if TYPE_CHECKING:
     from trainables.training.trainer import Report
@@ -37,7 +39,7 @@ class SweepProgress:
         self._epochs = self._paused = 0
         self._asked = len(sweep.trials)
         self._best: tuple[float, str] | None = None
-        self._values: dict[str, list[float]] = {}
+        self._values: dict[int, list[float]] = {}
         self._last_line = self._started = time.monotonic()
         self._n_trials = sweep.planned_trials
         name = sweep.header["name"]
@@ -76,35 +78,35 @@ class SweepProgress:
         if not trial.unfinished:
             self._end(str(trial.stop_reason))
         if trial.stop_reason == "completed":
-            self._consider({"trial": trial.id, "metrics": trial.ranked})
+            self._consider(trial)
 
-    def event(self, event: Mapping[str, Any]) -> None:
+    def event(self, event: Event) -> None:
         """Take note of a journal event."""
         if self._lines:
             self._lines.event(event)
-        match event["event"]:
-            case "report":
+        match event:
+            case Reported():
                 self._epochs += 1
-                self._paused += event["decision"] == "pause"
-            case "decision":
+                self._paused += event.decision == "pause"
+            case Decided():
                 self._paused -= 1
-            case "ask":
+            case Asked():
                 self._asked += 1
-            case "exhausted":
+            case Exhausted():
                 self._n_trials = self._asked
                 self._console.print(f"Nothing is left to try after {self._asked} trials", soft_wrap=True)
-            case "warning":
-                self._console.print(f"Warning: trial {event['trial']}: {event['text']}", soft_wrap=True)
-            case "end" if event.get("kind") == "refused":
-                self._console.print(f"Trial {event['trial']} is refused: {event['error']}", soft_wrap=True)
-            case "failure":
-                cause = str(event["error"]).strip().splitlines()[-1]
-                self._console.print(f"Trial {event['trial']} goes on from its last checkpoint: {cause}", soft_wrap=True)
-        if event.get("reason") is not None:
-            self._end(event["reason"])
-        if event.get("reason") == "completed":
-            trial = self._sweep.trials.get(event["trial"])
-            self._consider({**event, "metrics": trial.ranked} if trial else event)
+            case Warned():
+                self._console.print(f"Warning: trial {event.trial}: {event.text}", soft_wrap=True)
+            case Ended(kind="refused"):
+                self._console.print(f"Trial {event.trial} is refused: {event.error}", soft_wrap=True)
+            case Failed():
+                cause = event.error.strip().splitlines()[-1]
+                self._console.print(f"Trial {event.trial} goes on from its last checkpoint: {cause}", soft_wrap=True)
+        if isinstance(event, Reported | Decided | Ended) and event.reason is not None:
+            self._end(event.reason)
+            trial = self._sweep.trials.get(event.trial)
+            if trial and event.reason == "completed":
+                self._consider(trial)
         self._show()
 
     def sending(self, unsent: int, error: str | None) -> None:
@@ -123,16 +125,16 @@ class SweepProgress:
     def _end(self, reason: str) -> None:
         self._ended[reason] = self._ended.get(reason, 0) + 1
 
-    def _consider(self, event: Mapping[str, Any]) -> None:
+    def _consider(self, trial: Trial) -> None:
         """A trial that completed: the best is a configuration, by the mean over its seeds."""
-        configuration = self._values.setdefault(event["trial"].partition("-")[0], [])
-        configuration.append(event["metrics"].get(self._plan.metric))
-        if None in configuration or len(configuration) < len(self._plan.seeds):
+        configuration = self._values.setdefault(trial.number, [])
+        configuration.append(trial.ranked.get(self._plan.metric, math.nan))
+        if any(map(math.isnan, configuration)) or len(configuration) < len(self._plan.seeds):
             return
         value = mean(configuration)
-        sign = 1 if self._plan.direction == "max" else -1
+        sign = sign_of(self._plan.direction)
         if self._best is None or sign * value > sign * self._best[0]:
-            self._best = (value, event["trial"])
+            self._best = (value, trial.id)
 
     def _detail(self) -> str:
         stood = {**self._ended, "paused": self._paused}

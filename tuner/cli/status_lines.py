@@ -7,11 +7,11 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from tuner.cluster.job_log import PREFIX, STATUS_LINES
+from tuner.sweeps.events import Event, Reported
 from tuner.sweeps.steady_clock import SteadyClock
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class StatusLines:
         self._timer: threading.Timer | None = None
         self.tell()
 
-    def event(self, event: Mapping[str, Any]) -> None:
+    def event(self, event: Event) -> None:
         """Fold a journal event; tell it, once the last line is some seconds old."""
         with self._lock:
-            if event["event"] == "report":
+            if isinstance(event, Reported):
                 self._reports += 1
-                self._began = min(self._began, event["t"] - event["metrics"].get("time/epoch_s", 0.0))
+                self._began = min(self._began, event.t - event.metrics.get("time/epoch_s", 0.0))
             self._sweep.apply(event)
             seconds = self._told + LINE_SECONDS - self._clock()
             if seconds <= 0:

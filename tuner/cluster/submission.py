@@ -189,7 +189,7 @@ def _check_idle(sweep: str, storage: str, jobs: Sequence[JobInfo]) -> None:
 def _check_resumable(sweep: str, storage: str, more_trials: int) -> None:
     """Refuse what the job would, where the storage can be read from here."""
     try:
-        found = fold(open_storage(storage).events(sweep))
+        found = fold(open_storage(storage).lines(sweep))
     except UserError:
         return
     if found.header:

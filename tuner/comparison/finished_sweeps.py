@@ -11,9 +11,10 @@ from typing import Any
 
 from trainables.config.paths import flatten
 from trainables.errors import UserError
-from trainables.ranking import Ranking
+from trainables.ranking import Ranking, sign_of
 from tuner.comparison.statistics import Expected, expected_best
 from tuner.comparison.tuning_cost import MOST_TRIALS
+from tuner.sweeps.events import Line, Reported, parse_event
 from tuner.sweeps.metrics import is_result
 from tuner.sweeps.origins import DATA, other_origin
 from tuner.sweeps.state import Sweep, Trial
@@ -123,7 +124,7 @@ def side_by_side(storage: str | Path, names: Sequence[str], *, allow_changed: bo
         _check_comparable(first, other)
     header = first[1].header
     opened = open_storage(storage)
-    progress = {name: _progress(opened.events(name), sweep) for name, sweep in sweeps.items()}
+    progress = {name: _progress(opened.lines(name), sweep) for name, sweep in sweeps.items()}
     beside = Beside(sweeps, header["metric"], header["direction"], progress, _differing(sweeps))
     if beside.changed and not allow_changed:
         raise UserError(
@@ -162,17 +163,17 @@ def _data_of(sweep: Sweep) -> dict[str, Any]:
     return found
 
 
-def _progress(events: Sequence[Mapping[str, Any]], sweep: Sweep) -> Progress:
+def _progress(lines: Sequence[Line], sweep: Sweep) -> Progress:
     """In the order of the journal; a resumed trial's epochs count once."""
-    metric, sign = sweep.header["metric"], 1 if sweep.header["direction"] == "max" else -1
+    metric, sign = sweep.header["metric"], sign_of(sweep.header["direction"])
     found: Progress = []
     seen: set[tuple[str, int]] = set()
-    for event in events:
-        if event["event"] != "report" or (event["trial"], event["epoch"]) in seen:
+    for event in map(parse_event, lines):
+        if not isinstance(event, Reported) or (event.trial, event.epoch) in seen:
             continue
-        seen.add((event["trial"], event["epoch"]))
-        metrics = sweep.trials[event["trial"]].ranked
-        if event["reason"] == "completed" and is_result(metrics, metric):
+        seen.add((event.trial, event.epoch))
+        metrics = sweep.trials[event.trial].ranked
+        if event.reason == "completed" and is_result(metrics, metric):
             value = metrics[metric]
             if not found or sign * value > sign * found[-1][1]:
                 found.append((len(seen), value))

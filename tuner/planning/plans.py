@@ -52,9 +52,9 @@ from tuner.planning.seeds import check_patience, check_point_seeds, split_seeds
 from tuner.planning.warm_start import Known, WarmStart, warm_starts
 from tuner.search.rules import Rule
 from tuner.search.samplers import sampler_notes
+from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.metrics import Direction, direction_of
 from tuner.sweeps.spec import SweepSpec, check_public
-from tuner.sweeps.state import Prior
 
 __all__ = ["Plan", "make_plan"]
 
@@ -144,7 +144,7 @@ class Plan:
         return plain(config), method_of(config)
 
     @property
-    def priors(self) -> tuple[Prior, ...]:
+    def priors(self) -> tuple[EarlierTrial, ...]:
         """The trials of earlier sweeps that the sampler is told of."""
         return tuple(prior for source in self.warm for prior in source.priors)
 

@@ -9,14 +9,14 @@ from typing import Any
 from search_spaces.space import Space
 from tuner.search.known import n_combinations, n_known
 from tuner.search.samplers import Sampling, trials_to_run
+from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.spec import Search, SweepSpec
-from tuner.sweeps.state import Prior
 
 __all__ = ["sampling_of", "with_trials"]
 
 
 def sampling_of(
-    search: Search, space: Space, first: Mapping[str, Any], concurrency: int, priors: Sequence[Prior], seeds: int
+    search: Search, space: Space, first: Mapping[str, Any], concurrency: int, priors: Sequence[EarlierTrial], seeds: int
 ) -> tuple[Sampling, list[str]]:
     """How is sampled, of no more configurations than there are combinations, and how many those are.
 

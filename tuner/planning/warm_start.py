@@ -15,10 +15,11 @@ from trainables.config.paths import flatten, parse_config, plain, suggest
 from trainables.errors import ConfigError
 from trainables.identity import Identity, differences, version_notes
 from trainables.ranking import BEST, Ranking
+from tuner.sweeps.events import EarlierTrial, Line
 from tuner.sweeps.journal import check_begun
 from tuner.sweeps.metrics import is_result
 from tuner.sweeps.spec import SweepSpec, unit_of_trials
-from tuner.sweeps.state import Event, Prior, Sweep, Trial, fold
+from tuner.sweeps.state import Sweep, Trial, fold
 from tuner.sweeps.storage import open_storage
 
 __all__ = ["Known", "WarmStart", "warm_starts"]
@@ -46,7 +47,7 @@ class WarmStart:
     and code were others. notes: on its versions. unit: what is counted."""
 
     name: str
-    priors: tuple[Prior, ...]
+    priors: tuple[EarlierTrial, ...]
     skipped: Mapping[str, int]
     changed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -82,7 +83,7 @@ def warm_starts(
     for name in names:
         _check_name(name, spec)
     storage = open_storage(spec.storage)
-    return [_warm_start(name, storage.events(name), space, metrics, ranking, resolved, here) for name in names]
+    return [_warm_start(name, storage.lines(name), space, metrics, ranking, resolved, here) for name in names]
 
 
 def _check_name(name: str, spec: SweepSpec) -> None:
@@ -101,14 +102,14 @@ def _check_name(name: str, spec: SweepSpec) -> None:
 
 def _warm_start(
     name: str,
-    events: list[Event],
+    lines: list[Line],
     space: Space,
     metrics: tuple[str, ...],
     ranking: Ranking,
     resolved: Resolved,
     here: Known,
 ) -> WarmStart:
-    sweep = fold(events, f"search.warm_start: the journal of sweep {name}")
+    sweep = fold(lines, f"search.warm_start: the journal of sweep {name}")
     if sweep.header:
         check_begun(sweep)
     trials = [trial.by(ranking) for trial in sweep.configurations.values()]
@@ -123,7 +124,7 @@ def _warm_start(
     reasons = Counter(reason for reason in found if isinstance(reason, str))
     return WarmStart(
         name,
-        tuple(prior for prior in found if isinstance(prior, Prior)),
+        tuple(prior for prior in found if isinstance(prior, EarlierTrial)),
         dict(reasons.most_common()),
         changed,
         tuple(version_notes(here.identity, sweep.identity)),
@@ -145,7 +146,7 @@ def _is_on(trial: Trial, data: DataConfig) -> bool:
 
 def _prior_or_reason(
     name: str, trial: Trial, space: Space, metrics: tuple[str, ...], resolved: Resolved, free: Set[str]
-) -> Prior | str:
+) -> EarlierTrial | str:
     values = _values_or_reason(trial, metrics)
     if isinstance(values, str):
         return values
@@ -156,7 +157,7 @@ def _prior_or_reason(
         if path not in known or not space.dimensions[path].contains(value):
             return f"outside {path}"
     different = _first_difference(theirs, flatten(plain(resolved(assignment))), free)
-    return f"differ in {different}" if different else Prior(name, trial.id, assignment, values)
+    return f"differ in {different}" if different else EarlierTrial(name, trial.id, assignment, values)
 
 
 def _values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float] | str:

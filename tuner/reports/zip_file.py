@@ -21,7 +21,7 @@ from trainables.object_storage import is_remote
 from trainables.source import code_digest, source_files
 from tuner.cluster.shipment import code_of
 from tuner.comparison.stages import REQUEST_FILE, STAGES
-from tuner.sweeps.journal import JOURNAL, lines_of
+from tuner.sweeps.journal import JOURNAL, bytes_of
 from tuner.sweeps.places import TRIALS, files_of
 from tuner.sweeps.spec import as_yaml
 from tuner.sweeps.state import Sweep, Trial
@@ -121,7 +121,7 @@ def _pack_sweep(zipped: ZipFile, storage: str | Path, name: str) -> str | None:
     sweep = known_sweep(storage, name)
     ranked = ranked_trials(sweep)
     zipped.writestr(f"{name}/spec.yaml", as_yaml(sweep.header["spec"]))
-    zipped.writestr(f"{name}/{JOURNAL}", lines_of(open_storage(storage).events(name)))
+    zipped.writestr(f"{name}/{JOURNAL}", bytes_of(open_storage(storage).lines(name)))
     for trial in sweep.trials.values():
         zipped.writestr(f"{name}/{TRIALS}/{trial.id}/{CONFIG}", _config(sweep, trial))
         zipped.writestr(f"{name}/{TRIALS}/{trial.id}/curves.csv", _curves(trial))
@@ -219,7 +219,7 @@ def _pack_comparison(zipped: ZipFile, storage: Path, name: str, reports: Path) -
     opened = open_storage(storage)
     for stage in STAGES:
         if f"{name}.{stage}" in opened.names():
-            zipped.writestr(f"{name}/journals/{stage}.jsonl", lines_of(opened.events(f"{name}.{stage}")))
+            zipped.writestr(f"{name}/journals/{stage}.jsonl", bytes_of(opened.lines(f"{name}.{stage}")))
     _pack_page(zipped, name, page)
     zipped.writestr(f"{name}/README.txt", _readme(name, COMPARISON, zipped))
 

@@ -51,8 +51,9 @@ from tuner.comparison.transfer import (
 )
 from tuner.planning.checks import require_ready
 from tuner.planning.plans import Plan, make_plan
-from tuner.running.driver import ProgressFactory, resume_sweep, run_sweep
+from tuner.running.driver import resume_sweep, run_sweep
 from tuner.running.reach import Measuring, reached, unseen
+from tuner.running.session import ProgressFactory
 from tuner.running.sweep_result import SweepResult
 from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.keeping import write_json

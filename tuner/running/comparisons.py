@@ -20,8 +20,8 @@ from tuner.comparison.request import Request, command_of, remembered
 from tuner.comparison.stages import STAGES
 from tuner.reports.gallery import examples_of, followed, kl_by_latent, write_gallery
 from tuner.running.comparison_stages import Place, Prepared, Testing, prepared, run_comparison
-from tuner.running.driver import ProgressFactory, silent
 from tuner.running.reach import Measuring, unseen
+from tuner.running.session import ProgressFactory, silent
 from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.keeping import held_alone
 from tuner.sweeps.state import fold

@@ -18,8 +18,9 @@ from trainables.ranking import BEST, is_spent
 from tuner.running.lost_workers import error_of, why
 from tuner.search.rules import Rule, Verdict
 from tuner.search.together import has_ended_all
+from tuner.sweeps.events import Decided, Ended, Failed, Reported, Warned
 from tuner.sweeps.journal import Journal
-from tuner.sweeps.state import Event, Trial
+from tuner.sweeps.state import Trial
 
 __all__ = ["JournalScheduler"]
 
@@ -44,8 +45,8 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
     A trial that has not become better for `patience` epochs ends too: with its best epoch as its result where trials
     are ranked by that, and as pruned elsewhere.
 
-    rule: the pruning rule, None for none. on_event: called with every line written. is_spent: whether no epoch may
-    begin any more, given the number of those that are done and not written yet.
+    rule: the pruning rule, None for none. is_spent: whether no epoch may begin any more, given the
+    number of those that are done and not written yet.
     """
 
     def __init__(
@@ -54,7 +55,6 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         metric: str,
         epochs: int,
         rule: Rule | None,
-        on_event: Callable[[Event], None],
         is_spent: Callable[[int], bool] = lambda unwritten: False,
         retries: int = 0,
         patience: int | None = None,
@@ -62,7 +62,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._retries, self._patience = retries, patience
         self._journal, self._name, self._epochs, self._rule = journal, metric, epochs, rule
-        self._on_event, self._is_spent = on_event, is_spent
+        self._is_spent = is_spent
         self._added: deque[tuple[Any, float]] = deque()
         self.ips: dict[str, str] = {}
         """Where each trial was heard of last."""
@@ -73,7 +73,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if "node_ip" in result:
             self.ips[own.id] = result["node_ip"]
         for text in report.get("warnings", ()):
-            self._on_event(self._journal.append("warning", trial=own.id, text=text))
+            self._journal.append(Warned(own.id, text))
         if "storage" in report:
             raise StorageError(report["storage"])
         if "error" in report:
@@ -111,7 +111,7 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         """Decide on the paused trials that have waited for all they are compared with."""
         for trial, verdict in self._rule.release(self._journal.sweep) if self._rule else ():
             reason = "pruned" if verdict.decision == "stop" else None
-            self._on_event(self._journal.append("decision", trial=trial, reason=reason, **vars(verdict)))
+            self._journal.append(Decided(trial=trial, reason=reason, **vars(verdict)))
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Tune pickles its scheduler for a restore that is never asked for."""
@@ -126,9 +126,9 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         if not trial.unfinished or trial.paused:
             return
         if kind != TIMEOUT and (trial.failures < self._retries or not trial.counts(kind)):
-            self._on_event(self._journal.append("failure", trial=trial.id, error=error, kind=kind))
+            self._journal.append(Failed(trial.id, error, kind))
         else:
-            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=error, kind=kind))
+            self._journal.append(Ended(trial.id, "error", error, kind))
 
     def _decide(self, report: Mapping[str, Any]) -> None:
         compared = self._journal.sweep.trials[report["trial"]].phases.compared_epoch(report["epoch"])
@@ -136,18 +136,13 @@ class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
         why = self._impatience(report) if reason in (None, "budget") else None
         if why is not None:
             reason = "completed" if self._journal.sweep.ranking.kind == BEST else "pruned"
-        self._on_event(
-            self._journal.append(
-                "report",
-                trial=report["trial"],
-                epoch=report["epoch"],
-                metrics=report["metrics"],
+        self._journal.append(
+            Reported(
+                **{name: report[name] for name in ("trial", "epoch", "metrics", "outcome", "checkpoint")},
                 reason=reason,
                 **vars(verdict if reason is None else replace(verdict, decision="stop")),
                 compared=None if verdict.rung is None else compared,
-                outcome=report["outcome"],
-                checkpoint=report["checkpoint"],
-                **({"why": why} if why else {}),
+                why=why,
             )
         )
 

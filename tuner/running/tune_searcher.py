@@ -14,10 +14,11 @@ from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.errors import UserError
 from trainables.ranking import BEST
 from tuner.search.known import Known
-from tuner.search.optuna_study import Asked, Assignment, Told, ask
+from tuner.search.optuna_study import Assignment, OptunaTrials, Suggestion, suggest
 from tuner.search.samplers import Sampling, trials_to_run
+from tuner.sweeps.events import Asked, BudgetSpent, Ended, Exhausted
 from tuner.sweeps.journal import Journal
-from tuner.sweeps.state import REFUSED, Event, Trial, trial_id
+from tuner.sweeps.state import REFUSED, Trial, trial_id
 
 __all__ = ["JournalSearcher"]
 
@@ -38,7 +39,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     n_trials, more: planned when the sweep began, which decides how is sampled, and added since. points: the trials,
     where they are given and not drawn. seeds: of each configuration, where there are several. concurrency: how many
     run at once; a function where that changes.
-    resolved: an assignment as (configuration as plain data, method). on_event: called with every line written.
+    resolved: an assignment as (configuration as plain data, method).
     settle: decides on paused trials. is_spent: whether no epoch may begin any more, given the number of epochs that are
     done and not written yet.
     """
@@ -57,7 +58,6 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         points: Sequence[Assignment] = (),
         seeds: Sequence[int] = (),
         concurrency: int | Callable[[], int],
-        on_event: Callable[[Event], None],
         settle: Callable[[], None] = lambda: None,
         is_spent: Callable[[int], bool] = lambda unwritten: False,
     ) -> None:
@@ -67,10 +67,10 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         concurrent = callable(concurrency) or concurrency > 1
         self._sampling = Sampling(sampler, seed, n_trials, concurrent, space.default(base), more)
         self._n_trials = trials_to_run(self._sampling, space)
-        self._on_event, self._settle, self._is_spent = on_event, settle, is_spent
+        self._settle, self._is_spent = settle, is_spent
         self._points, self._seeds, self._repeats = points, seeds, max(1, len(seeds))
         self._known = Known(resolved)
-        self._told = Told()
+        self._optuna_trials = OptunaTrials()
         self._handed: set[tuple[str, int, int]] = set()
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
@@ -83,7 +83,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         self._settle()
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
-        waiting = [trial for trial in unfinished if not trial.paused and _turn(trial) not in self._handed]
+        waiting = [trial for trial in unfinished if not trial.paused and _attempt(trial) not in self._handed]
         waiting.sort(key=lambda trial: not trial.in_step)
         first = [trial for trial in waiting if not trial.alone]
         all_asked = self._all_asked()
@@ -92,14 +92,14 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         if len(self.running()) >= self._at_once() or (all_asked and not waiting):
             return None
         if self._is_spent(0):
-            self._on_event(self._journal.append("budget"))
+            self._journal.append(BudgetSpent())
             return str(Searcher.FINISHED)
         trial = (first or waiting)[0] if first or all_asked else self._new_trial()
         if trial is None:
-            self._on_event(self._journal.append("exhausted"))
+            self._journal.append(Exhausted())
         if trial is None or not trial.unfinished:
             return AGAIN
-        self._handed.add(_turn(trial))
+        self._handed.add(_attempt(trial))
         given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
         best = trial.best if trial.ranking.kind == BEST else None
         return {**given, "alone": trial.alone, "best": json.dumps(best)}
@@ -107,7 +107,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def running(self) -> list[Trial]:
         """The trials that were handed out and have neither ended, paused nor failed since."""
         active = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished and not trial.paused]
-        return [trial for trial in active if _turn(trial) in self._handed]
+        return [trial for trial in active if _attempt(trial) in self._handed]
 
     def _all_asked(self) -> bool:
         sweep = self._journal.sweep
@@ -121,23 +121,28 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def _new_trial(self) -> Trial | None:
         """The next seed of the latest configuration, or the first of a new one; None where all are known."""
         if begun := self._lacking():
-            return self._written(begun.number, len(begun.runs), Asked(begun.assignment, {}), begun.config, begun.method)
+            return self._written(
+                begun.number, len(begun.runs), Suggestion(begun.assignment, {}), begun.config, begun.method
+            )
         number = len(self._journal.sweep.configurations)
-        asked = self._given(number) or self._next()
-        if asked is None:
+        suggestion = self._given(number) or self._next()
+        if suggestion is None:
             return None
-        config, method, refusal = self._configured(asked.assignment)
-        trial = self._written(number, 0, asked, config, method)
+        config, method, refusal = self._configured(suggestion.assignment)
+        trial = self._written(number, 0, suggestion, config, method)
         if refusal is not None:
-            self._on_event(self._journal.append("end", trial=trial.id, reason="error", error=refusal, kind=REFUSED))
+            self._journal.append(Ended(trial.id, "error", refusal, REFUSED))
         return self._journal.sweep.trials[trial.id]
 
-    def _written(self, number: int, repeat: int, asked: Asked, config: Mapping[str, Any], method: str) -> Trial:
-        trial, which = trial_id(number, repeat, self._repeats), {}
+    def _written(
+        self, number: int, repeat: int, suggestion: Suggestion, config: Mapping[str, Any], method: str
+    ) -> Trial:
+        trial, which = trial_id(number, repeat, self._repeats), None
         if self._repeats > 1:
-            config, which = {**config, "seed": self._seeds[repeat]}, {"repeat": repeat}
-        fields = {**which, **asked._asdict(), "config": config, "method": method}
-        self._on_event(self._journal.append("ask", trial=trial, number=number, **fields))
+            config, which = {**config, "seed": self._seeds[repeat]}, repeat
+        self._journal.append(
+            Asked(trial=trial, number=number, repeat=which, **suggestion._asdict(), config=dict(config), method=method)
+        )
         return self._journal.sweep.trials[trial]
 
     def _configured(self, assignment: Assignment) -> tuple[dict[str, Any], str, str | None]:
@@ -149,16 +154,16 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
             defaults = defaults_of(drawn)
             return unflatten({**defaults, **drawn}), method_of(parse_config(unflatten(defaults))), str(error)
 
-    def _given(self, number: int) -> Asked | None:
-        return Asked(dict(self._points[number]), {}) if self._points else None
+    def _given(self, number: int) -> Suggestion | None:
+        return Suggestion(dict(self._points[number]), {}) if self._points else None
 
-    def _next(self) -> Asked | None:
+    def _next(self) -> Suggestion | None:
         """The default configuration, while nothing is known of it, then what the sampler asks for."""
         sweep, default = self._journal.sweep, dict(self._sampling.default)
         is_known = self._known.test(sweep)
         if not sweep.trials and not is_known(default):
-            return Asked(default, {})
-        return ask(sweep, self._space, self._sampling, self._told, is_known)
+            return Suggestion(default, {})
+        return suggest(sweep, self._space, self._sampling, self._optuna_trials, is_known)
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """The journal has it already."""
@@ -171,6 +176,6 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         return object, ()
 
 
-def _turn(trial: Trial) -> tuple[str, int, int]:
+def _attempt(trial: Trial) -> tuple[str, int, int]:
     """What one hand-out of a trial is known by: it is handed out anew after a pause and after a failure."""
     return trial.id, trial.pauses, trial.lost

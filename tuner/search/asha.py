@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.search.rules import Verdict, rung_reached, sign_of
+from trainables.ranking import sign_of
+from tuner.search.rules import Verdict, rung_reached
 from tuner.sweeps.state import Sweep
 
 __all__ = ["Asha", "grace_for", "rungs_for"]

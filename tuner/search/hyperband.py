@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, cycle
 
-from tuner.search.rules import Verdict, rung_reached, sign_of
+from trainables.ranking import sign_of
+from tuner.search.rules import Verdict, rung_reached
 from tuner.sweeps.state import Sweep, Trial
 
 __all__ = ["Bracket", "HyperBand"]

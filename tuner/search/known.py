@@ -11,7 +11,8 @@ from search_spaces.space import Space
 from trainables.config.paths import parse_config
 from trainables.errors import UserError
 from trainables.resolve import identity
-from tuner.sweeps.state import Prior, Sweep
+from tuner.sweeps.events import EarlierTrial
+from tuner.sweeps.state import Sweep
 
 __all__ = ["Known", "all_known", "is_exhausted", "n_combinations", "n_known"]
 
@@ -56,7 +57,7 @@ def n_combinations(space: Space) -> int | None:
     return None if points is None else points.n_points
 
 
-def n_known(priors: Sequence[Prior]) -> int:
+def n_known(priors: Sequence[EarlierTrial]) -> int:
     """How many assignments earlier sweeps tell of."""
     return len({_text(prior.assignment) for prior in priors})
 

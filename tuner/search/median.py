@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.search.rules import Verdict, sign_of
+from trainables.ranking import sign_of
+from tuner.search.rules import Verdict
 from tuner.sweeps.state import Sweep, Trial
 
 __all__ = ["MedianRule"]

@@ -15,10 +15,11 @@ from search_spaces.compile import distributions, parameters, suggest_trial
 from search_spaces.grid import every_point
 from search_spaces.space import Space
 from tuner.search.samplers import FIRST_GENERATION, Sampling, even_sampler, new_sampler
+from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.metrics import is_result
-from tuner.sweeps.state import Prior, Sweep, Trial
+from tuner.sweeps.state import Sweep, Trial
 
-__all__ = ["Asked", "Assignment", "Told", "ask", "study_of"]
+__all__ = ["Assignment", "OptunaTrials", "Suggestion", "study_of", "suggest"]
 
 NO_RESULT = {"state": TrialState.PRUNED}
 
@@ -32,14 +33,14 @@ DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 Assignment = dict[str, Any]
 
 
-class Asked(NamedTuple):
+class Suggestion(NamedTuple):
     """An assignment, and the sampler's memory of it: attributes that go back into the study and its trial."""
 
     assignment: Assignment
     memory: dict[str, dict[str, Any]]
 
 
-class Told:
+class OptunaTrials:
     """What Optuna is told of trials, which each ask of a sweep finds as the one before has left it.
 
     A trial is made when it is first told of, and once more when it has ended; nothing else about it changes.
@@ -73,29 +74,29 @@ class _Fixed(FrozenTrial):
         return self
 
 
-def ask(
+def suggest(
     sweep: Sweep,
     space: Space,
     sampling: Sampling,
-    told: Told | None = None,
+    known: OptunaTrials | None = None,
     is_known: Callable[[Assignment], bool] = lambda assignment: False,
-) -> Asked | None:
+) -> Suggestion | None:
     """The next assignment that is not known: a function of what the sweep has seen, how it is sampled and the number of
     the ask. None where there is no other.
 
     Sampler and study are built anew, so that nothing is remembered but the journal. Where what is drawn is known, the
-    sampler draws again, some times, and then one is taken evenly from what is left. told: of this sweep's earlier asks,
-    from which the study takes its trials.
+    sampler draws again, some times, and then one is taken evenly from what is left. known: Optuna's trials of this
+    sweep, as the last call left them.
     """
     sweep = sweep.by_configuration()
     number = len(sweep.trials)
     if sampling.kind == "grid":
         points = sampling.grid(space).points(sampling.seed, start=number)
         tried = islice(points, sampling.n_trials + len(sweep.priors) + DRAWS)
-        return next((Asked(point, {}) for point in tried if not is_known(point)), None)
+        return next((Suggestion(point, {}) for point in tried if not is_known(point)), None)
     storage = InMemoryStorage()
     seen = Sweep(sweep.header) if sampling.kind == "random" else sweep
-    study = study_of(seen, space, new_sampler(sampling, space, number), storage, told)
+    study = study_of(seen, space, new_sampler(sampling, space, number), storage, known)
     study_id = storage.get_study_id_from_name(study.study_name)
     before = storage.get_study_system_attrs(study_id)
     drawn = _drawn(study, space, is_known, DRAWS)
@@ -103,11 +104,11 @@ def ask(
     if assignment is None:
         return None
     if not sampling.remembers:
-        return Asked(assignment, {})
+        return Suggestion(assignment, {})
     after = storage.get_study_system_attrs(study_id)
     news = {key: value for key, value in after.items() if before.get(key) != value}
     own = {"trial": study.get_trials(deepcopy=False)[-1].system_attrs} if drawn is not None else {}
-    return Asked(assignment, {**own, "study": news})
+    return Suggestion(assignment, {**own, "study": news})
 
 
 def _drawn(
@@ -138,7 +139,7 @@ def study_of(
     space: Space,
     sampler: optuna.samplers.BaseSampler,
     storage: BaseStorage | None = None,
-    told: Told | None = None,
+    known: OptunaTrials | None = None,
 ) -> optuna.Study:
     """What Optuna is told: each trial of earlier sweeps and of this one by how it ended, as `_ending` has it. A
     configuration of several seeds is one trial, with their mean."""
@@ -148,7 +149,7 @@ def study_of(
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
     study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
     study_id = storage.get_study_id_from_name(study.study_name)
-    for trial in (told or Told()).trials(sweep, space):
+    for trial in (known or OptunaTrials()).trials(sweep, space):
         storage.create_new_trial(study_id, template_trial=trial)
     memories = [trial.memory.get("study", {}) for trial in sweep.trials.values()]
     for key, value in {key: value for memory in memories for key, value in memory.items()}.items():
@@ -156,7 +157,7 @@ def study_of(
     return study
 
 
-def _known(prior: Prior, space: Space, metrics: list[str]) -> FrozenTrial:
+def _known(prior: EarlierTrial, space: Space, metrics: list[str]) -> FrozenTrial:
     return optuna.trial.create_trial(
         params=parameters(space, prior.assignment),
         distributions=distributions(space, prior.assignment),

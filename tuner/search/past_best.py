@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from trainables.ranking import BEST
-from tuner.search.rules import sign_of
+from trainables.ranking import BEST, sign_of
 from tuner.sweeps.state import Trial
 
 __all__ = ["CHANGES", "PastBest", "impatience_note", "past_best", "past_best_note"]

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from tuner.sweeps.state import Sweep
 
-__all__ = ["Decision", "Rule", "Verdict", "rung_reached", "sign_of"]
+__all__ = ["Decision", "Rule", "Verdict", "rung_reached"]
 
 Decision = Literal["continue", "stop", "pause"]
 
@@ -46,11 +46,6 @@ class Rule(Protocol):
 
     def expected_epochs(self, trials: int, epochs: int) -> int:
         """About how many epochs so many trials of so many epochs train in all."""
-
-
-def sign_of(direction: str) -> int:
-    """What turns a metric into a score that is better when higher. direction: `max` or `min`."""
-    return 1 if direction == "max" else -1
 
 
 def rung_reached(rungs: Iterable[int], filed: Mapping[int, Container[str]], trial: str, epoch: int) -> int | None:

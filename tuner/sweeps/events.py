@@ -1,59 +1,303 @@
-"""What the events of a journal must hold, so that a sweep can be told from them."""
+"""The events of a journal: a class for each kind, and how each becomes a line of the file and is read back.
+
+A line is plain data: `seq` (its number, from 0), `session` (who wrote it), `t` (seconds since 1970), `event` (the name
+of its kind) and the fields of the class, in their order. Fields that older versions did not write have defaults. A
+field that a newer version added is ignored; an event that it added is refused.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from types import UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from trainables.errors import UserError
 
-__all__ = ["JournalError", "check_event", "check_header", "unusable"]
+__all__ = [
+    "Asked",
+    "BudgetSpent",
+    "Decided",
+    "EarlierTrial",
+    "Ended",
+    "Event",
+    "Exhausted",
+    "Failed",
+    "Finished",
+    "Header",
+    "JournalError",
+    "Line",
+    "Reported",
+    "Resumed",
+    "Warned",
+    "check_header",
+    "check_order",
+    "line_of",
+    "parse_event",
+    "unusable",
+]
+
+Line = dict[str, Any]
+"""A journal's line as plain data."""
+
+
+OMITTED = ("repeat", "why", "kind", "place", "data", "code", "versions")
+"""Fields that are not written where they are None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What every event has. The journal sets seq, session and t; two events are equal where they say the same."""
+
+    name: ClassVar[str]
+
+    seq: int = field(default=-1, compare=False)
+    session: str = field(default="", compare=False)
+    t: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True)
+class Header(Event):
+    """The first line: what the sweep is.
+
+    document: {format, name, sweep_id, place, tracking_uri, spec, space, metric, direction, metrics, epochs, rungs,
+    scheduler, seeds, kappa_max, kappa_min, data, code, changed, versions}. kappa_min: by constraint, as measured before
+    this line. data: the digest of the data. code: the digests of the user's own models, by kind. changed: what
+    `--allow-changed` let pass.
+    """
+
+    name: ClassVar[str] = "header"
+
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EarlierTrial(Event):
+    """A trial of an earlier sweep, as an assignment of this one's space. values: by metric; none if it failed."""
+
+    name: ClassVar[str] = "prior"
+
+    source_sweep: str
+    source_trial: str
+    assignment: dict[str, Any]
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Event):
+    """A new trial. number: of its configuration. repeat: which of its seeds, where there are several. memory: of the
+    sampler, for its next suggestions."""
+
+    name: ClassVar[str] = "ask"
+
+    trial: Any
+    number: int
+    repeat: int | None = None
+    assignment: dict[str, Any]
+    memory: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any]
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported(Event):
+    """The metrics of an epoch and the decision on them. A report that says `stop` also ends its trial.
+
+    reason: why the trial stops; None where it goes on. rung, cutoff: where the value was filed and the value that it
+    had to reach. compared: the epoch whose value was filed; None where the trial passed the rung without a value.
+    checkpoint: the name of its file. why: a sentence, where the trial stopped because it no longer improved.
+    """
+
+    name: ClassVar[str] = "report"
+
+    trial: str
+    epoch: int
+    metrics: dict[str, float]
+    reason: str | None
+    decision: str
+    rung: int | None
+    cutoff: float | None = None
+    compared: int | None = None
+    outcome: str | None
+    checkpoint: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided(Event):
+    """The decision on a paused trial: `continue`, or `stop` for its reason."""
+
+    name: ClassVar[str] = "decision"
+
+    trial: str
+    reason: str | None
+    decision: str = ""
+    rung: int | None = None
+    cutoff: float | None = None
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """A trial was lost; it goes on from its last checkpoint. kind: its model `raised`, its `worker` or its `node` was
+    lost, or `memory` ran out."""
+
+    name: ClassVar[str] = "failure"
+
+    trial: str
+    error: str = ""
+    kind: str = "raised"
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """A warning from a worker."""
+
+    name: ClassVar[str] = "warning"
+
+    trial: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Ended(Event):
+    """A trial ended without a report. reason: `error`, `interrupted` or `budget`. kind: of an error, as in Failed, or
+    `refused` where the configuration is not valid."""
+
+    name: ClassVar[str] = "end"
+
+    trial: str
+    reason: str
+    error: str | None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class BudgetSpent(Event):
+    """The budget of the sweep is spent, and something is left undone."""
+
+    name: ClassVar[str] = "budget"
+
+
+@dataclass(frozen=True)
+class Exhausted(Event):
+    """The search space has no configuration left that was not tried."""
+
+    name: ClassVar[str] = "exhausted"
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """Another session begins. more: trials beyond those planned. place: where the sweep is now; it may have been moved.
+    data, code, versions, changed: as in the header."""
+
+    name: ClassVar[str] = "resume"
+
+    more: int
+    place: str | None = None
+    data: str | None = None
+    code: dict[str, Any] | None = None
+    versions: dict[str, Any] | None = None
+    changed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """A session ended. reason: `completed`, `budget` or `interrupted`."""
+
+    name: ClassVar[str] = "finish"
+
+    reason: str
+
+
+KINDS: dict[str, type[Event]] = {
+    kind.name: kind
+    for kind in (
+        Header,
+        EarlierTrial,
+        Asked,
+        Reported,
+        Decided,
+        Failed,
+        Warned,
+        Ended,
+        BudgetSpent,
+        Exhausted,
+        Resumed,
+        Finished,
+    )
+}
+OF_THE_LINE = tuple(known.name for known in fields(Event))
+
+# --- to plain data and back -------------------------------------------------------------------------------------------
+
+
+def line_of(event: Event) -> Line:
+    """An event as plain data."""
+    head = {"seq": event.seq, "session": event.session, "t": event.t, "event": event.name}
+    if isinstance(event, Header):
+        return {**head, **event.document}
+    own = {name: getattr(event, name) for name in TYPES[type(event)]}
+    return head | {name: value for name, value in own.items() if not (value is None and name in OMITTED)}
+
+
+def parse_event(line: Mapping[str, Any]) -> Event:
+    """The event that a line says. Raises ValueError, in a clause, where it is unknown or a field is missing or has
+    another type."""
+    kind = KINDS.get(line["event"])
+    if kind is None:
+        raise _UnknownEventError("this version does not know it")
+    _check_fields(line, {"session": (str,), "t": (int, float)})
+    stamp = {name: line[name] for name in OF_THE_LINE if name in line}
+    if kind is Header:
+        _check_fields(line, {name: types for name, types in HEADER.items() if name in line})
+        document = {name: value for name, value in line.items() if name not in OF_THE_LINE and name != "event"}
+        return Header(document, **stamp)
+    _check_fields(line, {name: TYPES[kind][name] for name in TYPES[kind] if name in line or name in REQUIRED[kind]})
+    said = {name: line[name] for name in TYPES[kind] if name in line}
+    if kind is Reported:
+        _check_metrics(said["metrics"])
+        said.setdefault("compared", said["epoch"])
+    if kind is Asked:
+        _check_config(said["config"])
+    return kind(**stamp, **said)
+
 
 Types = tuple[type, ...]
 
-TEXT: Types = (str,)
-WHOLE: Types = (int,)
-NUMBER: Types = (int, float)
-TREE: Types = (dict,)
-LIST: Types = (list,)
-NONE: Types = (type(None),)
-ANY: Types = (object,)
 
-REQUIRED: dict[str, dict[str, Types]] = {
-    "header": {},
-    "prior": {"source_sweep": TEXT, "source_trial": TEXT, "assignment": TREE, "values": TREE},
-    "ask": {"trial": ANY, "number": WHOLE, "assignment": TREE, "config": TREE, "method": TEXT},
-    "report": {
-        "trial": TEXT,
-        "epoch": WHOLE,
-        "metrics": TREE,
-        "decision": TEXT,
-        "reason": TEXT + NONE,
-        "rung": WHOLE + NONE,
-        "outcome": TEXT + NONE,
-    },
-    "decision": {"trial": TEXT, "reason": TEXT + NONE},
-    "failure": {"trial": TEXT},
-    "warning": {},
-    "end": {"trial": TEXT, "reason": TEXT, "error": TEXT + NONE},
-    "budget": {},
-    "exhausted": {},
-    "resume": {"more": WHOLE},
-    "finish": {"reason": TEXT},
-}
-"""By event, what it has in journals of every version. A new event is a new line here."""
+def _types_of(hint: Any) -> Types:
+    """The types of plain data that a hint allows."""
+    if hint is Any:
+        return (object,)
+    if isinstance(hint, UnionType):
+        return tuple(found for part in get_args(hint) for found in _types_of(part))
+    return (int, float) if hint is float else (get_origin(hint) or hint,)
 
-OPTIONAL: dict[str, Types] = {
+
+def _own_types(kind: type[Event]) -> dict[str, Types]:
+    hints = get_type_hints(kind)
+    return {known.name: _types_of(hints[known.name]) for known in fields(kind) if known.name not in OF_THE_LINE}
+
+
+def _required(kind: type[Event]) -> set[str]:
+    return {known.name for known in fields(kind) if known.default is MISSING and known.default_factory is MISSING}
+
+
+TYPES = {kind: _own_types(kind) for kind in KINDS.values()}
+REQUIRED = {kind: _required(kind) for kind in KINDS.values()}
+
+TEXT, WHOLE, TREE, LIST, NONE = (str,), (int,), (dict,), (list,), (type(None),)
+HEADER: dict[str, Types] = {
     "name": TEXT,
     "sweep_id": TEXT,
     "spec": TREE,
     "space": TREE,
     "metric": TEXT,
     "direction": TEXT,
-    "metrics": TREE,
     "epochs": WHOLE,
     "rungs": LIST,
     "scheduler": TREE,
+    "metrics": TREE,
     "seeds": LIST,
     "kappa_min": TREE,
     "data": TEXT + NONE,
@@ -61,21 +305,14 @@ OPTIONAL: dict[str, Types] = {
     "versions": TREE,
     "changed": LIST,
     "place": TEXT,
-    "memory": TREE,
-    "repeat": WHOLE,
-    "compared": WHOLE + NONE,
-    "why": TEXT + NONE,
-    "kind": TEXT + NONE,
 }
-"""By field, what it is in any event that has it."""
-
-HEADER = ("name", "sweep_id", "spec", "space", "metric", "direction", "epochs", "rungs", "scheduler")
-"""What the header of a sweep has in every version."""
+"""The types of a header's fields."""
+IN_EVERY_HEADER = tuple(HEADER)[:9]
 
 CONFIG: dict[str, Types] = {"data": TREE, "model": TREE, "epochs": WHOLE, "seed": WHOLE}
 """What the configuration of a trial has in every version, also one that is not valid."""
 
-OF_A_TRIAL = ("report", "decision", "failure", "end")
+# --- what a journal must hold -----------------------------------------------------------------------------------------
 
 
 class JournalError(UserError):
@@ -86,24 +323,22 @@ class _UnknownEventError(ValueError):
     pass
 
 
-def check_event(event: Mapping[str, Any], begun: bool, trials: Collection[str]) -> None:
-    """Raises ValueError, in a clause, for an event that cannot follow. begun: after a header; trials: those
+def check_order(event: Event, begun: bool, trials: Collection[str]) -> None:
+    """Raises ValueError, in a clause, for an event that cannot come next. begun: there was a header; trials: those
     asked for."""
-    name = event["event"]
-    if name not in REQUIRED:
-        raise _UnknownEventError("this version does not know it")
-    if begun == (name == "header"):
+    if begun == isinstance(event, Header):
         raise ValueError("the header stands twice" if begun else "the header is missing before it")
-    _check_fields(event, {"session": TEXT, "t": NUMBER, **REQUIRED[name]})
-    _check_fields(event, {field: types for field, types in OPTIONAL.items() if field in event})
-    if name in OF_A_TRIAL and event["trial"] not in trials:
-        raise ValueError(f"trial {event['trial']} was never asked for")
-    if name == "ask":
-        _check_config(event["config"])
-    if name == "report":
-        _check_fields(event["metrics"], dict.fromkeys(event["metrics"], NUMBER))
-        for metric, value in event["metrics"].items():
-            _check_size(metric, value)
+    if isinstance(event, Reported | Decided | Failed | Ended) and event.trial not in trials:
+        raise ValueError(f"trial {event.trial} was never asked for")
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    _check_fields(metrics, dict.fromkeys(metrics, (int, float)))
+    for metric, value in metrics.items():
+        try:
+            float(value)
+        except OverflowError:
+            raise ValueError(f"{metric} is larger than any number of its kind") from None
 
 
 def _check_config(config: Mapping[str, Any]) -> None:
@@ -112,16 +347,9 @@ def _check_config(config: Mapping[str, Any]) -> None:
     _check_fields(config["model"], {"kind": TEXT}, "config.model.")
 
 
-def _check_size(field: str, value: float) -> None:
-    try:
-        float(value)
-    except OverflowError:
-        raise ValueError(f"{field} is larger than any number of its kind") from None
-
-
 def check_header(header: Mapping[str, Any]) -> None:
     """Raises ValueError for a header that lacks what every version writes."""
-    _check_fields(header, {field: OPTIONAL[field] for field in HEADER})
+    _check_fields(header, {name: HEADER[name] for name in IN_EVERY_HEADER})
     _check_fields(header["spec"], {"search": TREE, "tracking": TREE})
     _check_fields(header["spec"]["search"], {"trials": WHOLE})
     _check_fields(header["spec"]["tracking"], {"experiment": TEXT})
@@ -130,19 +358,19 @@ def check_header(header: Mapping[str, Any]) -> None:
         raise ValueError(f"direction is {header['direction']!r}")
 
 
-def unusable(place: str, line: int, event: Mapping[str, Any], error: Exception) -> JournalError:
-    """The refusal of a journal for one of its events. place: what it is called; error: what was wrong with the event,
-    which may be anything: what has a checksum may still say anything."""
+def unusable(place: str, line: int, event: str, error: Exception) -> JournalError:
+    """The refusal of a journal for one of its events. place: what the journal is called. event: the event's name.
+    error: what was wrong with it, of any type: a line with a right checksum may still say anything."""
     newer = isinstance(error, _UnknownEventError)
     cause = str(error) if isinstance(error, ValueError | UserError) else f"it cannot be understood ({error!r:.60})"
     fix = "use the one that wrote it" if newer else "restore the file from a copy, or remove the sweep: `vae-tuner rm`"
-    return JournalError(f"{place}, line {line}, event `{event['event']}`: {cause}; {fix}")
+    return JournalError(f"{place}, line {line}, event `{event}`: {cause}; {fix}")
 
 
-def _check_fields(values: Mapping[str, Any], fields: Mapping[str, Types], section: str = "") -> None:
+def _check_fields(values: Mapping[str, Any], wanted: Mapping[str, Types], section: str = "") -> None:
     """section: what comes before the name of a field."""
-    for field, types in fields.items():
-        if field not in values:
-            raise ValueError(f"{section}{field} is missing")
-        if not isinstance(values[field], types) or isinstance(values[field], bool):
-            raise ValueError(f"{section}{field} is {values[field]!r:.60}")
+    for name, types in wanted.items():
+        if name not in values:
+            raise ValueError(f"{section}{name} is missing")
+        if not isinstance(values[name], types) or isinstance(values[name], bool):
+            raise ValueError(f"{section}{name} is {values[name]!r:.60}")

@@ -13,10 +13,11 @@ from typing import Protocol
 from trainables.config.paths import suggest
 from trainables.data.readers.fetched import DATA, file_name
 from trainables.errors import StorageError, UserError
+from tuner.sweeps.events import Line
 from tuner.sweeps.journal import JOURNAL, Claim, Journal, read_journal
 from tuner.sweeps.lease import is_held, is_owner_file, leased
 from tuner.sweeps.spec import NAME
-from tuner.sweeps.state import Event, fold
+from tuner.sweeps.state import fold
 
 __all__ = [
     "HeldSweep",
@@ -40,7 +41,7 @@ class Storage(Protocol):
     def exists(self, name: str) -> bool:
         """Whether a name is in use, by a sweep or anything else."""
 
-    def events(self, name: str) -> list[Event]:
+    def lines(self, name: str) -> list[Line]:
         """What a sweep's journal holds, which a driver may be writing."""
 
     def is_held(self, name: str) -> bool:
@@ -113,7 +114,7 @@ class LocalStorage:
         """The sweeps that have begun."""
         return sorted(path.parent.name for path in self.root.glob(f"*/{JOURNAL}"))
 
-    def events(self, name: str) -> list[Event]:
+    def lines(self, name: str) -> list[Line]:
         """What a sweep's journal holds, which a driver may be writing."""
         return read_journal(self.root / name / JOURNAL)
 
@@ -257,7 +258,7 @@ def taken(storage: Storage, name: str) -> UserError:
     start = f"name: sweep {name!r} exists in {storage}"
     if storage.is_held(name):
         return UserError(f"{start} and runs; wait for its end, or choose a free name: {free}")
-    if name in storage.names() and fold(storage.events(name)).resumable:
+    if name in storage.names() and fold(storage.lines(name)).resumable:
         return UserError(
             f"{start} and was cut short; go on with `vae-tuner resume {name}`, or choose a free name: {free}"
         )

@@ -1,33 +1,8 @@
 """A sweep as one append-only file of events.
 
-Each line is a JSON object written by a single `os.write`: `seq`, `session`, `t` (seconds since 1970), `event`, the
-event's own fields, and `crc`, the CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}; what a user
-writes so himself is {"$float": [VALUE]}.
-
-    header    {format, name, sweep_id, place, spec, space, metric, direction, metrics, epochs, rungs, kappa_max,
-               kappa_min, data, code, changed, …}    kappa_min: by constraint, as measured before this line; data: the
-                                         digest of its data; code: those of the user's own models, by kind; changed:
-                                         what `--allow-changed` let pass. These four are not in old journals
-    prior     {source_sweep, source_trial, assignment, values}    a trial of an earlier sweep, right after the header;
-                                         one that failed by itself has no values
-    ask       {trial, number, repeat, assignment, memory, config, method}    memory: of the sampler, for its next asks.
-                                         repeat: which seed of the configuration; not in old journals
-    report    {trial, epoch, metrics, decision, reason, rung, cutoff, outcome, checkpoint, compared}
-                                         compared: the epoch whose value was filed at the rung, null where the trial
-                                         passed without one; not in old journals. Also `why`, where it stopped for
-                                         want of anything better
-    decision  {trial, decision, reason, rung, cutoff}   on a paused trial: `continue`, or `stop` for its reason
-    failure   {trial, error, kind}       the trial goes on from its last checkpoint. kind: its model `raised`, its
-                                         `worker` or `node` was lost, `memory` ran out; not in old journals
-    warning   {trial, text}              what a worker had to say
-    end       {trial, reason, error, kind}   a trial that ends without a report: `error`, `interrupted` or `budget`.
-                                         kind: of an error, as of a failure, or `refused` where its configuration
-                                         is not valid; not in old journals
-    budget    {}                         the sweep's budget is spent and something is left undone
-    exhausted {}                         no configuration is left to ask for that is not known
-    resume    {more, place, data, code, versions, changed}    another session begins; more: trials beyond those planned;
-                                         place: where the sweep is now, which may have been moved; not in old journals
-    finish    {reason}
+Each line is a JSON object written by a single `os.write`: what `tuner.sweeps.events` says of its event, and `crc`, the
+CRC-32 of the line without it. Non-finite floats are {"$float": "nan"}; what a user writes so himself is
+{"$float": [VALUE]}.
 
 A report that says `stop` is the commit point of its trial's end: decision and result stand or fall together.
 
@@ -45,13 +20,24 @@ import os
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from trainables.errors import StorageError
-from tuner.sweeps.events import JournalError, check_header, unusable
+from tuner.sweeps.events import (
+    Ended,
+    Event,
+    Finished,
+    JournalError,
+    Line,
+    check_header,
+    line_of,
+    parse_event,
+    unusable,
+)
 from tuner.sweeps.lease import FencedError, is_gone
-from tuner.sweeps.state import Event, Sweep, fold
+from tuner.sweeps.state import Sweep, folded
 from tuner.sweeps.steady_clock import SteadyClock
 
 __all__ = [
@@ -59,9 +45,9 @@ __all__ = [
     "JOURNAL",
     "Claim",
     "Journal",
+    "bytes_of",
     "check_begun",
     "close_session",
-    "lines_of",
     "parse_journal",
     "read_journal",
 ]
@@ -88,27 +74,27 @@ def _decoded(value: dict[str, Any]) -> Any:
     return {FLOAT: value[FLOAT][0]} if isinstance(value[FLOAT], list) else float(value[FLOAT])
 
 
-def _line(event: Event) -> bytes:
-    text = json.dumps(_encoded(event))
+def _bytes_of(line: Line) -> bytes:
+    text = json.dumps(_encoded(line))
     return f'{text[:-1]}, "crc": "{zlib.crc32(text.encode()):08x}"}}\n'.encode()
 
 
-def lines_of(events: Iterable[Event]) -> bytes:
-    """Events as a journal's file has them: what `parse_journal` reads back."""
-    return b"".join(map(_line, events))
+def bytes_of(lines: Iterable[Line]) -> bytes:
+    """Lines as a journal's file has them: what `parse_journal` reads back."""
+    return b"".join(map(_bytes_of, lines))
 
 
-def _event(line: bytes) -> Event | None:
-    """The event of a line, None where the line is torn or altered."""
-    body, found, crc = line.rpartition(b', "crc": "')
+def _parsed(content: bytes) -> Line | None:
+    """The line that these bytes are; None where they are torn or altered."""
+    body, found, crc = content.rpartition(b', "crc": "')
     text = body + b"}"
     if not found or crc != f'{zlib.crc32(text):08x}"}}\n'.encode():
         return None
     try:
-        event = json.loads(text, object_hook=_decoded)
+        line = json.loads(text, object_hook=_decoded)
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    return line if isinstance(line, dict) and isinstance(line.get("event"), str) else None
 
 
 def _content(path: Path) -> bytes:
@@ -118,33 +104,33 @@ def _content(path: Path) -> bytes:
         raise JournalError(f"{path} cannot be read: {error.strerror}; is it the folder of a sweep?") from None
 
 
-def parse_journal(path: Path | str, content: bytes) -> tuple[list[Event], int]:
-    """The events of a file and the length of what is whole; a torn last line is left out, any other is refused."""
-    events: list[Event] = []
+def parse_journal(path: Path | str, content: bytes) -> tuple[list[Line], int]:
+    """The lines of a file and the length of what is whole; a torn last line is left out, any other is refused."""
+    lines: list[Line] = []
     length = 0
-    for line in content.splitlines(keepends=True):
-        event = _event(line)
-        if event is None and length + len(line) == len(content) and not line.endswith(b"\n"):
+    for part in content.splitlines(keepends=True):
+        line = _parsed(part)
+        if line is None and length + len(part) == len(content) and not part.endswith(b"\n"):
             break
-        if event is None or event.get("seq") != len(events):
+        if line is None or line.get("seq") != len(lines):
             raise JournalError(
-                f"{path} is damaged at byte {length} (line {len(events) + 1}); restore the file from a copy, or start "
+                f"{path} is damaged at byte {length} (line {len(lines) + 1}); restore the file from a copy, or start "
                 "the sweep under another name"
             )
-        events.append(event)
-        length += len(line)
-    _check_format(path, events)
-    return events, length
+        lines.append(line)
+        length += len(part)
+    _check_format(path, lines)
+    return lines, length
 
 
-def _check_format(path: Path | str, events: list[Event]) -> None:
-    found = events[0].get("format", FORMAT) if events else FORMAT
+def _check_format(path: Path | str, lines: list[Line]) -> None:
+    found = lines[0].get("format", FORMAT) if lines else FORMAT
     if found != FORMAT:
         raise JournalError(f"{path} has format {found}, this vae-tuner reads {FORMAT}; use the version that wrote it")
 
 
-def read_journal(path: Path) -> list[Event]:
-    """The events of a journal that another process may be writing.
+def read_journal(path: Path) -> list[Line]:
+    """The lines of a journal that another process may be writing.
 
     Raises JournalError where there is none, where it is damaged before its last line, or has another format.
     """
@@ -174,6 +160,7 @@ class Journal:
     """The open journal of a sweep: its events, and `sweep`, their fold, kept up with every append.
 
     events: only ever appended to, so that another thread may read along. session: names this opening of the file.
+    listeners: each is called with every event that is appended.
     """
 
     def __init__(self, path: Path, claim: Claim | None) -> None:
@@ -184,6 +171,7 @@ class Journal:
         self._clock = SteadyClock()
         self.session = self._claim.session
         self.events: list[Event] = []
+        self.listeners: list[Callable[[Event], None]] = []
         self.sweep = Sweep()
 
     @classmethod
@@ -218,23 +206,30 @@ class Journal:
         """Raises FencedError where another session has taken over: nothing may be written or sent any more."""
         self._claim.check()
 
-    def append(self, event: str, **fields: Any) -> Event:
-        """Write one event and fold it; returns it as a reader of the file finds it.
+    def append(self, event: Event) -> Event:
+        """Write one event, fold it and tell the listeners; returns it as a reader of the file finds it.
 
         Raises FencedError where another session has taken over, and StorageError where the line cannot be written
         whole; the next append cuts off what was written of it.
         """
         self.check()
         file = self._writable()
-        head = {"seq": len(self.events), "session": self.session, "t": self._clock(), "event": event}
-        line = _line({**head, **fields})
-        self._write(file, line)
-        written = _event(line)
-        assert written is not None
+        stamped = replace(event, seq=len(self.events), session=self.session, t=self._clock())
+        content = _bytes_of(line_of(stamped))
+        line = _parsed(content)
+        assert line is not None
+        written = parse_event(line)
+        self._write(file, content)
         self.sweep.apply(written)
         self.events.append(written)
-        self._size += len(line)
+        self._size += len(content)
+        self._secure(written)
+        for tell in self.listeners:
+            tell(written)
         return written
+
+    def _secure(self, event: Event) -> None:
+        """What else has to happen before an event counts as written."""
 
     def _writable(self) -> int:
         """The file, which is this session's own and holds what this object holds."""
@@ -245,21 +240,21 @@ class Journal:
         state = os.fstat(self._file)
         # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
         if state.st_size != self._size:
-            events, size = parse_journal(self._path, os.pread(self._file, state.st_size, 0))
+            lines, size = parse_journal(self._path, os.pread(self._file, state.st_size, 0))
             os.ftruncate(self._file, size)
-            self._take(events, size)
+            self._take(lines, size)
         return self._file
 
     def _taken_over(self) -> int:
         """Put a copy in the file's place, and hold what it holds."""
         content = _content(self._path)
-        events, size = parse_journal(self._path, content)
+        lines, size = parse_journal(self._path, content)
         try:
             file = self._copied(content[:size])
         except OSError as error:
             raise self._unwritable(error.strerror) from None
         if size != self._size:
-            self._take(events, size)
+            self._take(lines, size)
         return file
 
     def _copied(self, content: bytes) -> int:
@@ -292,10 +287,11 @@ class Journal:
     def _fenced(self) -> FencedError:
         return FencedError(f"{self._path} was taken over by another process; this one has stopped")
 
-    def _take(self, events: list[Event], size: int) -> None:
+    def _take(self, lines: list[Line], size: int) -> None:
         """Hold what the file holds, but for a torn last line."""
+        events, sweep = folded(lines, str(self._path))
         self.events.extend(events[len(self.events) :])
-        self.sweep, self._size = fold(self.events, str(self._path)), size
+        self.sweep, self._size = sweep, size
 
     def sync(self) -> None:
         """Have all that was written survive a power failure."""
@@ -316,14 +312,14 @@ def check_begun(sweep: Sweep) -> None:
     try:
         check_header(sweep.header)
     except ValueError as error:
-        raise unusable(f"the journal of sweep {sweep.header.get('name')}", 1, sweep.header, error) from None
+        raise unusable(f"the journal of sweep {sweep.header.get('name')}", 1, "header", error) from None
 
 
-def close_session(journal: Journal, reason: str, on_event: Callable[[Event], None] = lambda event: None) -> None:
+def close_session(journal: Journal, reason: str) -> None:
     """Write down how a session ended, once; trials that have not ended were cut short by the same."""
     if journal.sweep.finished:
         return
     for trial in list(journal.sweep.trials.values()):
         if trial.unfinished and trial.stop_reason != reason:
-            on_event(journal.append("end", trial=trial.id, reason=reason, error=None))
-    journal.append("finish", reason=reason)
+            journal.append(Ended(trial.id, reason, None))
+    journal.append(Finished(reason))

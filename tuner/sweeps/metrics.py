@@ -12,6 +12,7 @@ import numpy as np
 
 from trainables.config.paths import suggest
 from trainables.errors import UserError
+from trainables.ranking import sign_of
 
 __all__ = [
     "METRICS",
@@ -170,7 +171,7 @@ def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -
     scores = np.array(values, dtype=float)
     if scores.shape[1] != len(directions):
         raise ValueError(f"{scores.shape[1]} columns and {len(directions)} directions")
-    scores *= [1 if direction == "max" else -1 for direction in directions]
+    scores *= [sign_of(direction) for direction in directions]
     finite = np.flatnonzero(np.isfinite(scores).all(axis=1))
     own = scores[finite]
     return [int(row) for row in finite if not _is_dominated(scores[row], own)]

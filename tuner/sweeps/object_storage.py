@@ -12,12 +12,12 @@ from pathlib import Path
 
 from trainables.data.readers.fetched import DATA
 from trainables.object_storage import RemoteFolder
+from tuner.sweeps.events import Line
 from tuner.sweeps.folder import HeldSweep, first_free, taken, unknown
 from tuner.sweeps.journal import JOURNAL, Journal, parse_journal
 from tuner.sweeps.places import remove_objects
 from tuner.sweeps.sealed_journal import RemoteLease, SealedJournal, has_begun, is_kept, is_segment, read_lines
 from tuner.sweeps.spec import NAME
-from tuner.sweeps.state import Event
 
 __all__ = ["RemoteStorage"]
 
@@ -70,7 +70,7 @@ class RemoteStorage:
         """Whether anything lies below a name."""
         return bool((RemoteFolder(self.uri) / name).names())
 
-    def events(self, name: str) -> list[Event]:
+    def lines(self, name: str) -> list[Line]:
         """What a sweep's journal holds for good."""
         folder = self._journal(name)
         return parse_journal(folder.uri, read_lines(folder))[0]

@@ -30,13 +30,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from trainables.errors import StorageError
 from trainables.object_storage import PATIENCE, RemoteFolder
+from tuner.sweeps.events import Asked, BudgetSpent, Event, Failed, Finished, Header, Reported, Resumed
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.lease import FencedError, Owner, Seen, awaited, held, say, taken_over, this_process, wait_of
-from tuner.sweeps.state import Event
 
 __all__ = ["RemoteLease", "SealedJournal", "chain", "has_begun", "is_kept", "is_segment", "read_lines", "writer"]
 
@@ -46,7 +46,7 @@ ATTEMPTS = 5
 AT_ONCE = 16
 SEGMENTS = 200
 
-LASTING = ("header", "ask", "failure", "resume", "budget", "finish")
+LASTING = (Header, Asked, Failed, Resumed, BudgetSpent, Finished)
 
 BEGUN = re.compile(r"((\d+)-\w+)\.json")
 SEGMENT = re.compile(r"((\d+)-\w+)-(\d+)-(\d+)\.jsonl")
@@ -261,11 +261,9 @@ class SealedJournal(Journal):
     def lasting(self) -> Sequence[Event]:
         return self._lasting
 
-    def append(self, event: str, **fields: Any) -> Event:
-        written = super().append(event, **fields)
-        if self._must_last(written):
-            self._seal_patiently(() if event == "finish" else PATIENCE)
-        return written
+    def _secure(self, event: Event) -> None:
+        if self._must_last(event):
+            self._seal_patiently(() if isinstance(event, Finished) else PATIENCE)
 
     def _seal_patiently(self, pauses: Sequence[float]) -> None:
         """Wait out a storage that is away for a moment; a session that ends waits for none."""
@@ -297,8 +295,8 @@ class SealedJournal(Journal):
             super().close()
 
     def _must_last(self, event: Event) -> bool:
-        if event["event"] != "report":
-            return event["event"] in LASTING
+        if not isinstance(event, Reported):
+            return isinstance(event, LASTING)
         unsealed = self.events[self._n_sealed : -1]
-        ahead = any(other["event"] == "report" and other["trial"] == event["trial"] for other in unsealed)
-        return ahead or event["epoch"] == self.sweep.header["epochs"] - 1
+        ahead = any(isinstance(other, Reported) and other.trial == event.trial for other in unsealed)
+        return ahead or event.epoch == self.sweep.header["epochs"] - 1

@@ -13,21 +13,29 @@ from trainables.identity import Identity
 from trainables.phases import Phases, phases_of
 from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, mean, tolerance_of
 from trainables.values import steps_per_epoch
-from tuner.sweeps.events import check_event, unusable
+from tuner.sweeps.events import (
+    Asked,
+    BudgetSpent,
+    Decided,
+    EarlierTrial,
+    Ended,
+    Event,
+    Exhausted,
+    Failed,
+    Finished,
+    Header,
+    Line,
+    Reported,
+    Resumed,
+    check_order,
+    line_of,
+    parse_event,
+    unusable,
+)
 from tuner.sweeps.means import common_outcome, means, standard_errors
 from tuner.sweeps.origins import DATA
 
-__all__ = [
-    "NODES_IN_A_ROW",
-    "REFUSED",
-    "Event",
-    "Prior",
-    "Report",
-    "Sweep",
-    "Trial",
-    "fold",
-    "trial_id",
-]
+__all__ = ["NODES_IN_A_ROW", "REFUSED", "Sweep", "Trial", "fold", "folded", "trial_id"]
 
 NODES_IN_A_ROW = 10
 
@@ -35,29 +43,6 @@ NODES_IN_A_ROW = 10
 FROM_OUTSIDE = ("worker", "node")
 REFUSED = "refused"
 """The kind of a trial whose configuration is not valid; it says what was drawn, and cannot be read."""
-
-Event = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Report:
-    """An epoch's metrics and what was decided on them. reason: why the trial stopped, None where it went on."""
-
-    epoch: int
-    metrics: dict[str, float]
-    decision: str
-    reason: str | None
-    rung: int | None
-
-
-@dataclass(frozen=True)
-class Prior:
-    """A trial of an earlier sweep, as an assignment of this one's space. values: by metric; none of one that failed."""
-
-    source_sweep: str
-    source_trial: str
-    assignment: dict[str, Any]
-    values: dict[str, float]
 
 
 @dataclass
@@ -83,7 +68,7 @@ class Trial:
     config: dict[str, Any]
     method: str
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
-    reports: list[Report] = field(default_factory=list)
+    reports: list[Reported] = field(default_factory=list)
     stop_reason: str | None = None
     outcome: str | None = None
     error: str | None = None
@@ -213,8 +198,8 @@ class Sweep:
     last session that said so. changed: what of it was let pass although it was not the same.
     """
 
-    header: Event = field(default_factory=dict)
-    priors: list[Prior] = field(default_factory=list)
+    header: dict[str, Any] = field(default_factory=dict)
+    priors: list[EarlierTrial] = field(default_factory=list)
     trials: dict[str, Trial] = field(default_factory=dict)
     rungs: dict[int, dict[str, float | None]] = field(default_factory=dict)
     finished: str | None = None
@@ -304,41 +289,35 @@ class Sweep:
         kind = self.header.get("spec", {}).get("search", {}).get("ranking", LAST)
         return Ranking(kind, self.header.get("metric", ""), self.header.get("direction", "max"))
 
-    def apply(self, event: Mapping[str, Any]) -> None:
+    def apply(self, event: Event) -> None:
         """Fold one event; a report of a known epoch changes nothing, nor does an end of what has ended."""
         self.finished = None
-        if (place := event.get("place")) and place not in self.places:
-            self.places.append(place)
-        self._clock(event["session"], event["t"])
-        match event["event"]:
-            case "header":
-                self.header = dict(event)
-                self._identify(event)
-            case "prior":
-                names = ("source_sweep", "source_trial", "assignment", "values")
-                self.priors.append(Prior(**{name: event[name] for name in names}))
-            case "ask":
-                _check_id(event["trial"])
-                fields = {name: event[name] for name in ("number", "assignment", "config", "method")}
-                fields |= {"memory": event.get("memory", {}), "ranking": self.ranking, "repeat": event.get("repeat", 0)}
-                self._note_digests(self.trials.setdefault(event["trial"], Trial(event["trial"], **fields)))
-            case "report":
-                self._report(self.trials[event["trial"]], event)
-            case "decision":
-                self._release(self.trials[event["trial"]], event)
-            case "failure":
-                self._failure(self.trials[event["trial"]], event.get("kind", "raised"))
-            case "resume":
-                self._resume(event["more"])
-                self._identify(event)
-            case "end":
-                self._end(self.trials[event["trial"]], event)
-            case "budget":
+        self._clock(event.session, event.t)
+        match event:
+            case Header(document=document):
+                self.header = document
+                self._begin(document.get("place"), document)
+            case EarlierTrial():
+                self.priors.append(event)
+            case Asked():
+                self._ask(event)
+            case Reported():
+                self._report(self.trials[event.trial], event)
+            case Decided():
+                self._release(self.trials[event.trial], event)
+            case Failed():
+                self._failure(self.trials[event.trial], event.kind)
+            case Resumed():
+                self._resume(event.more)
+                self._begin(event.place, line_of(event))
+            case Ended():
+                self._end(self.trials[event.trial], event)
+            case BudgetSpent():
                 self.spent = True
-            case "exhausted":
+            case Exhausted():
                 self.exhausted = True
-            case "finish":
-                self.finished = event["reason"]
+            case Finished():
+                self.finished = event.reason
 
     @property
     def planned(self) -> int:
@@ -363,14 +342,22 @@ class Sweep:
             if trial.stop_reason == "interrupted":
                 trial.stop_reason = None
 
-    def _identify(self, event: Mapping[str, Any]) -> None:
+    def _begin(self, place: str | None, known: Mapping[str, Any]) -> None:
         """What a session begins with; what it does not say stays as it was."""
-        for name, digest in {DATA: event.get("data"), **event.get("code", {})}.items():
+        if place and place not in self.places:
+            self.places.append(place)
+        for name, digest in {DATA: known.get("data"), **known.get("code", {})}.items():
             if digest:
-                before = [known for known in self.digests.get(name, []) if known != digest]
+                before = [other for other in self.digests.get(name, []) if other != digest]
                 self.digests[name] = [*before, digest]
-        self.versions = dict(event.get("versions", self.versions))
-        self.changed += event.get("changed", [])
+        self.versions = dict(known.get("versions", self.versions))
+        self.changed += known.get("changed", [])
+
+    def _ask(self, event: Asked) -> None:
+        _check_id(event.trial)
+        own = {name: getattr(event, name) for name in ("number", "assignment", "memory", "config", "method")}
+        asked = Trial(event.trial, **own, ranking=self.ranking, repeat=event.repeat or 0)
+        self._note_digests(self.trials.setdefault(event.trial, asked))
 
     def _note_digests(self, trial: Trial) -> None:
         kind = trial.config.get("model", {}).get("kind")
@@ -386,21 +373,18 @@ class Sweep:
         self.seconds += max(0.0, time - then) if session == before else 0.0
         self.latest = session, time
 
-    def _report(self, trial: Trial, event: Mapping[str, Any]) -> None:
-        if event["epoch"] <= trial.epochs:
+    def _report(self, trial: Trial, event: Reported) -> None:
+        if event.epoch <= trial.epochs:
             return
-        fields = {name: event[name] for name in ("epoch", "metrics", "decision", "reason", "rung")}
-        trial.reports.append(Report(**fields))
+        trial.reports.append(event)
         self._note_digests(trial)
-        trial.stop_reason, trial.outcome, trial.error = event["reason"], event["outcome"], None
-        trial.why = event.get("why")
-        trial.pauses += event["decision"] == "pause"
-        trial.in_step = event["decision"] != "pause"
+        trial.stop_reason, trial.outcome, trial.error, trial.why = event.reason, event.outcome, None, event.why
+        trial.pauses += event.decision == "pause"
+        trial.in_step = event.decision != "pause"
         trial.nodes_lost = 0
-        self.spent |= event["reason"] == "budget"
-        if event["rung"] is not None:
-            value = trial.value_at(event.get("compared", event["epoch"]), self.header["metric"])
-            self.rungs.setdefault(event["rung"], {})[trial.id] = value
+        self.spent |= event.reason == "budget"
+        if event.rung is not None:
+            self.rungs.setdefault(event.rung, {})[trial.id] = trial.value_at(event.compared, self.header["metric"])
 
     @staticmethod
     def _failure(trial: Trial, kind: str) -> None:
@@ -412,16 +396,15 @@ class Sweep:
         trial.kind = kind
 
     @staticmethod
-    def _release(trial: Trial, event: Mapping[str, Any]) -> None:
+    def _release(trial: Trial, event: Decided) -> None:
         if trial.paused:
-            trial.stop_reason = event["reason"]
+            trial.stop_reason = event.reason
             trial.releases += 1
 
     @staticmethod
-    def _end(trial: Trial, event: Mapping[str, Any]) -> None:
+    def _end(trial: Trial, event: Ended) -> None:
         if trial.unfinished:
-            trial.stop_reason, trial.error = event["reason"], event["error"]
-            trial.kind = event.get("kind", trial.kind)
+            trial.stop_reason, trial.error, trial.kind = event.reason, event.error, event.kind or trial.kind
 
 
 def _check_id(trial: object) -> None:
@@ -472,20 +455,27 @@ def _common_reason(reasons: Sequence[str | None], whole: bool) -> str | None:
     return next((reason for reason in ("interrupted", "budget") if reason in reasons), "completed")
 
 
-def _mean_report(reports: Sequence[Report]) -> Report:
+def _mean_report(reports: Sequence[Reported]) -> Reported:
     return replace(reports[0], metrics=means([report.metrics for report in reports]))
 
 
-def fold(events: Iterable[Mapping[str, Any]], place: str = "the journal") -> Sweep:
-    """The state after these events; raises JournalError that names line and event where they cannot be folded.
+def fold(lines: Iterable[Line], place: str = "the journal") -> Sweep:
+    """The state after these lines; raises JournalError that names line and event where they cannot be folded.
 
     place: what the error calls the journal.
     """
-    sweep = Sweep()
-    for line, event in enumerate(events, 1):
+    return folded(lines, place)[1]
+
+
+def folded(lines: Iterable[Line], place: str) -> tuple[list[Event], Sweep]:
+    """The events that the lines say, and the state after them; raises JournalError as `fold` does."""
+    events, sweep = [], Sweep()
+    for number, line in enumerate(lines, 1):
         try:
-            check_event(event, bool(sweep.header), sweep.trials)
+            event = parse_event(line)
+            check_order(event, bool(sweep.header), sweep.trials)
             sweep.apply(event)
         except Exception as error:  # what has a checksum may still say anything
-            raise unusable(place, line, event, error) from None
-    return sweep
+            raise unusable(place, number, line["event"], error) from None
+        events.append(event)
+    return events, sweep

@@ -125,7 +125,7 @@ def _status(storage: Storage, name: str) -> SweepStatus:
 
 
 def _folded(storage: Storage, name: str) -> Sweep:
-    return fold(storage.events(name), f"the journal of sweep {name}")
+    return fold(storage.lines(name), f"the journal of sweep {name}")
 
 
 def standing(sweep: Sweep, name: str, unended: str = "running") -> SweepStatus:

@@ -11,6 +11,7 @@ from trainables.config.paths import flatten
 from trainables.files.trial_files import RESULT_FILES, TrialFiles, trial_files
 from trainables.identity import Identity
 from trainables.ranking import LAST
+from tuner.sweeps.events import Asked, Event, Finished, Header, Reported
 from tuner.sweeps.metrics import is_usable
 from tuner.sweeps.origins import DATA
 from tuner.sweeps.state import Sweep, Trial
@@ -33,9 +34,8 @@ from tuner.tracking.mlflow_store import (
 from tuner.tracking.params import altered, to_params
 from tuner.tracking.run_files import RunFiles
 
-__all__ = ["Projection", "points_of", "results_in", "send_result"]
+__all__ = ["Projection", "milliseconds", "points_of", "results_in", "send_result"]
 
-Event = Mapping[str, Any]
 _PARENT = ""
 _ERROR = "error.txt"
 _OF_TODAY = {Tag.CONFIG, Tag.DATA, Tag.CODE, Tag.VERSIONS}
@@ -70,8 +70,8 @@ class Projection:
         self._trials = trials
         self._tags = dict(tags or {})
         self._sweep = Sweep()
-        self._header: Event = {}
-        self._finished: str | None = None
+        self._header: Mapping[str, Any] = {}
+        self._begun = 0.0
         self._parent: Run | None = None
         self._runs: dict[str, str] = {}
         self._places: dict[str, str] = {}
@@ -109,9 +109,9 @@ class Projection:
         parent_points: list[Metric] = []
         last: Event | None = None
         for last in events:
-            if self._fold(last) and "trial" in last:
-                by_trial.setdefault(last["trial"], []).append(last)
-            if last["event"] == "finish":
+            if self._fold(last) and (trial := _trial_of(last)):
+                by_trial.setdefault(trial, []).append(last)
+            if isinstance(last, Finished):
                 parent_points += self._final_points(last)
         if last is None:
             return
@@ -129,11 +129,10 @@ class Projection:
             self._find_trials()
         before = self._n_reports(event)
         self._sweep.apply(event)
-        self._finished = event["reason"] if event["event"] == "finish" else None
-        return event["event"] != "report" or self._n_reports(event) > before
+        return not isinstance(event, Reported) or self._n_reports(event) > before
 
     def _n_reports(self, event: Event) -> int:
-        trial = self._sweep.trials.get(event.get("trial", ""))
+        trial = self._sweep.trials.get(_trial_of(event))
         return len(trial.reports) if trial else 0
 
     def _best(self) -> Trial | None:
@@ -144,8 +143,9 @@ class Projection:
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
-    def _find_parent(self, header: Event) -> None:
-        self._header = header
+    def _find_parent(self, first: Event) -> None:
+        assert isinstance(first, Header)
+        self._header, self._begun = first.document, first.t
         for run in self._of_kind("sweep"):
             if self._take(_PARENT, run):
                 self._parent = run
@@ -185,11 +185,11 @@ class Projection:
     def _mark_there(self) -> str:
         return str(self._parent.data.tags.get(Tag.SYNCED, "")) if self._parent else ""
 
-    def _ensure_run(self, trial: str, name: str, tags: Mapping[str, str], event: Event) -> str:
+    def _ensure_run(self, trial: str, name: str, tags: Mapping[str, str], t: float) -> str:
         if trial not in self._runs:
             identity = {Tag.SWEEP: self._header["name"], Tag.SWEEP_ID: self._header["sweep_id"]}
             run = self._client.create_run(
-                self._experiment_id, _milliseconds(event), {**self._tags, **identity, **tags}, name
+                self._experiment_id, milliseconds(t), {**self._tags, **identity, **tags}, name
             )
             self._runs[trial] = run.info.run_id
             self._remember(run)
@@ -201,22 +201,22 @@ class Projection:
         if status == "RUNNING":
             self._client.update_run(run_id, status)
         else:
-            self._client.set_terminated(run_id, status, _milliseconds(event))
+            self._client.set_terminated(run_id, status, milliseconds(event.t))
         self._statuses[run_id] = status
 
     # --- one trial ----------------------------------------------------------------------------------------------------
 
     def _project_trial(self, trial: Trial, events: Sequence[Event]) -> None:
-        run_id = self._ensure_run(trial.id, f"{self._header['name']}-{trial.id}", self._identity_of(trial), events[0])
-        asked = any(event["event"] == "ask" for event in events)
+        run_id = self._ensure_run(trial.id, f"{self._header['name']}-{trial.id}", self._identity_of(trial), events[0].t)
+        asked = any(isinstance(event, Asked) for event in events)
         if asked:
             self._send_files(trial, [CONFIG])
         log_batches(
             self._client,
             run_id,
             metrics=[
-                *(point for event in events if event["event"] == "report" for point in self._news(run_id, event)),
-                *_ranked_points(trial, _milliseconds(events[-1])),
+                *(point for event in events if isinstance(event, Reported) for point in self._news(run_id, event)),
+                *_ranked_points(trial, events[-1].t),
             ],
             params=self._params_lacking(run_id, trial) if asked else {},
             tags=self._tags_of(trial),
@@ -229,10 +229,10 @@ class Projection:
         there = self._client.get_run(run_id).data.params if run_id in self._reopened else {}
         return {path: text for path, text in to_params(trial.config).items() if path not in there}
 
-    def _news(self, run_id: str, report: Event) -> list[Metric]:
+    def _news(self, run_id: str, report: Reported) -> list[Metric]:
         """A report's points, but for those of an epoch that MLflow has from another line: a journal that lost its tail
         in a power failure has the epoch again, at another time and with other seconds."""
-        points = points_of(report)
+        points = points_of(report.metrics, report.t, report.epoch)
         if not points or self._time_there(run_id, points[0]) in (None, points[0].timestamp):
             return points
         return [point for point in points if self._time_there(run_id, point) is None]
@@ -322,7 +322,11 @@ class Projection:
                 f"run {run.info.run_id} of trial {trial.id} has parameters that were edited, which MLflow keeps "
                 f"({', '.join(edited)}); they count for --where alone, and where the run is deleted it is made anew"
             )
-        points = {point.key: point.value for report in trial.reports for point in _points(report.metrics, 0, 0)}
+        points = {
+            point.key: point.value
+            for report in trial.reports
+            for point in points_of(report.metrics, report.t, report.epoch)
+        }
         points |= {point.key: point.value for point in _ranked_points(trial, 0)}
         has_points = points.keys() <= run.data.metrics.keys() and (
             run.data.metrics.get("epoch", 0.0) >= points.get("epoch", 0.0)
@@ -345,8 +349,8 @@ class Projection:
         self.notes += _lost(self._sweep.trials, lacks)
         by_trial: dict[str, list[Event]] = {}
         for event in known:
-            if "trial" in event and lacks.get(event["trial"]) != []:
-                by_trial.setdefault(event["trial"], []).append(event)
+            if (trial := _trial_of(event)) and lacks.get(trial) != []:
+                by_trial.setdefault(trial, []).append(event)
         for trial, own in by_trial.items():
             self._project_trial(self._sweep.trials[trial], own)
             self.mended += len(own)
@@ -354,7 +358,7 @@ class Projection:
 
     def _mend_parent(self, last: Event) -> None:
         assert self._parent is not None  # it bears the mark by which events are known
-        points = self._final_points(last) if last["event"] == "finish" else []
+        points = self._final_points(last) if isinstance(last, Finished) else []
         tags, there = {**self._parent_tags(), **self._summary()}, self._parent.data
         if not tags.items() <= there.tags.items() or not {point.key for point in points} <= there.metrics.keys():
             self._project_parent(last, points)
@@ -363,7 +367,7 @@ class Projection:
     # --- the parent ---------------------------------------------------------------------------------------------------
 
     def _ensure_parent(self) -> None:
-        self._ensure_run(_PARENT, self._header["name"], self._parent_tags(), self._header)
+        self._ensure_run(_PARENT, self._header["name"], self._parent_tags(), self._begun)
 
     def _parent_tags(self) -> dict[str, str]:
         metric = self._header["metric"]
@@ -379,14 +383,14 @@ class Projection:
     def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:
         run_id = self._runs[_PARENT]
         # The mark comes last: what is before it is not sent again.
-        self._set_status(run_id, status_of(self._finished), last)
+        self._set_status(run_id, status_of(self._sweep.finished), last)
         tags = {**self._parent_tags(), **self._summary(), Tag.SYNCED: _mark(last)}
         log_batches(self._client, run_id, points, tags=tags)
 
     def _summary(self) -> dict[str, str]:
         trials = list(self._sweep.trials.values())
         summary = {
-            Tag.STOP_REASON: self._finished or "running",
+            Tag.STOP_REASON: self._sweep.finished or "running",
             Tag.STOP_REASONS: json.dumps(self._counts(), sort_keys=True),
         }
         if trials:
@@ -414,13 +418,13 @@ class Projection:
         tags |= {Tag.CODE: json.dumps(said)} if said else {}
         return tags | ({Tag.CHANGED: "; ".join(self._sweep.changed)} if self._sweep.changed else {})
 
-    def _final_points(self, finish: Event) -> list[Metric]:
+    def _final_points(self, finish: Finished) -> list[Metric]:
         """The best metric, and how many trials ended how, at the number of trials so far."""
         step, metric, best = len(self._sweep.trials), self._header["metric"], self._best()
         values = {f"trials/{reason}": float(count) for reason, count in self._counts().items()}
         if best:
             values[metric] = best.ranked[metric]
-        return [Metric(key, value, _milliseconds(finish), step) for key, value in values.items()]
+        return [Metric(key, value, milliseconds(finish.t), step) for key, value in values.items()]
 
 
 def _lost(trials: Iterable[str], lacks: Mapping[str, Sequence[str]]) -> list[str]:
@@ -444,7 +448,7 @@ def _number_synced(events: Sequence[Event], mark: str) -> int:
 
 def _mark(event: Event) -> str:
     """Place and time: a journal that lost its tail in a power failure has another event in the same place."""
-    return f"{event['seq']} {event['t']!r}"
+    return f"{event.seq} {event.t!r}"
 
 
 def _state_of(trial: Trial) -> dict[str, str]:
@@ -456,25 +460,27 @@ def _dataset_of(trial: Trial) -> str:
     return str(trial.config["data"]["name"])
 
 
-def _milliseconds(event: Event) -> int:
-    """MLflow's time of an event."""
-    return round(float(event["t"]) * 1000)
+def _trial_of(event: Event) -> str:
+    """The trial that an event is about; empty where it is about the sweep."""
+    return str(getattr(event, "trial", ""))
 
 
-def points_of(report: Event) -> list[Metric]:
-    """A report's finite metrics; MLflow would store ±inf as numbers that win rankings."""
-    return _points(report["metrics"], _milliseconds(report), report["epoch"])
+def milliseconds(t: float) -> int:
+    """MLflow's time, of seconds since 1970."""
+    return round(float(t) * 1000)
 
 
-def _points(metrics: Mapping[str, float], time: int, epoch: int) -> list[Metric]:
+def points_of(metrics: Mapping[str, float], t: float, epoch: int) -> list[Metric]:
+    """The finite metrics of an epoch; MLflow would store ±inf as numbers that win rankings. t: seconds since 1970."""
+    time = milliseconds(t)
     return [Metric(name, float(value), time, epoch) for name, value in metrics.items() if is_usable(value)]
 
 
-def _ranked_points(trial: Trial, time: int) -> list[Metric]:
+def _ranked_points(trial: Trial, t: float) -> list[Metric]:
     """What a trial is ranked by, at the epoch that it ended with; none where that is its last epoch."""
     if trial.ranking.kind == LAST or trial.stop_reason is None:
         return []
-    return _points({f"{RANKED}{name}": value for name, value in trial.ranked.items()}, time, trial.epochs)
+    return points_of({f"{RANKED}{name}": value for name, value in trial.ranked.items()}, t, trial.epochs)
 
 
 def results_in(source: TrialFiles) -> list[str]:

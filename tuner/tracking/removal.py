@@ -42,7 +42,7 @@ def remove_sweep(
     """
     opened = open_storage(storage)
     with opened.hold(name, to_remove=True) as held:
-        sweep = fold(opened.events(name), f"the journal of sweep {name}") if keep_best or with_runs else Sweep()
+        sweep = fold(opened.lines(name), f"the journal of sweep {name}") if keep_best or with_runs else Sweep()
         if keep_best or with_runs:
             check_begun(sweep)
         runs = _delete_runs(store_of(sweep, place_of(storage, held.folder), uri), sweep) if with_runs else 0
@@ -65,9 +65,9 @@ def _unshared_data(storage: Storage, name: str) -> set[str]:
 
 
 def _data_named(storage: Storage, name: str) -> set[str]:
-    events = storage.events(name)
-    check_begun(fold(events))
-    return digests_in(json.dumps(events[0]))
+    lines = storage.lines(name)
+    check_begun(fold(lines))
+    return digests_in(json.dumps(lines[0]))
 
 
 @in_a_sentence

@@ -67,7 +67,7 @@ def _holds(other: str, sweep: Sweep, place: str) -> bool:
     path, query, parameters = other.partition("?") if is_remote(other) else (other, "", "")
     root, _, name = path.rpartition("/")
     try:
-        events = open_storage(f"{root}{query}{parameters}").events(name)
+        events = open_storage(f"{root}{query}{parameters}").lines(name)
     except (StorageError, UserError, OSError):
         return False
     return bool(events) and events[0].get("sweep_id") == sweep.header["sweep_id"]

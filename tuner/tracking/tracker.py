@@ -11,6 +11,7 @@ from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
 from trainables.files.trial_files import FilesInFolder
 from trainables.identity import Identity
+from tuner.sweeps.events import Event
 from tuner.sweeps.tracking_uri import resolve_uri
 from tuner.tracking.database_file import cause_at
 from tuner.tracking.origin import Origin
@@ -44,7 +45,7 @@ class Tracker(threading.Thread):
         self,
         uri: str,
         experiment: str,
-        events: Sequence[Mapping[str, Any]],
+        events: Sequence[Event],
         trials: Path | str | None = None,
         tags: Mapping[str, str] | None = None,
         interval: float = 1.0,
@@ -186,7 +187,7 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
     from tuner.tracking.identity_tags import identity_tags
     from tuner.tracking.mlflow_store import Tag, ended_anyway, ensure_experiment, log_batches, open_client, status_of
     from tuner.tracking.params import to_params
-    from tuner.tracking.projection import points_of, results_in, send_result
+    from tuner.tracking.projection import milliseconds, points_of, results_in, send_result
     from tuner.tracking.run_files import RunFiles
 
     client, tree, of = open_client(uri), run.config.model_dump(mode="json"), run.origin
@@ -200,13 +201,14 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
         **({Tag.SWEEP: of.sweep, Tag.SWEEP_ID: of.sweep_id, Tag.TRIAL: of.trial} if of else {}),
         **identity_tags(run.identity),
     }
-    made = client.create_run(ensure_experiment(client, experiment), round(run.started * 1000), own, run.name)
+    made = client.create_run(ensure_experiment(client, experiment), milliseconds(run.started), own, run.name)
     run_id, source = str(made.info.run_id), FilesInFolder(results)
     with ended_anyway(client, run_id):
         files = RunFiles(client, made.info.artifact_uri)
-        log_batches(client, run_id, [point for report in run.reports for point in points_of(report)], to_params(tree))
+        points = [point for said in run.reports for point in points_of(said["metrics"], said["t"], said["epoch"])]
+        log_batches(client, run_id, points, to_params(tree))
         files.send_text(CONFIG, config_text(tree))
         for name in results_in(source):
             send_result(files, source, name)
-        client.set_terminated(run_id, status_of(run.stop_reason), round(run.reports[-1]["t"] * 1000))
+        client.set_terminated(run_id, status_of(run.stop_reason), milliseconds(run.reports[-1]["t"]))
     return run_id

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from events import new_event
 from rich.console import Console
 
 import tuner
@@ -126,13 +127,21 @@ def test_progress_counts_what_is_paused_and_how_trials_ended(plan_of, monkeypatc
     header = {"name": "s", "spec": {"search": {"trials": 20}}, "metric": "val/elbo", "direction": "max"}
     begun = fold([{"session": "a", "t": 0.0, "event": "header", **header}])
     shown = progress.SweepProgress(plan_of("hyperband"), begun, "sqlite:///x.db")
-    report = {"event": "report", "reason": None, "decision": "pause", "metrics": {}}
+    report = {
+        "trial": "0000",
+        "epoch": 1,
+        "metrics": {},
+        "reason": None,
+        "decision": "pause",
+        "rung": None,
+        "outcome": None,
+    }
     for event in (
-        report,
-        report,
-        {**report, "decision": "stop", "reason": "diverged"},
-        {"event": "decision", "trial": "0000", "decision": "stop", "reason": "pruned"},
-        {"event": "end", "trial": "0002", "reason": "error"},
+        new_event("report", **report),
+        new_event("report", **report),
+        new_event("report", **{**report, "decision": "stop", "reason": "diverged"}),
+        new_event("decision", trial="0000", decision="stop", reason="pruned"),
+        new_event("end", trial="0002", reason="error", error=None),
     ):
         shown.event(event)
     assert "1 diverged 1 pruned 1 error 1 paused ·" in printed.getvalue().splitlines()[-1]

@@ -9,6 +9,7 @@ from tuner.cli.progress import SweepProgress
 from tuner.cli.status_lines import PREFIX, StatusLines
 from tuner.cluster.job_log import latest_status, readable
 from tuner.running import driver
+from tuner.sweeps.events import parse_event
 from tuner.sweeps.state import fold
 from tuner.sweeps.status import standing, sweep_statuses
 
@@ -71,7 +72,7 @@ def test_the_rate_is_of_this_session_since_it_trains(sweeps, written_journal, mo
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
     journal.report("0000", 6, {"val/elbo_cal": 0.0, "time/epoch_s": 2.0})
     now[0] = journal.events[-1]["t"] + 8.0
-    lines.event(journal.events[-1])
+    lines.event(parse_event(journal.events[-1]))
     assert latest_status(capsys.readouterr().err)["epochs_per_second"] == pytest.approx(1 / 10)
 
 
@@ -82,7 +83,7 @@ def test_what_nothing_follows_is_told_all_the_same(sweeps, written_journal, monk
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
     for trial in ("0000", "0001"):
         journal.ask(trial)
-        lines.event(journal.events[-1])
+        lines.event(parse_event(journal.events[-1]))
     lines._timer.join(5.0)
     first, last = map(latest_status, capsys.readouterr().err.splitlines())
     assert (first["stop_reasons"], last["stop_reasons"]) == ({}, {"starting": 2})
@@ -95,7 +96,7 @@ def test_a_line_that_was_due_is_not_told_once_more_after_the_last(sweeps, writte
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
     journal.ask("0000")
     with lines._lock:
-        lines.event(journal.events[-1])
+        lines.event(parse_event(journal.events[-1]))
         due = lines._timer
         due.join(0.2)  # it comes up, and finds the lock taken
         lines.tell()
@@ -124,7 +125,7 @@ def test_the_drivers_own_state_is_left_alone(sweeps, written_journal):
     sweep = fold(journal.events)
     journal.add("failure", trial="0000", error="lost")
     lines = StatusLines(sweeps.plan("s"), sweep)
-    lines.event(journal.events[-1])
+    lines.event(parse_event(journal.events[-1]))
     lines.tell()
     assert sweep == fold(journal.events[:-1])
 

@@ -16,7 +16,7 @@ import pytest
 from tuner import cli
 from tuner.cluster import signals
 from tuner.cluster.signals import STOPS, StoppedError, StopSignal, handler_kept, stop_signals, wait_for
-from tuner.running import driver
+from tuner.running import driver, search_loop
 
 FOR_EVER = 1e6
 SIG_IGN = 1  # as C has it
@@ -26,14 +26,14 @@ AWAY = {"tracking.offline": False, "tracking.uri": "http://127.0.0.1:9"}
 @pytest.fixture
 def signalled(sweeps, monkeypatch):
     """signalled(in training, while sending) → (the result so far, how often it was told what is waited for)."""
-    trained = driver._run_tune
+    trained = search_loop.run
 
     def run(in_training, while_sending):
-        def train(plan, journal, folder, shown, tracker, shared, heard):
+        def train(session, tracker):
             if in_training:
                 signal.raise_signal(in_training)
-                heard.check()
-            trained(plan, journal, folder, shown, tracker, shared, heard)
+                session.signals.check()
+            trained(session, tracker)
 
         def sending(unsent, error):
             told.append(unsent)
@@ -46,7 +46,7 @@ def signalled(sweeps, monkeypatch):
 
         told = []
         monkeypatch.setattr(driver, "require_ready", lambda plan: None)
-        monkeypatch.setattr(driver, "_run_tune", train)
+        monkeypatch.setattr(search_loop, "run", train)
         monkeypatch.setattr("tuner.tracking.tracker._NOTE_SECONDS", 0.05)
         with pytest.raises(StoppedError) as stopped:
             driver.run_sweep(sweeps.plan("s", **AWAY), progress)
@@ -98,12 +98,12 @@ def test_a_signal_before_anything_is_written_leaves_nothing(sweeps, monkeypatch)
 
 def test_a_loop_that_ends_while_trials_run_completes_nothing(sweeps, planned_loop, monkeypatch):
     """Tune's own handler of SIGUSR1 ends its loop so."""
-    trained = driver._run_tune
+    trained = search_loop.run
     monkeypatch.setattr(driver, "require_ready", lambda plan: None)
-    monkeypatch.setattr(driver, "_run_tune", lambda *given: planned_loop(*given[:2], given[3]).run(n_results=4))
+    monkeypatch.setattr(search_loop, "run", lambda own, _: planned_loop(own.plan, own.journal).run(n_results=4))
     result = driver.run_sweep(sweeps.plan("s", **{"scheduler.kind": "none"}))
     assert (result.finished, result.exit_code) == ("interrupted", 1)
-    monkeypatch.setattr(driver, "_run_tune", trained)
+    monkeypatch.setattr(search_loop, "run", trained)
     assert sweeps.resume("s").stop_reasons == {"completed": 4}
 
 
@@ -115,14 +115,14 @@ def test_a_plain_interrupt_that_native_code_makes_of_a_signal_stops_in_order(swe
         raise KeyboardInterrupt
 
     monkeypatch.setattr(driver, "require_ready", lambda plan: None)
-    monkeypatch.setattr(driver, "_run_tune", train)
+    monkeypatch.setattr(search_loop, "run", train)
     with pytest.raises(StoppedError, match="what was finished of s is kept") as stopped:
         driver.run_sweep(sweeps.plan("s"))
     assert (stopped.value.result.finished, stopped.value.exit_code) == ("interrupted", 130)
 
 
 def test_a_signal_as_the_journal_is_begun_is_kept_until_it_can_be_ended(sweeps, monkeypatch):
-    begun, trained, first = driver._begun, driver._run_tune, [signal.SIGINT]
+    begun, trained, first = driver._begun, search_loop.run, [signal.SIGINT]
 
     def begin(*given):
         signal.raise_signal(first.pop())
@@ -130,7 +130,9 @@ def test_a_signal_as_the_journal_is_begun_is_kept_until_it_can_be_ended(sweeps, 
 
     monkeypatch.setattr(driver, "require_ready", lambda plan: None)
     monkeypatch.setattr(driver, "_begun", begin)
-    monkeypatch.setattr(driver, "_run_tune", lambda *given: given[-1].check() or trained(*given))
+    monkeypatch.setattr(
+        search_loop, "run", lambda session, tracker: session.signals.check() or trained(session, tracker)
+    )
     with pytest.raises(StoppedError) as stopped:
         driver.run_sweep(sweeps.plan("s"))
     assert [event["event"] for event in sweeps.events("s")] == ["header", "finish"]

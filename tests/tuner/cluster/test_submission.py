@@ -11,7 +11,7 @@ from trainables.object_storage import RemoteFolder
 from tuner.cluster.backend import JobInfo
 from tuner.cluster.backend_choice import backend_of, chosen
 from tuner.cluster.submission import planned_submission, submit_resume, submit_sweep
-from tuner.sweeps.journal import JOURNAL, lines_of
+from tuner.sweeps.journal import JOURNAL, bytes_of
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.yaml_files import read_yaml
 
@@ -56,10 +56,10 @@ def finished(tmp_path, written_journal):
     def write(kind):
         if kind == "objects":
             place = RemoteFolder(tmp_path.as_uri()) / "bucket"
-            (place / "s" / "journal").write(f"000001-a-{0:09}-{len(journal.events):09}.jsonl", lines_of(journal.events))
+            (place / "s" / "journal").write(f"000001-a-{0:09}-{len(journal.events):09}.jsonl", bytes_of(journal.events))
             return str(place)
         (tmp_path / "sweeps" / "s").mkdir(parents=True)
-        (tmp_path / "sweeps" / "s" / JOURNAL).write_bytes(lines_of(journal.events))
+        (tmp_path / "sweeps" / "s" / JOURNAL).write_bytes(bytes_of(journal.events))
         return str(tmp_path / "sweeps")
 
     return write

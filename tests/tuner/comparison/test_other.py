@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from events import new_event
 
 from trainables.errors import UserError
 from tuner.comparison.request import Request, design_of, remembered
@@ -30,7 +31,7 @@ def other(tmp_path, monkeypatch):
         if ended:
             (tmp_path / "there.target").mkdir()
             journal = Journal.create(tmp_path / "there.target" / JOURNAL)
-            journal.append("header", name="there.target")
+            journal.append(new_event("header", name="there.target"))
             close_session(journal, ended)
             journal.close()
         return other_comparison(HERE, design_of(HERE, tmp_path)[0], tmp_path, tmp_path)

@@ -25,7 +25,7 @@ from tuner.running.comparison_stages import (
 )
 from tuner.running.driver import silent
 from tuner.running.reach import _unreached
-from tuner.sweeps.journal import JOURNAL, lines_of
+from tuner.sweeps.journal import JOURNAL, bytes_of
 from tuner.sweeps.spec import parse_spec
 
 KEY = "geco/lambda_median"
@@ -73,7 +73,7 @@ def begun(stages, tmp_path):
         config = plain(parse_config(unflatten({**base, **runs[0].full, "lr.scaling": scaling or "auto"})))
         ask = {"trial": "0000", "number": 0, "assignment": runs[0].full, "config": config, "method": "geco"}
         ask = {"seq": 1, "session": "s", "t": 0.5, "event": "ask", **ask}
-        (folder / JOURNAL).write_bytes(lines_of([header, *([ask] if scaling else []), *([resume] if more else [])]))
+        (folder / JOURNAL).write_bytes(bytes_of([header, *([ask] if scaling else []), *([resume] if more else [])]))
 
     return write
 

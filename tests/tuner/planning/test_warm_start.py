@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from events import new_event, parsed
 
 from trainables.config.paths import flatten, unflatten
 from trainables.errors import ConfigError
@@ -35,18 +36,18 @@ def earlier(tmp_path, vae_data_root):
         plan = plan_of(tmp_path, vae_data_root, name=name, **changes)
         (tmp_path / name).mkdir()
         journal = Journal.create(tmp_path / name / JOURNAL)
-        journal.append("header", **header_of(plan, name, "sqlite:///x.db"))
+        journal.append(new_event("header", **header_of(plan, name, "sqlite:///x.db")))
         for number, (drawn, reason, metrics) in enumerate(trials):
             trial = f"{number:04}"
             config, method = plan.trial(drawn)
             fields = {"number": number, "assignment": drawn, "memory": {}, "config": config, "method": method}
-            journal.append("ask", trial=trial, **fields)
+            journal.append(new_event("ask", trial=trial, **fields))
             if reason in ("raised", "memory", "node"):
-                journal.append("end", trial=trial, reason="error", error="", kind=reason)
+                journal.append(new_event("end", trial=trial, reason="error", error="", kind=reason))
                 continue
             none = dict.fromkeys(("rung", "cutoff", "outcome", "checkpoint"))
             report = {"epoch": 4, "metrics": metrics, "decision": "stop", "reason": reason}
-            journal.append("report", trial=trial, **report, **none)
+            journal.append(new_event("report", trial=trial, **report, **none))
         journal.close()
 
     return write
@@ -178,5 +179,5 @@ def test_priors_are_neither_ranked_nor_sent_to_mlflow(written_journal, uri):
     journal.trial("0000", [1.0], "completed")
     assert [trial.id for trial in ranked_trials(fold(journal.events))] == ["0000"]
     projection = Projection(open_client(uri), "vae-tuner")
-    projection.project(journal.events)
+    projection.project(parsed(journal.events))
     assert list(projection.run_ids()) == ["0000"]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from trainables.errors import UserError
 from tuner.reports.sweep_page import _lead, write_sweep_page
-from tuner.sweeps.journal import lines_of
+from tuner.sweeps.journal import bytes_of
 from tuner.sweeps.state import fold
 
 
@@ -101,7 +101,7 @@ def saturate(sweeps, trials):
             event |= {"metric": "val/mutual_info", "metrics": {"val/mutual_info": "max"}}
         if event["event"] == "report":
             event["metrics"] = {"val/mutual_info": 6.5, "val/mi_saturated": float(event["trial"] in trials)}
-    sweeps.journal("s").write_bytes(lines_of(events))
+    sweeps.journal("s").write_bytes(bytes_of(events))
 
 
 def test_trials_that_cannot_be_ranked_are_named_with_the_reason(sweeps, tmp_path, swept):

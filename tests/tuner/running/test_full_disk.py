@@ -5,7 +5,7 @@ import json
 import pytest
 
 from trainables.errors import StorageError
-from tuner.running import driver
+from tuner.running import search_loop
 
 FULL = "journal.jsonl cannot be written: No space left on device; free some space"
 
@@ -14,13 +14,13 @@ FULL = "journal.jsonl cannot be written: No space left on device; free some spac
 def full(planned_loop, sweeps, monkeypatch):
     """The disk is full after four reports."""
 
-    def run(plan, journal, folder, shown, tracker, shared, signals):
-        planned_loop(plan, journal, shown).run(n_results=4)
+    def run(session, tracker):
+        planned_loop(session.plan, session.journal).run(n_results=4)
         raise StorageError(FULL)
 
-    whole = driver._run_tune
-    monkeypatch.setattr(driver, "_run_tune", run)
-    return lambda: monkeypatch.setattr(driver, "_run_tune", whole)
+    whole = search_loop.run
+    monkeypatch.setattr(search_loop, "run", run)
+    return lambda: monkeypatch.setattr(search_loop, "run", whole)
 
 
 def test_in_python_it_is_raised_with_what_there_is(full, sweeps):

@@ -11,7 +11,7 @@ from trainables.errors import UserError
 from tuner.running import driver
 from tuner.running import reach as measuring_reach
 from tuner.running.reach import reached
-from tuner.sweeps.journal import lines_of
+from tuner.sweeps.journal import bytes_of
 
 GECO = {"space": "geco-vs-annealing"}
 
@@ -74,7 +74,7 @@ def test_a_journal_from_before_it_was_measured_goes_on_with_its_own_range(sweeps
     old = {"float": [0.45 * limit, 0.8 * limit], "log": True, "when": {"objective.kind": ["geco"]}}
     header = {**header, "space": {**header["space"], "objective.kappa": old}}
     del header["kappa_min"]
-    sweeps.journal("s").write_bytes(lines_of([header, *rest[:2]]))
+    sweeps.journal("s").write_bytes(bytes_of([header, *rest[:2]]))
     sweeps.resume("s")
     assert len(measured) == 1
     kappas = [event["assignment"].get("objective.kappa") for event in asked(sweeps.events("s"))[1:]]
@@ -83,7 +83,7 @@ def test_a_journal_from_before_it_was_measured_goes_on_with_its_own_range(sweeps
     sweeps.run("auto", **autos)
     header, *_ = sweeps.events("auto")
     del header["kappa_min"]
-    sweeps.journal("auto").write_bytes(lines_of([header]))
+    sweeps.journal("auto").write_bytes(bytes_of([header]))
     sweeps.resume("auto")
     assert {event["config"]["objective"]["kappa"] for event in asked(sweeps.events("auto"))} == {0.6 * limit}
 
@@ -91,7 +91,7 @@ def test_a_journal_from_before_it_was_measured_goes_on_with_its_own_range(sweeps
 def test_other_data_are_still_told_by_the_mean_images_error(sweeps, measured):
     sweeps.run("s", **GECO)
     header, *_ = sweeps.events("s")
-    sweeps.journal("s").write_bytes(lines_of([{**header, "kappa_max": {"re": 0.1, "nll": 0.4}}]))
+    sweeps.journal("s").write_bytes(bytes_of([{**header, "kappa_max": {"re": 0.1, "nll": 0.4}}]))
     with pytest.raises(UserError, match=r"^sweep s cannot go on: its kappa_max would differ"):
         sweeps.resume("s")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from events import parsed
 
 import tuner
 from trainables.config.paths import parse_config
@@ -24,7 +25,7 @@ def test_a_retrained_run_is_found_by_its_sweep_and_took_as_long_as_it_took(uri, 
     tree = {"data": {"n_train": 64}, "epochs": 2, "model": {"hidden": [8]}, "threads": 1, "seed": 3}
     journal.trial("0000", [-1.0], "completed", tree)
     client = open_client(uri)
-    Projection(client, "vae-tuner").project(journal.events)
+    Projection(client, "vae-tuner").project(parsed(journal.events))
     before = time.time()
     file = yaml.safe_load(exported(best(uri)[0]))
     retrained = tuner.train(file, tracking_uri=uri, data_dir=vae_data_root)

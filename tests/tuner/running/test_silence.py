@@ -4,6 +4,7 @@ import pickle
 from types import SimpleNamespace
 
 import pytest
+from events import lines_of
 from ray import tune
 from tune_loop import TuneLoop
 
@@ -50,7 +51,7 @@ class Watched:
         self.watch.on_trial_result(0, self.trials, self.trials[number], {})
 
     def ends(self):
-        return [event for event in self.loop.journal.events if event["event"] in ("end", "failure")]
+        return [event for event in lines_of(self.loop.journal.events) if event["event"] in ("end", "failure")]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from configs import ANY
+from events import new_event
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -16,6 +17,7 @@ from trainables.errors import RESULT_KEY
 from tuner.running import tune_scheduler as schedulers
 from tuner.running.tune_scheduler import JournalScheduler
 from tuner.search.asha import Asha, grace_for, rungs_for
+from tuner.sweeps.events import line_of
 from tuner.sweeps.journal import Journal, read_journal
 from tuner.sweeps.state import NODES_IN_A_ROW
 
@@ -28,13 +30,16 @@ class Bench:
 
     def __init__(self, path, epochs=9, rungs=(1, 3), direction="max", n_trials=4):
         self.journal = Journal.create(path)
-        self.journal.append("header", format=1, metric=METRIC, direction=direction, epochs=epochs, rungs=list(rungs))
+        self.journal.append(
+            new_event("header", format=1, metric=METRIC, direction=direction, epochs=epochs, rungs=list(rungs))
+        )
         for number in range(n_trials):
             trial = f"{number:04d}"
-            self.journal.append("ask", trial=trial, number=number, assignment={}, config=ANY, method="elbo")
+            self.journal.append(new_event("ask", trial=trial, number=number, assignment={}, config=ANY, method="elbo"))
         self.heard = []
         asha = Asha(tuple(rungs), 3, direction) if rungs else None
-        self.scheduler = JournalScheduler(self.journal, METRIC, epochs, asha, self.heard.append)
+        self.scheduler = JournalScheduler(self.journal, METRIC, epochs, asha)
+        self.journal.listeners.append(self.heard.append)
 
     def result(self, report):
         """Tune flattens results before a scheduler sees them."""
@@ -48,7 +53,7 @@ class Bench:
         return self.scheduler.on_trial_result(None, None, self.result(report))
 
     def last(self, *names):
-        return tuple(self.journal.events[-1][name] for name in names)
+        return tuple(line_of(self.journal.events[-1])[name] for name in names)
 
 
 @pytest.fixture
@@ -127,7 +132,7 @@ def test_a_reopened_journal_decides_as_the_open_one(tmp_path):
         broken = Bench(tmp_path / f"{cut}.jsonl")
         before = [broken.tell(*report) for report in told[:cut]]
         broken.journal = Journal.open(tmp_path / f"{cut}.jsonl")
-        broken.scheduler = JournalScheduler(broken.journal, METRIC, 9, Asha((1, 3), 3, "max"), broken.heard.append)
+        broken.scheduler = JournalScheduler(broken.journal, METRIC, 9, Asha((1, 3), 3, "max"))
         assert before + [broken.tell(*report) for report in told[cut:]] == decisions
         assert broken.journal.sweep.trials == straight.journal.sweep.trials
         assert broken.journal.sweep.rungs == straight.journal.sweep.rungs

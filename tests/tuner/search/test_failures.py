@@ -8,14 +8,16 @@ from typing import get_args
 import optuna
 import pytest
 from configs import ANY
+from events import new_event
 
 from search_spaces.catalogue import parse_space
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
 from tuner.search.asha import Asha
 from tuner.search.hyperband import HyperBand
-from tuner.search.optuna_study import Told, ask, study_of
+from tuner.search.optuna_study import OptunaTrials, study_of, suggest
 from tuner.search.samplers import LEARNING, Sampling
+from tuner.sweeps.events import parse_event
 from tuner.sweeps.journal import close_session
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import Sweep, fold
@@ -51,7 +53,7 @@ class Search50:
         self.space, self.fails, self.end, self.metrics = space, fails, end, metrics
         self.sampling = Sampling(kind, seed, TRIALS, ahead > 1, space.default({}))
         directions = dict.fromkeys(metrics, "min")
-        self.sweep, self.told = Sweep(), Told()
+        self.sweep, self.told = Sweep(), OptunaTrials()
         self.add("header", metric=metrics[0], direction="min", metrics=directions)
         for number in range(TRIALS + ahead - 1):
             if number < TRIALS:
@@ -60,10 +62,10 @@ class Search50:
                 self.finish(f"{number - ahead + 1:04}")
 
     def add(self, event, **fields):
-        self.sweep.apply({**STAMP, "event": event, **json.loads(json.dumps(fields))})
+        self.sweep.apply(parse_event({**STAMP, "event": event, **json.loads(json.dumps(fields))}))
 
-    def ask(self, number):
-        asked = ask(self.sweep, self.space, self.sampling, self.told)
+    def suggest(self, number):
+        asked = suggest(self.sweep, self.space, self.sampling, self.told)
         self.add("ask", trial=f"{number:04}", number=number, config=ANY, method="elbo", **asked._asdict())
 
     def finish(self, trial):
@@ -187,7 +189,7 @@ def test_after_a_resume_each_unfinished_trial_is_handed_out_or_decided_and_none_
         return given
 
     resumed.searcher.suggest = watched
-    resumed.journal.append("resume", more=0)
+    resumed.journal.append(new_event("resume", more=0))
     resumed.run()
     assert {trial for trial, paused in unfinished.items() if not paused} <= handed
     told = study_of(resumed.journal.sweep, parse_space("lr"), optuna.samplers.RandomSampler()).trials

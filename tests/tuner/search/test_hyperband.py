@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
+from events import new_event
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import HyperBandScheduler, TrialScheduler
@@ -196,7 +197,7 @@ def test_a_trial_that_tells_its_last_epoch_again_goes_on_as_decided(tmp_path, tu
         assert loop.tell(trial, epoch) == TrialScheduler.CONTINUE
     n_lines = [len(loop.journal.events)]
     assert [loop.tell(trial, 9), loop.tell(trial, 9), loop.tell(trial, 10)] == [TrialScheduler.STOP] * 3
-    loop.journal.append("decision", trial=trial, decision="continue", reason=None, rung=9, cutoff=0.0)
+    loop.journal.append(new_event("decision", trial=trial, decision="continue", reason=None, rung=9, cutoff=0.0))
     assert loop.tell(trial, 9) == TrialScheduler.CONTINUE
     assert len(loop.journal.events) == n_lines[0] + 2
 

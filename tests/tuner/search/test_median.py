@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from configs import ANY
+from events import new_event
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
 from trainables.errors import RESULT_KEY
@@ -46,12 +47,12 @@ class Ours:
 
     def __init__(self, path, n_trials, direction="max", grace=1):
         self.journal = Journal.create(path)
-        self.journal.append("header", format=1, metric=METRIC, direction=direction, epochs=EPOCHS, rungs=[])
+        self.journal.append(new_event("header", format=1, metric=METRIC, direction=direction, epochs=EPOCHS, rungs=[]))
         for number in range(n_trials):
-            self.journal.append("ask", trial=f"{number:04}", number=number, assignment={}, config=ANY, method="elbo")
-        self.scheduler = JournalScheduler(
-            self.journal, METRIC, EPOCHS, MedianRule(grace, direction), lambda event: None
-        )
+            self.journal.append(
+                new_event("ask", trial=f"{number:04}", number=number, assignment={}, config=ANY, method="elbo")
+            )
+        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, MedianRule(grace, direction))
 
     def stops(self, number, epoch, value):
         metrics = {METRIC: value} if math.isfinite(value) else {}
@@ -60,7 +61,7 @@ class Ours:
         return self.scheduler.on_trial_result(None, None, result) == STOP
 
     def last(self, name):
-        return self.journal.events[-1][name]
+        return getattr(self.journal.events[-1], name)
 
 
 VALUES = {

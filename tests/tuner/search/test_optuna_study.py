@@ -13,6 +13,7 @@ from typing import get_args
 import optuna
 import pytest
 from configs import ANY
+from events import lines_of, new_event
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -30,8 +31,9 @@ from tuner.running.tune_scheduler import JournalScheduler
 from tuner.running.tune_searcher import JournalSearcher
 from tuner.search import optuna_study
 from tuner.search.asha import Asha
-from tuner.search.optuna_study import ask, study_of
+from tuner.search.optuna_study import study_of, suggest
 from tuner.search.samplers import Sampling, new_sampler
+from tuner.sweeps.events import parse_event
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import fold
@@ -71,9 +73,9 @@ class Sweeper:
             self.journal = Journal.open(path)
         else:
             self.journal = Journal.create(path)
-            self.journal.append("header", **HEADER)
+            self.journal.append(new_event("header", **HEADER))
             for prior in priors:
-                self.journal.append("prior", **prior)
+                self.journal.append(new_event("prior", **prior))
         self.searcher = JournalSearcher(
             self.journal,
             SPACE,
@@ -83,10 +85,9 @@ class Sweeper:
             seed=seed,
             n_trials=n_trials,
             concurrency=concurrency,
-            on_event=lambda event: None,
         )
         asha = Asha(RUNGS, 3, "max")
-        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, asha, lambda event: None)
+        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, asha)
 
     def tell(self, trial, epoch, value):
         """One result on its way through Tune; the trainable leaves out what is not finite."""
@@ -127,12 +128,14 @@ def drive(sweeper, *, curve=curve, next_one=lambda n: 0, n_results=math.inf):
 
 def record(journal):
     """What happened, in order, but for who wrote it and when."""
-    return [{key: event[key] for key in event if key not in ("seq", "session", "t")} for event in journal.events]
+    return [
+        {key: event[key] for key in event if key not in ("seq", "session", "t")} for event in lines_of(journal.events)
+    ]
 
 
 def decisions(journal):
     names = ("trial", "epoch", "decision", "reason", "rung", "cutoff")
-    return [tuple(event[name] for name in names) for event in journal.events if event["event"] == "report"]
+    return [tuple(event[name] for name in names) for event in lines_of(journal.events) if event["event"] == "report"]
 
 
 def assignments(journal):
@@ -213,11 +216,11 @@ def written(path, *ends):
             stop = reason if epoch == len(values) and reason in REPORTED else None
             fields = {"epoch": epoch, "metrics": {METRIC: value}, "decision": "stop" if stop else "continue"}
             none = dict.fromkeys(("rung", "cutoff", "outcome", "checkpoint"))
-            sweeper.journal.append("report", trial=given["trial"], reason=stop, **fields, **none)
+            sweeper.journal.append(new_event("report", trial=given["trial"], reason=stop, **fields, **none))
         if reason == "interrupted":
-            sweeper.journal.append("end", trial=given["trial"], reason=reason, error=None)
+            sweeper.journal.append(new_event("end", trial=given["trial"], reason=reason, error=None))
         elif reason not in (*REPORTED, None):
-            sweeper.journal.append("end", trial=given["trial"], reason="error", error="", kind=reason)
+            sweeper.journal.append(new_event("end", trial=given["trial"], reason="error", error="", kind=reason))
     return sweeper
 
 
@@ -301,8 +304,8 @@ def test_a_sweep_that_dies_at_any_result_ends_as_the_undisturbed_one(tmp_path, s
         dying = drive(Sweeper(path, **sweep), n_results=death)
         if orderly:
             for trial in [trial for trial in dying.journal.sweep.trials.values() if trial.unfinished]:
-                dying.journal.append("end", trial=trial.id, reason="interrupted", error=None)
-            dying.journal.append("finish", reason="interrupted")
+                dying.journal.append(new_event("end", trial=trial.id, reason="interrupted", error=None))
+            dying.journal.append(new_event("finish", reason="interrupted"))
         dying.journal.close()
         resumed = drive(Sweeper(path, **sweep))
         kept = [event for event in record(resumed.journal) if event["event"] in ("header", "prior", "ask", "report")]
@@ -384,9 +387,9 @@ def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_p
     default = SPACE.default({})
     for number, (trial, (metrics, reason)) in enumerate(ends.items()):
         ask_event = {**STAMP, "event": "ask", "trial": trial, "number": number, "assignment": default, "config": ANY}
-        sweep.apply({**ask_event, "method": "elbo"})
+        sweep.apply(parse_event({**ask_event, "method": "elbo"}))
         report = {**STAMP, "event": "report", "trial": trial, "epoch": 1, "metrics": metrics, "decision": "stop"}
-        sweep.apply({**report, "reason": reason, "rung": None, "outcome": None})
+        sweep.apply(parse_event({**report, "reason": reason, "rung": None, "outcome": None}))
     study = study_of(sweep, SPACE, optuna.samplers.RandomSampler())
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     states = [trial.state for trial in study.trials]
@@ -394,7 +397,7 @@ def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_p
     assert not any(trial.intermediate_values for trial in study.trials), "Optuna's TPE raises on them"
     assert study.trials[0].values == [1.0, 2.0]
     for sampler in SAMPLERS:
-        assert ask(sweep, SPACE, Sampling(sampler, 0, 12, False, default)).assignment
+        assert suggest(sweep, SPACE, Sampling(sampler, 0, 12, False, default)).assignment
 
 
 # --- grid -------------------------------------------------------------------------------------------------------------
@@ -473,13 +476,13 @@ def test_trap_09_same_seed_concurrency_2_stops_different_trials(tmp_path):
     assert decisions(journals[0]) != decisions(journals[1])
     for i, journal in enumerate(journals):
         replay = Sweeper(tmp_path / f"replay{i}")
-        for event in journal.events[1:]:
+        for event in lines_of(journal.events)[1:]:
             if event["event"] == "ask":
-                replay.journal.append("ask", **{name: event[name] for name in ASKED})
+                replay.journal.append(new_event("ask", **{name: event[name] for name in ASKED}))
             else:
                 replay.tell(event["trial"], event["epoch"], event["metrics"].get(METRIC, math.nan))
         assert decisions(replay.journal) == decisions(journal)
-        assert replay.journal.sweep.rungs == fold(journal.events).rungs
+        assert replay.journal.sweep.rungs == fold(lines_of(journal.events)).rungs
 
     once, again = sweep("once", lambda n: 0, 1), sweep("again", lambda n: 0, 1)
     assert record(once) == record(again)

@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from events import new_event
 
 from trainables.config.paths import parse_config, plain
 from trainables.errors import RESULT_KEY
@@ -35,12 +36,14 @@ class Sweep:
 
     def __init__(self, path, rule):
         self.journal = Journal.create(path)
-        self.journal.append("header", format=1, metric=METRIC, direction="max", epochs=EPOCHS, rungs=list(RUNGS))
-        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, rule, lambda event: None)
+        self.journal.append(
+            new_event("header", format=1, metric=METRIC, direction="max", epochs=EPOCHS, rungs=list(RUNGS))
+        )
+        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, rule)
 
     def ask(self, number, step_size):
         fields = {"number": number, "assignment": {}, "config": cyclical(step_size), "method": "elbo"}
-        self.journal.append("ask", trial=f"{number:04}", **fields)
+        self.journal.append(new_event("ask", trial=f"{number:04}", **fields))
 
     def run(self, number, quality, step_size):
         """The epoch at which the trial ended or paused."""
@@ -82,7 +85,8 @@ def test_what_was_compared_is_in_the_journal_and_a_replay_files_the_same(sweep, 
     for number, step_size in enumerate(STEP_SIZES):
         found.ask(number, step_size)
         found.run(number, float(-number), step_size)
-    at_12 = {e["trial"]: e["compared"] for e in found.journal.events if e["event"] == "report" and e["rung"] == 12}
+    reports = [event for event in found.journal.events if event.name == "report"]
+    at_12 = {report.trial: report.compared for report in reports if report.rung == 12}
     assert at_12 == {"0000": None, "0001": 10, "0002": 8, "0003": 12}
     found.journal.close()
     assert fold(read_journal(tmp_path / "journal.jsonl")).rungs == found.journal.sweep.rungs
@@ -92,7 +96,7 @@ def test_a_report_from_before_says_nothing_of_it_and_was_compared_itself(sweep):
     found = sweep(None)
     found.ask(0, 0.25)
     report = {"epoch": 4, "metrics": {METRIC: -3.0}, "decision": "continue", "reason": None, "rung": 4}
-    found.journal.append("report", trial="0000", **report, cutoff=None, outcome=None, checkpoint=None)
+    found.journal.append(new_event("report", trial="0000", **report, cutoff=None, outcome=None, checkpoint=None))
     assert found.journal.sweep.rungs == {4: {"0000": -3.0}}
 
 

@@ -15,8 +15,9 @@ from search_spaces.compile import suggest_trial
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space, assemble
 from trainables.config.paths import flatten, parse_config
-from tuner.search.optuna_study import ask
+from tuner.search.optuna_study import suggest
 from tuner.search.samplers import Sampling, new_sampler, sampler_notes, trials_to_run
+from tuner.sweeps.events import parse_event
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import Sweep
 
@@ -87,14 +88,16 @@ def swept(space, sampling, objective, n, metrics=("val/mse", "val/kl"), priors=(
     """A sweep of n trials of one epoch, `ahead` at a time; each is asked with sampler and study built anew."""
     sweep = Sweep()
     directions = dict.fromkeys(metrics, "min")
-    sweep.apply({**STAMP, "event": "header", "metric": metrics[0], "direction": "min", "metrics": directions})
+    sweep.apply(
+        parse_event({**STAMP, "event": "header", "metric": metrics[0], "direction": "min", "metrics": directions})
+    )
     for prior in priors:
-        sweep.apply({**STAMP, "event": "prior", **prior})
+        sweep.apply(parse_event({**STAMP, "event": "prior", **prior}))
     for number in range(n + ahead - 1):
         if number < n:
-            asked = json_of(ask(sweep, space, sampling)._asdict())
+            asked = json_of(suggest(sweep, space, sampling)._asdict())
             known = {"trial": f"{number:04}", "number": number, "config": ANY, "method": "elbo"}
-            sweep.apply({**STAMP, "event": "ask", **known, **asked})
+            sweep.apply(parse_event({**STAMP, "event": "ask", **known, **asked}))
         if number >= ahead - 1:
             finish(sweep, f"{number - ahead + 1:04}", metrics, objective)
     return sweep
@@ -103,7 +106,7 @@ def swept(space, sampling, objective, n, metrics=("val/mse", "val/kl"), priors=(
 def finish(sweep, trial, metrics, objective):
     values = dict(zip(metrics, objective(sweep.trials[trial].assignment), strict=True))
     report = {"epoch": 1, "metrics": values, "decision": "stop", "reason": "completed", "rung": None, "outcome": None}
-    sweep.apply({**STAMP, "event": "report", "trial": trial, **report})
+    sweep.apply(parse_event({**STAMP, "event": "report", "trial": trial, **report}))
 
 
 def json_of(data):
@@ -156,14 +159,24 @@ def test_16_qmc_points_lie_one_in_each_of_16_equal_bins(seed):
 def test_qmc_keeps_its_place_when_trials_fail():
     def ends(reason):
         sweep = Sweep()
-        sweep.apply({**STAMP, "event": "header", "metric": "val/mse", "direction": "min"})
+        sweep.apply(parse_event({**STAMP, "event": "header", "metric": "val/mse", "direction": "min"}))
         for number in range(6):
-            trial, asked = f"{number:04}", ask(sweep, FLAT, sampling_of("qmc", FLAT))._asdict()
+            trial, asked = f"{number:04}", suggest(sweep, FLAT, sampling_of("qmc", FLAT))._asdict()
             sweep.apply(
-                {**STAMP, "event": "ask", "trial": trial, "number": number, "config": ANY, "method": "elbo", **asked}
+                parse_event(
+                    {
+                        **STAMP,
+                        "event": "ask",
+                        "trial": trial,
+                        "number": number,
+                        "config": ANY,
+                        "method": "elbo",
+                        **asked,
+                    }
+                )
             )
             if reason:
-                sweep.apply({**STAMP, "event": "end", "trial": trial, "reason": reason, "error": ""})
+                sweep.apply(parse_event({**STAMP, "event": "end", "trial": trial, "reason": reason, "error": ""}))
         return assignments(sweep)
 
     assert ends("error") == ends(None)
@@ -230,7 +243,7 @@ def test_the_default_configuration_counts_in_nsga2s_first_generation():
     sampling = sampling_of("nsga2", CUBE, trials=20)
     sweep = swept(CUBE, sampling, two_ends, 4)
     sweep.trials["0000"].memory.clear()
-    assert ask(sweep, CUBE, sampling).memory["trial"] == {"NSGAIISampler:generation": 1}
+    assert suggest(sweep, CUBE, sampling).memory["trial"] == {"NSGAIISampler:generation": 1}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

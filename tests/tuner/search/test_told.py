@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.catalogue import parse_space
-from tuner.search.optuna_study import Told, ask, study_of
+from tuner.search.optuna_study import OptunaTrials, study_of, suggest
 from tuner.search.samplers import Sampling
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import Sweep, fold
@@ -32,7 +32,7 @@ class History:
         self.add("header", **header)
         self._value = lambda value: {metric: value + n for n, metric in enumerate(metrics)}
         for number in range(n_priors):
-            assignment = ask(self.sweep, SPACE, RANDOM).assignment if number else SPACE.default({})
+            assignment = suggest(self.sweep, SPACE, RANDOM).assignment if number else SPACE.default({})
             source = {"source_sweep": "earlier", "source_trial": f"{number:04}"}
             values = self._value(float(number % 5)) if number % 4 != 3 else {}
             self.add("prior", **source, assignment=assignment, values=values)
@@ -99,12 +99,12 @@ steps = st.tuples(
 def test_a_search_that_keeps_its_trials_asks_as_one_that_is_told_of_all_anew(
     kind, history, n_priors, metrics, concurrent
 ):
-    happening, told = History(metrics, n_priors), Told()
+    happening, told = History(metrics, n_priors), OptunaTrials()
     sampling = Sampling(kind, 0, 20, concurrent, SPACE.default({}))
     for what, which, value in history:
         match what:
             case "ask":
-                kept, anew = (ask(happening.sweep, SPACE, sampling, each) for each in (told, None))
+                kept, anew = (suggest(happening.sweep, SPACE, sampling, each) for each in (told, None))
                 assert kept == anew
                 assert facts(happening.sweep, told) == facts(happening.sweep, None)
                 happening.asked(kept)

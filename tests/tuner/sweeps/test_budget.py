@@ -4,6 +4,7 @@ import math
 import time
 
 import pytest
+from events import new_event
 
 from tuner.search.asha import Asha
 from tuner.search.hyperband import HyperBand
@@ -95,14 +96,14 @@ def test_time_counts_in_all_sessions(tmp_path, monkeypatch):
     now, budget = [0.0], Budget(time="1m")
     monkeypatch.setattr("tuner.sweeps.journal.SteadyClock", lambda: lambda: now[0])
     journal = Journal.create(tmp_path / "journal")
-    journal.append("header", metric="val/elbo")
+    journal.append(new_event("header", metric="val/elbo"))
     now[0] = 40.0
     assert not is_spent(budget, journal, 0)
-    journal.append("finish", reason="interrupted")
+    journal.append(new_event("finish", reason="interrupted"))
     journal.close()
     now[0] = 1000.0
     journal = Journal.open(tmp_path / "journal")
-    journal.append("finish", reason="interrupted")
+    journal.append(new_event("finish", reason="interrupted"))
     now[0] = 1019.0
     assert not is_spent(budget, journal, 0)
     now[0] = 1020.0
@@ -116,10 +117,10 @@ def test_a_clock_that_is_set_in_mid_sweep_spends_nothing_and_gives_nothing_back(
     budget, real, shift = Budget(time="1h"), time.time, [0.0]
     monkeypatch.setattr(time, "time", lambda: real() + shift[0])
     journal = Journal.create(tmp_path / "journal")
-    journal.append("header", metric="val/elbo")
+    journal.append(new_event("header", metric="val/elbo"))
     shift[0] = step
     assert not is_spent(budget, journal, 0)
-    journal.append("finish", reason="interrupted")
+    journal.append(new_event("finish", reason="interrupted"))
     assert 0 <= journal.sweep.seconds < 60
     journal.close()
     times = [event["t"] for event in read_journal(tmp_path / "journal")]
@@ -145,6 +146,6 @@ def test_time_ends_running_trials_with_their_epoch_and_hands_out_no_more(tmp_pat
 def test_either_part_ends_the_sweep(tmp_path, monkeypatch, epochs, time, expected):
     monkeypatch.setattr("tuner.sweeps.journal.SteadyClock", lambda: iter([0.0, 1.0]).__next__)
     journal = Journal.create(tmp_path / "journal")
-    journal.append("header", metric="val/elbo")
+    journal.append(new_event("header", metric="val/elbo"))
     assert spent_part(Budget(epochs=epochs, time=time), journal, unwritten=3) == expected
     journal.close()

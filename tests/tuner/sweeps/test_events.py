@@ -3,8 +3,8 @@
 import pytest
 
 from trainables.errors import UserError
-from tuner.sweeps.events import REQUIRED, JournalError
-from tuner.sweeps.journal import lines_of, read_journal
+from tuner.sweeps.events import KINDS, JournalError
+from tuner.sweeps.journal import bytes_of, read_journal
 from tuner.sweeps.state import fold
 from tuner.sweeps.status import known_sweep, sweep_statuses
 from tuner.tracking.removal import remove_sweep
@@ -32,7 +32,7 @@ def store(sweeps):
     def write(name, events):
         (sweeps.storage / name).mkdir(parents=True, exist_ok=True)
         numbered = [{**event, "seq": seq} for seq, event in enumerate(events)]
-        (sweeps.storage / name / "journal.jsonl").write_bytes(lines_of(numbered))
+        (sweeps.storage / name / "journal.jsonl").write_bytes(bytes_of(numbered))
         return sweeps.storage
 
     return write
@@ -150,5 +150,5 @@ def test_a_sweep_without_a_journal_can_be_removed(events, store):
 
 
 def test_every_event_of_a_sweep_is_known(events):
-    assert {event["event"] for event in events} <= REQUIRED.keys()
+    assert {event["event"] for event in events} <= KINDS.keys()
     assert fold(events).finished == "completed"

@@ -7,7 +7,7 @@ from random import Random
 from fuzz import said_of, seeds_of
 from mutations import mutated
 
-from tuner.sweeps.journal import Journal, lines_of, read_journal
+from tuner.sweeps.journal import Journal, bytes_of, read_journal
 from tuner.sweeps.state import fold
 from tuner.sweeps.status import known_sweep, ranked_trials, sweep_statuses
 from tuner.tracking.removal import remove_sweep
@@ -59,7 +59,7 @@ def journal(events, seed):
     """The bytes of a seed: changed as they are, or event by event under checksums that are right."""
     draw = Random(f"journal {seed}")
     if draw.random() < 0.3:
-        return mutated(lines_of(events), draw)
+        return mutated(bytes_of(events), draw)
     events = [*events]
     for _ in range(draw.choice((1, 1, 2))):
         i, j = draw.randrange(len(events)), draw.randrange(len(events))
@@ -74,7 +74,7 @@ def journal(events, seed):
                 events[i], events[j] = events[j], events[i]
             case _:
                 events[i] = {**events[i], "event": draw.choice(NAMES)}
-    return lines_of({**event, "seq": seq} for seq, event in enumerate(events))
+    return bytes_of({**event, "seq": seq} for seq, event in enumerate(events))
 
 
 def check_sweep(root, path):

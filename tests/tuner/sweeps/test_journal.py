@@ -9,11 +9,12 @@ from copy import deepcopy
 
 import pytest
 from configs import ANY
+from events import lines_of, new_event, parsed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.errors import StorageError
-from tuner.sweeps.events import JournalError
+from tuner.sweeps.events import JournalError, parse_event
 from tuner.sweeps.journal import Journal, read_journal
 from tuner.sweeps.state import Sweep, fold
 
@@ -50,11 +51,11 @@ def path(tmp_path):
 def journal(path):
     """A sweep of two trials, one at its end."""
     journal = Journal.create(path)
-    journal.append("header", **HEADER)
+    journal.append(new_event("header", **HEADER))
     for trial in ("0000", "0001"):
-        journal.append("ask", trial=trial, **ASK)
-    journal.append("report", **report("0000", 1, -3.5, rung=1))
-    journal.append("report", **report("0001", 1, -4.0, "pruned", rung=1))
+        journal.append(new_event("ask", trial=trial, **ASK))
+    journal.append(new_event("report", **report("0000", 1, -3.5, rung=1)))
+    journal.append(new_event("report", **report("0001", 1, -4.0, "pruned", rung=1)))
     yield journal
     journal.close()
 
@@ -75,7 +76,7 @@ plain_data = st.recursive(
 )
 def test_what_a_user_writes_like_a_float_is_not_one(value, path):
     journal = Journal.create(path)
-    journal.append("warning", value=value)
+    journal.append(new_event("header", value=value))
     journal.close()
     assert repr(read_journal(path)[0]["value"]) == repr(value)
 
@@ -85,20 +86,20 @@ def test_events_of_any_plain_data_are_read_back_as_they_were(values, tmp_path_fa
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
     journal = Journal.create(path)
     for value in values:
-        journal.append("warning", value=value)
+        journal.append(new_event("header", value=value))
     journal.close()
     # repr tells nan from nan, -0.0 from 0.0 and 1 from 1.0
     assert repr([event["value"] for event in read_journal(path)]) == repr(values)
-    assert repr(read_journal(path)) == repr(journal.events)
+    assert repr(parsed(read_journal(path))) == repr(journal.events)
 
 
 def test_the_live_event_is_the_one_a_reader_finds(journal, path):
-    live = journal.append("warning", value=(1, {"at": math.inf}))
-    assert live == read_journal(path)[-1] == journal.events[-1]
+    live = journal.append(new_event("header", value=(1, {"at": math.inf})))
+    assert live == parsed(read_journal(path))[-1] == journal.events[-1]
 
 
 def test_each_line_is_strict_json_on_its_own(journal, path):
-    journal.append("warning", value=math.nan, text="a\nb\u2028c\rd")
+    journal.append(new_event("header", value=math.nan, text="a\nb\u2028c\rd"))
     lines = path.read_bytes().split(b"\n")
     assert lines.pop() == b""
     refuse = pytest.fail
@@ -114,11 +115,11 @@ def test_a_last_line_torn_at_any_byte_is_left_out_and_cut_off(journal, path):
     kept = journal.events[:-1]
     for cut in range(start, len(content)):
         path.write_bytes(content[:cut])
-        assert read_journal(path) == kept
+        assert parsed(read_journal(path)) == kept
         assert path.stat().st_size == cut, "reading changes nothing"
         reopened = Journal.open(path)
         assert reopened.events == kept
-        reopened.append("report", **report("0001", 1, -4.0))
+        reopened.append(new_event("report", **report("0001", 1, -4.0)))
         reopened.close()
         assert [event["seq"] for event in read_journal(path)] == list(range(5))
 
@@ -152,7 +153,7 @@ def test_a_journal_is_begun_once(journal, path):
 def test_a_missing_journal_and_a_foreign_format_are_named(tmp_path, path):
     with pytest.raises(JournalError, match=r"journal\.jsonl cannot be read: No such file"):
         Journal.open(path)
-    Journal.create(path).append("header", **{**HEADER, "format": 99})
+    Journal.create(path).append(new_event("header", **{**HEADER, "format": 99}))
     for read in (read_journal, Journal.open):
         with pytest.raises(JournalError, match="format 99"):
             read(path)
@@ -165,13 +166,13 @@ def test_a_full_disk_leaves_a_journal_that_goes_on(journal, path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
         for _ in range(2):
             with pytest.raises(StorageError, match="cannot be written"):
-                journal.append("report", **report("0000", 2, -3.0))
+                journal.append(new_event("report", **report("0000", 2, -3.0)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert journal.events == before
-    journal.append("report", **report("0000", 2, -3.0))
-    assert read_journal(path) == journal.events
-    assert journal.sweep == fold(journal.events)
+    journal.append(new_event("report", **report("0000", 2, -3.0)))
+    assert read_journal(path) == lines_of(journal.events)
+    assert journal.sweep == fold(lines_of(journal.events))
 
 
 class _Interrupted(BaseException):
@@ -191,7 +192,7 @@ def test_an_exception_from_a_signal_at_any_moment_leaves_journal_and_memory_in_s
                 signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + interrupted % 20))
                 for _ in range(5000):
                     epoch += 1
-                    journal.append("report", **report("0000", epoch, -1.0))
+                    journal.append(new_event("report", **report("0000", epoch, -1.0)))
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except _Interrupted:
                 interrupted += 1
@@ -199,20 +200,20 @@ def test_an_exception_from_a_signal_at_any_moment_leaves_journal_and_memory_in_s
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
         gc.collect()
-    journal.append("finish", reason="interrupted")
-    assert read_journal(path) == journal.events
-    assert journal.sweep == fold(journal.events)
+    journal.append(new_event("finish", reason="interrupted"))
+    assert read_journal(path) == lines_of(journal.events)
+    assert journal.sweep == fold(lines_of(journal.events))
 
 
 # --- the fold ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_live_sweep_is_the_fold_of_what_a_reader_finds(journal, path):
-    journal.append("end", trial="0000", reason="interrupted", error=None)
-    journal.append("finish", reason="interrupted")
+    journal.append(new_event("end", trial="0000", reason="interrupted", error=None))
+    journal.append(new_event("finish", reason="interrupted"))
     reopened = Journal.open(path)
     assert reopened.sweep == fold(read_journal(path)) == journal.sweep
-    reopened.append("report", **report("0000", 2, -2.0, "completed"))
+    reopened.append(new_event("report", **report("0000", 2, -2.0, "completed")))
     assert reopened.sweep == fold(read_journal(path))
     reopened.close()
 
@@ -220,7 +221,7 @@ def test_the_live_sweep_is_the_fold_of_what_a_reader_finds(journal, path):
 def test_who_opens_a_journal_and_writes_has_the_state_it_had(journal, path):
     reopened = Journal.open(path)
     sweep = reopened.sweep
-    reopened.append("ask", trial="0002", **ASK)
+    reopened.append(new_event("ask", trial="0002", **ASK))
     assert reopened.sweep is sweep
     assert list(sweep.trials) == ["0000", "0001", "0002"]
     reopened.close()
@@ -228,7 +229,7 @@ def test_who_opens_a_journal_and_writes_has_the_state_it_had(journal, path):
 
 def test_two_openings_sign_their_lines_differently(journal, path):
     reopened = Journal.open(path)
-    reopened.append("finish", reason="completed")
+    reopened.append(new_event("finish", reason="completed"))
     assert len({event["session"] for event in read_journal(path)}) == 2
     reopened.close()
 
@@ -237,38 +238,40 @@ def test_a_report_of_a_known_epoch_changes_nothing(journal):
     sweep, again = journal.sweep, deepcopy(journal.sweep)
     same_moment = dict(zip(("session", "t"), sweep.latest, strict=True))
     for epoch in (1, 0):
-        again.apply({"event": "report", **same_moment, **report("0000", epoch, 99.0, "completed", rung=1)})
+        again.apply(parse_event({"event": "report", **same_moment, **report("0000", epoch, 99.0, "completed", rung=1)}))
     assert again == sweep
 
 
 def test_a_trial_has_its_last_epochs_metrics_and_its_rungs_keep_what_was_filed(journal):
-    journal.append("report", **report("0000", 2, -5.0, "completed"))
+    journal.append(new_event("report", **report("0000", 2, -5.0, "completed")))
     trial = journal.sweep.trials["0000"]
     assert (trial.last, trial.epochs, trial.stop_reason) == ({"val/elbo": -5.0}, 2, "completed")
     assert journal.sweep.rungs == {1: {"0000": -3.5, "0001": -4.0}}
 
 
 def test_an_end_does_not_overwrite_how_a_trial_ended(journal):
-    journal.append("end", trial="0001", reason="error", error="late")
+    journal.append(new_event("end", trial="0001", reason="error", error="late"))
     assert (journal.sweep.trials["0001"].stop_reason, journal.sweep.trials["0001"].error) == ("pruned", None)
 
 
 def test_an_interrupted_trial_and_sweep_go_on_with_the_next_report(journal):
     trial = journal.sweep.trials["0000"]
-    journal.append("end", trial="0000", reason="interrupted", error=None)
-    journal.append("finish", reason="interrupted")
+    journal.append(new_event("end", trial="0000", reason="interrupted", error=None))
+    journal.append(new_event("finish", reason="interrupted"))
     assert (trial.stop_reason, trial.unfinished, journal.sweep.finished) == ("interrupted", True, "interrupted")
-    journal.append("report", **report("0000", 2, -3.0))
+    journal.append(new_event("report", **report("0000", 2, -3.0)))
     assert (trial.stop_reason, trial.unfinished, journal.sweep.finished) == (None, True, None)
 
 
 def test_priors_and_a_samplers_memory_are_folded_and_are_no_trials(journal, path):
     prior = {"source_sweep": "earlier", "source_trial": "0007", "assignment": {"lr.base": 1e-2}, "values": {"m": 1.5}}
-    journal.append("prior", **prior)
-    journal.append("ask", trial="0002", **ASK, memory={"trial": {"generation": 1}, "study": {"parents": [0, 3]}})
+    journal.append(new_event("prior", **prior))
+    journal.append(
+        new_event("ask", trial="0002", **ASK, memory={"trial": {"generation": 1}, "study": {"parents": [0, 3]}})
+    )
     sweep = fold(read_journal(path))
     assert sweep == journal.sweep
-    assert [vars(known) for known in sweep.priors] == [prior]
+    assert sweep.priors == [new_event("prior", **prior)]
     assert list(sweep.trials) == ["0000", "0001", "0002"]
     assert sweep.trials["0002"].memory["study"] == {"parents": [0, 3]}
     assert sweep.trials["0000"].memory == {}
@@ -284,22 +287,22 @@ def test_metrics_keep_their_order_and_an_older_header_means_its_one(metrics):
 
 def test_a_paused_trial_waits_for_its_decision_also_through_an_interruption(journal):
     trial = journal.sweep.trials["0000"]
-    journal.append("report", **{**report("0000", 2, -3.0, rung=2), "decision": "pause"})
+    journal.append(new_event("report", **{**report("0000", 2, -3.0, rung=2), "decision": "pause"}))
     assert (trial.paused, trial.unfinished, trial.stop_reason) == (True, True, None)
-    journal.append("end", trial="0000", reason="interrupted", error=None)
+    journal.append(new_event("end", trial="0000", reason="interrupted", error=None))
     assert trial.paused
     decided = {"trial": "0000", "rung": 2, "cutoff": -3.5}
-    journal.append("decision", decision="continue", reason=None, **decided)
+    journal.append(new_event("decision", decision="continue", reason=None, **decided))
     assert (trial.paused, trial.unfinished, trial.stop_reason) == (False, True, None)
     once = deepcopy(journal.sweep.trials)
-    journal.append("decision", decision="stop", reason="pruned", **decided)
+    journal.append(new_event("decision", decision="stop", reason="pruned", **decided))
     assert journal.sweep.trials == once, "it is decided on once"
 
 
 def test_a_paused_trial_that_is_stopped_has_ended(journal):
     trial = journal.sweep.trials["0000"]
-    journal.append("report", **{**report("0000", 2, -3.0, rung=2), "decision": "pause"})
-    journal.append("decision", trial="0000", decision="stop", reason="pruned", rung=2, cutoff=-3.5)
+    journal.append(new_event("report", **{**report("0000", 2, -3.0, rung=2), "decision": "pause"}))
+    journal.append(new_event("decision", trial="0000", decision="stop", reason="pruned", rung=2, cutoff=-3.5))
     assert (trial.paused, trial.unfinished, trial.stop_reason) == (False, False, "pruned")
 
 
@@ -311,7 +314,7 @@ def test_the_seconds_of_a_sweep_are_those_of_its_sessions(path, monkeypatch):
     for session_length in (3, 3):
         for _ in range(session_length):
             now = [next(times)]
-            opened.append("finish" if opened.events else "header", reason="interrupted")
+            opened.append(new_event("finish" if opened.events else "header", reason="interrupted"))
         now[0] += 5.0
         assert opened.seconds == opened.sweep.seconds + 5.0
         opened.close()

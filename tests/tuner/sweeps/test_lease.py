@@ -11,6 +11,7 @@ import threading
 from dataclasses import asdict, replace
 
 import pytest
+from events import lines_of, new_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -202,28 +203,28 @@ def test_what_a_superseded_journal_still_writes_nobody_reads(tmp_path):
     """Without any lease: the file of the earlier session is no longer there."""
     path = tmp_path / "journal.jsonl"
     first = Journal.create(path)
-    first.append("header", format=1)
+    first.append(new_event("header", format=1))
     second = Journal.open(path)
-    first.append("warning", text="until the first line of the second, the first goes on")
-    second.append("resume", more=0)
+    first.append(new_event("warning", text="until the first line of the second, the first goes on"))
+    second.append(new_event("resume", more=0))
     before = path.read_bytes()
     first._write(first._file, b"a line in hand\n")
     with pytest.raises(FencedError, match="taken over by another process"):
-        first.append("warning", text="late")
+        first.append(new_event("warning", text="late"))
     assert path.read_bytes() == before
-    assert [event["event"] for event in second.events] == ["header", "warning", "resume"]
-    second.append("warning", text="whole")
+    assert [event.name for event in second.events] == ["header", "warning", "resume"]
+    second.append(new_event("warning", text="whole"))
     assert Journal.open(path).events == second.events
 
 
 def test_a_driver_writes_nothing_once_its_lease_is_lost_also_before_its_successor_writes(tmp_path):
     path, first = tmp_path / "journal.jsonl", Lease.take(tmp_path, 1)
     journal = Journal.create(path, first)
-    journal.append("header", format=1)
+    journal.append(new_event("header", format=1))
     before = path.read_bytes()
     second = Lease.take(tmp_path, 2)
     with pytest.raises(FencedError, match="taken over by process"):
-        journal.append("warning", text="late")
+        journal.append(new_event("warning", text="late"))
     assert path.read_bytes() == before
     first.release()
     second.release()
@@ -231,35 +232,35 @@ def test_a_driver_writes_nothing_once_its_lease_is_lost_also_before_its_successo
 
 def test_a_session_that_was_taken_over_while_it_copied_the_journal_puts_no_copy_in_its_place(tmp_path, monkeypatch):
     path = tmp_path / "journal.jsonl"
-    Journal.create(path).append("header", format=1)
+    Journal.create(path).append(new_event("header", format=1))
     paused, successors = Journal.open(path, Lease.take(tmp_path, 1)), []
 
     def take_over(file):
         monkeypatch.undo()
         successors.append(Journal.open(path, Lease.take(tmp_path, 2)))
-        successors[0].append("resume", more=0)
+        successors[0].append(new_event("resume", more=0))
 
     monkeypatch.setattr(os, "fsync", take_over)
     with pytest.raises(FencedError, match="taken over by process"):
-        paused.append("resume", more=0)
-    successors[0].append("warning", text="goes on")
-    assert read_journal(path) == successors[0].events
+        paused.append(new_event("resume", more=0))
+    successors[0].append(new_event("warning", text="goes on"))
+    assert read_journal(path) == lines_of(successors[0].events)
     assert [file.name for file in tmp_path.glob("journal*")] == ["journal.jsonl"]
 
 
 def test_a_start_that_was_taken_over_leaves_the_journal_of_the_one_that_runs(tmp_path):
     paused, successor = (HeldSweep(tmp_path, Lease.take(tmp_path, number)) for number in (1, 2))
     journal = successor.create_journal()
-    journal.append("header", format=1)
+    journal.append(new_event("header", format=1))
     with pytest.raises(FencedError, match="taken over by process"):
         paused.create_journal()
-    journal.append("warning", text="goes on")
-    assert read_journal(tmp_path / "journal.jsonl") == journal.events
+    journal.append(new_event("warning", text="goes on"))
+    assert read_journal(tmp_path / "journal.jsonl") == lines_of(journal.events)
 
 
 def test_who_was_taken_over_removes_nothing(tmp_path):
     paused, successor = (HeldSweep(tmp_path, Lease.take(tmp_path, number)) for number in (1, 2))
-    successor.create_journal().append("header", format=1)
+    successor.create_journal().append(new_event("header", format=1))
     (tmp_path / "trials" / "0000").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
     for remove in (paused.remove_all, lambda: paused.remove_trials(None)):
@@ -274,11 +275,11 @@ def test_a_network_file_systems_word_for_a_replaced_file_is_understood(function,
         raise OSError(errno.ESTALE, "Stale file handle")
 
     journal, held = Journal.create(tmp_path / "journal.jsonl"), Lease.take(tmp_path, 1)
-    journal.append("header", format=1)
+    journal.append(new_event("header", format=1))
     with monkeypatch.context() as patch:
         patch.setattr(os, function, stale)
         with pytest.raises(FencedError, match="taken over by another process"):
-            journal.append("warning", text="late")
+            journal.append(new_event("warning", text="late"))
         if function == "fstat":
             with pytest.raises(FencedError, match="taken over by another process"):
                 held.check()
@@ -288,9 +289,9 @@ def test_a_network_file_systems_word_for_a_replaced_file_is_understood(function,
 def test_looking_at_a_journal_takes_nothing_over(tmp_path):
     path = tmp_path / "journal.jsonl"
     first = Journal.create(path)
-    first.append("header", format=1)
+    first.append(new_event("header", format=1))
     Journal.open(path).close()
-    first.append("warning", text="still its own")
+    first.append(new_event("warning", text="still its own"))
     assert len(first.events) == 2
 
 

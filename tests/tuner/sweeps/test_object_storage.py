@@ -37,14 +37,14 @@ def test_it_is_known_and_read_from_anywhere(swept, sweeps):
     assert (status.name, status.state, status.n_trials) == ("s", "completed", 4)
     driver.run_sweep(sweeps.plan("s"))
     alone = [(event["event"], event.get("trial")) for event in sweeps.events("s")]
-    assert [(event["event"], event.get("trial")) for event in storage.events("s")] == alone
+    assert [(event["event"], event.get("trial")) for event in storage.lines("s")] == alone
     assert b"search:" in (RemoteFolder(swept) / "s").read("spec.yaml")
 
 
 def test_it_goes_on_under_another_session(swept, sweeps):
-    before = open_storage(swept).events("s")
+    before = open_storage(swept).lines("s")
     result = driver.resume_sweep(swept, "s", more_trials=2, offline=True, data_dir=sweeps.data_dir)
-    events = open_storage(swept).events("s")
+    events = open_storage(swept).lines("s")
     assert events[: len(before)] == before
     assert (result.n_trials, result.finished) == (6, "completed")
     assert [event["session"][:6] for event in (events[0], events[-1])] == ["000001", "000002"]

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from events import parsed
 
 from trainables.errors import StorageError, UserError
 from trainables.files.trial_files import trial_files
 from trainables.object_storage import RemoteFolder
-from tuner.running import driver, sweep_result
+from tuner.running import search_loop, sweep_result
 from tuner.sweeps.places import objects_of, trials_of
 from tuner.sweeps.storage import open_storage
 from tuner.tracking.mlflow_store import open_client
@@ -30,15 +31,15 @@ def in_storage(sweeps, remote_root, monkeypatch):
     """Two sweeps, `s` and `other`, in object storage: each trial has a file there, of a size of its own."""
     storage = str(RemoteFolder(remote_root) / "sweeps")
     monkeypatch.setenv("VAE_TUNER_CACHE", str(sweeps.storage))
-    run = driver._run_tune
+    run = search_loop.run
 
-    def trained(plan, journal, folder, shown, tracker, shared, signals):
-        run(plan, journal, folder, shown, tracker, shared, signals)
-        for trial in journal.sweep.trials.values():
-            with trial_files(trials_of(plan.spec.storage, folder), trial.id).writing() as scratch:
+    def trained(session, tracker):
+        run(session, tracker)
+        for trial in session.journal.sweep.trials.values():
+            with trial_files(session.trials, trial.id).writing() as scratch:
                 (scratch / "checkpoint.safetensors").write_bytes(b"." * (100 + trial.number))
 
-    monkeypatch.setattr(driver, "_run_tune", trained)
+    monkeypatch.setattr(search_loop, "run", trained)
     return replace(sweeps, storage=storage), RemoteFolder(storage)
 
 
@@ -86,7 +87,7 @@ def test_results_of_a_sweep_in_storage_become_artifacts_afterwards(in_storage, n
     assert sync_sweep(sweeps.storage, "s") > 0
     client = open_client(uri)
     projection = Projection(client, "vae-tuner")
-    projection.resume(open_storage(sweeps.storage).events("s"))
+    projection.resume(parsed(open_storage(sweeps.storage).lines("s")))
     for trial, run_id in projection.run_ids().items():
         results = ["checkpoint.safetensors"] if trial in completed else []
         assert [file.path for file in client.list_artifacts(run_id)] == [*results, "config.yaml"]

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 from configs import ANY
+from events import new_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -272,9 +273,9 @@ def journal(folder, tmp_path):
     held = RemoteLease.take(folder, "s")
     journal = SealedJournal.create(tmp_path / "journal.jsonl", held)
     held.every = lambda: None
-    journal.append("header", format=1, metric="val/elbo", direction="max", epochs=9)
+    journal.append(new_event("header", format=1, metric="val/elbo", direction="max", epochs=9))
     for trial in ("0000", "0001"):
-        journal.append("ask", trial=trial, number=int(trial), assignment={}, config=ANY, method="elbo")
+        journal.append(new_event("ask", trial=trial, number=int(trial), assignment={}, config=ANY, method="elbo"))
     yield journal
     held.release()
 
@@ -284,7 +285,7 @@ def sealed(folder):
 
 
 def report(journal, trial, epoch):
-    journal.append("report", trial=trial, epoch=epoch, metrics={"val/elbo": 1.0}, **REPORT)
+    journal.append(new_event("report", trial=trial, epoch=epoch, metrics={"val/elbo": 1.0}, **REPORT))
 
 
 def test_a_trial_goes_on_from_a_report_once_the_one_before_is_sealed(journal, folder):
@@ -301,7 +302,7 @@ def test_a_trial_goes_on_from_a_report_once_the_one_before_is_sealed(journal, fo
 @pytest.mark.parametrize("event", ["ask", "failure", "resume", "budget", "finish"])
 def test_what_must_not_happen_twice_is_sealed_at_once(event, journal, folder):
     fields = {"ask": {"number": 2, "assignment": {}, "config": ANY, "method": "elbo"}, "failure": {"error": "lost"}}
-    journal.append(event, trial="0000", more=0, reason="interrupted", **fields.get(event, {}))
+    journal.append(new_event(event, trial="0000", more=0, reason="interrupted", **fields.get(event, {})))
     assert sealed(folder)[-1]["event"] == event
     assert read_lines(folder) == journal._path.read_bytes()
 
@@ -320,11 +321,11 @@ def test_a_storage_that_is_away_is_waited_for_unless_the_session_ends(event, tri
     monkeypatch.setattr(RemoteFolder, "write", away)
     pauses = list(PATIENCE) if event == "resume" else []
     if tries <= len(pauses):
-        journal.append(event, more=1)
+        journal.append(new_event(event, more=1))
         assert sealed(folder)[-1]["more"] == 1
     else:
         with pytest.raises(StorageError):
-            journal.append(event, more=1, reason="interrupted")
+            journal.append(new_event(event, more=1, reason="interrupted"))
     assert slept == pauses[:tries]
 
 
@@ -332,7 +333,7 @@ def test_a_driver_that_was_taken_over_waits_for_nothing(journal, folder, monkeyp
     monkeypatch.setattr(segments.time, "sleep", lambda seconds: pytest.fail("a sweep that has another driver"))
     folder.write("000002-b.json", folder.read(f"{journal.session}.json"))
     with pytest.raises(FencedError):
-        journal.append("resume", more=1)
+        journal.append(new_event("resume", more=1))
 
 
 def test_a_segment_that_is_empty_when_it_is_read_is_looked_for_again():
@@ -350,7 +351,7 @@ def test_a_segment_that_is_empty_when_it_is_read_is_looked_for_again():
 def test_a_long_journal_stays_in_few_segments(journal, folder, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENTS", 4)
     for n in range(11):
-        journal.append("resume", more=n)
+        journal.append(new_event("resume", more=n))
         assert read_lines(folder) == journal._path.read_bytes()
         assert len(folder.names()) <= 1 + 4
     assert journal.lasting == journal.events
@@ -392,7 +393,7 @@ def test_a_session_begins_with_all_that_was_sealed(journal, folder, tmp_path):
     path.write_bytes(read_lines(folder))
     again = SealedJournal.open(path, held)
     before = len(again.events)
-    again.append("resume", more=0)
+    again.append(new_event("resume", more=0))
     assert read_lines(folder) == path.read_bytes()
     assert again.lasting == again.events
     assert len(again.events) == before + 1

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from events import parsed
 from stores import execute, runs_of, snapshot
 
 from tuner.tracking.best import best
@@ -95,7 +96,7 @@ def sent(uri, eventful_journal, tmp_path):
 def project(uri, events, tmp_path):
     """As `sync` does; returns the projection."""
     projection = Projection(open_client(uri), "vae-tuner", tmp_path / "trials")
-    projection.project(events[projection.resume(events, every_epoch=True) :])
+    projection.project(parsed(events)[projection.resume(parsed(events), every_epoch=True) :])
     projection.check_files()
     assert projection.unsent_files == {}
     return projection
@@ -158,12 +159,12 @@ def test_a_store_put_back_to_an_older_copy_in_mid_sweep_is_made_whole(uri, new_s
     project(undisturbed, events, tmp_path)
     database, copy = Path(uri.removeprefix("sqlite:///")), tmp_path / "copy.db"
     running = Projection(open_client(uri), "vae-tuner", tmp_path / "trials")
-    running.project(events[:3])
+    running.project(parsed(events[:3]))
     shutil.copy(database, copy)
     assert {event["event"] for event in events[3:5]} == {"report"}
-    running.project(events[3:5])
+    running.project(parsed(events[3:5]))
     shutil.copy(copy, database)
-    running.project(events[5:])
+    running.project(parsed(events[5:]))
     assert snapshot(uri) != snapshot(undisturbed)
     project(uri, events, tmp_path)
     assert snapshot(uri) == snapshot(undisturbed)

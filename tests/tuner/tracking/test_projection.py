@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
+from events import parsed
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from stores import runs_of, snapshot
 
@@ -21,7 +22,7 @@ from tuner.tracking.projection import Projection
 
 def projected(uri, events, **options):
     projection = Projection(open_client(uri), "vae-tuner", **options)
-    projection.project(events)
+    projection.project(parsed(events))
     return projection
 
 
@@ -81,11 +82,11 @@ def test_a_resumed_trial_runs_again_until_it_ends(uri, eventful_journal):
     client, events = open_client(uri), eventful_journal.events
     projection = Projection(client, "vae-tuner")
     interrupted = next(n for n, event in enumerate(events) if event["event"] == "finish") + 1
-    projection.project(events[:interrupted])
+    projection.project(parsed(events[:interrupted]))
     assert {runs_of(uri)[name].info.status for name in ("0000", "0005", "sweep")} == {"KILLED"}
     eventful_journal.events[interrupted:] = []
     eventful_journal.report("0000", 2, {"val/elbo_cal": -4.0})
-    projection.project(events[interrupted:])
+    projection.project(parsed(events[interrupted:]))
     runs = runs_of(uri)
     assert {name: runs[name].info.status for name in ("0000", "0005", "sweep")} == {
         "0000": "RUNNING",
@@ -179,7 +180,7 @@ def test_any_split_into_batches_leaves_the_same_runs_and_points(size, uri, event
     projection = Projection(open_client(uri), "vae-tuner")
     events = eventful_journal.events
     for start in range(0, len(events), size):
-        projection.project(events[start : start + size])
+        projection.project(parsed(events[start : start + size]))
     assert snapshot(uri) == undisturbed
 
 
@@ -197,9 +198,9 @@ def test_resuming_sends_only_what_mlflow_lacks(length, uri, eventful_journal, un
     events = eventful_journal.events
     projected(uri, events[:length])
     projection = Projection(open_client(uri), "vae-tuner")
-    known = projection.resume(events)
+    known = projection.resume(parsed(events))
     assert (known, projection.mended, projection.notes) == (length, 0, [])
-    projection.project(events[known:])
+    projection.project(parsed(events[known:]))
     assert snapshot(uri) == undisturbed
 
 
@@ -207,7 +208,7 @@ def test_a_journal_that_lost_its_tail_is_sent_again_from_the_start(uri, eventful
     events = eventful_journal.events
     projected(uri, events[:6])
     rewritten = [*events[:5], {**events[5], "t": events[5]["t"] + 100}]
-    assert Projection(open_client(uri), "vae-tuner").resume(rewritten) == 0
+    assert Projection(open_client(uri), "vae-tuner").resume(parsed(rewritten)) == 0
 
 
 def reported(journal, epochs, seconds, reason=None):
@@ -238,8 +239,8 @@ def test_epochs_that_a_journal_has_lost_and_has_again_are_in_mlflow_once(marked,
     after.add("resume", more=0)
     reported(after, [3, 4, 5, 6], seconds=0.2, reason="completed")
     projection = Projection(open_client(uri), "vae-tuner")
-    for event in after.events[projection.resume(after.events) :]:
-        projection.project([event])
+    for event in after.events[projection.resume(parsed(after.events)) :]:
+        projection.project(parsed([event]))
     points = {
         key: [(step, value) for name, step, _, value in snapshot(uri)["0000"]["points"] if name == key]
         for key in ("epoch", "val/elbo_cal", "time/epoch_s")
@@ -335,6 +336,6 @@ def test_trap_7_chatty_logging(new_store, written_journal, monkeypatch):
     assert chatty["get_run"] >= 3 * 5
 
     projection = Projection(open_client(new_store("ours")), "vae-tuner")
-    batched = requests_while(monkeypatch, lambda: projection.project(journal.events))
+    batched = requests_while(monkeypatch, lambda: projection.project(parsed(journal.events)))
     assert batched == {"search_runs": 2, "create_run": 4, "log_batch": 4, "update_run_info": 3}
     assert sum(batched.values()) * 15 < sum(chatty.values())

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from events import parsed
 from tracking_server import TrackingServer
 
 import tuner
@@ -36,7 +37,7 @@ def project(uri, journal, trained):
     for trial, value in (("0000", -2.0), ("0001", -1.0)):
         journal.trial(trial, [value], "completed", read_yaml(trained / trial / "config.yaml"))
     journal.trial("0002", [-0.5], "pruned")
-    Projection(open_client(uri), "vae-tuner", trained).project(journal.events)
+    Projection(open_client(uri), "vae-tuner", trained).project(parsed(journal.events))
     return best(uri, top=5, include_pruned=True)
 
 

@@ -104,7 +104,7 @@ def test_a_missing_experiment_is_made_at_the_start_alone():
 def test_nothing_is_begun_or_trained_where_records_would_be_refused(refused, sweeps, vae_data_root, monkeypatch):
     """Of a sweep nothing is left, and a single run is not trained first."""
     monkeypatch.setattr("tuner.running.single_run.make_ready", lambda *given: pytest.fail("trained"))
-    monkeypatch.setattr("tuner.running.driver._session", lambda *given: pytest.fail("begun"))
+    monkeypatch.setattr("tuner.running.driver._run", lambda *given: pytest.fail("begun"))
     with server([refused]) as (uri, _):
         with pytest.raises(UserError, match="takes no"):
             sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri, "tracking.experiment": "team"})

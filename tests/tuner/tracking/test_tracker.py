@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from events import parsed
 
 from trainables.config.paths import parse_config
-from tuner.running import driver
+from tuner.running import driver, search_loop
 from tuner.running.tune_scheduler import JournalScheduler
 from tuner.running.tune_searcher import JournalSearcher
 from tuner.sweeps.lease import FencedError
@@ -60,7 +61,7 @@ def sent(uri, events, **options):
 @pytest.fixture
 def undisturbed(new_store, eventful_journal):
     uri = new_store("undisturbed")
-    sent(uri, eventful_journal.events)
+    sent(uri, parsed(eventful_journal.events))
     return points_of_sweep(uri)
 
 
@@ -68,13 +69,13 @@ def test_a_growing_journal_is_sent_while_it_grows(uri, eventful_journal, undistu
     growing = []
     tracker = Tracker(uri, "vae-tuner", growing, interval=0.05)
     tracker.start()
-    for event in eventful_journal.events[:8]:
+    for event in parsed(eventful_journal.events[:8]):
         growing.append(event)
         time.sleep(0.02)
     while tracker.unsent:
         time.sleep(0.02)
     assert sorted(tracker.run_ids()) == ["0000", "0001", "0002"]
-    growing += eventful_journal.events[8:]
+    growing += parsed(eventful_journal.events[8:])
     assert tracker.finish(60) == 0
     assert points_of_sweep(uri) == undisturbed
     client = open_client(uri)
@@ -104,7 +105,7 @@ def test_an_outage_costs_nothing(seed, uri, eventful_journal, undisturbed, monke
     with monkeypatch.context() as patch:
         for owner, name in CALLS:
             patch.setattr(owner, name, unreliable(name, getattr(owner, name)))
-        sent(uri, eventful_journal.events, interval=0.01)
+        sent(uri, parsed(eventful_journal.events), interval=0.01)
     assert len(failures) == 12
     assert points_of_sweep(uri) == undisturbed
 
@@ -112,7 +113,7 @@ def test_an_outage_costs_nothing(seed, uri, eventful_journal, undisturbed, monke
 def test_what_an_outage_left_unsent_is_counted_and_sent_by_the_next_tracker(
     uri, eventful_journal, undisturbed, monkeypatch
 ):
-    events = eventful_journal.events
+    events = parsed(eventful_journal.events)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", lambda *args, **kwargs: (_ for _ in ()).throw(MlflowException("away")))
         tracker = Tracker(uri, "vae-tuner", events, interval=0.01)
@@ -132,7 +133,7 @@ def test_nothing_is_sent_that_is_not_on_disk(uri, eventful_journal):
     def full():
         raise OSError("no space left")
 
-    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01, sync=full)
+    tracker = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01, sync=full)
     tracker.start()
     while tracker.error is None:
         time.sleep(0.01)
@@ -159,13 +160,13 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_and_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFiles, "send", refuse)
-        tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+        tracker = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01)
         tracker.start()
         while tracker.unsent:
             time.sleep(0.01)
         assert (tracker.error, tracker.unsent_files["0000"]) == (None, "[Errno 13] Permission denied")
         assert points_of_sweep(uri) == undisturbed
-        another = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+        another = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01)
         another.unsent_files["0000"] = "before"
         assert another.finish(60) == 0
         assert another.unsent_files == {"0000": "[Errno 13] Permission denied"}
@@ -178,7 +179,7 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_and_is_tried_again(
 
 def test_the_password_of_a_tracker_that_is_away_is_not_told(eventful_journal):
     """MLflow's own error quotes the URI."""
-    tracker = Tracker("http://bob:SECRET@127.0.0.1:9", "vae-tuner", eventful_journal.events, interval=0.01)
+    tracker = Tracker("http://bob:SECRET@127.0.0.1:9", "vae-tuner", parsed(eventful_journal.events), interval=0.01)
     tracker.start()
     while tracker.error is None:
         time.sleep(0.01)
@@ -189,22 +190,22 @@ def test_the_password_of_a_tracker_that_is_away_is_not_told(eventful_journal):
 
 def test_the_driver_waits_for_no_server_that_does_not_answer(sweeps, monkeypatch):
     """One request waits for its answer from the first of the driver's own calls to the last."""
-    calls, trained = [], driver._run_tune
+    calls, trained = [], search_loop.run
 
     def noted(call):
         return lambda *arguments: calls.append(call) or call(*arguments)
 
-    def train(plan, journal, folder, shown, tracker, shared, signals):
+    def train(session, tracker):
         tracker.start()
         held, _ = silent.accept()
         with held:
-            trained(plan, journal, folder, shown, tracker, shared, signals)
+            trained(session, tracker)
             assert held.recv(1 << 16).startswith(b"GET ")
             with pytest.raises(BlockingIOError):  # which an end would not
                 held.recv(1, socket.MSG_DONTWAIT)
 
     monkeypatch.setattr(driver, "require_ready", lambda plan: None)
-    monkeypatch.setattr(driver, "_run_tune", train)
+    monkeypatch.setattr(search_loop, "run", train)
     monkeypatch.setattr(driver, "SEND_SECONDS", 0.0)
     monkeypatch.setattr(JournalScheduler, "on_trial_result", noted(JournalScheduler.on_trial_result))
     monkeypatch.setattr(JournalSearcher, "suggest", noted(JournalSearcher.suggest))
@@ -217,14 +218,14 @@ def test_the_driver_waits_for_no_server_that_does_not_answer(sweeps, monkeypatch
 
 
 def test_what_no_waiting_heals_ends_the_wait(uri, eventful_journal):
-    growing = eventful_journal.events[:8]
+    growing = parsed(eventful_journal.events[:8])
     tracker = Tracker(uri, "vae-tuner", growing, interval=0.01)
     tracker.start()
     while tracker.unsent:
         time.sleep(0.01)
     client = open_client(uri)
     client.delete_experiment(ensure_experiment(client, "vae-tuner"))
-    growing += eventful_journal.events[8:]
+    growing += parsed(eventful_journal.events[8:])
     assert tracker.finish(60) == len(eventful_journal.events) - 8
     tracker.join(5)
     assert not tracker.is_alive(), "it gave up by itself"
@@ -235,7 +236,7 @@ def test_an_experiment_that_comes_back_while_the_sweep_runs_gets_all(uri, eventf
     client = open_client(uri)
     experiment = ensure_experiment(client, "vae-tuner")
     client.delete_experiment(experiment)
-    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+    tracker = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01)
     tracker.start()
     while tracker.error is None:
         time.sleep(0.01)
@@ -245,13 +246,13 @@ def test_an_experiment_that_comes_back_while_the_sweep_runs_gets_all(uri, eventf
 
 
 def test_a_run_deleted_meanwhile_is_made_again(uri, eventful_journal, undisturbed):
-    growing = eventful_journal.events[:8]
+    growing = parsed(eventful_journal.events[:8])
     tracker = Tracker(uri, "vae-tuner", growing, interval=0.01)
     tracker.start()
     while tracker.unsent:
         time.sleep(0.01)
     open_client(uri).delete_run(tracker.parent_run_id)
-    growing += eventful_journal.events[8:]
+    growing += parsed(eventful_journal.events[8:])
     assert tracker.finish(60) == 0
 
 
@@ -266,7 +267,7 @@ def test_who_waits_is_told_what_for(uri, eventful_journal, monkeypatch):
     monkeypatch.setattr(
         MlflowClient, "log_batch", lambda *args, **kwargs: (_ for _ in ()).throw(MlflowException("away"))
     )
-    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01)
+    tracker = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01)
     tracker.start()
     while tracker.error is None:
         time.sleep(0.01)
@@ -277,7 +278,7 @@ def test_who_waits_is_told_what_for(uri, eventful_journal, monkeypatch):
 
 
 def test_a_tracker_with_nothing_to_send_knows_the_runs(uri, eventful_journal):
-    first, second = sent(uri, eventful_journal.events), sent(uri, eventful_journal.events)
+    first, second = sent(uri, parsed(eventful_journal.events)), sent(uri, parsed(eventful_journal.events))
     assert second.parent_run_id == first.parent_run_id is not None
     assert second.run_ids() == first.run_ids() != {}
 
@@ -316,10 +317,11 @@ def test_a_new_store_in_the_working_directory_is_made_silently_without_telemetry
     """In a process of its own: MLflow reads its settings when it is imported, and speaks when it creates a database."""
     script = """
 from pathlib import Path
+from tuner.sweeps.events import parse_event
 from tuner.tracking.tracker import Tracker, resolve_uri
 line = {"seq": 0, "session": "s", "t": 1.0, "event": "header"}
 header = {**line, "name": "s", "sweep_id": "i", "metric": "m", "direction": "max"}
-tracker = Tracker(resolve_uri(None, Path.cwd()), "vae-tuner", [header])
+tracker = Tracker(resolve_uri(None, Path.cwd()), "vae-tuner", [parse_event(header)])
 tracker.start()
 assert tracker.finish(120) == 0
 from mlflow.telemetry.utils import is_telemetry_disabled
@@ -346,7 +348,7 @@ def test_a_session_that_was_taken_over_sends_nothing(uri, eventful_journal):
     def check():
         raise FencedError("taken over")
 
-    tracker = Tracker(uri, "vae-tuner", eventful_journal.events, interval=0.01, check=check)
+    tracker = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01, check=check)
     tracker.start()
     assert tracker.finish(60.0) == len(eventful_journal.events)
     assert open_client(uri).get_experiment_by_name("vae-tuner") is None

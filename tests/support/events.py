@@ -1,0 +1,19 @@
+"""Events for journals, from plain data."""
+
+from tuner.sweeps.events import line_of, parse_event
+
+
+def new_event(name, **fields):
+    """An event of a kind, as a journal appends it."""
+    head = {"session": "", "t": 0.0, "event": name}
+    return parse_event({**head, **fields})
+
+
+def parsed(lines):
+    """The events that the lines of a journal say."""
+    return [parse_event(line) for line in lines]
+
+
+def lines_of(events):
+    """The lines of events, as plain data."""
+    return [line_of(event) for event in events]
