@@ -16,62 +16,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.api import (
-        StoppedError,
-        StorageError,
-        best,
-        compare,
-        compare_sweeps,
-        export,
-        find_job,
-        history,
-        load,
-        lr_range,
-        plan,
-        register,
-        remove,
-        report,
-        resume,
-        resume_job,
-        spaces,
-        status,
-        study,
-        submit,
-        sweep,
-        sync,
-        train,
-        trials,
-    )
-
-__all__ = [
-    "StoppedError",
-    "StorageError",
-    "best",
-    "compare",
-    "compare_sweeps",
-    "export",
-    "find_job",
-    "history",
-    "load",
-    "lr_range",
-    "plan",
-    "register",
-    "remove",
-    "report",
-    "resume",
-    "resume_job",
-    "spaces",
-    "status",
-    "study",
-    "submit",
-    "sweep",
-    "sync",
-    "train",
-    "trials",
-]
+    from tuner.api import *  # noqa: F403  # `tuner.api.__all__` is the list
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'tuner' has no attribute {name!r}")
-    return getattr(import_module("tuner.api"), name)
+    if name == "__all__" or not name.startswith("_"):
+        api = import_module("tuner.api")
+        if name in (*api.__all__, "__all__"):
+            return getattr(api, name)
+    raise AttributeError(f"module 'tuner' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*import_module("tuner.api").__all__]

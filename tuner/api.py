@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
     from search_spaces.space import Space
     from trainables.config import TrialConfig
+    from trainables.training.trainer import Report
     from trainables.vae import Vae
     from tuner.cluster.job import Job
     from tuner.planning.plans import Plan
     from tuner.reports.sweeps_page import Shown
     from tuner.reports.zip_file import Exported
+    from tuner.running.comparison_stages import Testing
     from tuner.running.comparisons import Compared
     from tuner.running.lr_range import LrRange
+    from tuner.running.reach import Measuring
+    from tuner.running.session import ProgressFactory
     from tuner.running.single_run import Retrained
     from tuner.running.sweep_result import SweepResult
     from tuner.sweeps.status import SweepStatus
@@ -61,6 +66,8 @@ __all__ = [
 ]
 
 Spec = SweepSpec | Mapping[str, Any] | str | Path
+Notes = Callable[[Sequence[str]], None]
+EpochProgress = Callable[[int], AbstractContextManager[tuple[Callable[["Report"], None], Notes]]]
 
 
 def _spec(spec: Spec) -> SweepSpec:
@@ -76,18 +83,28 @@ def plan(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = Fals
     return make_plan(_spec(spec), data_dir, allow_changed=allow_changed)
 
 
-def sweep(spec: Spec, *, data_dir: Path | None = None, allow_changed: bool = False) -> SweepResult:
-    """Run a sweep to its end: a SweepSpec, its YAML file, or the same as nested plain data.
+def sweep(
+    spec: Spec | Plan,
+    *,
+    data_dir: Path | None = None,
+    allow_changed: bool = False,
+    progress: ProgressFactory | None = None,
+    measuring: Measuring | None = None,
+) -> SweepResult:
+    """Run a sweep to its end: a SweepSpec, its YAML file, the same as nested plain data, or what `plan` made of it.
 
     allow_changed: learn also from sweeps of `search.warm_start` whose data or code were others. Raises UserError for
     what cannot run, before anything is started. Ctrl-C, SIGTERM and SIGHUP save what is finished and raise
     StoppedError, a KeyboardInterrupt whose `result` is the SweepResult so far; `tuner.resume` goes on. So does
     StorageError, a UserError, where its state cannot be written, as on a full disk.
     """
-    from tuner.planning.plans import make_plan
+    from tuner.planning.plans import Plan
     from tuner.running.driver import run_sweep
+    from tuner.running.reach import unseen
+    from tuner.running.session import silent
 
-    return run_sweep(make_plan(_spec(spec), data_dir, allow_changed=allow_changed))
+    ready = spec if isinstance(spec, Plan) else plan(spec, data_dir=data_dir, allow_changed=allow_changed)
+    return run_sweep(ready, progress or silent, measuring or unseen)
 
 
 def resume(
@@ -97,8 +114,10 @@ def resume(
     model: str | Sequence[str] | None = None,
     storage: str | Path = "./sweeps",
     tracking_uri: str | None = None,
+    offline: bool = False,
     data_dir: Path | None = None,
     allow_changed: bool = False,
+    progress: ProgressFactory | None = None,
 ) -> SweepResult:
     """Go on with a sweep that was cut short, or with `trials` more than were planned.
 
@@ -107,6 +126,7 @@ def resume(
     `sweep` does.
     """
     from tuner.running.driver import resume_sweep
+    from tuner.running.session import silent
 
     return resume_sweep(
         storage,
@@ -114,8 +134,10 @@ def resume(
         more_trials=trials,
         model=model,
         tracking_uri=tracking_uri,
+        offline=offline,
         data_dir=data_dir,
         allow_changed=allow_changed,
+        progress=progress or silent,
     )
 
 
@@ -164,18 +186,32 @@ def resume_job(
     )
 
 
-def sync(name: str, *, storage: str | Path = "./sweeps", tracking_uri: str | None = None) -> int:
+def sync(
+    name: str,
+    *,
+    storage: str | Path = "./sweeps",
+    tracking_uri: str | None = None,
+    on_notes: Notes = lambda notes: None,
+) -> int:
     """Send MLflow what it lacks of a sweep; returns the number of records sent."""
     from tuner.tracking.syncing import sync_sweep
 
-    return sync_sweep(storage, name, tracking_uri)
+    return sync_sweep(storage, name, tracking_uri, on_notes=on_notes)
 
 
-def remove(name: str, *, keep_best: bool = False, storage: str | Path = "./sweeps") -> Removed:
-    """Delete a sweep's state; with `keep_best` all but the journal and the best trial's folder. MLflow's runs stay."""
+def remove(
+    name: str,
+    *,
+    keep_best: bool = False,
+    runs: bool = False,
+    storage: str | Path = "./sweeps",
+    tracking_uri: str | None = None,
+) -> Removed:
+    """Delete a sweep's state; with `keep_best` all but the journal and the best trial's folder. MLflow's runs stay,
+    unless `runs` says otherwise."""
     from tuner.tracking.removal import remove_sweep
 
-    return remove_sweep(storage, name, keep_best=keep_best)
+    return remove_sweep(storage, name, keep_best=keep_best, with_runs=runs, uri=tracking_uri)
 
 
 def best(
@@ -242,12 +278,18 @@ def compare(
     settings: Mapping[str, Any] | None = None,
     transfer: str | None = None,
     concurrency: int | None = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | str | None = None,
     storage: str | Path = "./sweeps",
     reports: str | Path = "./reports",
     experiment: str = "vae-tuner",
     tracking_uri: str | None = None,
     offline: bool = False,
     data_dir: Path | None = None,
+    progress: ProgressFactory | None = None,
+    testing: Testing | None = None,
+    measuring: Measuring | None = None,
+    on_notes: Notes | None = None,
 ) -> Compared:
     """Compare GECO with hand-annealing: train what is left of it, test, write its page and its run in MLflow.
 
@@ -255,8 +297,12 @@ def compare(
     best dials are exchanged. Raises UserError for what cannot be compared, and StoppedError where a signal ended it,
     with the SweepResult of the stage that it cut short, if any; the same call goes on.
     """
+    from trainables.data import readers
     from tuner.comparison.request import Request, named_after
-    from tuner.running.comparisons import Settings, compare_methods, folder_of
+    from tuner.running.comparison_stages import ComparisonRun, no_testing
+    from tuner.running.comparisons import compare_methods, folder_of
+    from tuner.running.reach import unseen
+    from tuner.running.session import silent
 
     request = Request(
         name=name or named_after(dataset, model),
@@ -269,17 +315,22 @@ def compare(
         settings=settings or {},
         transfer=transfer,
     )
-    place = Settings(
+    resources = {"concurrency": concurrency, "cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    run = ComparisonRun(
+        request,
         storage=folder_of(storage),
         reports=Path(reports),
-        chosen_data_dir=data_dir,
+        data_dir=readers.data_dir(data_dir),
         tracking_uri=tracking_uri,
         experiment=experiment,
         offline=offline,
-        options={"resources.concurrency": concurrency} if concurrency else {},
-        on_notes=_warn,
+        resources={f"resources.{name}": value for name, value in resources.items() if value is not None},
+        progress=progress or silent,
+        testing=testing or no_testing,
+        measuring=measuring or unseen,
+        on_notes=on_notes or _warn,
     )
-    return compare_methods(request, place)
+    return compare_methods(run)
 
 
 def compare_sweeps(
@@ -329,29 +380,38 @@ def register(trial: BestTrial, name: str, *, tracking_uri: str | None = None) ->
 def train(
     config: TrialConfig | Mapping[str, Any] | str | Path,
     *,
+    settings: Mapping[str, Any] | None = None,
     experiment: str = "vae-tuner",
     tracking_uri: str | None = None,
     data_dir: Path | None = None,
+    progress: EpochProgress | None = None,
 ) -> Retrained:
     """Train one configuration to its end and log it: a TrialConfig, its YAML file, or nested plain data.
 
+    settings: changes to it, by configuration path; None leaves a value as it is.
     Warns where data, code or versions are not those that an exported file was recorded with. A signal that asks to stop
     raises StoppedError, whose `result` is the run of the finished epochs; None where there is none.
     """
     from trainables.config import TrialConfig
-    from trainables.config.paths import parse_config
+    from trainables.config.paths import parse_config, plain
     from tuner.running.single_run import read_config, retrain
+    from tuner.sweeps.spec import overlaid
     from tuner.sweeps.tracking_uri import resolve_uri
     from tuner.tracking.origin import parted
     from tuner.tracking.ranked_epoch import split_ranked
 
     origin = ranked = None
-    if not isinstance(config, TrialConfig):
+    if isinstance(config, TrialConfig):
+        tree = plain(config)
+    else:
         tree, origin = parted(config if isinstance(config, Mapping) else read_config(Path(config)))
         tree, ranked = split_ranked(tree)
-        config = parse_config(tree)
+    parsed = parse_config(overlaid(tree, settings or {}))
     uri = resolve_uri(tracking_uri, Path.cwd())
-    return retrain(config, uri, experiment, data_dir, origin=origin, ranked=ranked, on_changed=_warn)
+    if progress is None:
+        return retrain(parsed, uri, experiment, data_dir, origin=origin, ranked=ranked, on_changed=_warn)
+    with progress(parsed.epochs) as (on_report, on_notes):
+        return retrain(parsed, uri, experiment, data_dir, on_report, on_notes, origin, ranked)
 
 
 def _warn(texts: Sequence[str]) -> None:

@@ -26,9 +26,7 @@ from tuner.cli.options import (
 
 if TYPE_CHECKING:
     from tuner.cluster.job import Job
-    from tuner.cluster.submission import Submission
-
-__all__ = ["jobs", "submit"]
+    from tuner.sweeps.spec import SweepSpec
 
 ClusterOption = Annotated[
     str | None,
@@ -84,9 +82,8 @@ def submit(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Hand a sweep to a Ray cluster, with your model's code and your arrays, and return at once."""
+    from tuner import api
     from tuner.cli.console import working
-    from tuner.cluster.backend_choice import backend_of, chosen
-    from tuner.cluster.submission import planned_submission, submit_sweep
 
     parsed = overlaid_spec(
         spec,
@@ -105,20 +102,22 @@ def submit(
         gpus_per_trial=gpus_per_trial,
     )
     if plan:
-        ready = planned_submission(parsed, chosen(cluster), Path.cwd(), allow_changed=allow_changed)
-        _show_plan(ready, chosen(cluster), output)
+        _show_plan(parsed, cluster, allow_changed, output)
         return
     with working("Submitting"):
-        job = submit_sweep(parsed, backend_of(cluster), Path.cwd(), allow_changed=allow_changed)
+        job = api.submit(parsed, cluster=cluster, allow_changed=allow_changed)
     _shown(job, follow, output)
 
 
-def _show_plan(ready: Submission, cluster: str, output: Format) -> None:
+def _show_plan(spec: SweepSpec, cluster: str | None, allow_changed: bool, output: Format) -> None:
     from tuner.cli.console import err, print_notes
     from tuner.cli.job_tables import show_submission
+    from tuner.cluster.backend_choice import chosen
+    from tuner.cluster.submission import planned_submission
 
+    ready = planned_submission(spec, chosen(cluster), Path.cwd(), allow_changed=allow_changed)
     print_notes(err(), ready.notes)
-    show_submission(ready, cluster, output.value)
+    show_submission(ready, chosen(cluster), output.value)
 
 
 def _shown(job: Job, follow: bool, output: Format) -> None:
@@ -166,10 +165,10 @@ def status(
     job: JobArgument, cluster: ClusterOption = None, follow: FollowOption = False, output: FormatOption = Format.TABLE
 ) -> None:
     """Show how a job stands: trials by state, the best so far, epochs a second, the estimated end."""
+    from tuner import api
     from tuner.cli import job_tables as display_jobs
-    from tuner.cluster.job import known_job
 
-    found = known_job(job, cluster)
+    found = api.find_job(job, cluster=cluster)
     if follow:
         _followed(found, output)
     display_jobs.show_job(found, output.value)
@@ -178,19 +177,19 @@ def status(
 @jobs.command(epilog="Example: vae-tuner jobs logs geco-digits --cluster http://127.0.0.1:8265")
 def logs(job: JobArgument, cluster: ClusterOption = None) -> None:
     """Print what a job has printed."""
-    from tuner.cluster.job import known_job
+    from tuner import api
 
-    typer.echo(known_job(job, cluster).logs(), nl=False)
+    typer.echo(api.find_job(job, cluster=cluster).logs(), nl=False)
 
 
 @jobs.command(epilog="Example: vae-tuner jobs stop geco-digits --cluster http://127.0.0.1:8265")
 def stop(job: JobArgument, cluster: ClusterOption = None) -> None:
     """Stop a job in order: every finished epoch is kept, and `jobs resume` goes on from there."""
+    from tuner import api
     from tuner.cli import job_tables as display_jobs
     from tuner.cli.console import working
-    from tuner.cluster.job import known_job
 
-    found = known_job(job, cluster)
+    found = api.find_job(job, cluster=cluster)
     with working("Stopping"):
         ended = found.stop()
     display_jobs.show_stopped(found, ended.state)
@@ -209,18 +208,16 @@ def resume(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep in a new job, from its storage: whatever became of the last one."""
+    from tuner import api
     from tuner.cli.console import working
-    from tuner.cluster.backend_choice import backend_of
-    from tuner.cluster.submission import submit_resume
 
     more_trials = parsed_more_trials(trials)
     with working("Submitting"):
-        job = submit_resume(
+        job = api.resume_job(
             sweep,
-            backend_of(cluster),
-            Path.cwd(),
+            cluster=cluster,
             storage=storage,
-            more_trials=more_trials,
+            trials=more_trials,
             model=model,
             tracking_uri=tracking_uri,
             allow_changed=allow_changed,

@@ -20,8 +20,6 @@ from tuner.cli.options import (
     write_text,
 )
 
-__all__ = ["best", "lr_range", "train"]
-
 
 def best(
     sweep: Annotated[list[str] | None, typer.Option(help="Sweeps to look at; default all of the experiment.")] = None,
@@ -115,26 +113,22 @@ def train(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Train one configuration to its end, with test metrics; on the same kind of device, to the same numbers."""
+    from tuner import api
     from tuner.cli import console, progress, tables
-    from tuner.sweeps.spec import overlaid
 
     changes = {path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()}
     with console.working("Loading PyTorch"):
-        from trainables.config.paths import parse_config
-        from tuner.cluster.signals import StoppedError
-        from tuner.running.single_run import read_config, retrain
-        from tuner.sweeps.tracking_uri import resolve_uri
-        from tuner.tracking.origin import parted
-        from tuner.tracking.ranked_epoch import split_ranked
-
-        tree, origin = parted(read_config(config))
-        tree, ranked = split_ranked(tree)
-        parsed = parse_config(overlaid(tree, {"seed": seed, "epochs": epochs, **changes}))
+        import tuner.running.single_run  # noqa: F401  # which takes seconds
     try:
-        with progress.epoch_progress(parsed.epochs) as (on_report, on_notes):
-            uri = resolve_uri(tracking_uri, Path.cwd())
-            result = retrain(parsed, uri, experiment, data_dir, on_report, on_notes, origin, ranked)
-    except StoppedError as stopped:
+        result = api.train(
+            config,
+            settings={"seed": seed, "epochs": epochs, **changes},
+            experiment=experiment,
+            tracking_uri=tracking_uri,
+            data_dir=data_dir,
+            progress=progress.epoch_progress,
+        )
+    except api.StoppedError as stopped:
         console.complain(f"{stopped}.")
         raise typer.Exit(stopped.exit_code) from None
     tables.show_retrained(result, output.value)
@@ -164,6 +158,7 @@ def lr_range(
 
     Writes the curve as a picture and as JSON, a sweep file and a configuration that use the bounds.
     """
+    from tuner import api
     from tuner.cli import console, tables
     from tuner.sweeps.spec import overlaid
     from tuner.sweeps.yaml_files import read_yaml
@@ -174,9 +169,7 @@ def lr_range(
     if out and out.exists():
         raise UserError(f"--out {out} exists; name another folder, or remove it first")
     with console.working("Raising the learning rate"):
-        from tuner.running.lr_range import free_folder, run_lr_range
-
-        result = run_lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, chosen_data_dir=data_dir)
-        files = result.write(out or free_folder(result.config.data.name))
+        result = api.lr_range(tree, low=low, high=high, epochs=epochs, linear=linear, data_dir=data_dir)
+        files = result.write(out)
     tables.show_lr_range(result, files, output.value)
     raise typer.Exit(0 if result.suggestion else 1)

@@ -17,7 +17,7 @@ from trainables.credentials import shown
 from trainables.ranking import mean, sign_of
 from tuner.cli.console import err, print_notes
 from tuner.cli.status_lines import status_lines
-from tuner.sweeps.events import Asked, Decided, Ended, Event, Exhausted, Failed, Reported, Warned
+from tuner.sweeps.events import Asked, Decided, Ended, Event, Exhausted, Failed, Finished, Reported, Warned
 
 if TYPE_CHECKING:
     from trainables.training.trainer import Report
@@ -82,7 +82,7 @@ class SweepProgress:
 
     def event(self, event: Event) -> None:
         """Take note of a journal event."""
-        if self._lines:
+        if self._lines and not isinstance(event, Finished):  # the last line is told as the sweep leaves
             self._lines.event(event)
         match event:
             case Reported():

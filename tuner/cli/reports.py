@@ -20,17 +20,14 @@ from tuner.cli.options import (
     UriOption,
     parsed_settings,
 )
-
-__all__ = ["compare", "export", "report"]
+from tuner.comparison.methods import METHODS
 
 
 def compare(
     context: typer.Context,
     dataset: Annotated[str, typer.Option(help="As in `sweep`.")] = "digits",
     model: Annotated[str, typer.Option(help="As in `sweep`.")] = "mlp",
-    methods: Annotated[
-        str, typer.Option(metavar="M,…", help="geco and its rivals.")
-    ] = "geco,beta,linear,cyclical,free-bits,gqn",
+    methods: Annotated[str, typer.Option(metavar="M,…", help="geco and its rivals.")] = ",".join(METHODS),
     epochs: Annotated[int | None, typer.Option(help="Of every run. Default 40.", show_default=False)] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Of the paths' test. Default 10, quick 5.", show_default=False)
@@ -65,15 +62,15 @@ def compare(
 
     Repeating the command of a comparison that was cut short goes on with it. With --sweeps nothing is trained.
     """
+    from tuner import api
     from tuner.cli import comparison_tables as display_comparison
     from tuner.cli import console, progress
 
     if sweeps is not None:
         _refuse_but(context, ("sweeps", "name", "storage", "reports", "allow_changed", "output"))
         with console.working("Drawing"):
-            from tuner.reports.sweeps_page import beside_each_other
-
-            shown = beside_each_other(_names(sweeps), storage, reports, name, allow_changed=allow_changed)
+            names = _names(sweeps)
+            shown = api.compare_sweeps(names, name=name, storage=storage, reports=reports, allow_changed=allow_changed)
         display_comparison.show_sweeps(shown, output.value)
         return
     if allow_changed:
@@ -81,44 +78,33 @@ def compare(
             "--allow-changed: goes with --sweeps; a comparison trains all its runs on one data set and code"
         )
     with console.working("Reading the data"):
-        from tuner.cluster.signals import StoppedError
-        from tuner.comparison.request import Request, named_after
-        from tuner.running.comparisons import Settings, compare_methods, folder_of
-
-        request = Request(
-            name=name or named_after(dataset, model),
-            dataset=dataset,
-            model=model,
-            methods=tuple(method.strip() for method in methods.split(",")),
+        import tuner.running.comparisons  # noqa: F401  # which takes seconds
+    try:
+        found = api.compare(
+            dataset,
+            model,
+            methods=[method.strip() for method in methods.split(",")],
             epochs=epochs,
             seeds=seeds,
             quick=quick,
+            name=name,
             settings={path.removeprefix("config."): value for path, value in parsed_settings(settings or []).items()},
             transfer=transfer,
+            concurrency=concurrency,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            storage=storage,
+            reports=reports,
+            experiment=experiment,
+            tracking_uri=tracking_uri,
+            offline=offline,
+            data_dir=data_dir,
+            progress=progress.SweepProgress,
+            testing=progress.testing,
+            measuring=progress.measuring,
+            on_notes=partial(console.print_notes, console.err()),
         )
-    resources = {
-        "resources.concurrency": concurrency,
-        "resources.cpus_per_trial": cpus_per_trial,
-        "resources.gpus_per_trial": gpus_per_trial,
-    }
-    try:
-        found = compare_methods(
-            request,
-            Settings(
-                storage=folder_of(storage),
-                reports=reports,
-                chosen_data_dir=data_dir,
-                tracking_uri=tracking_uri,
-                experiment=experiment,
-                offline=offline,
-                options={path: value for path, value in resources.items() if value is not None},
-                progress=progress.SweepProgress,
-                testing=progress.testing,
-                measuring=progress.measuring,
-                on_notes=partial(console.print_notes, console.err()),
-            ),
-        )
-    except StoppedError as stopped:
+    except api.StoppedError as stopped:
         console.complain(f"Stopped by {stopped.name}; the same command goes on where it was.")
         raise typer.Exit(stopped.exit_code) from None
     display_comparison.show(found, output.value)
@@ -143,12 +129,11 @@ def report(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Write a sweep's page: the best configuration, how trials learned, and which of what varied mattered."""
+    from tuner import api
     from tuner.cli import console
 
     with console.working("Drawing"):
-        from tuner.reports.sweep_page import write_sweep_page
-
-        page = write_sweep_page(storage, name, reports / name)
+        page = api.report(name, storage=storage, reports=reports)
     if output == Format.JSON:
         console.print_json({"name": name, "report": str(page)})
     else:
@@ -189,16 +174,17 @@ def export(
 
 
 def _packed(storage: str, name: str, file: Path, reports: Path) -> tuple[dict[str, Any], str]:
-    from tuner.reports.zip_file import export as pack
+    from tuner import api
 
-    packed = pack(storage, name, file, reports)
+    packed = api.export(name, file, storage=storage, reports=reports)
     return packed.document(), f"Wrote {packed.file}: {packed.n_files} files, best trial {packed.best or '–'}"
 
 
 def _study(storage: str, name: str, file: Path) -> tuple[dict[str, Any], str]:
-    from tuner.search.finished_study import finished_study, write_study
+    from tuner import api
+    from tuner.search.finished_study import write_study
 
-    study = finished_study(storage, name)
+    study = api.study(name, storage=storage)
     write_study(study, file)
     return (
         {"name": name, "file": str(file), "n_trials": len(study.trials)},

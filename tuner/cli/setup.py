@@ -16,8 +16,6 @@ from tuner.cli.options import (
     write_text,
 )
 
-__all__ = ["doctor", "init", "spaces"]
-
 
 def spaces(
     name: Annotated[str | None, typer.Argument(help="A space, or several joined by +.", show_default=False)] = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -30,26 +29,10 @@ from tuner.cli.options import (
     overlaid_spec,
     parsed_more_trials,
 )
+from tuner.sweeps.spec import Pruning, Sampler
 
 if TYPE_CHECKING:
     from tuner.running.sweep_result import SweepResult
-
-__all__ = ["remove", "resume", "status", "sweep", "sync"]
-
-
-class Sampler(StrEnum):
-    TPE = "tpe"
-    RANDOM = "random"
-    QMC = "qmc"
-    GRID = "grid"
-    NSGA2 = "nsga2"
-
-
-class Scheduler(StrEnum):
-    ASHA = "asha"
-    HYPERBAND = "hyperband"
-    MEDIAN = "median"
-    NONE = "none"
 
 
 def sweep(
@@ -72,7 +55,7 @@ def sweep(
     seed: Annotated[int | None, typer.Option(help="Of the search and of every trial. Default 0.")] = None,
     sampler: Annotated[Sampler | None, typer.Option(help="Default tpe.")] = None,
     scheduler: Annotated[
-        Scheduler | None, typer.Option(help="Default asha; none where several metrics are searched.")
+        Pruning | None, typer.Option(help="Default asha; none where several metrics are searched.")
     ] = None,
     grace: Annotated[
         int | None, typer.Option(help="Epochs before trials are compared; default from the longest warm-up.")
@@ -113,6 +96,7 @@ def sweep(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Search a space: run trials, prune the hopeless, record all in MLflow, print the best configuration."""
+    from tuner import api
     from tuner.cli import console, progress, tables
 
     parsed = overlaid_spec(
@@ -127,13 +111,13 @@ def sweep(
         trials=trials,
         repeats=repeats,
         seed=seed,
-        sampler=sampler and sampler.value,
+        sampler=sampler,
         metric=metric,
         ranking=ranking,
         patience=patience,
         warm_start=warm_start or None,
         time_budget=time_budget,
-        scheduler=scheduler and scheduler.value,
+        scheduler=scheduler,
         grace=grace,
         concurrency=concurrency,
         cpus_per_trial=cpus_per_trial,
@@ -145,15 +129,11 @@ def sweep(
         storage=storage,
     )
     with console.working("Reading the data"):
-        from tuner.planning.plans import make_plan
-
-        ready = make_plan(parsed, data_dir, allow_changed=allow_changed)
+        ready = api.plan(parsed, data_dir=data_dir, allow_changed=allow_changed)
     if plan:
         tables.show_plan(ready, output.value)
         return
-    from tuner.running.driver import run_sweep
-
-    _show(lambda: run_sweep(ready, progress.SweepProgress, progress.measuring), output)
+    _show(lambda: api.sweep(ready, progress=progress.SweepProgress, measuring=progress.measuring), output)
 
 
 def resume(
@@ -168,17 +148,17 @@ def resume(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a sweep that was cut short: finished trials stay, running ones go on from their last checkpoints."""
+    from tuner import api
     from tuner.cli import console, progress
 
     more_trials = parsed_more_trials(trials)
     with console.working("Reading the journal"):
-        from tuner.running.driver import resume_sweep
-
+        import tuner.running.driver  # noqa: F401  # which takes seconds
     _show(
-        lambda: resume_sweep(
-            storage,
+        lambda: api.resume(
             name,
-            more_trials=more_trials,
+            trials=more_trials,
+            storage=storage,
             model=model,
             tracking_uri=tracking_uri,
             offline=offline,
@@ -192,13 +172,13 @@ def resume(
 
 def _show(run: Callable[[], SweepResult], output: Format) -> NoReturn:
     """The end of a sweep, or how far it came before a signal, or before its state could not be written."""
+    from tuner import api
     from tuner.cli import console, tables
-    from tuner.cluster.signals import StoppedError
     from tuner.running.sweep_result import SweepResult
 
     try:
         result = run()
-    except StoppedError as stopped:
+    except api.StoppedError as stopped:
         console.complain(f"{stopped}.")
         if stopped.result is None:
             raise typer.Exit(stopped.exit_code) from None
@@ -219,10 +199,10 @@ def status(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show how sweeps stand: trials by state, epochs, the best so far. Reads their journals, starts nothing."""
+    from tuner import api
     from tuner.cli import tables
-    from tuner.sweeps.status import sweep_statuses
 
-    tables.show_status(sweep_statuses(storage, name), name, output.value)
+    tables.show_status(api.status(name, storage=storage), name, output.value)
 
 
 def sync(
@@ -231,13 +211,13 @@ def sync(
     storage: StorageOption = "./sweeps",
 ) -> None:
     """Send MLflow what it lacks of a sweep, artifacts and what was deleted there included; nothing is sent again."""
+    from tuner import api
     from tuner.cli import console
-    from tuner.tracking.syncing import sync_sweep
 
     notes: list[str] = []
     try:
         with console.working("Sending"):
-            sent = sync_sweep(storage, name, tracking_uri, on_notes=notes.extend)
+            sent = api.sync(name, storage=storage, tracking_uri=tracking_uri, on_notes=notes.extend)
     finally:
         console.print_notes(console.err(), notes)
     typer.echo(f"Sent {sent} records of {name}." if sent else f"MLflow had all of {name}.")
@@ -253,9 +233,9 @@ def remove(
     storage: StorageOption = "./sweeps",
 ) -> None:
     """Delete what a sweep keeps on disk; MLflow's runs stay, unless --runs says otherwise."""
-    from tuner.tracking.removal import remove_sweep
+    from tuner import api
 
-    removed = remove_sweep(storage, name, keep_best=keep_best, with_runs=runs, uri=tracking_uri)
+    removed = api.remove(name, keep_best=keep_best, runs=runs, storage=storage, tracking_uri=tracking_uri)
     kept = f", kept trial {removed.kept}" if removed.kept else ""
     data = ", and the data that were sent along with it" if removed.data else ""
     typer.echo(f"Freed {removed.bytes_freed / 1e6:.1f} MB, deleted {removed.runs} MLflow runs{kept}{data}.")

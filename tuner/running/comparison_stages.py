@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 import torch
 
-from trainables.config import DataConfig, TrialConfig
+from trainables.config import DataConfig
 from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.data import readers
 from trainables.data.dataset import Dataset, load
@@ -21,7 +21,6 @@ from trainables.errors import StorageError, UserError
 from trainables.files.checkpoint import FILE_NAME, read
 from trainables.global_settings import fresh
 from trainables.identity import Identity, differences
-from trainables.likelihoods import LIKELIHOODS
 from trainables.training.test_metrics import held_out_metrics, held_out_nll
 from trainables.training.trainer import Trainer
 from tuner.cluster.ray_session import quiet_ray, stdout_on_stderr
@@ -53,25 +52,13 @@ from tuner.planning.checks import require_ready
 from tuner.planning.plans import Plan, make_plan
 from tuner.running.driver import resume_sweep, run_sweep
 from tuner.running.reach import Measuring, reached, unseen
-from tuner.running.session import ProgressFactory
+from tuner.running.session import ProgressFactory, silent
 from tuner.running.sweep_result import SweepResult
 from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.keeping import write_json
 from tuner.sweeps.lease import FencedError
 from tuner.sweeps.spec import SweepSpec, parse_spec
 from tuner.sweeps.state import Sweep, Trial, fold
-
-__all__ = [
-    "Measure",
-    "Place",
-    "Prepared",
-    "Share",
-    "Testing",
-    "measured",
-    "prepared",
-    "run_comparison",
-    "settled_weight",
-]
 
 PATH_DRAWS, POOL_DRAWS = 16, 1
 SETTLED_PART = 0.1
@@ -80,97 +67,104 @@ TEST_FILE, NLL_FILE = "test.json", "nll.json"
 Testing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a comparison runs. options: of its sweeps, by the path in a spec. on_notes: called with what
-    the user should know."""
+def no_testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
+    """Shows nothing."""
+    return nullcontext(lambda: None)
 
-    storage: Path
+
+@dataclass(frozen=True)
+class ComparisonRun:
+    """A comparison: what is compared, where it runs and writes, and who is told of it.
+
+    resources: of its sweeps, by their path in a spec. on_notes: called with what the user should know. given_design: a
+    design in place of the one that follows from request, data and what the pilot was begun with.
+    """
+
+    request: Request
     data_dir: Path
-    options: dict[str, Any]
-    progress: ProgressFactory
-    testing: Testing
+    storage: Path = Path("./sweeps")
+    reports: Path = Path("./reports")
+    tracking_uri: str | None = None
+    experiment: str = "vae-tuner"
+    offline: bool = False
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    progress: ProgressFactory = silent
+    testing: Testing = no_testing
     measuring: Measuring = unseen
     on_notes: Callable[[Sequence[str]], None] = lambda notes: None
+    given_design: Design | None = None
+    gpus_per_run: float = 0.0
 
+    @cached_property
+    def design(self) -> Design:
+        """What is trained. Raises UserError for what cannot be compared."""
+        if self.given_design is not None:
+            return self.given_design
+        design, config = design_of(self.request, self.data_dir)
+        return as_begun(design, config, self.storage / f"{self.request.name}.pilot")
 
-@dataclass(frozen=True)
-class Prepared:
-    """A comparison that can start. plan: of its pilot. metric: what pools are selected by. other: the comparison with
-    which dials are exchanged, and its design."""
+    @cached_property
+    def other(self) -> ComparisonRun | None:
+        """The comparison with which dials are exchanged."""
+        if self.request.transfer is None:
+            return None
+        request, design = other_comparison(self.request, self.design, self.storage, self.data_dir)
+        return replace(self, request=request, given_design=design)
 
-    request: Request
-    design: Design
-    place: Place
-    plan: Plan
-    metric: str
-    other: tuple[Request, Design] | None
+    @cached_property
+    def pilot_plan(self) -> Plan:
+        """The plan of the first stage, which tells the resources and the metric of all."""
+        return self.plan("pilot", self.design.pilot())
 
+    @property
+    def folder(self) -> Path:
+        """What is kept of the comparison beside its stages."""
+        return self.storage / self.request.name
 
-def prepared(request: Request, place: Place) -> Prepared:
-    """Raises UserError for all that can be known to fail before the first run is trained. Writes nothing."""
-    design, config = design_of(request, place.data_dir)
-    design = as_begun(design, config, place.storage / f"{request.name}.pilot")
-    other = other_comparison(request, design, place.storage, place.data_dir) if request.transfer else None
-    plan = _Stages(request, design, place).plan("pilot", design.pilot())
-    quiet_ray()
-    require_ready(plan)
-    return Prepared(request, design, place, plan, _metric(config), other)
+    def check(self) -> None:
+        """Raises UserError for all that can be known to fail before the first run is trained. Writes nothing."""
+        _ = self.design, self.other, self.pilot_plan
+        quiet_ray()
+        require_ready(self.pilot_plan)
 
+    def run(self, signals: Signals) -> Comparison:
+        """Train all stages, or what is left of them, and answer the three questions."""
+        plan = self.pilot_plan
+        return replace(self.within_reach(), gpus_per_run=plan.gpus_per_trial)._run(plan, signals)
 
-def run_comparison(ready: Prepared, signals: Signals) -> Comparison:
-    """Train all stages, or what is left of them, and answer the three questions."""
-    request, metric, other = ready.request, ready.metric, ready.other
-    design = _within_reach(ready)
-    stage = _Stages(request, design, ready.place, ready.plan.gpus_per_trial)
-    with stdout_on_stderr(), shared_ray(ready.plan.spec, ready.plan.cpus, signals):  # for all stages one
-        pilot = stage.trained("pilot", design.pilot())
-        levels = design.levels(pilot)
-        rivals = stage.trained("rivals", design.rival_pilots(levels))
-        path = stage.trained("path", design.path(levels, design.rival_rates(levels, rivals)), PATH_DRAWS)
-        pool = stage.trained("pool", design.pools(), POOL_DRAWS)
-        target = stage.trained("target", design.targets(), POOL_DRAWS)
-        plain = stage.trained("plain", design.plain(), PATH_DRAWS)
-        path = stage.with_nll(path, measured_level(levels))
-        carried, transfer = stage.exchanged(pool, metric, *other) if other else ({}, [])
-    trained = {"pilot": pilot, "rivals": rivals, "path": path, "pool": pool, "target": target, "plain": plain}
-    found = concluded(
-        request.name, request.dataset, request.model, metric, request.quick, design, levels, {**trained, **carried}
-    )
-    return replace(found, transfer=transfer)
+    def _run(self, plan: Plan, signals: Signals) -> Comparison:
+        request, design, metric = self.request, self.design, plan.metric
+        with stdout_on_stderr(), shared_ray(plan.spec, plan.cpus, signals):  # for all stages one
+            pilot = self.trained("pilot", design.pilot())
+            levels = design.levels(pilot)
+            rivals = self.trained("rivals", design.rival_pilots(levels))
+            path = self.trained("path", design.path(levels, design.rival_rates(levels, rivals)), PATH_DRAWS)
+            pool = self.trained("pool", design.pools(), POOL_DRAWS)
+            target = self.trained("target", design.targets(), POOL_DRAWS)
+            plain = self.trained("plain", design.plain(), PATH_DRAWS)
+            path = self.with_nll(path, measured_level(levels))
+            carried, transfer = self.exchanged(pool, metric, self.other) if self.other else ({}, [])
+        trained = {"pilot": pilot, "rivals": rivals, "path": path, "pool": pool, "target": target, "plain": plain}
+        found = concluded(
+            request.name, request.dataset, request.model, metric, request.quick, design, levels, {**trained, **carried}
+        )
+        return replace(found, transfer=transfer)
 
+    def within_reach(self) -> ComparisonRun:
+        """The same, with a design from what the model reaches, measured once; one whose pilot was begun without goes on
+        without.
 
-def _within_reach(ready: Prepared) -> Design:
-    """The design from what the model reaches, measured once; one whose pilot was begun without goes on without.
-
-    A measurement that fails is told and not kept: a start before the pilot measures again.
-    """
-    stages = _Stages(ready.request, ready.design, ready.place)
-    folder = ready.place.storage / ready.request.name
-    reach = known_reach(folder)
-    if not reach and not stages.has_begun("pilot"):
-        plan = stages.reach_plan()
-        found = reached(plan, ready.place.measuring)
-        ready.place.on_notes(found.remarks[len(plan.remarks) :])
-        reach = dict(found.facts.kappa_min or {})
-        if reach:
-            write_json(folder / REACH_FILE, reach)
-    return ready.design.reaching(reach)
-
-
-def _metric(config: TrialConfig) -> str:
-    """What pools are selected by."""
-    return LIKELIHOODS[config.data.likelihood].metric
-
-
-@dataclass(frozen=True)
-class _Stages:
-    """gpus: of a run."""
-
-    request: Request
-    design: Design
-    place: Place
-    gpus: float = 0.0
+        A measurement that fails is told and not kept: a start before the pilot measures again.
+        """
+        reach = known_reach(self.folder)
+        if not reach and not self.has_begun("pilot"):
+            plan = self.reach_plan()
+            found = reached(plan, self.measuring)
+            self.on_notes(found.remarks[len(plan.remarks) :])
+            reach = dict(found.facts.kappa_min or {})
+            if reach:
+                write_json(self.folder / REACH_FILE, reach)
+        return replace(self, given_design=self.design.reaching(reach))
 
     def trained(self, stage: str, runs: Sequence[Run], draws: int = 0) -> list[Trained]:
         """The ends of a stage's runs, in their order. draws: of z on the test set, none for a stage that selects."""
@@ -190,29 +184,28 @@ class _Stages:
         return [known.get(each.folder, each) for each in path]
 
     def exchanged(
-        self, pool: Sequence[Trained], metric: str, request: Request, design: Design
+        self, pool: Sequence[Trained], metric: str, other: ComparisonRun
     ) -> tuple[dict[str, list[Trained]], list[Transferred]]:
-        """The best of the pools trained on each other's data, by stage, and what that lost. request, design: of the
-        other comparison."""
-        others = replace(self, request=request, design=design)._ends("pool", design.pools())
+        """The best of the pools trained on each other's data, by stage, and what that lost."""
+        others = other._ends("pool", other.design.pools())
         here = Side(self.request.dataset, self.design, metric, best_trials(pool, metric))
-        there = Side(request.dataset, design, metric, best_trials(others, metric))
+        there = Side(other.request.dataset, other.design, metric, best_trials(others, metric))
         trained: dict[str, list[Trained]] = {}
         answers = []
         for stage, origin, target in (("transfer", there, here), ("transfer-back", here, there)):
             found = candidates(origin, target)
-            on_target = replace(self, design=target.design)
+            on_target = replace(self, given_design=target.design)
             trained[stage] = on_target.trained(stage, runs_of(stage, found, self.design.fresh), PATH_DRAWS)
             answers += answer_transfer(origin, target, found, trained[stage])
         return trained, answers
 
     def _sweep(self, stage: str, runs: Sequence[Run]) -> None:
         """Run the stage's sweep, or what is left of it, to its end."""
-        begun = self._begun(stage, runs)
+        begun = self.begun(stage, runs)
         if begun and not begun.resumable:
             return
         try:
-            result = self._resumed(stage) if begun else run_sweep(self.plan(stage, runs), self.place.progress)
+            result = self._resumed(stage) if begun else run_sweep(self.plan(stage, runs), self.progress)
         except FencedError:
             raise
         except StorageError as error:
@@ -223,16 +216,16 @@ class _Stages:
 
     def _resumed(self, stage: str) -> SweepResult:
         return resume_sweep(
-            self.place.storage,
+            self.storage,
             self._name(stage),
             model=self._user_model,
-            tracking_uri=self.place.options.get("tracking.uri"),
-            offline=self.place.options.get("tracking.offline", False),
-            data_dir=self.place.data_dir,
-            progress=self.place.progress,
+            tracking_uri=self.tracking_uri,
+            offline=self.offline,
+            data_dir=self.data_dir,
+            progress=self.progress,
         )
 
-    def _begun(self, stage: str, runs: Sequence[Run]) -> Sweep | None:
+    def begun(self, stage: str, runs: Sequence[Run]) -> Sweep | None:
         """The stage's sweep so far; raises UserError where it is of other runs."""
         file = self._folder(stage) / JOURNAL
         events = read_journal(file) if file.exists() else []
@@ -240,7 +233,7 @@ class _Stages:
             return None
         sweep = fold(events)
         self._check_unchanged(stage, sweep)
-        if sweep.more or not _is_of(sweep, parse_spec(self._spec(stage, runs))):
+        if sweep.more or not _is_of(sweep, self.spec(stage, runs)):
             name = self._name(stage)
             raise UserError(
                 f"name: {name} trained other runs than this comparison asks for now, perhaps because an earlier stage "
@@ -251,7 +244,7 @@ class _Stages:
     def _check_unchanged(self, stage: str, sweep: Sweep) -> None:
         """All stages are trained on the same data: what they find is set against each other."""
         data = parse_config({"data": unflatten(self.design.base).get("data", {})}).data
-        here = Identity(readers.digest(data.name, self.place.data_dir, data.image_size))
+        here = Identity(readers.digest(data.name, self.data_dir, data.image_size))
         changed = differences(here, sweep.identity, data.name, f"of {self._name(stage)}")
         if changed:
             raise UserError(
@@ -261,7 +254,7 @@ class _Stages:
 
     def _ends(self, stage: str, runs: Sequence[Run]) -> list[Trained]:
         """What the journal of a stage that has ended says of its runs."""
-        sweep = self._begun(stage, runs)
+        sweep = self.begun(stage, runs)
         trials = sweep.trials.values() if sweep else ()
         trained = self._folder(stage) / "trials"
         return [_trained(run, trial, trained / trial.id) for run, trial in zip(runs, trials, strict=True)]
@@ -270,7 +263,7 @@ class _Stages:
         return f"{self.request.name}.{stage}"
 
     def _folder(self, stage: str) -> Path:
-        return (self.place.storage / self._name(stage)).absolute()
+        return (self.storage / self._name(stage)).absolute()
 
     @property
     def _user_model(self) -> str | None:
@@ -278,30 +271,34 @@ class _Stages:
 
     def plan(self, stage: str, runs: Sequence[Run]) -> Plan:
         """Of the sweep that trains a stage."""
-        return make_plan(parse_spec(self._spec(stage, runs)), self.place.data_dir)
+        return make_plan(self.spec(stage, runs), self.data_dir)
 
     def reach_plan(self) -> Plan:
         """Of a search for κ, which knows what the model reaches once that is measured."""
-        return make_plan(parse_spec({**self._shared({}), "space": "geco"}), self.place.data_dir)
+        return make_plan(parse_spec({**self._shared({}), "space": "geco"}), self.data_dir)
 
     def has_begun(self, stage: str) -> bool:
         """Whether a session has trained some of it."""
         return (self._folder(stage) / JOURNAL).exists()
 
-    def _spec(self, stage: str, runs: Sequence[Run]) -> dict[str, Any]:
+    def spec(self, stage: str, runs: Sequence[Run]) -> SweepSpec:
+        """Of the sweep that trains a stage."""
         points = [run.full for run in runs]
-        return self._shared({"name": self._name(stage), "search.points": points, "search.sampler": "random"})
+        own = {"name": self._name(stage), "search.points": points, "search.sampler": "random"}
+        return parse_spec(self._shared(own))
 
     def _shared(self, own: dict[str, Any]) -> dict[str, Any]:
         """Of all stages, and what is a stage's own by path."""
-        own = {**own, "scheduler.kind": "none", "storage": str(self.place.storage), **self.place.options}
-        return {**unflatten(own), "config": unflatten(self.design.base)}
+        own = {**own, "scheduler.kind": "none", "storage": str(self.storage), **self.resources}
+        tracking = {"uri": self.tracking_uri, "experiment": self.experiment, "offline": self.offline}
+        shared = {"config": unflatten(self.design.base), "tracking": tracking}
+        return {**unflatten(own), **shared}
 
     def _measured(self, what: str, found: list[Trained], file: str, measure: Measure) -> list[Trained]:
         whole = [each.folder for each in found if each.whole and each.folder]
-        with self.place.testing(what, len(whole)) as on_done:
-            share = Share(float(self.place.options.get("resources.cpus_per_trial") or 1), self.gpus)
-            values = measured(measure, file, whole, self.place.data_dir, share, on_done)
+        with self.testing(what, len(whole)) as on_done:
+            share = Share(float(self.resources.get("resources.cpus_per_trial") or 1), self.gpus_per_run)
+            values = measured(measure, file, whole, self.data_dir, share, on_done)
         return [
             replace(each, test={**each.test, **values.get(each.folder, {})}) if each.folder else each for each in found
         ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -16,40 +15,15 @@ from trainables.errors import UserError
 from trainables.object_storage import is_remote
 from tuner.cluster.signals import Signals, stop_signals
 from tuner.comparison.answer import Comparison
-from tuner.comparison.request import Request, command_of, remembered
+from tuner.comparison.request import command_of, remembered
 from tuner.comparison.stages import STAGES
 from tuner.reports.gallery import examples_of, followed, kl_by_latent, write_gallery
-from tuner.running.comparison_stages import Place, Prepared, Testing, prepared, run_comparison
-from tuner.running.reach import Measuring, unseen
-from tuner.running.session import ProgressFactory, silent
+from tuner.running.comparison_stages import ComparisonRun
 from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.keeping import held_alone
 from tuner.sweeps.state import fold
 from tuner.sweeps.tracking_uri import resolve_uri, without_secret
 from tuner.tracking.database_file import cause_at
-
-__all__ = ["Compared", "Settings", "compare_methods", "folder_of", "record"]
-
-
-def _no_testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
-    return nullcontext(lambda: None)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where a comparison runs and writes. options: of its sweeps, by the path in a spec. on_notes: as in `Place`."""
-
-    storage: Path = Path("./sweeps")
-    reports: Path = Path("./reports")
-    chosen_data_dir: Path | None = None
-    tracking_uri: str | None = None
-    experiment: str = "vae-tuner"
-    offline: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
-    progress: ProgressFactory = silent
-    testing: Testing = _no_testing
-    measuring: Measuring = unseen
-    on_notes: Callable[[Sequence[str]], None] = lambda notes: None
 
 
 @dataclass(frozen=True)
@@ -72,61 +46,48 @@ def folder_of(storage: str | Path) -> Path:
     return Path(storage)
 
 
-def compare_methods(request: Request, settings: Settings) -> Compared:
+def compare_methods(run: ComparisonRun) -> Compared:
     """Train what is left of a comparison, write its page, log both.
 
     Raises UserError for what cannot be compared, and StoppedError where a signal ended it, with the result of the
     sweep that it cut short, if any.
     """
-    check_no_secrets({**request.base, **settings.options})
-    root = data_dir(settings.chosen_data_dir)
+    check_no_secrets({**run.request.base, **run.resources})
     with stop_signals() as signals, signals.ending("the same call goes on where it was"):
-        ready = prepared(request, _place(settings, root))
-        report = _writable(settings.reports / request.name)
-        return _compared(request, settings, root, ready, report, signals)
+        run.check()
+        report = _writable(run.reports / run.request.name)
+        with held_alone(run.folder):
+            remembered(run.request, run.folder)
+            return _compared(run, report, signals)
 
 
-def _compared(
-    request: Request, settings: Settings, root: Path, ready: Prepared, report: Path, signals: Signals
-) -> Compared:
+def _compared(run: ComparisonRun, report: Path, signals: Signals) -> Compared:
     from tuner.reports.comparison_page import write_comparison_page
-    from tuner.running.comparisons import record
 
-    folder = settings.storage / request.name
-    with held_alone(folder):
-        remembered(request, folder)
-        found = run_comparison(ready, signals)
-        examples = examples_of(found.trained["path"])
-        found = replace(found, kl_by_latent=kl_by_latent(examples, root))
-        if "geco" in examples:
-            found = replace(found, trajectory=followed(examples["geco"], root, folder / "trajectory.json"))
-        gallery = write_gallery(examples, root, report)
-        page = write_comparison_page(found, report, command_of(request, _options(settings)), gallery)
-        if settings.offline:
-            return Compared(found, page, None)
-        parts = [settings.storage / f"{request.name}.{stage}" for stage in STAGES]
-        uri = resolve_uri(settings.tracking_uri, Path.cwd())
-        begun = [part for part in parts if (part / JOURNAL).exists()]
-        try:
-            return Compared(found, page, record(found, page, begun, uri, settings.experiment))
-        except UserError:
-            raise
-        except Exception as error:  # MLflow's own, of its HTTP client, of a store of files
-            raise UserError(
-                f"tracking {shown(uri)} refused the page {page}, which is whole: {cause_at(uri, error)}; the same "
-                "command sends it again"
-            ) from None
+    found = run.run(signals)
+    examples = examples_of(found.trained["path"])
+    found = replace(found, kl_by_latent=kl_by_latent(examples, run.data_dir))
+    if "geco" in examples:
+        trajectory = followed(examples["geco"], run.data_dir, run.folder / "trajectory.json")
+        found = replace(found, trajectory=trajectory)
+    gallery = write_gallery(examples, run.data_dir, report)
+    page = write_comparison_page(found, report, repeating(run), gallery)
+    return Compared(found, page, None if run.offline else _recorded(run, found, page))
 
 
-def _place(settings: Settings, root: Path) -> Place:
-    tracking = {
-        "tracking.uri": settings.tracking_uri,
-        "tracking.experiment": settings.experiment,
-        "tracking.offline": settings.offline,
-    }
-    options = {path: value for path, value in {**settings.options, **tracking}.items() if value is not None}
-    told = settings.progress, settings.testing, settings.measuring, settings.on_notes
-    return Place(settings.storage, root, options, *told)
+def _recorded(run: ComparisonRun, found: Comparison, page: Path) -> str:
+    uri = resolve_uri(run.tracking_uri, Path.cwd())
+    parts = [run.storage / f"{run.request.name}.{stage}" for stage in STAGES]
+    begun = [part for part in parts if (part / JOURNAL).exists()]
+    try:
+        return record(found, page, begun, uri, run.experiment)
+    except UserError:
+        raise
+    except Exception as error:  # MLflow's own, of its HTTP client, of a store of files
+        raise UserError(
+            f"tracking {shown(uri)} refused the page {page}, which is whole: {cause_at(uri, error)}; the same "
+            "command sends it again"
+        ) from None
 
 
 def _writable(reports: Path) -> Path:
@@ -141,21 +102,22 @@ def _writable(reports: Path) -> Path:
         ) from None
 
 
-def _options(settings: Settings) -> dict[str, Any]:
-    """What is not as by default, by its option: the rest of the command. A tracking URI with a password is left out."""
-    default = Settings()
+def repeating(run: ComparisonRun) -> str:
+    """The command that repeats a comparison, with what is not as by default. A tracking URI with a password is left
+    out."""
+    default = ComparisonRun(run.request, data_dir(None))
     chosen = {
-        "--concurrency": settings.options.get("resources.concurrency"),
-        "--cpus-per-trial": settings.options.get("resources.cpus_per_trial"),
-        "--gpus-per-trial": settings.options.get("resources.gpus_per_trial"),
-        "--data-dir": settings.chosen_data_dir,
-        "--experiment": None if settings.experiment == default.experiment else settings.experiment,
-        "--tracking-uri": without_secret(settings.tracking_uri),
-        "--offline": settings.offline or None,
-        "--storage": None if settings.storage == default.storage else settings.storage,
-        "--reports": None if settings.reports == default.reports else settings.reports,
+        "--concurrency": run.resources.get("resources.concurrency"),
+        "--cpus-per-trial": run.resources.get("resources.cpus_per_trial"),
+        "--gpus-per-trial": run.resources.get("resources.gpus_per_trial"),
+        "--data-dir": None if run.data_dir == default.data_dir else run.data_dir,
+        "--experiment": None if run.experiment == default.experiment else run.experiment,
+        "--tracking-uri": without_secret(run.tracking_uri),
+        "--offline": run.offline or None,
+        "--storage": None if run.storage == default.storage else run.storage,
+        "--reports": None if run.reports == default.reports else run.reports,
     }
-    return {option: value for option, value in chosen.items() if value is not None}
+    return command_of(run.request, {option: value for option, value in chosen.items() if value is not None})
 
 
 PARTS = "vae_tuner.sweeps"

@@ -98,12 +98,15 @@ class LrRange:
         """What the configuration says of its learning rate whatever the schedule."""
         return {field: value for field, value in self.tree.get("lr", {}).items() if field in SHARED_FIELDS}
 
-    def write(self, folder: Path) -> dict[str, Path]:
+    def write(self, folder: Path | None = None) -> dict[str, Path]:
         """The curve as JSON and picture and, where there are bounds, a sweep and a configuration with them.
 
-        Returns the files by what they are. Raises UserError where the folder exists.
+        folder: a new one; by default reports/lr-range-DATASET-N with the first free N. Returns the files by what they
+        are. Raises UserError where the folder exists.
         """
         from tuner.reports.figures.lr_range import lr_range_figure
+
+        folder = folder or free_folder(self.config.data.name)
 
         try:
             folder.mkdir(parents=True)

@@ -89,6 +89,10 @@ def _gpus(value: Any) -> Any:
     return gpus
 
 
+Sampler = Literal["tpe", "random", "qmc", "grid", "nsga2"]
+Pruning = Literal["asha", "hyperband", "median", "none"]
+
+
 class Search(_Section):
     """How configurations are chosen, and what counts.
 
@@ -106,7 +110,7 @@ class Search(_Section):
         then mean nothing.
     """
 
-    sampler: Literal["tpe", "random", "qmc", "grid", "nsga2"] = "tpe"
+    sampler: Sampler = "tpe"
     trials: Count = 20
     repeats: Annotated[Count, Field(le=MOST_REPEATS)] = 1
     seed: Seed = 0
@@ -126,7 +130,7 @@ class Scheduler(_Section):
         under cycles, at their ends alone; under GECO once its constraint was met.
     """
 
-    kind: Auto | Literal["asha", "hyperband", "median", "none"] = "auto"
+    kind: Auto | Pruning = "auto"
     grace: Count | Auto = "auto"
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     patience: Annotated[Count | None, Optional] = None

@@ -1,6 +1,5 @@
 """Which of the path's runs get an NLL, and under which likelihood."""
 
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +21,14 @@ def test_the_runs_of_one_level_are_measured_under_the_sigma_of_its_weight(sigma,
     of = design("geco", "beta", sigma=sigma)
     levels, _, path = follow(of, drawn())
     path = [replace(each, folder=Path(str(i))) for i, each in enumerate(path)]
-    place = comparison_stages.Place(Path(), Path(), {}, None, lambda stage, n: nullcontext(lambda: None))
+    run = comparison_stages.ComparisonRun(Request("c"), Path(), given_design=of)
     level = measured_level(levels)
-    found = comparison_stages._Stages(Request("c"), of, place).with_nll(path, level)
+    found = run.with_nll(path, level)
     sigma_eq = None if sigma is None else (2 * level.weight) ** -0.5
     for before, after in zip(path, found, strict=True):
         taken = {"test/nll": {"samples": 1000, "sigma": sigma_eq}} if before.run.kappa == level.kappa else {}
         assert after == replace(before, test={**before.test, **taken})
-    assert comparison_stages._Stages(Request("c"), of, place).with_nll(path, None) == path
+    assert run.with_nll(path, None) == path
 
 
 def nll_answer(means, drop):

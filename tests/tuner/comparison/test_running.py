@@ -1,6 +1,5 @@
 """λ̂ of a run, and a comparison's stages told from those of another."""
 
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,18 +14,9 @@ from trainables.errors import UserError
 from tuner.comparison.design import LEVELS
 from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
 from tuner.running import comparison_stages
-from tuner.running.comparison_stages import (
-    Place,
-    Prepared,
-    _Stages,
-    _within_reach,
-    prepared,
-    settled_weight,
-)
-from tuner.running.driver import silent
+from tuner.running.comparison_stages import ComparisonRun, settled_weight
 from tuner.running.reach import _unreached
 from tuner.sweeps.journal import JOURNAL, bytes_of
-from tuner.sweeps.spec import parse_spec
 
 KEY = "geco/lambda_median"
 
@@ -50,9 +40,7 @@ def test_a_constant_weight_is_itself_and_a_rival_has_none():
 @pytest.fixture
 def stages(tmp_path, vae_data_root):
     request = Request("c", methods=("geco", "beta"), epochs=2, quick=True, settings={"data.n_train": 100})
-    design, _ = design_of(request, vae_data_root)
-    place = Place(tmp_path, vae_data_root, {}, silent, lambda stage, n: nullcontext(lambda: None))
-    return _Stages(request, design, place)
+    return ComparisonRun(request, vae_data_root, tmp_path, offline=True)
 
 
 @pytest.fixture
@@ -62,8 +50,8 @@ def begun(stages, tmp_path):
 
     def write(runs, more=0, data=None, scaling=None, base=None):
         base = base or stages.design.base
-        of = replace(stages, design=replace(stages.design, base=base))
-        spec = parse_spec(of._spec("pilot", runs)).model_dump(mode="json")
+        of = replace(stages, given_design=replace(stages.design, base=base))
+        spec = of.spec("pilot", runs).model_dump(mode="json")
         header = {"seq": 0, "session": "s", "t": 0.0, "event": "header", "name": "c.pilot", "spec": spec} | {
             "data": data
         }
@@ -80,20 +68,20 @@ def begun(stages, tmp_path):
 
 def test_a_stage_of_the_same_runs_goes_on(stages, begun):
     runs = stages.design.pilot()
-    assert stages._begun("pilot", runs) is None
+    assert stages.begun("pilot", runs) is None
     begun(runs)
-    assert stages._begun("pilot", runs).resumable
+    assert stages.begun("pilot", runs).resumable
 
 
 @pytest.mark.parametrize("factor", [0.5, 1, 3])
 def test_a_comparison_goes_on_by_the_learning_rates_it_began_with(factor, stages, begun, ready):
     former = replace(stages.design, rates=tuple(factor * rate for rate in stages.design.rates))
     begun(former.pilot())
-    assert prepared(ready.request, ready.place).design == former
+    assert replace(ready).design == former
 
 
 def test_a_comparison_that_begins_takes_the_rates_of_today(stages, tmp_path):
-    design, config = design_of(stages.request, stages.place.data_dir)
+    design, config = design_of(stages.request, stages.data_dir)
     assert as_begun(design, config, tmp_path / "c.pilot") == stages.design
 
 
@@ -105,12 +93,13 @@ def test_a_comparison_goes_on_by_the_rule_for_batch_sizes_it_began_with(batch, t
     """Its pilot was begun where `auto` was another rule; at batch 32 there is nothing to scale."""
     design = replace(stages.design, base={**stages.design.base, "batch_size": batch})
     asked = replace(stages.request, settings={**stages.request.settings, "batch_size": batch})
-    former = replace(stages, request=asked, design=design)
+    former = replace(stages, request=asked, given_design=design)
     begun(former.design.pilot(), scaling=then, base=design.base)
-    ready = prepared(asked, stages.place)
+    ready = replace(stages, request=asked)
+    ready.check()
     assert ready.design.base == {**design.base, **kept}
-    today = replace(former, design=ready.design)
-    assert today._begun("pilot", ready.design.pilot()).resumable
+    today = replace(former, given_design=ready.design)
+    assert today.begun("pilot", ready.design.pilot()).resumable
     configs = [today.plan(stage, ready.design.pilot()).default for stage in ("pilot", "path")]
     assert {config.lr.scaling for config in configs} == {kept.get("lr.scaling", "sqrt")}
 
@@ -119,9 +108,9 @@ def test_a_stage_of_another_rule_for_batch_sizes_is_refused(stages, begun):
     """As one that was begun by a version which mixed the two."""
     base = {**stages.design.base, "batch_size": 64}
     begun(stages.design.pilot(), scaling="linear", base=base)
-    today = replace(stages, design=replace(stages.design, base=base))
+    today = replace(stages, given_design=replace(stages.design, base=base))
     with pytest.raises(UserError, match=r"c\.pilot trained other runs"):
-        today._begun("pilot", today.design.pilot())
+        today.begun("pilot", today.design.pilot())
 
 
 def altered(runs):
@@ -133,28 +122,27 @@ def test_a_stage_of_other_runs_is_refused_with_the_way_out(stages, begun, change
     runs = stages.design.pilot()
     begun(change(runs))
     with pytest.raises(UserError, match=r"^name: c\.pilot trained other runs .* `vae-tuner rm c\.pilot` and repeat"):
-        stages._begun("pilot", runs)
+        stages.begun("pilot", runs)
 
 
 def test_a_stage_that_was_given_more_trials_is_refused(stages, begun):
     begun(stages.design.pilot(), more=2)
     with pytest.raises(UserError, match=r"c\.pilot trained other runs"):
-        stages._begun("pilot", stages.design.pilot())
+        stages.begun("pilot", stages.design.pilot())
 
 
 def test_a_stage_of_another_fixed_part_is_refused(stages, begun):
     begun(stages.design.pilot())
-    longer = replace(stages, design=replace(stages.design, base={**stages.design.base, "epochs": 3}))
+    longer = replace(stages, given_design=replace(stages.design, base={**stages.design.base, "epochs": 3}))
     with pytest.raises(UserError, match=r"c\.pilot trained other runs"):
-        longer._begun("pilot", longer.design.pilot())
+        longer.begun("pilot", longer.design.pilot())
 
 
 @pytest.fixture
 def ready(stages, tmp_path):
     """The comparison before anything is measured."""
     (tmp_path / "c").mkdir()
-    plan = stages.plan("pilot", stages.design.pilot())
-    return Prepared(stages.request, stages.design, stages.place, plan, "val/elbo_cal", None)
+    return stages
 
 
 def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tmp_path, monkeypatch):
@@ -165,10 +153,10 @@ def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tm
         return plan.with_reach({"re": 0.1})
 
     monkeypatch.setattr(comparison_stages, "reached", reached)
-    design = _within_reach(ready)
+    design = ready.within_reach().design
     (config,) = asked
     assert (config.epochs, config.data.n_train, config.lr.base) == (2, 100, ready.design.rates[1])
-    assert design == _within_reach(ready)
+    assert design == ready.within_reach().design
     assert len(asked) == 1
     assert (tmp_path / "c" / REACH_FILE).exists()
     assert (design.kappas[0], design.kappas[-1]) == pytest.approx((1.05 * 0.1, 0.8 * design.scale.kappa_max))
@@ -180,19 +168,18 @@ def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tm
 
 def test_a_failed_measurement_is_told_and_measured_again_at_the_next_start(ready, tmp_path, monkeypatch):
     told = []
-    place = replace(ready.place, on_notes=told.extend)
     monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: _unreached(plan, "its process died"))
-    assert _within_reach(replace(ready, place=place)) == ready.design.reaching({})
+    assert replace(ready, on_notes=told.extend).within_reach().design == ready.design.reaching({})
     assert told == ["κ_min could not be measured: its process died; GECO's κ begins at a share of κ_max"]
     (tmp_path / "c" / REACH_FILE).write_text("{}")  # as an earlier version kept it
     monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: plan.with_reach({"re": 0.1}))
-    assert _within_reach(ready) == ready.design.reaching({"re": 0.1})
+    assert ready.within_reach().design == ready.design.reaching({"re": 0.1})
 
 
 def test_a_comparison_from_before_it_was_measured_goes_on_with_its_levels(ready, stages, begun, monkeypatch):
     monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: pytest.fail("it has its levels"))
     begun(stages.design.pilot())
-    assert _within_reach(ready) == ready.design
+    assert ready.within_reach().design == ready.design
     assert ready.design.kappas == [share * ready.design.scale.kappa_max for share in LEVELS]
 
 
@@ -209,9 +196,9 @@ def test_a_stage_of_other_data_is_refused_and_one_of_unknown_data_is_not(stages,
     runs = stages.design.pilot()
     for data in (None, readers.digest("digits", vae_data_root)):
         begun(runs, data=data)
-        assert stages._begun("pilot", runs).resumable
+        assert stages.begun("pilot", runs).resumable
     begun(runs, data="0" * 16)
     with pytest.raises(
         UserError, match=r"^name: the data digits are not those of c\.pilot \(digest .* there\); put back"
     ):
-        stages._begun("pilot", runs)
+        stages.begun("pilot", runs)

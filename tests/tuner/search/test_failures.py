@@ -64,7 +64,7 @@ class Search50:
     def add(self, event, **fields):
         self.sweep.apply(parse_event({**STAMP, "event": event, **json.loads(json.dumps(fields))}))
 
-    def suggest(self, number):
+    def ask(self, number):
         asked = suggest(self.sweep, self.space, self.sampling, self.told)
         self.add("ask", trial=f"{number:04}", number=number, config=ANY, method="elbo", **asked._asdict())
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from search_spaces.catalogue import parse_space
 from tuner.search.optuna_study import OptunaTrials, study_of, suggest
 from tuner.search.samplers import Sampling
+from tuner.sweeps.events import parse_event
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import Sweep, fold
 
@@ -39,7 +40,7 @@ class History:
 
     def add(self, event, **fields):
         self._events.append({**STAMP, "event": event, **json.loads(json.dumps(fields))})
-        self.sweep.apply(self._events[-1])
+        self.sweep.apply(parse_event(self._events[-1]))
 
     def asked(self, asked):
         number = len(self.sweep.trials)
