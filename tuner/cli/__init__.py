@@ -16,8 +16,6 @@ from tuner.cli.printable import printable
 from tuner.cluster.ray_thread import leave_process
 from tuner.cluster.signals import Signals, StoppedError, stop_signals
 
-__all__ = ["main", "run"]
-
 
 @forgiving_stderr()
 def run() -> int:

@@ -6,8 +6,6 @@ import typer
 
 from tuner.cli import jobs, models, reports, setup, sweeps
 
-__all__ = ["app"]
-
 app = typer.Typer(
     name="vae-tuner",
     help="Find good hyper-parameters for variational autoencoders: sweeps on Ray Tune, recorded in MLflow.",

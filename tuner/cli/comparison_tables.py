@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from tuner.reports.sweeps_page import Shown
     from tuner.running.comparisons import Compared
 
-__all__ = ["show", "show_sweeps"]
-
 
 def show(found: Compared, output: str) -> None:
     """The answer, its table, and where the page is; or one JSON document."""

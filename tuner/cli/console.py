@@ -18,8 +18,6 @@ from rich.text import Text
 
 from tuner.cli.printable import printable
 
-__all__ = ["command", "complain", "err", "new_table", "out", "print_json", "print_notes", "working"]
-
 
 class _SafeConsole(Console):
     """Writes out what would steer the terminal, in cells of tables too."""

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-__all__ = ["ForgivingStream", "forgiving_stderr", "unwritten"]
-
 GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
 """Nobody will read there any more: a pipe whose reader has ended, a terminal that was closed."""
 

@@ -23,17 +23,6 @@ if TYPE_CHECKING:
     from tuner.cluster.job import Job
     from tuner.cluster.submission import Submission
 
-__all__ = [
-    "Watched",
-    "show_followed",
-    "show_job",
-    "show_jobs",
-    "show_stopped",
-    "show_submission",
-    "show_submitted",
-    "watched",
-]
-
 LINE_SECONDS = 10.0
 TAIL_LINES = 15
 

@@ -16,8 +16,6 @@ from filelock import FileLock
 from tuner.cluster.local_process import JobFolder
 from tuner.cluster.ray_thread import leave_process
 
-__all__ = ["main"]
-
 
 def main(folder: JobFolder) -> None:
     """Run the job; SIGTERM before its sweep has begun ends it, and in the sweep stops that in order."""

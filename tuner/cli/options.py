@@ -15,30 +15,6 @@ from trainables.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from tuner.sweeps.spec import SweepSpec
 
-__all__ = [
-    "AllowChangedOption",
-    "CpusPerTrialOption",
-    "DataDirOption",
-    "ExperimentOption",
-    "Format",
-    "FormatOption",
-    "GpusPerTrialOption",
-    "MoreTrialsOption",
-    "OfflineOption",
-    "OwnModelsOption",
-    "OwnUriOption",
-    "PatienceOption",
-    "RankingOption",
-    "RepeatsOption",
-    "SettingsOption",
-    "StorageOption",
-    "UriOption",
-    "overlaid_spec",
-    "parsed_more_trials",
-    "parsed_settings",
-    "write_text",
-]
-
 
 class Format(StrEnum):
     """How results are printed."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tuner.planning.plans import Plan
     from tuner.sweeps.state import Sweep, Trial
 
-__all__ = ["SweepProgress", "epoch_progress", "measuring", "testing"]
-
 LINE_SECONDS = 10.0
 
 

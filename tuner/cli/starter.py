@@ -1,7 +1,5 @@
 """The sweep file that `vae-tuner init` writes."""
 
-__all__ = ["STARTER"]
-
 STARTER = """\
 # A sweep: run it with `vae-tuner sweep FILE`, look first with `vae-tuner sweep FILE --plan`.
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from tuner.planning.plans import Plan
     from tuner.sweeps.state import Sweep
 
-__all__ = ["StatusLines", "status_lines"]
-
 LINE_SECONDS = 5.0
 
 

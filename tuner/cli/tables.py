@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from tuner.tracking.best import BestTrial
     from tuner.tracking.registry import ModelVersion
 
-__all__ = [
-    "best_document",
-    "exported",
-    "show_best",
-    "show_findings",
-    "show_lr_range",
-    "show_plan",
-    "show_result",
-    "show_retrained",
-    "show_spaces",
-    "show_status",
-]
-
 MAIN_METRICS = ("val/elbo_cal", "val/elbo", "val/mse", "val/kl", "val/active_units")
 
 

@@ -18,8 +18,6 @@ from tuner.comparison.transfer import Transferred
 from tuner.comparison.tuning_cost import PoolAnswer, answer_quality
 from tuner.sweeps.metrics import direction_of
 
-__all__ = ["RANKED", "Comparison", "concluded"]
-
 TRIALS_SPOKEN_OF = 8
 RANKED = (
     "every run counts by its last epoch, where GECO's constraint and its rivals' final weights hold; search.ranking is "

@@ -29,8 +29,6 @@ from trainables.objectives import MET_FROM, Violation
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
 from tuner.comparison.statistics import Cell, best_rate, selection_sds
 
-__all__ = ["LEVELS", "PLAIN", "Design", "Level", "Run", "Trained"]
-
 N_LEVELS = 5
 HIGHEST_LEVEL = 0.8
 # Where κ_min is not known, as in comparisons that were begun before it was measured.

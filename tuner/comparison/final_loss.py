@@ -13,21 +13,6 @@ import numpy as np
 from tuner.comparison.design import Design, Level, Trained
 from tuner.comparison.statistics import Interval, holm, is_equivalent, mean_interval, sign_flip_p
 
-__all__ = [
-    "ALPHA",
-    "MARGIN",
-    "Differences",
-    "LevelResult",
-    "PathAnswer",
-    "RivalResult",
-    "adjusted_p",
-    "answer_path",
-    "differences",
-    "judge",
-    "means_by_seed",
-    "rejected_under_shuffling",
-]
-
 SHUFFLES = 1_000
 FEWEST_LEVELS = 3
 FEWEST_RUNS = 0.8

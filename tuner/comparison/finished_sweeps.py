@@ -21,8 +21,6 @@ from tuner.sweeps.state import Sweep, Trial
 from tuner.sweeps.status import known_sweep, ranked_trials, why_none
 from tuner.sweeps.storage import open_storage
 
-__all__ = ["Beside", "Progress", "side_by_side", "stop_reasons"]
-
 FEWEST_RANDOM = 2
 UNTOLD = ("name", "storage", "tracking.", "resources.", "search.points")
 

@@ -14,18 +14,6 @@ from scipy.interpolate import CubicHermiteSpline
 
 from tuner.comparison.design import PLAIN, Design, Level, Trained
 
-__all__ = [
-    "BASELINE",
-    "Placed",
-    "Point",
-    "curve_through",
-    "kl_curve",
-    "kl_curve_of_nats",
-    "path_points",
-    "place",
-    "place_beside_curve",
-]
-
 Values = NDArray[np.float64]
 
 

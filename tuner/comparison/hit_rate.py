@@ -11,8 +11,6 @@ from tuner.comparison.design import Design, Trained
 from tuner.comparison.statistics import chance_of_a_hit
 from tuner.comparison.tuning_cost import MOST_TRIALS
 
-__all__ = ["TargetAnswer", "answer_target"]
-
 KAPPA_TOLERANCE = 0.02
 KL_TOLERANCE = 0.5
 

@@ -11,8 +11,6 @@ from tuner.comparison.design import Level, Trained
 from tuner.comparison.statistics import Interval, mean_interval
 from tuner.sweeps.metrics import unranked_by_nll
 
-__all__ = ["NLL_SAMPLES", "NllAnswer", "answer_nll", "measured_level"]
-
 NLL_SAMPLES = 1_000
 
 

@@ -11,8 +11,6 @@ from search_spaces.annealing import LINEAR
 from trainables.config.paths import suggest
 from trainables.errors import ConfigError
 
-__all__ = ["METHODS", "PATH_RIVALS", "Scale", "ending_at", "free_paths", "pool_space"]
-
 METHODS = ("geco", "beta", "linear", "cyclical", "free-bits", "gqn")
 PATH_RIVALS = ("beta", "linear", "cyclical", "gqn")
 LR = "lr.base"

@@ -29,21 +29,6 @@ from tuner.sweeps.keeping import write_json
 from tuner.sweeps.spec import NAME
 from tuner.sweeps.state import REFUSED, Sweep, fold
 
-__all__ = [
-    "REACH_FILE",
-    "Request",
-    "as_begun",
-    "command_of",
-    "design_of",
-    "differing_paths",
-    "known_reach",
-    "named_after",
-    "read_request",
-    "remembered",
-    "schedule_begun",
-    "schedule_of",
-]
-
 FEWEST_SEEDS = 2
 QUICK_SEEDS, QUICK_POOL = 5, 24
 SEEDS, POOL = 10, 64

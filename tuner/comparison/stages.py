@@ -1,7 +1,5 @@
 """The names that a comparison goes by on the disk."""
 
-__all__ = ["REQUEST_FILE", "STAGES"]
-
 STAGES = ("pilot", "rivals", "path", "pool", "target", "plain", "transfer", "transfer-back")
 """The sweeps of a comparison are named after it and these."""
 

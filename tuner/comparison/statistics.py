@@ -13,24 +13,6 @@ from scipy.special import stdtrit
 
 from trainables.errors import ConfigError
 
-__all__ = [
-    "MOST_SEEDS",
-    "Cell",
-    "Expected",
-    "Interval",
-    "best_of_n_weights",
-    "best_rate",
-    "chance_of_a_hit",
-    "expected_best",
-    "fewest_seeds",
-    "holm",
-    "is_equivalent",
-    "mean_interval",
-    "most_trusted",
-    "selection_sds",
-    "sign_flip_p",
-]
-
 Values = NDArray[np.float64]
 
 BOOTSTRAPS = 2_000

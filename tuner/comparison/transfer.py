@@ -28,17 +28,6 @@ from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.metrics import direction_of
 from tuner.sweeps.state import fold
 
-__all__ = [
-    "Candidate",
-    "Side",
-    "Transferred",
-    "answer_transfer",
-    "best_trials",
-    "candidates",
-    "other_comparison",
-    "runs_of",
-]
-
 KAPPA = "objective.kappa"
 OWN = "own"
 

@@ -13,8 +13,6 @@ from tuner.comparison.design import Trained
 from tuner.comparison.statistics import Expected, expected_best
 from tuner.sweeps.metrics import direction_of
 
-__all__ = ["MOST_TRIALS", "PoolAnswer", "answer_quality", "shares_of_ends"]
-
 MOST_TRIALS = 20
 QUARTILES = (25, 50, 75)
 

@@ -30,8 +30,6 @@ from tuner.tracking.artifact_root import located, recorded_root
 from tuner.tracking.reachability import check_reachable
 from tuner.tracking.store_checks import begin_experiment, check_store
 
-__all__ = ["Finding", "examine", "require_ready"]
-
 BYTES_PER_VALUE = 4
 STATES_PER_PARAMETER = 3  # the parameter and two moments
 COPIES_PER_TRIAL = 3  # two generations while it trains; at its end the last and MLflow's copy

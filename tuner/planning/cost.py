@@ -10,8 +10,6 @@ from trainables.training.trainer import Trainer
 from trainables.values import steps_per_epoch
 from tuner.planning.plans import Plan
 
-__all__ = ["seconds_per_epoch"]
-
 PROBE_STEPS = 20
 
 

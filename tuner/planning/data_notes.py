@@ -9,8 +9,6 @@ from trainables.data.dataset import DataFacts
 from trainables.data.readers import DATASETS
 from trainables.data.readers.fetched import file_name
 
-__all__ = ["describe_data"]
-
 SMALL = 0.03  # at .0135 the digits take more than 1,480 updates to be as good as their mean image
 
 

@@ -12,8 +12,6 @@ from trainables.data.dataset import DataFacts
 from trainables.objectives import geco_notes, updates_to_settle
 from tuner.planning.rungs import largest_batch
 
-__all__ = ["budget_notes"]
-
 
 def budget_notes(space: Space, default: TrialConfig, given: Sequence[TrialConfig], facts: DataFacts) -> list[str]:
     """On the shortest budget of a GECO trial: of the given ones, or without them of those that the space can draw."""

@@ -8,8 +8,6 @@ from typing import Any
 from search_spaces.space import Space, assemble
 from trainables.errors import ConfigError
 
-__all__ = ["NO_SPACE", "check_points"]
-
 NO_SPACE = Space("points", {}, {})
 CONSTANT = ("data.", "epochs", "device", "threads", "metrics.")
 

@@ -23,8 +23,6 @@ from trainables.worker.probe import measure
 from tuner.cluster.capacity import Capacity, Node, node_here
 from tuner.cluster.worker_environment import seen_by_workers
 
-__all__ = ["CONTEXT_BYTES", "gpu_share", "largest", "measured_share", "n_parameters", "packed", "trials_per_gpu"]
-
 WAIT_SECONDS = 900.0
 
 Answer = Mapping[str, int | None]

@@ -13,8 +13,6 @@ from trainables.likelihoods import LIKELIHOODS
 from tuner.sweeps.metrics import METRICS, SATURATING
 from tuner.sweeps.spec import SweepSpec
 
-__all__ = ["chosen_metrics", "metric_notes", "scheduler_kind", "settings_for"]
-
 NLL, AGGREGATE = "val/nll", "val/agg_kl_gauss"
 SEARCH_NLL_SAMPLES = 100
 MOST_METRICS = 3

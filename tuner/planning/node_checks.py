@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 from trainables.errors import StorageError, UserError
 from trainables.object_storage import RemoteFolder, is_remote
 
-__all__ = ["Fault", "Look", "Question", "ask_nodes", "asking", "look_around", "told", "versions"]
-
 PACKAGES = ("vae-tuner", "ray", "torch")
 SECONDS = 60.0
 SHARE = "mount one storage on every node, or choose one that all share with --storage"

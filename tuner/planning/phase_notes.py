@@ -10,8 +10,6 @@ from trainables.config import TrialConfig
 from trainables.config.paths import parse_config
 from trainables.phases import phases_of
 
-__all__ = ["phase_notes"]
-
 
 def phase_notes(space: Space, base: Mapping[str, Any], default: TrialConfig) -> list[str]:
     """One sentence on cycles and one on one-cycle rates, where the space can draw them."""

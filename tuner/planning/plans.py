@@ -56,8 +56,6 @@ from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.metrics import Direction, direction_of
 from tuner.sweeps.spec import SweepSpec, check_public
 
-__all__ = ["Plan", "make_plan"]
-
 SIGMA = "model.sigma"
 
 

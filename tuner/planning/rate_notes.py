@@ -10,8 +10,6 @@ from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.schedules.lr import SCALING_NAMES, scaling_factor, scaling_of
 
-__all__ = ["rate_notes"]
-
 RATES = ("lr.kind", "lr.base", "lr.max")
 SCALED_BY = ("batch_size", "lr.base_batch_size", "lr.scaling")
 

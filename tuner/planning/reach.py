@@ -12,8 +12,6 @@ from search_spaces.space import Space
 from trainables.config.paths import flatten
 from trainables.data.dataset import DataFacts
 
-__all__ = ["KAPPA", "as_begun", "asks_for_reach", "reach_notes"]
-
 KAPPA = "objective.kappa"
 KIND = "objective.kind"
 

@@ -13,8 +13,6 @@ from trainables.errors import ConfigError
 from tuner.cluster.capacity import Capacity
 from tuner.sweeps.spec import Resources
 
-__all__ = ["auto_device", "capacity_notes", "concurrency_of", "gpus_of", "memory_share", "placement_notes"]
-
 _SCALING = "where the cluster scales up, say how many trials shall run at once with --concurrency"
 
 

@@ -21,8 +21,6 @@ from tuner.search.rules import Rule
 from tuner.search.together import Together
 from tuner.sweeps.spec import SweepSpec
 
-__all__ = ["largest_batch", "rule_of", "rungs_of"]
-
 
 def rungs_of(
     spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts

@@ -12,8 +12,6 @@ from tuner.search.samplers import Sampling, trials_to_run
 from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.spec import Search, SweepSpec
 
-__all__ = ["sampling_of", "with_trials"]
-
 
 def sampling_of(
     search: Search, space: Space, first: Mapping[str, Any], concurrency: int, priors: Sequence[EarlierTrial], seeds: int

@@ -10,8 +10,6 @@ from trainables.config.paths import flatten, parse_config
 from trainables.errors import ConfigError
 from tuner.sweeps.spec import SweepSpec
 
-__all__ = ["check_patience", "check_point_seeds", "split_seeds"]
-
 PATH = "seed"
 FIX = "for K seeds a configuration write search.repeats: K (--repeats K), for certain ones seed: {choice: [0, 1, 2]}"
 

@@ -22,8 +22,6 @@ from tuner.sweeps.spec import SweepSpec, unit_of_trials
 from tuner.sweeps.state import Sweep, Trial, fold
 from tuner.sweeps.storage import open_storage
 
-__all__ = ["Known", "WarmStart", "warm_starts"]
-
 # What a trial's value does not depend on, or only as its noise does.
 FREE = ("seed", "device", "threads", "metrics.every")
 # What `auto` measures on the data: it is another on other data, where these are allowed.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
     from tuner.comparison.statistics import Expected
 
-__all__ = ["NUMBERS", "levels_table", "nll_table", "placed_table", "table_behind", "transfer_table", "write_numbers"]
-
 Numbers = tuple[Sequence[str], Sequence[Sequence[object]]]
 
 

@@ -29,8 +29,6 @@ from tuner.reports.page import Page, Picture, Section, Table, inline_svg, render
 from tuner.reports.wording import NO_BREAK, commit, duration, minus, percent, versions_line, with_interval
 from tuner.sweeps.journal import JOURNAL, read_journal
 
-__all__ = ["GALLERY", "headline", "write_comparison_page"]
-
 SECONDARY = {
     "test/agg_kl_gauss": "agg_kl_gauss",
     "test/agg_kl_dims": "agg_kl_dims",

@@ -20,8 +20,6 @@ from trainables.vae import Vae
 from tuner.comparison.design import Trained
 from tuner.sweeps.keeping import write_json
 
-__all__ = ["examples_of", "followed", "kl_by_latent", "write_gallery"]
-
 COLUMNS = 10
 STEPS, SPAN = 9, 2.5
 LATENTS = 6

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["TERMS", "Term", "explained"]
-
 
 @dataclass(frozen=True)
 class Term:

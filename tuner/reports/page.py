@@ -18,8 +18,6 @@ from trainables.errors import UserError
 from tuner.reports.figures.style import GRID, ON_DARK
 from tuner.reports.glossary import explained
 
-__all__ = ["Page", "Picture", "Section", "Table", "inline_svg", "rendered", "save_png"]
-
 SVG_TEXT = re.compile(r"<text[^>]*>(.*?)</text>", re.DOTALL)
 TAG = re.compile(r"<[^>]+>")
 

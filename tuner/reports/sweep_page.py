@@ -26,8 +26,6 @@ from tuner.sweeps.spec import unit_of_trials
 from tuner.sweeps.state import Sweep, Trial
 from tuner.sweeps.status import known_sweep, ranked_trials, unranked, why_none
 
-__all__ = ["write_sweep_page"]
-
 SHOWN_METRICS = ("val/elbo_cal", "val/elbo", "val/nll", "val/mse", "val/kl", "val/active_units")
 PICTURES = {
     "reconstructions": (

@@ -19,8 +19,6 @@ from tuner.reports.wording import NO_BREAK, duration, minus, text_of, with_inter
 from tuner.sweeps.metrics import METRICS
 from tuner.sweeps.spec import NAME
 
-__all__ = ["Shown", "beside_each_other", "headline", "lead", "write_sweeps_page"]
-
 LONGEST_NAME = 64
 
 DESCRIPTION = (

@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NO_BREAK", "commit", "duration", "minus", "percent", "text_of", "versions_line", "with_interval"]
-
 HYPHEN = re.compile(r"(?<![\w.−-])-(?=[\d.])")
 NO_BREAK = "\N{NO-BREAK SPACE}"
 

@@ -30,8 +30,6 @@ from tuner.sweeps.storage import open_storage
 from tuner.tracking.origin import Origin
 from tuner.tracking.ranked_epoch import RankedEpoch
 
-__all__ = ["Exported", "export"]
-
 CONFIG = "config.yaml"
 PAGE_FILES = (".html", ".png", ".json", ".csv")
 CODE = "code/"

@@ -29,9 +29,9 @@ from tuner.sweeps.places import trials_of
 from tuner.sweeps.resumable import named
 from tuner.sweeps.spec import public, spec_yaml
 from tuner.sweeps.storage import open_storage
-from tuner.sweeps.tracking_uri import without_secret
+from tuner.sweeps.tracking_uri import resolve_uri, without_secret
 from tuner.tracking.sweep_store import place_of
-from tuner.tracking.tracker import Tracker, resolve_uri
+from tuner.tracking.tracker import Tracker
 
 SEND_SECONDS = 120.0
 SEND_SECONDS_AFTER_A_SIGNAL = 6.0

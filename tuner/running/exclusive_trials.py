@@ -8,8 +8,6 @@ from typing import Any
 
 from ray import tune
 
-__all__ = ["AloneWatch", "NodeGoneError"]
-
 LOOK_SECONDS = 5.0
 WAIT_SECONDS = 300.0
 """What a cluster that scales up is given to bring such a node again."""

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["OUT_OF_MEMORY", "Kind", "Loss", "error_of", "why"]
-
 Kind = Literal["raised", "worker", "node", "memory"]
 """What was lost: `raised` a model's exception, `worker` a process, `node` the machine below it, `memory` its memory."""
 

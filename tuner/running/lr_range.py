@@ -23,8 +23,6 @@ from tuner.running.single_run import make_ready
 from tuner.tracking.origin import parted
 from tuner.tracking.ranked_epoch import split_ranked
 
-__all__ = ["LrRange", "free_folder", "run_lr_range", "stated"]
-
 SHARED_FIELDS = ClrLr.model_fields.keys() - {"kind", "base", "max", "step_size", "mode", "gamma"}
 
 

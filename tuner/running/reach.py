@@ -18,8 +18,6 @@ from tuner.cluster.ray_session import stdout_on_stderr
 from tuner.cluster.worker_environment import seen_by_workers
 from tuner.planning.plans import Plan
 
-__all__ = ["Measuring", "measured", "reached", "unseen"]
-
 Measuring = Callable[[int], AbstractContextManager[Callable[[], None]]]
 """Of so many epochs: what is called after each."""
 

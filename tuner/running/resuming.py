@@ -22,8 +22,6 @@ from tuner.sweeps.spec import SweepSpec, parse_spec
 from tuner.sweeps.state import REFUSED, Sweep
 from tuner.tracking.sweep_store import store_of
 
-__all__ = ["resumed_plan"]
-
 
 def resumed_plan(
     sweep: Sweep,

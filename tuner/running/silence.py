@@ -11,8 +11,6 @@ from ray import tune
 
 from tuner.sweeps.journal import Journal
 
-__all__ = ["SilenceWatch", "kill_worker"]
-
 LOOK_SECONDS = 1.0
 WHILE_SECONDS = 60.0
 SLOWEST = 3.0

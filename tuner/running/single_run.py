@@ -41,8 +41,6 @@ from tuner.tracking.reachability import check_reachable
 from tuner.tracking.store_checks import begin_experiment, check_store
 from tuner.tracking.tracker import RetrainedRun, log_retrain
 
-__all__ = ["Ready", "Retrained", "make_ready", "read_config", "retrain"]
-
 LOG_SECONDS = 6.0
 """What MLflow is given to take the run, from the signal on; ending it and the process has the rest of ten seconds."""
 REPORTS = "metrics.json"

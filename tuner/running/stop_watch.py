@@ -9,8 +9,6 @@ from ray import tune
 
 from tuner.cluster.signals import Signals
 
-__all__ = ["StopAskedError", "StopWatch"]
-
 
 class StopAskedError(Exception):
     """Ends Tune's loop as an error does: Tune gives its places on the cluster back then, and not after an interrupt."""

@@ -25,8 +25,6 @@ from tuner.sweeps.state import Trial
 from tuner.sweeps.status import ranked_trials, spent_part, unranked
 from tuner.tracking.tracker import Tracker
 
-__all__ = ["SHOWN_TRIALS", "RankedTrial", "SweepResult", "result_of"]
-
 SHOWN_TRIALS = 5
 
 

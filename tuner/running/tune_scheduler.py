@@ -22,8 +22,6 @@ from tuner.sweeps.events import Decided, Ended, Failed, Reported, Warned
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.state import Trial
 
-__all__ = ["JournalScheduler"]
-
 TIMEOUT = "timeout"
 WAIT_SECONDS = 60.0
 """What a worker is given to come up, before its trial takes the next place that is free."""

@@ -20,8 +20,6 @@ from tuner.sweeps.events import Asked, BudgetSpent, Ended, Exhausted
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.state import REFUSED, Trial, trial_id
 
-__all__ = ["JournalSearcher"]
-
 AGAIN: dict[str, Any] = {}
 """No suggestion yet: what was asked for has ended already."""
 

@@ -12,8 +12,6 @@ from trainables.ranking import sign_of
 from tuner.search.rules import Verdict, rung_reached
 from tuner.sweeps.state import Sweep
 
-__all__ = ["Asha", "grace_for", "rungs_for"]
-
 LEAST_GRACE_EPOCHS = 4
 LEAST_GRACE_SHARE = 0.1
 

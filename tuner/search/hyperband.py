@@ -12,8 +12,6 @@ from trainables.ranking import sign_of
 from tuner.search.rules import Verdict, rung_reached
 from tuner.sweeps.state import Sweep, Trial
 
-__all__ = ["Bracket", "HyperBand"]
-
 
 @dataclass(frozen=True)
 class Bracket:

@@ -14,8 +14,6 @@ from trainables.resolve import identity
 from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.state import Sweep
 
-__all__ = ["Known", "all_known", "is_exhausted", "n_combinations", "n_known"]
-
 Assignment = Mapping[str, Any]
 
 

@@ -11,8 +11,6 @@ from trainables.ranking import sign_of
 from tuner.search.rules import Verdict
 from tuner.sweeps.state import Sweep, Trial
 
-__all__ = ["MedianRule"]
-
 LEAST_PEERS = 3
 
 

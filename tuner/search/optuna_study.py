@@ -19,8 +19,6 @@ from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.metrics import is_result
 from tuner.sweeps.state import Sweep, Trial
 
-__all__ = ["Assignment", "OptunaTrials", "Suggestion", "study_of", "suggest"]
-
 NO_RESULT = {"state": TrialState.PRUNED}
 
 DRAWS = 30

@@ -10,8 +10,6 @@ from statistics import median
 from trainables.ranking import BEST, sign_of
 from tuner.sweeps.state import Trial
 
-__all__ = ["CHANGES", "PastBest", "impatience_note", "past_best", "past_best_note"]
-
 CHANGES = 8
 """How many of its median changes from epoch to epoch a trial has lost that is past its best: values that only swing
 lie some five from their highest to the last."""

@@ -8,8 +8,6 @@ from typing import Literal, Protocol
 
 from tuner.sweeps.state import Sweep
 
-__all__ = ["Decision", "Rule", "Verdict", "rung_reached"]
-
 Decision = Literal["continue", "stop", "pause"]
 
 

@@ -20,8 +20,6 @@ from search_spaces.grid import Grid, finest_grid
 from search_spaces.space import Space
 from tuner.sweeps.spec import unit_of_trials
 
-__all__ = ["FIRST_GENERATION", "Sampling", "even_sampler", "new_sampler", "sampler_notes", "trials_to_run"]
-
 LEARNING = ("tpe", "nsga2")
 REMEMBERING = ("qmc", "nsga2")
 

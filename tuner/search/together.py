@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from tuner.search.rules import Rule, Verdict, rung_reached
 from tuner.sweeps.state import Sweep, Trial
 
-__all__ = ["Together", "has_ended_all"]
-
 
 @dataclass(frozen=True)
 class Together:

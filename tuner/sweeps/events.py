@@ -14,29 +14,6 @@ from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from trainables.errors import UserError
 
-__all__ = [
-    "Asked",
-    "BudgetSpent",
-    "Decided",
-    "EarlierTrial",
-    "Ended",
-    "Event",
-    "Exhausted",
-    "Failed",
-    "Finished",
-    "Header",
-    "JournalError",
-    "Line",
-    "Reported",
-    "Resumed",
-    "Warned",
-    "check_header",
-    "check_order",
-    "line_of",
-    "parse_event",
-    "unusable",
-]
-
 Line = dict[str, Any]
 """A journal's line as plain data."""
 

@@ -19,18 +19,6 @@ from tuner.sweeps.lease import is_held, is_owner_file, leased
 from tuner.sweeps.spec import NAME
 from tuner.sweeps.state import fold
 
-__all__ = [
-    "HeldSweep",
-    "LocalStorage",
-    "Storage",
-    "bytes_in",
-    "first_free",
-    "locked",
-    "named_after",
-    "taken",
-    "unknown",
-]
-
 
 class Storage(Protocol):
     """Where sweeps keep their state."""

@@ -40,18 +40,6 @@ from tuner.sweeps.lease import FencedError, is_gone
 from tuner.sweeps.state import Sweep, folded
 from tuner.sweeps.steady_clock import SteadyClock
 
-__all__ = [
-    "FORMAT",
-    "JOURNAL",
-    "Claim",
-    "Journal",
-    "bytes_of",
-    "check_begun",
-    "close_session",
-    "parse_journal",
-    "read_journal",
-]
-
 FORMAT = 1
 FLOAT = "$float"
 JOURNAL = "journal.jsonl"

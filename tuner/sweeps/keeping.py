@@ -13,8 +13,6 @@ from typing import Any
 from trainables.errors import UserError
 from tuner.sweeps.lease import leased
 
-__all__ = ["held_alone", "write_json"]
-
 
 @contextmanager
 def held_alone(folder: Path) -> Iterator[None]:

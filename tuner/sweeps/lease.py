@@ -30,23 +30,6 @@ from filelock import FileLock, Timeout
 
 from trainables.errors import StorageError, UserError
 
-__all__ = [
-    "FencedError",
-    "Lease",
-    "Owner",
-    "Seen",
-    "awaited",
-    "held",
-    "is_gone",
-    "is_held",
-    "is_owner_file",
-    "leased",
-    "say",
-    "taken_over",
-    "this_process",
-    "wait_of",
-]
-
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
 LOOK_SECONDS = 1.0

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from trainables.ranking import mean
 
-__all__ = ["common_outcome", "means", "standard_errors"]
-
 Metrics = Mapping[str, float]
 
 

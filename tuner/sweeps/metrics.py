@@ -14,20 +14,6 @@ from trainables.config.paths import suggest
 from trainables.errors import UserError
 from trainables.ranking import sign_of
 
-__all__ = [
-    "METRICS",
-    "SATURATING",
-    "Direction",
-    "MetricInfo",
-    "direction_of",
-    "is_result",
-    "is_usable",
-    "pareto_front",
-    "rank_key",
-    "unranked_by_nll",
-    "why_not_ranked",
-]
-
 Direction = Literal["max", "min"]
 NameT = TypeVar("NameT")
 

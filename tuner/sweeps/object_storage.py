@@ -19,8 +19,6 @@ from tuner.sweeps.places import remove_objects
 from tuner.sweeps.sealed_journal import RemoteLease, SealedJournal, has_begun, is_kept, is_segment, read_lines
 from tuner.sweeps.spec import NAME
 
-__all__ = ["RemoteStorage"]
-
 
 @dataclass(frozen=True)
 class HeldRemoteSweep(HeldSweep):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["DATA", "other_origin"]
-
 DATA = "data"
 """What the digest of a sweep's data stands under, beside those of its models, which stand under their kinds."""
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from trainables.files.trial_files import TrialFiles, trial_files
 from trainables.object_storage import RemoteFolder, is_remote
 
-__all__ = ["files_of", "objects_of", "remove_objects", "trials_of"]
-
 TRIALS = "trials"
 
 

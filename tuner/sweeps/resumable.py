@@ -8,8 +8,6 @@ from trainables.errors import UserError
 from tuner.sweeps.journal import check_begun
 from tuner.sweeps.state import Sweep
 
-__all__ = ["check_named", "check_resumable", "named"]
-
 
 def named(model: str | Sequence[str] | None) -> tuple[str, ...]:
     """The user's own models that a caller lets run: one, several or none."""

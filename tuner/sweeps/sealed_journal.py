@@ -38,8 +38,6 @@ from tuner.sweeps.events import Asked, BudgetSpent, Event, Failed, Finished, Hea
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.lease import FencedError, Owner, Seen, awaited, held, say, taken_over, this_process, wait_of
 
-__all__ = ["RemoteLease", "SealedJournal", "chain", "has_begun", "is_kept", "is_segment", "read_lines", "writer"]
-
 SEAL_SECONDS = 5.0
 RENEW_SECONDS = 20.0
 ATTEMPTS = 5

@@ -22,18 +22,6 @@ from trainables.values import Auto, Count, Optional, Positive, Seed
 from tuner.sweeps.tracking_uri import without_secret
 from tuner.sweeps.yaml_files import read_yaml
 
-__all__ = [
-    "DEFAULT_SPACE",
-    "SweepSpec",
-    "check_public",
-    "overlaid",
-    "parse_spec",
-    "public",
-    "spec_yaml",
-    "sweep_tree",
-    "unit_of_trials",
-]
-
 DEFAULT_SPACE = "geco-vs-annealing"
 MOST_REPEATS = 1_000
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")

@@ -35,8 +35,6 @@ from tuner.sweeps.events import (
 from tuner.sweeps.means import common_outcome, means, standard_errors
 from tuner.sweeps.origins import DATA
 
-__all__ = ["NODES_IN_A_ROW", "REFUSED", "Sweep", "Trial", "fold", "folded", "trial_id"]
-
 NODES_IN_A_ROW = 10
 
 # What befalls a trial from outside: it says nothing about its configuration.

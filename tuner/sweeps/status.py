@@ -15,19 +15,6 @@ from tuner.sweeps.spec import Budget
 from tuner.sweeps.state import Sweep, Trial, fold
 from tuner.sweeps.storage import open_storage
 
-__all__ = [
-    "SweepStatus",
-    "TrialStatus",
-    "is_spent",
-    "known_sweep",
-    "ranked_trials",
-    "spent_part",
-    "standing",
-    "sweep_statuses",
-    "unranked",
-    "why_none",
-]
-
 
 @dataclass(frozen=True)
 class TrialStatus:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-__all__ = ["SteadyClock"]
-
 
 class SteadyClock:
     """Seconds since 1970: by the machine's clock when this is made, and from then on evenly, sleep of the machine

@@ -7,8 +7,6 @@ from pathlib import Path
 from trainables.object_storage import is_remote
 from tuner.sweeps.folder import LocalStorage, Storage
 
-__all__ = ["open_storage"]
-
 
 def open_storage(storage: str | Path) -> Storage:
     """The sweeps in a folder, or below a URI such as `s3://bucket/sweeps`."""

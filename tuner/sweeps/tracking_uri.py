@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 from trainables.credentials import holds_secret, shown
 from trainables.errors import UserError
 
-__all__ = ["cause_of", "resolve_uri", "sqlite_path", "without_secret"]
-
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
 

@@ -20,8 +20,6 @@ import yaml
 
 from trainables.errors import ConfigError
 
-__all__ = ["parse_yaml", "parse_yaml_value", "read_yaml"]
-
 MOST_VALUES = 100_000
 OWN = "x-"
 """What the writer's own keys start with."""

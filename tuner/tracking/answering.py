@@ -13,8 +13,6 @@ from trainables.errors import UserError
 from tuner.sweeps.tracking_uri import cause_of
 from tuner.tracking.database_file import check_undamaged
 
-__all__ = ["answering", "in_a_sentence"]
-
 DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """The packages of modules that SQLAlchemy imports, where they are called otherwise."""
 

@@ -14,8 +14,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 from tuner.sweeps.tracking_uri import sqlite_path
 
-__all__ = ["follow", "local_path", "located", "new_root", "recorded_root"]
-
 _FOLDER = "mlruns"
 _DERIVED = (("runs", "artifact_uri"), ("model_versions", "source"), ("model_versions", "storage_location"))
 

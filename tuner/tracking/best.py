@@ -23,15 +23,6 @@ from tuner.tracking.mlflow_store import RANKED, MlflowClient, Run, Tag, as_ranke
 from tuner.tracking.reachability import open_existing
 from tuner.tracking.rows import Row, rows_of
 
-__all__ = [
-    "BestTrial",
-    "Filters",
-    "Front",
-    "best",
-    "front",
-    "groups_by_method",
-]
-
 _PAGE = 200
 _NARROWING = 16  # each is a join, of which SQLite allows 64
 _WORDS = {"outcome": Tag.OUTCOME, "stop_reason": Tag.STOP_REASON, "trial": Tag.TRIAL, "method": Tag.METHOD}

@@ -27,16 +27,6 @@ from trainables.errors import ConfigError
 from trainables.values import parse_duration, steps_of
 from tuner.sweeps.metrics import METRICS, direction_of, is_usable
 
-__all__ = [
-    "DIAGNOSTICS",
-    "WORDS",
-    "Condition",
-    "is_metric",
-    "matches",
-    "number_of",
-    "parse_conditions",
-]
-
 DIAGNOSTICS = (
     "epoch",
     "geco/constraint",

@@ -23,8 +23,6 @@ from tuner.tracking.run_files import RunFiles
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient, Run
 
-__all__ = ["CONFIG", "config_digest", "config_of", "config_text", "is_same_config"]
-
 CONFIG = "config.yaml"
 
 

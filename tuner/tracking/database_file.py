@@ -9,8 +9,6 @@ from pathlib import Path
 from trainables.errors import UserError
 from tuner.sweeps.tracking_uri import cause_of, sqlite_path
 
-__all__ = ["MEND", "cause_at", "check_opens", "check_undamaged", "check_whole"]
-
 MEND = (
     "put a copy of it back, or move it away: `vae-tuner sync NAME` writes the records of a sweep anew, into a new file"
 )

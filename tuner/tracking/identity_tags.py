@@ -8,8 +8,6 @@ from typing import Any
 from trainables.identity import PACKAGES, Identity, parse_identity
 from tuner.tracking.mlflow_store import Tag
 
-__all__ = ["identity_of", "identity_tags", "json_of"]
-
 
 def identity_tags(identity: Identity) -> dict[str, str]:
     """What is known of a run's identity; its code is that of its own model."""

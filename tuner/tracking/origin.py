@@ -9,8 +9,6 @@ from typing import Any
 from trainables.errors import ConfigError
 from trainables.identity import Identity, parse_identity
 
-__all__ = ["ORIGIN", "Origin", "parted"]
-
 ORIGIN = "origin"
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from trainables.config.paths import KWARGS, field_of, flatten
 
-__all__ = ["altered", "to_params"]
-
 _SHORTEST_CUT = 500  # older servers cut there, later ones at 6,000 characters
 
 

@@ -34,8 +34,6 @@ from tuner.tracking.mlflow_store import (
 from tuner.tracking.params import altered, to_params
 from tuner.tracking.run_files import RunFiles
 
-__all__ = ["Projection", "milliseconds", "points_of", "results_in", "send_result"]
-
 _PARENT = ""
 _ERROR = "error.txt"
 _OF_TODAY = {Tag.CONFIG, Tag.DATA, Tag.CODE, Tag.VERSIONS}

@@ -14,8 +14,6 @@ from trainables.ranking import BEST, LAST, Ranking, is_ranking
 if TYPE_CHECKING:
     from tuner.tracking.best import BestTrial
 
-__all__ = ["SECTION", "RankedEpoch", "ranked_section", "split_ranked"]
-
 SECTION = "ranked"
 
 

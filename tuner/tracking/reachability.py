@@ -27,8 +27,6 @@ from tuner.tracking.database_file import MEND, check_opens
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient
 
-__all__ = ["check_reachable", "open_existing"]
-
 _WAY_OUT = "start the server, or name another one with --tracking-uri"
 
 

@@ -14,8 +14,6 @@ from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Registere
 from tuner.tracking.reachability import open_existing
 from tuner.tracking.run_artifacts import require_artifact
 
-__all__ = ["ALIAS", "ModelVersion", "check_model_name", "is_model_uri", "register", "run_of"]
-
 ALIAS = "champion"
 
 _SCHEME = "models:/"

@@ -16,8 +16,6 @@ from tuner.sweeps.storage import open_storage
 from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.sweep_store import place_of, store_of
 
-__all__ = ["Removed", "remove_sweep"]
-
 
 @dataclass(frozen=True)
 class Removed:

@@ -9,8 +9,6 @@ from functools import cached_property
 from tuner.sweeps.means import common_outcome, means, standard_errors
 from tuner.tracking.mlflow_store import Run, Tag, at_last_epoch
 
-__all__ = ["Row", "rows_of"]
-
 
 @dataclass(frozen=True)
 class Row:

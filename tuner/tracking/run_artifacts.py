@@ -15,8 +15,6 @@ from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Run, Tag,
 from tuner.tracking.reachability import open_existing
 from tuner.tracking.run_files import RunFiles
 
-__all__ = ["artifact", "checkpoint", "config_beside", "require_artifact"]
-
 
 @in_a_sentence
 def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path:

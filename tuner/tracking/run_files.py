@@ -11,8 +11,6 @@ from tuner.tracking.mlflow_store import artifact_repository
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient
 
-__all__ = ["RunFiles"]
-
 
 class RunFiles:
     """What lies at a run's artifact URI. Every method may raise what the store of artifacts raises, of whatever kind:

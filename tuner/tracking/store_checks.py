@@ -22,8 +22,6 @@ from tuner.tracking.database_file import check_undamaged
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient
 
-__all__ = ["artifact_root", "begin_experiment", "check_artifacts", "check_store", "is_well"]
-
 READ_BYTES = 10**8
 """A database of so many bytes is read through in about a second."""
 PROBE = "vae-tuner.probe"

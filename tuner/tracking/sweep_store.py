@@ -14,8 +14,6 @@ from tuner.sweeps.state import Sweep
 from tuner.sweeps.storage import open_storage
 from tuner.sweeps.tracking_uri import resolve_uri, sqlite_path
 
-__all__ = ["place_of", "store_of"]
-
 
 def place_of(storage: str | Path, folder: Path) -> str:
     """Where a sweep's state is, by a name that holds in every working directory. folder: where it works here."""

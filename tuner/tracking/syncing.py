@@ -15,8 +15,6 @@ from tuner.tracking.database_file import check_undamaged
 from tuner.tracking.reachability import check_reachable
 from tuner.tracking.sweep_store import place_of, store_of
 
-__all__ = ["sync_sweep"]
-
 BATCH = 500
 
 

@@ -12,15 +12,11 @@ from trainables.errors import UserError
 from trainables.files.trial_files import FilesInFolder
 from trainables.identity import Identity
 from tuner.sweeps.events import Event
-from tuner.sweeps.tracking_uri import resolve_uri
 from tuner.tracking.database_file import cause_at
 from tuner.tracking.origin import Origin
-from tuner.tracking.reachability import check_reachable
 
 if TYPE_CHECKING:
     from tuner.tracking.projection import Projection
-
-__all__ = ["RetrainedRun", "Tracker", "check_reachable", "log_retrain", "resolve_uri"]
 
 _BATCH = 2000
 _LONGEST_DELAY = 60.0

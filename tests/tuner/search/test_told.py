@@ -73,7 +73,7 @@ class History:
 
 def facts(sweep, told):
     """What a study holds, but for when each trial was made."""
-    study = study_of(sweep, SPACE, optuna.samplers.RandomSampler(), told=told)
+    study = study_of(sweep, SPACE, optuna.samplers.RandomSampler(), known=told)
     study_id = study._storage.get_study_id_from_name(study.study_name)
     trials = [
         {name: value for name, value in vars(trial).items() if "datetime" not in name}

@@ -318,7 +318,8 @@ def test_a_new_store_in_the_working_directory_is_made_silently_without_telemetry
     script = """
 from pathlib import Path
 from tuner.sweeps.events import parse_event
-from tuner.tracking.tracker import Tracker, resolve_uri
+from tuner.sweeps.tracking_uri import resolve_uri
+from tuner.tracking.tracker import Tracker
 line = {"seq": 0, "session": "s", "t": 1.0, "event": "header"}
 header = {**line, "name": "s", "sweep_id": "i", "metric": "m", "direction": "max"}
 tracker = Tracker(resolve_uri(None, Path.cwd()), "vae-tuner", [parse_event(header)])

@@ -25,14 +25,6 @@ from tuner.sweeps.metrics import direction_of
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
 
-__all__ = [
-    "FIGURES",
-    "expected_best_figure",
-    "information_plane_figure",
-    "path_differences_figure",
-    "target_chance_figure",
-]
-
 
 def target_chance_figure(comparison: Comparison) -> Figure:
     """A line for each method."""

@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
     from tuner.comparison.design import Trained
 
-__all__ = [
-    "equivalent_beta",
-    "followed_columns",
-    "kl_by_latent_figure",
-    "over_training_figure",
-    "schedules_figure",
-    "trajectory_figure",
-]
-
 
 def equivalent_beta(metrics: Mapping[str, float], sigma: float | None) -> float:
     """The constant β that would weigh as what an epoch used: (σ_eq/σ)²; under bits 1/λ. sigma: the pixel σ, or None."""

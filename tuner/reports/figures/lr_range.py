@@ -11,8 +11,6 @@ from tuner.reports.figures.style import BLUE, GREEN, ORANGE, style_axes, wide_fi
 if TYPE_CHECKING:
     from trainables.training.range_test import RangeTest
 
-__all__ = ["lr_range_figure"]
-
 
 def lr_range_figure(test: RangeTest, dataset: str, batch_size: int, *, linear: bool = False) -> Figure:
     """The loss against the learning rate it was seen at, with the suggested bounds."""

@@ -9,8 +9,6 @@ from tuner.comparison.design import PLAIN, Trained
 from tuner.comparison.methods import METHODS
 from tuner.reports.figures.style import COLOURS, LINES, MARKERS
 
-__all__ = ["by_method", "colour_of", "look_of", "marker_of", "middle_level"]
-
 SHOWN = (*METHODS, PLAIN)
 
 

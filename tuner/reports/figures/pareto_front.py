@@ -16,8 +16,6 @@ from tuner.sweeps.metrics import direction_of
 if TYPE_CHECKING:
     from tuner.tracking.best import Front
 
-__all__ = ["draw", "label_of", "staircase"]
-
 DECADE = 10.0
 UNITS = {
     "mse": "squared error per element",

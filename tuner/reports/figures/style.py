@@ -14,27 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-__all__ = [
-    "BLUE",
-    "COLOURS",
-    "DPI",
-    "GRID",
-    "LINES",
-    "MARKERS",
-    "ON_DARK",
-    "ORANGE",
-    "WIDTH",
-    "Drawing",
-    "count_along_x",
-    "legend_above",
-    "log_scale",
-    "picture_rows_figure",
-    "round_ticks",
-    "stacked_figure",
-    "style_axes",
-    "wide_figure",
-]
-
 # Okabe & Ito (2008): told apart by colour-blind readers; markers and dashes tell them apart in gray. Their yellows are
 # too pale on white: brown there, amber on a dark ground.
 BLUE, ORANGE, GREEN, BROWN = "#0072B2", "#D55E00", "#009E73", "#5C3A00"

@@ -32,24 +32,6 @@ from tuner.reports.figures.style import (
 from tuner.sweeps.metrics import is_usable, rank_key
 from tuner.sweeps.state import Sweep, Trial
 
-__all__ = [
-    "FIGURES",
-    "Axis",
-    "colours_of",
-    "ended",
-    "error_of",
-    "importance_figure",
-    "importances",
-    "learning_curves_figure",
-    "markers_of",
-    "marks",
-    "middle_half",
-    "parallel_coordinates_figure",
-    "slices_figure",
-    "space_of",
-    "trials_plane_figure",
-]
-
 
 def trials_plane_figure(sweep: Sweep, space: Space) -> Figure | None:
     """A mark for each completed trial, on validation data."""

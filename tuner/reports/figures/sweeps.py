@@ -25,8 +25,6 @@ from tuner.reports.figures.sweep import ended, error_of, middle_half
 if TYPE_CHECKING:
     from tuner.comparison.finished_sweeps import Beside
 
-__all__ = ["FIGURES", "Look", "best_of_n_figure", "looks_of", "planes_figure", "progress_figure"]
-
 
 @dataclass(frozen=True)
 class Look:
