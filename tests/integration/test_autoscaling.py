@@ -71,7 +71,7 @@ def test_machines_for_all_trials_are_asked_for_at_once_and_spot_ones_first(head,
     refused = driver.run(*sweep)
     assert refused.returncode == 2
     assert "fits on no node that the cluster at" in refused.stderr
-    assert refused.stderr.endswith("say how many trials shall run at once with --concurrency\n")
+    assert refused.stderr.endswith("set how many trials run at once with --concurrency\n")
 
     driver.start(*sweep, "--concurrency", "3")
     driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 3)

@@ -30,22 +30,22 @@ MISTAKES = {
     "remove or impute them",
     "sweep --dataset flat.npy": "data.name: x in {folder}/flat.npy has shape (10,); allowed: N×D, N×H×W or N×C×H×W, "
     "one example a row",
-    "sweep broken.yaml": "broken.yaml is no valid YAML: while parsing a flow sequence",
+    "sweep broken.yaml": "broken.yaml is not valid YAML: while parsing a flow sequence",
     "sweep list.yaml": "list.yaml must hold `key: value` lines, not list",
     "sweep none.yaml": "none.yaml does not exist; give the path of a YAML file, or start one with `vae-tuner init`",
     "sweep --tracking-uri http://127.0.0.1:9": "tracking server http://127.0.0.1:9 cannot be reached",
-    "sweep --tracking-uri nonsense": "tracking URI 'nonsense' is not one that can be used; give a server as "
+    "sweep --tracking-uri nonsense": "tracking URI 'nonsense' cannot be used; give a server as "
     "http://host:5000 or a database as sqlite:///mlflow.db",
     "sweep --name a/b": 'name: "a/b" is not allowed; allowed: 1 to 64 letters, digits, '
     "'.', '_' or '-', "
     "not starting with a dot",
     "sweep --trials 0": "search.trials: 0 is not allowed; allowed: greater than or equal to 1",
     "sweep --concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
-    "sweep --metric test/elbo": "search.metric: test/elbo: nobody selects on test data; use a val/ metric such as "
+    "sweep --metric test/elbo": "search.metric: test/elbo: test data must not select; use a val/ metric such as "
     "val/elbo",
     "sweep --metric val/mutual_info": "search.metric: val/mutual_info rests on an estimate that cannot exceed ln N of "
     "its N examples, and is no result where it comes near: most trials could not be ranked; use val/agg_kl_gauss. ",
-    "sweep --metric val/elb": "search.metric: 'val/elb' cannot be searched by; did you mean `val/elbo`?",
+    "sweep --metric val/elb": "search.metric: 'val/elb' cannot be optimised; did you mean `val/elbo`?",
     "sweep --grace 100": "scheduler.grace: 100 is beyond the 40 epochs of a trial; allowed: 1 to 40",
     "sweep --storage ''": 'storage: "" is not allowed; allowed: ',
     "doctor --storage ''": 'storage: "" is not allowed; allowed: ',

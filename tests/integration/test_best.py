@@ -9,7 +9,7 @@ import yaml
 import tuner
 
 MISTAKES = {
-    "best --where val/k<8": "--where: 'val/k' is no metric and no configuration path; did you mean `val/kl`?",
+    "best --where val/k<8": "--where: 'val/k' is neither a metric nor a configuration path; did you mean `val/kl`?",
     "best --where val/kl<8_or_val/kl>9": "--where: at character 10 `or` is not known",
     "best --pareto val/mse": "--pareto val/mse: give two or more different metrics, as in --pareto val/mse,val/kl",
     "best --pareto ,": "--pareto ,: give two or more different metrics",
@@ -18,7 +18,7 @@ MISTAKES = {
     "best --pareto val/mse,val/kl --plot front.pdf": "--plot front.pdf: the file must end in .png",
     "best --export best.txt": "--export best.txt: the file must end in .yaml",
     "best --register a/b": "--register 'a/b': a model's name has 1 to 256 characters",
-    "best --tracking-uri sqlite:///empty.db": "{folder}/empty.db is no MLflow database; pass the store of the sweep",
+    "best --tracking-uri sqlite:///empty.db": "{folder}/empty.db is not an MLflow database; pass the store",
     "train sweep.yaml": "sweep.yaml describes a sweep, not one configuration; run it with `vae-tuner sweep sweep.yaml`",
 }
 

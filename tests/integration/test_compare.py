@@ -215,7 +215,7 @@ SIDE_BY_SIDE = {
     "--tracking-uri x": "--tracking-uri",
 }
 MISTAKES |= {
-    f"--sweeps a,b {line}": f"{option}: goes not with --sweeps, which trains nothing; leave one of them out"
+    f"--sweeps a,b {line}": f"{option}: cannot be combined with --sweeps, which trains nothing; leave one of them out"
     for line, option in SIDE_BY_SIDE.items()
 }
 MISTAKES["--sweeps a"] = "sweeps: a is not allowed; name two or more finished sweeps, each once"

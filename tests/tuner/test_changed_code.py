@@ -50,7 +50,7 @@ def test_a_resume_with_other_code_is_refused_or_recorded(own, edit, sweeps, nets
         sweeps.resume("s", more_trials=1, model=kind)
     assert str(error.value) == (
         f"sweep s cannot go on: the code of {kind} is not that it had (digest {second} here, {first} there); put back "
-        "what it had, or go on all the same with --allow-changed"
+        "what it had, or go on anyway with --allow-changed"
     )
     sweeps.resume("s", more_trials=1, model=kind, allow_changed=True)
     sweep = known_sweep(sweeps.storage, "s")

@@ -71,7 +71,7 @@ def test_a_resume_on_other_data_is_refused_and_names_both(sweeps, data):
     second = sweeps.plan("t", **LR, **{"config.data.name": str(data)}).facts.digest
     assert str(error.value) == (
         f"sweep s cannot go on: the data x.npy are not those it had (digest {second} here, {first} there); put back "
-        "what it had, or go on all the same with --allow-changed"
+        "what it had, or go on anyway with --allow-changed"
     )
     assert error.value.exit_code == 2
     assert sweeps.journal("s").read_bytes() == before
@@ -158,7 +158,7 @@ def test_what_a_sweep_knows_of_other_data_is_not_learned_from(sweeps, data):
         sweeps.plan("new", **paths)
     assert str(error.value).startswith("search.warm_start: the data x.npy are not those of sweep old (digest ")
     assert first in str(error.value)
-    assert str(error.value).endswith("; leave old out, or learn from it all the same with --allow-changed")
+    assert str(error.value).endswith("; leave old out, or learn from it anyway with --allow-changed")
     assert not sweeps.journal("new").exists()
 
 
@@ -218,7 +218,7 @@ def test_sweeps_on_other_data_are_not_ranked_together(ranked):
         best(uri)
     assert str(error.value) == (
         f"trials that differ in their data (by digest {'1' * 16} in a, {'2' * 16} in b) cannot be ranked together; "
-        "choose a sweep with --sweep, or rank them all the same with --allow-changed"
+        "choose a sweep with --sweep, or rank them anyway with --allow-changed"
     )
     assert [row.sweep for row in best(uri, sweep=["a"])] == ["a"]
     assert [row.sweep for row in best(uri, top=2, allow_changed=True)] == ["b", "a"]

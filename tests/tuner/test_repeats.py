@@ -114,11 +114,11 @@ RATE = {"lr.base": {"float": [1e-3, 1e-2]}}
         ({"space": {**RATE, "seed": {"choice": ["a"]}}}, r'seed: "a" is not allowed'),
         (
             {"space": {"beta.kind": {"choice": ["linear"]}, "seed": {"choice": [0], "when": {"beta.kind": "linear"}}}},
-            "a seed has no condition",
+            "every configuration is trained with all seeds",
         ),
         (
             {"space": {"seed": {"choice": [0, 1]}, "lr.base": {"float": [0.1, 1], "when": {"seed": 1}}}},
-            "space: lr.base: when names seed, and every configuration has all seeds",
+            "space: lr.base: `when` cannot name seed: every configuration is trained with all seeds",
         ),
         ({"search.points": [{"seed": 1}], "search.repeats": 2}, r"search\.repeats: 2 beside search\.points with seeds"),
         ({"search.repeats": 2, "search.seed": 2**63 - 1}, "seed: 9223372036854775808 is not allowed"),
@@ -164,7 +164,7 @@ def test_only_names_of_trials_name_trials(trial):
     header = {"session": "a", "t": 0.0, "event": "header"}
     ask = {**header, "event": "ask", "number": 0, "assignment": {}, "config": ANY, "method": "elbo"}
     assert list(fold([header, {**ask, "trial": "0000-10"}]).trials) == ["0000-10"]
-    with pytest.raises(JournalError, match="is no trial this project has asked for"):
+    with pytest.raises(JournalError, match="is not the id of a trial"):
         fold([header, {**ask, "trial": trial}])
 
 

@@ -113,7 +113,7 @@ def test_no_journal_imports_what_the_user_has_not_named(place, sweeps, nets):
 )
 def test_a_trials_id_names_a_folder_of_its_sweep_and_nothing_else(act, trial, written_sweep):
     sweeps = written_sweep(trial)
-    with pytest.raises(JournalError, match="is no trial this project has asked for"):
+    with pytest.raises(JournalError, match="is not the id of a trial"):
         act(sweeps)
 
 
@@ -253,7 +253,7 @@ def test_a_secret_stays_out_of_all_that_is_written_and_printed(sweeps, uri, cli,
 def test_yaml_that_names_python_objects_is_refused(read, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweep.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"sweep\.yaml is no valid YAML: could not determine a constructor"):
+    with pytest.raises(UserError, match=r"sweep\.yaml is not valid YAML: could not determine a constructor"):
         read(tmp_path / "sweep.yaml")
     assert not (tmp_path / "owned").exists()
 

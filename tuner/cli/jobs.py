@@ -46,12 +46,12 @@ JobStorageOption = Annotated[
 TrackingOption = Annotated[
     str | None,
     typer.Option(
-        help="MLflow's store, as the head reaches it; default the head's MLFLOW_TRACKING_URI, else mlflow.db in the "
-        "storage.",
+        help="MLflow's store as the cluster's head reaches it; default the head's MLFLOW_TRACKING_URI, else mlflow.db "
+        "in the storage.",
         show_default=False,
     ),
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as `submit` and `jobs list` print it.")]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as `submit` and `jobs list` print it.")]
 
 
 def submit(
@@ -59,7 +59,8 @@ def submit(
     cluster: ClusterOption = None,
     follow: FollowOption = False,
     name: Annotated[
-        str | None, typer.Option(help="Of the sweep and its job; default SPACE-DATASET-RANDOM.", show_default=False)
+        str | None,
+        typer.Option(help="Name of the sweep and its job; default SPACE-DATASET-RANDOM.", show_default=False),
     ] = None,
     storage: JobStorageOption = None,
     tracking_uri: TrackingOption = None,
@@ -68,7 +69,9 @@ def submit(
     model: Annotated[
         str | None, typer.Option(help="mlp, conv, linear-vae, or package.module:factory.", show_default=False)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of a trial that is not pruned.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a trial that is not pruned.", show_default=False)
+    ] = None,
     ranking: RankingOption = None,
     patience: PatienceOption = None,
     concurrency: Annotated[
@@ -142,7 +145,7 @@ def _followed(job: Job, output: Format) -> NoReturn:
 
 
 jobs = typer.Typer(
-    help="Look after sweeps that were submitted.",
+    help="Manage sweeps that were submitted.",
     epilog="Example: vae-tuner jobs list --cluster http://127.0.0.1:8265",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -22,17 +22,19 @@ from tuner.cli.options import (
 
 
 def best(
-    sweep: Annotated[list[str] | None, typer.Option(help="Sweeps to look at; default all of the experiment.")] = None,
+    sweep: Annotated[list[str] | None, typer.Option(help="Sweeps to search; default all of the experiment.")] = None,
     experiment: ExperimentOption = "vae-tuner",
     method: Annotated[str | None, typer.Option(help="geco, linear, cyclical, free-bits, beta, elbo …")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only trials on this data set.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Rank by; default what the sweeps searched by.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric to rank by; default the one that the sweeps optimised.")
+    ] = None,
     top: Annotated[
         int | None, typer.Option(min=1, help="How many; default the best of each method.", show_default=False)
     ] = None,
     pareto: Annotated[
         str | None,
-        typer.Option(metavar="M,M", help="Trials that no other beats in all these metrics, by the first of them."),
+        typer.Option(metavar="M,M", help="The Pareto front of these metrics, sorted by the first."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw all trials and the Pareto front into this PNG file.")] = None,
     where: Annotated[
@@ -102,8 +104,8 @@ def _none_found(where: str | None, include_pruned: bool) -> str:
 
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file of a configuration, as `best --export` writes it.")],
-    seed: Annotated[int | None, typer.Option(help="Another seed than the file's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Another budget than the file's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Use this seed instead of the file's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Train this many epochs instead of the file's.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable.")
     ] = None,
@@ -143,8 +145,8 @@ def lr_range(
     model: Annotated[str | None, typer.Option(help="As in `sweep`.", show_default=False)] = None,
     low: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
     high: Annotated[float, typer.Option(help="The last learning rate, if the loss has not blown up before.")] = 1.0,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs in which it rises from one to the other.")] = 3,
-    linear: Annotated[bool, typer.Option("--linear", help="Raise it along a line, not geometrically.")] = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs over which the rate rises.")] = 3,
+    linear: Annotated[bool, typer.Option("--linear", help="Raise it linearly instead of geometrically.")] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable.")
     ] = None,

@@ -29,14 +29,16 @@ UriOption = Annotated[
     typer.Option("--tracking-uri", help="MLflow's store; default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here."),
 ]
 OwnUriOption = Annotated[
-    str | None, typer.Option("--tracking-uri", help="Another store than the sweep's own.", show_default=False)
+    str | None, typer.Option("--tracking-uri", help="Use this store instead of the sweep's own.", show_default=False)
 ]
 ExperimentOption = Annotated[str, typer.Option("--experiment", help="MLflow experiment.")]
 DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Built-in data sets; default VAE_TUNER_DATA, else ~/.cache/vae-tuner."),
 ]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Send MLflow nothing now; `vae-tuner sync` does later.")]
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="Send nothing to MLflow now; `vae-tuner sync` sends it later.")
+]
 StorageOption = Annotated[
     str, typer.Option("--storage", help="Where sweeps keep their state, each in NAME below it: a folder, or s3://…")
 ]
@@ -70,7 +72,7 @@ PatienceOption = Annotated[
     typer.Option(
         "--patience",
         metavar="N",
-        help="Stop a trial that has not become better for N epochs, its warm-ups not counted. Default none.",
+        help="Stop a trial that has not improved for N epochs after its warm-ups. Default none.",
         show_default=False,
     ),
 ]
@@ -87,7 +89,7 @@ MoreTrialsOption = Annotated[str, typer.Option("--trials", metavar="+N", help="T
 AllowChangedOption = Annotated[
     bool,
     typer.Option(
-        "--allow-changed", help="Go on although data, or the code of a model, are not what they were; it is recorded."
+        "--allow-changed", help="Go on although the data or a model's code have changed; the change is recorded."
     ),
 ]
 OwnModelsOption = Annotated[
@@ -95,7 +97,7 @@ OwnModelsOption = Annotated[
     typer.Option(
         "--model",
         metavar="KIND",
-        help="Of a sweep over your own models: each package.module:factory again; repeatable.",
+        help="Your own models, each named again as package.module:factory; repeatable.",
     ),
 ]
 

@@ -27,17 +27,21 @@ def compare(
     context: typer.Context,
     dataset: Annotated[str, typer.Option(help="As in `sweep`.")] = "digits",
     model: Annotated[str, typer.Option(help="As in `sweep`.")] = "mlp",
-    methods: Annotated[str, typer.Option(metavar="M,…", help="geco and its rivals.")] = ",".join(METHODS),
-    epochs: Annotated[int | None, typer.Option(help="Of every run. Default 40.", show_default=False)] = None,
+    methods: Annotated[str, typer.Option(metavar="M,…", help="GECO and the methods it is compared with.")] = ",".join(
+        METHODS
+    ),
+    epochs: Annotated[int | None, typer.Option(help="Epochs of every run. Default 40.", show_default=False)] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Of the paths' test. Default 10, quick 5.", show_default=False)
+        int | None,
+        typer.Option(help="Seeds per method in the test of the paths. Default 10, with --quick 5.", show_default=False),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="5 seeds and pools of 24: an exploratory answer.")] = False,
     transfer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Exchange the best dials with this finished one on other data.")
+        str | None,
+        typer.Option(metavar="NAME", help="Exchange the best settings with this finished comparison on other data."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Default DATASET-MODEL. Of one that was begun: goes on with it.")
+        str | None, typer.Option(help="Name of the comparison; default DATASET-MODEL. One that was cut short goes on.")
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Fix a field in every run; repeatable.")
@@ -74,9 +78,7 @@ def compare(
         display_comparison.show_sweeps(shown, output.value)
         return
     if allow_changed:
-        raise ConfigError(
-            "--allow-changed: goes with --sweeps; a comparison trains all its runs on one data set and code"
-        )
+        raise ConfigError("--allow-changed: needs --sweeps; a comparison trains all its runs on one data set and code")
     with console.working("Reading the data"):
         import tuner.running.comparisons  # noqa: F401  # which takes seconds
     try:
@@ -119,7 +121,9 @@ def _refuse_but(context: typer.Context, allowed: tuple[str, ...]) -> None:
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         if source and source.name == "COMMANDLINE" and option.name not in allowed:
-            raise ConfigError(f"{option.opts[0]}: goes not with --sweeps, which trains nothing; leave one of them out")
+            raise ConfigError(
+                f"{option.opts[0]}: cannot be combined with --sweeps, which trains nothing; leave one of them out"
+            )
 
 
 def report(

@@ -52,18 +52,16 @@ def sweep(
     trials: Annotated[int | None, typer.Option(help="Configurations to try. Default 20.")] = None,
     repeats: RepeatsOption = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial that is not pruned. Default 40.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the search and of every trial. Default 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the search and of every trial. Default 0.")] = None,
     sampler: Annotated[Sampler | None, typer.Option(help="Default tpe.")] = None,
-    scheduler: Annotated[
-        Pruning | None, typer.Option(help="Default asha; none where several metrics are searched.")
-    ] = None,
+    scheduler: Annotated[Pruning | None, typer.Option(help="Default asha, or none with several metrics.")] = None,
     grace: Annotated[
         int | None, typer.Option(help="Epochs before trials are compared; default from the longest warm-up.")
     ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
-            help="What is searched by, several joined by a comma; default val/elbo_cal (Gaussian), val/elbo "
+            help="Metric to optimise, or several joined by commas; default val/elbo_cal (Gaussian), val/elbo "
             "(Bernoulli) or val/nll (IWAE)."
         ),
     ] = None,

@@ -126,8 +126,8 @@ def side_by_side(storage: str | Path, names: Sequence[str], *, allow_changed: bo
     beside = Beside(sweeps, header["metric"], header["direction"], progress, _differing(sweeps))
     if beside.changed and not allow_changed:
         raise UserError(
-            f"sweeps: they differ in {beside.changed}, so that their numbers mean different things; leave one out, or "
-            "show them all the same with --allow-changed"
+            f"sweeps: they differ in {beside.changed}, so that their numbers cannot be compared; leave one out, or "
+            "show them anyway with --allow-changed"
         )
     return beside
 

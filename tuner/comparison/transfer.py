@@ -164,7 +164,8 @@ def other_comparison(request: Request, design: Design, storage: Path, data_dir: 
     other_design = other_design.reaching(known_reach(storage / name))
     if other_design.scale.constraint != design.scale.constraint:
         raise UserError(
-            f"transfer: comparison {name} is of bits or of gray values, this one is not; no dial means both"
+            f"transfer: comparison {name} and this one must both be of bits or both of gray values; no setting means "
+            "the same for both"
         )
     _check_same_rule(name, _rule(other_design), _rule(design))
     return other, other_design

@@ -164,7 +164,7 @@ def _tracking(spec: SweepSpec) -> Finding:
     uri, experiment = resolve_uri(spec.tracking.uri, Path.cwd()), spec.tracking.experiment
     if uri.startswith("databricks") and not experiment.startswith("/"):
         raise UserError(
-            f"tracking.experiment: {experiment!r} is no path; Databricks needs one such as "
+            f"tracking.experiment: {experiment!r} is not a path; Databricks needs one such as "
             f"--experiment /Users/you@example.com/{experiment}"
         )
     if spec.tracking.offline:
@@ -187,7 +187,7 @@ def _found_store(uri: str, experiment: str) -> Finding:
             "tracking",
             "warning",
             f"{uri} answers, and was moved or copied: the files of its runs were in {recorded}, and are in {today}",
-            "none is needed; the next sweep, sync or train writes so into it",
+            "nothing to do; the next sweep, sync or train records the new place",
         )
     return Finding("tracking", "ok", f"{shown(uri)} answers")
 

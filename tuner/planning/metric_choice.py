@@ -43,20 +43,20 @@ def _auto_metric(default: TrialConfig, base: Mapping[str, Any], space: Space) ->
 
 def _check_metric(name: str, default: TrialConfig) -> None:
     if name.startswith("test/"):
-        raise ConfigError(f"search.metric: {name}: nobody selects on test data; use a val/ metric such as val/elbo")
+        raise ConfigError(f"search.metric: {name}: test data must not select; use a val/ metric such as val/elbo")
     known = [metric for metric in METRICS if metric.startswith("val/")]
     if name in METRICS and name not in known:
-        raise ConfigError(f"search.metric: {name} is not taken on validation data; allowed: {', '.join(known)}")
+        raise ConfigError(f"search.metric: {name} is not measured on validation data; allowed: {', '.join(known)}")
     if name not in known:
-        raise ConfigError(f"search.metric: {name!r} cannot be searched by{suggest(name, known)}")
+        raise ConfigError(f"search.metric: {name!r} cannot be optimised{suggest(name, known)}")
     if name == "val/elbo_cal" and default.data.likelihood == "bernoulli":
         raise ConfigError(
             "search.metric: val/elbo_cal needs a Gaussian likelihood, this sweep's is Bernoulli; use val/elbo"
         )
     if name == NLL and default.data.binarize == "soft":
         raise ConfigError(
-            "search.metric: val/nll needs bits, and data.binarize soft keeps gray values, which have no likelihood; "
-            "use val/elbo, or data.binarize dynamic or fixed"
+            "search.metric: val/nll needs bits, and data.binarize soft keeps gray values, which have no Bernoulli "
+            "likelihood; use val/elbo, or data.binarize dynamic or fixed"
         )
     if name in SATURATING:
         raise ConfigError(

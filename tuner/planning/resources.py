@@ -13,7 +13,7 @@ from trainables.errors import ConfigError
 from tuner.cluster.capacity import Capacity
 from tuner.sweeps.spec import Resources
 
-_SCALING = "where the cluster scales up, say how many trials shall run at once with --concurrency"
+_SCALING = "if the cluster scales up, set how many trials run at once with --concurrency"
 
 
 def auto_device(resources: Resources, device: str, capacity: Capacity) -> tuple[str, list[str]]:
@@ -32,8 +32,7 @@ def auto_device(resources: Resources, device: str, capacity: Capacity) -> tuple[
         return "cpu", []
     if capacity.slots(cpus, 0):
         return "cpu", [
-            "no node that the cluster has now has a GPU: trials run on CPUs; where nodes with GPUs come, say "
-            "--gpus-per-trial 1"
+            "the cluster has no GPU now: trials run on CPUs; if nodes with GPUs will join, pass --gpus-per-trial 1"
         ]
     if chosen == "auto":
         return "cuda", []

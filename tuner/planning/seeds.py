@@ -25,7 +25,9 @@ def split_seeds(spec: SweepSpec, space: Space) -> tuple[tuple[int, ...], Space]:
     domain, fixed = space.dimensions.get(PATH), space.fixed.get(PATH)
     for path, other in space.dimensions.items():
         if PATH in other.when:
-            raise ConfigError(f"space: {path}: when names seed, and every configuration has all seeds; leave it out")
+            raise ConfigError(
+                f"space: {path}: `when` cannot name seed: every configuration is trained with all seeds; leave it out"
+            )
     if domain is None and fixed is None:
         return _from(spec.search.seed if own is None else own, repeats), space
     rest = Space(
@@ -40,9 +42,11 @@ def split_seeds(spec: SweepSpec, space: Space) -> tuple[tuple[int, ...], Space]:
 
 def _chosen(domain: Domain, repeats: int, rest: Space) -> tuple[int, ...]:
     if not isinstance(domain, Choice):
-        raise ConfigError(f"space: seed: {domain} is no choice: a better seed is nothing to search for; {FIX}")
+        raise ConfigError(
+            f"space: seed: {domain} must be a choice: seeds repeat a configuration and are not optimised; {FIX}"
+        )
     if domain.when:
-        raise ConfigError("space: seed: a seed has no condition: every configuration is trained with all of them")
+        raise ConfigError("space: seed: remove its `when`: every configuration is trained with all seeds")
     if repeats > 1:
         raise ConfigError(f"search.repeats: {repeats} beside the seeds of the space ({domain}); leave one of them out")
     if not rest.dimensions:

@@ -114,8 +114,7 @@ def _warm_start(
     changed = _changed(name, sweep, here)
     if changed and not here.allow_changed:
         raise ConfigError(
-            f"search.warm_start: {'; '.join(changed)}; leave {name} out, or learn from it all the same with "
-            "--allow-changed"
+            f"search.warm_start: {'; '.join(changed)}; leave {name} out, or learn from it anyway with --allow-changed"
         )
     free = {*FREE, *(MEASURED if changed else ()), *(() if "val/nll" in metrics else ("metrics.nll_samples",))}
     found = [_prior_or_reason(name, trial, space, metrics, resolved, free) for trial in trials]

@@ -19,7 +19,7 @@ class NodeGoneError(Exception):
     def __init__(self, trial: str, cpus: float) -> None:
         super().__init__(
             f"no node of {cpus:g} CPU, on which it was to run alone, came within {WAIT_SECONDS / 60:g} minutes: it "
-            "runs alone on the biggest that there is"
+            "runs alone on the largest node there is"
         )
         self.trial = trial
 

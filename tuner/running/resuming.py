@@ -113,7 +113,7 @@ def _identified(plan: Plan, sweep: Sweep, allow_changed: bool) -> Plan:
     changed = differences(plan.identity, sweep.identity, plan.default.data.name, "it had")
     if changed and not allow_changed:
         raise UserError(
-            f"sweep {name} cannot go on: {'; '.join(changed)}; put back what it had, or go on all the same with "
+            f"sweep {name} cannot go on: {'; '.join(changed)}; put back what it had, or go on anyway with "
             "--allow-changed"
         )
     said = (*changed, *version_notes(plan.identity, sweep.identity), *plan.remarks)
@@ -142,5 +142,5 @@ def _check_same(plan: Plan, sweep: Sweep) -> None:
     if changed:
         raise UserError(
             f"sweep {header['name']} cannot go on: its {' and '.join(changed)} would differ; are the data, or the "
-            f"version (then {header['versions']['vae-tuner']}), another than when it began?"
+            f"version (then {header['versions']['vae-tuner']}), still those it began with?"
         )

@@ -122,7 +122,9 @@ def retrain(
             try:
                 found = replace(found, run_id=_logged(uri, experiment, run, folder))
             except StopSignal:
-                raise signals.stopped(f"MLflow had not taken the run; what was trained is in {folder}", found) from None
+                raise signals.stopped(
+                    f"MLflow did not accept the run in time; what was trained is in {folder}", found
+                ) from None
         if signals.received:
             raise signals.stopped(f"what was trained is run {found.run_id}", found)
     return found
@@ -176,8 +178,8 @@ def _logged(uri: str, experiment: str, run: RetrainedRun, folder: Path) -> str:
         run_id = log_retrain(uri, experiment, run, folder)
     except Exception as error:  # a user's own, MLflow's, of its HTTP client, of a store of files
         raise UserError(
-            f"tracking {shown(uri)} did not take the run: {cause_at(uri, error)}; it was trained, and its files are in "
-            f"{folder}"
+            f"tracking {shown(uri)} did not accept the run: {cause_at(uri, error)}; it was trained, and its files are "
+            f"in {folder}"
         ) from None
     shutil.rmtree(folder)
     return run_id
@@ -188,7 +190,7 @@ def _ranked_here(ranked: RankedEpoch | None, config: TrialConfig) -> tuple[Ranke
     if ranked is None or ranked.is_of(config):
         return ranked, []
     return None, [
-        f"epoch {ranked.epoch} was the one that counted of {ranked.epochs} epochs, not of {config.epochs}: trained to "
+        f"epoch {ranked.epoch} was the best of {ranked.epochs} epochs and need not be of {config.epochs}: trained to "
         "the end"
     ]
 
@@ -214,7 +216,8 @@ def make_ready(
     model_notes = check_user_model(resolved.model, facts.shape)
     if resolved.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
-            f"device: {resolved.device} is not here; `--set device=cpu` runs on the CPU, to other last digits"
+            f"device: {resolved.device} is not available here; `--set device=cpu` runs on the CPU, with other "
+            "last digits"
         )
     dataset = load(resolved.data, root, torch.device(resolved.device))
     if isinstance(config.objective, Geco) and config.objective.kappa == "auto":

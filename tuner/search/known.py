@@ -71,8 +71,8 @@ def all_known(space: Space) -> str:
     """Why nothing is left to try."""
     n_points = n_combinations(space)
     if n_points is None:
-        return "every configuration that was drawn is known"
-    return f"all {n_points:,} combinations of the space are known"
+        return "every configuration that was drawn has been tried"
+    return f"all {n_points:,} combinations of the space have been tried"
 
 
 def _assignments(sweep: Sweep) -> list[Assignment]:

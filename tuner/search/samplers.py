@@ -151,23 +151,23 @@ def sampler_notes(sampling: Sampling, space: Space, *, warm: bool, pruned_by: st
     if sampling.kind == "nsga2":
         found.append(_nsga2_note(sampling, pruned_by))
     if sampling.kind == "qmc":
-        found.append("qmc learns from no trial: its points follow from the seed, whatever is pruned or fails")
+        found.append("qmc does not learn from trials: its points depend on the seed alone")
     if sampling.remembers and conditional:
         covers = "evolves" if sampling.kind == "nsga2" else "spreads evenly over"
         found.append(
-            f"{sampling.kind} {covers} {_listed(common)}; what stands under a condition is drawn at random: "
+            f"{sampling.kind} {covers} {_listed(common)}; dimensions under a condition are drawn at random: "
             f"{_listed(conditional)}"
         )
     if warm and sampling.kind not in LEARNING:
-        found.append(f"{sampling.kind} learns nothing from a warm start; use {' or '.join(LEARNING)}")
+        found.append(f"{sampling.kind} does not learn from a warm start; use {' or '.join(LEARNING)}")
     return found
 
 
 def _nsga2_note(sampling: Sampling, pruned_by: str | None) -> str:
     size = _population_size(sampling.trials)
     found = (
-        f"nsga2 learns from completed {sampling.unit} alone, {size} a generation, the first at random; what is "
-        "pruned or fails teaches it nothing"
+        f"nsga2 learns from completed {sampling.unit} alone, {size} a generation, the first at random; it "
+        "ignores pruned and failed ones"
     )
     return found + (f": under {pruned_by} it may stay random search; use tpe, or --scheduler none" if pruned_by else "")
 

@@ -304,7 +304,7 @@ def check_order(event: Event, begun: bool, trials: Collection[str]) -> None:
     """Raises ValueError, in a clause, for an event that cannot come next. begun: there was a header; trials: those
     asked for."""
     if begun == isinstance(event, Header):
-        raise ValueError("the header stands twice" if begun else "the header is missing before it")
+        raise ValueError("there are two headers" if begun else "the header is missing")
     if isinstance(event, Reported | Decided | Failed | Ended) and event.trial not in trials:
         raise ValueError(f"trial {event.trial} was never asked for")
 
@@ -340,7 +340,11 @@ def unusable(place: str, line: int, event: str, error: Exception) -> JournalErro
     error: what was wrong with it, of any type: a line with a right checksum may still say anything."""
     newer = isinstance(error, _UnknownEventError)
     cause = str(error) if isinstance(error, ValueError | UserError) else f"it cannot be understood ({error!r:.60})"
-    fix = "use the one that wrote it" if newer else "restore the file from a copy, or remove the sweep: `vae-tuner rm`"
+    fix = (
+        "use the version that wrote it"
+        if newer
+        else "restore the file from a copy, or remove the sweep: `vae-tuner rm`"
+    )
     return JournalError(f"{place}, line {line}, event `{event}`: {cause}; {fix}")
 
 

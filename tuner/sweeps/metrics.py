@@ -85,7 +85,7 @@ def direction_of(metric: str) -> Direction:
     """Which way `metric` is better; raises UserError for a name that cannot be ranked by, test metrics included."""
     if metric.startswith("test/"):
         raise UserError(
-            f"metric {metric!r} is refused: nobody selects on test; use its validation counterpart, "
+            f"metric {metric!r} is refused: test data must not select; use its validation counterpart, "
             f"as in `--metric val/{metric.removeprefix('test/')}`"
         )
     if metric not in METRICS:

@@ -28,12 +28,12 @@ def check_resumable(sweep: Sweep, more_trials: int) -> None:
     name = sweep.header["name"]
     if sweep.spent:
         raise UserError(
-            f"the budget of sweep {name} is spent; start another sweep that knows what it found: "
+            f"the budget of sweep {name} is spent; start another sweep that learns from it: "
             f"vae-tuner sweep --warm-start {name}"
         )
     if sweep.exhausted and not sweep.resumable:
         raise UserError(
-            f"sweep {name} is finished, and every configuration that was drawn is known; see it with "
+            f"sweep {name} is finished, and every configuration that was drawn has been tried; see it with "
             f"`vae-tuner best --sweep {name}`, or start another over a wider space"
         )
     if not sweep.resumable and not more_trials:
@@ -43,7 +43,7 @@ def check_resumable(sweep: Sweep, more_trials: int) -> None:
         )
     if more_trials and sweep.header["spec"]["search"].get("points"):
         raise UserError(
-            f"--trials: the {sweep.planned} trials of sweep {name} are given one by one, and there are no more; start "
+            f"--trials: the {sweep.planned} trials of sweep {name} are all that search.points lists; start "
             "another sweep with other search.points"
         )
     if more_trials and sweep.header["scheduler"]["kind"] == "hyperband":

@@ -408,7 +408,7 @@ class Sweep:
 def _check_id(trial: object) -> None:
     """A trial's id names its folder."""
     if not (isinstance(trial, str) and re.fullmatch(r"[0-9]{4,}(-[0-9]+)?", trial)):
-        raise ValueError(f"{trial!r} is no trial this project has asked for")
+        raise ValueError(f"{trial!r} is not the id of a trial")
 
 
 def trial_id(number: int, repeat: int, repeats: int) -> str:

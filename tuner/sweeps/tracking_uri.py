@@ -20,7 +20,7 @@ def resolve_uri(uri: str | None, base: Path) -> str:
     scheme = re.match(r"([a-z]+)(\+\w+)?(:|$)", uri)
     if not scheme or scheme[1] not in _SCHEMES or not _is_url(uri):
         raise UserError(
-            f"tracking URI {shown(uri)!r} is not one that can be used; give a server as http://host:5000 or a database "
+            f"tracking URI {shown(uri)!r} cannot be used; give a server as http://host:5000 or a database "
             "as sqlite:///mlflow.db"
         )
     path = sqlite_path(uri)

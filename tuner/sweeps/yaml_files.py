@@ -72,7 +72,9 @@ def _twice(first: yaml.ScalarNode, second: yaml.ScalarNode) -> str:
     one, other = first.start_mark.line + 1, second.start_mark.line + 1
     if first.value == second.value:
         return f"`{first.value}` stands in line {one} and again in line {other}; leave one of the two out"
-    return f"`{first.value}` in line {one} and `{second.value}` in line {other} are one key; leave one of the two out"
+    return (
+        f"`{first.value}` in line {one} and `{second.value}` in line {other} are the same key; leave one of the two out"
+    )
 
 
 _Loader.add_constructor(_INT, _Loader.construct_yaml_int)
@@ -108,9 +110,9 @@ def parse_yaml_value(text: str, name: str) -> Any:
     except _TooManyValuesError:
         raise _too_many(name) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that is none
-        raise ConfigError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     except (LookupError, AttributeError, TypeError):
-        raise ConfigError(f"{name} is no valid YAML: a value is not of the type that its tag (!!…) names") from None
+        raise ConfigError(f"{name} is not valid YAML: a value does not have the type of its tag (!!…)") from None
     _check_size(name, value)
     return value
 

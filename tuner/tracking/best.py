@@ -257,8 +257,8 @@ def _require_comparable(sweeps: Sequence[_SweepRun], metrics: Sequence[str]) -> 
     if len(rankings) > 1:
         found = _listed(f"{ranking} in {name}" for ranking, name in sorted(rankings.items()))
         raise UserError(
-            f"trials that differ in search.ranking ({found}) cannot be ranked together: one's last epoch is no match "
-            "for another's best; choose a sweep with --sweep"
+            f"trials that differ in search.ranking ({found}) cannot be ranked together: a last epoch cannot "
+            "be compared with a best one; choose a sweep with --sweep"
         )
     fields = ["data.split_seed", "data.image_size", "data.likelihood", "data.binarize"]
     if "val/nll" in metrics:
@@ -276,8 +276,8 @@ def _require_unchanged(sweeps: Sequence[_SweepRun]) -> None:
     changed = other_origin({sweep.name: sweep.digests for sweep in sweeps})
     if changed:
         raise UserError(
-            f"trials that differ in {changed} cannot be ranked together; choose a sweep with --sweep, or rank them all "
-            "the same with --allow-changed"
+            f"trials that differ in {changed} cannot be ranked together; choose a sweep with --sweep, or rank them "
+            "anyway with --allow-changed"
         )
 
 

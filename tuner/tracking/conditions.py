@@ -116,10 +116,10 @@ def _tokens(text: str) -> list[_Token]:
 
 def _unreadable(text: str, at: int) -> ConfigError:
     if text[at] in "()":
-        return _malformed(at, "parentheses are not known, comparisons are only joined by `and`")
+        return _malformed(at, "parentheses are not supported; join comparisons with `and`")
     if text[at] in "'\"":
         return _malformed(at, f"the quote {text[at]} is not closed")
-    return _malformed(at, f"{text[at]!r} is no operator; allowed: {', '.join(_OPERATORS)}")
+    return _malformed(at, f"{text[at]!r} is not an operator; allowed: {', '.join(_OPERATORS)}")
 
 
 def _comparison(tokens: Sequence[_Token], text: str) -> Condition:
@@ -141,7 +141,7 @@ def _unquoted(token: _Token) -> str:
 
 def _require_and(token: _Token) -> None:
     if token.text.lower() == "or":
-        raise _malformed(token.at, "`or` is not known, comparisons are only joined by `and`; ask twice instead")
+        raise _malformed(token.at, "`or` is not supported; join comparisons with `and`, or ask twice")
     if token.kind != "word" or token.text.lower() != "and":
         raise _malformed(token.at, f"`and` is expected, not {token.text}; a value with spaces must be quoted")
 
@@ -156,7 +156,7 @@ def _check(condition: Condition) -> None:
     if name.startswith("test/"):
         direction_of(name)
     if name not in known and not name.startswith("model.kwargs."):
-        raise ConfigError(f"--where: {name!r} is no metric and no configuration path{suggest(name, known)}")
+        raise ConfigError(f"--where: {name!r} is neither a metric nor a configuration path{suggest(name, known)}")
     if is_metric(name) and number_of(value) is None:
         raise ConfigError(f"--where: {name} is a number and cannot be compared with {value!r}")
     if condition.operator not in ("=", "!=") and _quantity(value) is None:

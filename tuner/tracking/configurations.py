@@ -61,7 +61,7 @@ def config_of(client: MlflowClient, run: Run) -> TrialConfig:
         raise UserError(f"{_named(run)} has no {CONFIG}, which says what was trained; {_way_out(run)}")
     if digest is not None and not is_same_config(text, digest):
         raise UserError(
-            f"{CONFIG} of {_named(run)} is not what was trained: tag {Tag.CONFIG} is of another; {_way_out(run)}"
+            f"{CONFIG} of {_named(run)} is not what was trained: it does not match tag {Tag.CONFIG}; {_way_out(run)}"
         )
     return parse_config(parse_yaml(text, f"{CONFIG} of {_named(run)}"))
 

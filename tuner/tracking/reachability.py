@@ -51,7 +51,7 @@ def open_existing(uri: str) -> MlflowClient:
         )
     check_reachable(uri)
     if path is not None and not _is_mlflows(path):
-        raise UserError(f"{path} is no MLflow database; pass the store of the sweep as --tracking-uri")
+        raise UserError(f"{path} is not an MLflow database; pass the store of the sweep as --tracking-uri")
     from tuner.tracking.mlflow_store import knock, open_client
 
     with answering(uri):
@@ -78,7 +78,8 @@ def _check_database(uri: str, path: Path) -> None:
         raise UserError(f"tracking URI {uri} cannot be written; change its permissions, or pass --tracking-uri")
     if path.exists() and not _is_sqlite(path):
         raise UserError(
-            f"tracking URI {uri}: {path} is no SQLite database; pass another --tracking-uri or, if it was one, {MEND}"
+            f"tracking URI {uri}: {path} is not an SQLite database; pass another --tracking-uri or, if it "
+            f"was one, {MEND}"
         )
     check_opens(path)
 
@@ -126,7 +127,7 @@ def _fault_of(uri: str, seconds: float) -> str | None:
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return _Refused(reason) if isinstance(reason, ssl.SSLError) else f"cannot be reached ({reason}); {_WAY_OUT}"
-    return None if is_mlflow else f"answers, but is no MLflow server; {_WAY_OUT}"
+    return None if is_mlflow else f"answers, but is not an MLflow server; {_WAY_OUT}"
 
 
 def _refusal(uri: str, reason: str) -> str | None:

@@ -75,7 +75,7 @@ def _send(
     on_notes(projection.notes)
     if unsent := projection.unsent_files:
         raise UserError(
-            f"tracking {shown(store)} has all records, and did not take files of {len(unsent)} trials: "
+            f"tracking {shown(store)} has all records, and did not accept the files of {len(unsent)} trials: "
             f"{next(iter(unsent.values()))}; {again} tries again"
         )
     return len(events) - known + projection.mended + n_files

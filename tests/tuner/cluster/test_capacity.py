@@ -163,14 +163,14 @@ def test_trials_that_wait_for_a_node_are_told(plan):
             {"resources.gpus_per_trial": 4},
             "resources.gpus_per_trial: a trial of 1 CPU and 4 GPU fits on no node that the cluster at head:6379 has "
             "now, the biggest has 8 CPU and 2 GPU; ask for less with --gpus-per-trial, or where the cluster scales up, "
-            "say how many trials shall run at once with --concurrency",
+            "set how many trials run at once with --concurrency",
         ),
         (
             CLUSTER,
             {"resources.cpus_per_trial": 64},
             "resources.cpus_per_trial: a trial of 64 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
             "now, the biggest has 8 CPU and 2 GPU; ask for less with --cpus-per-trial, or where the cluster scales up, "
-            "say how many trials shall run at once with --concurrency",
+            "set how many trials run at once with --concurrency",
         ),
         (
             Capacity((Node(8),), "head:6379"),
@@ -252,7 +252,7 @@ def test_trials_never_land_on_cpus_unasked(capacity, plan):
         "resources.gpus_per_trial: the cluster at head:6379 has no node for a trial of 1 CPU yet: say "
         "--gpus-per-trial 1 (or 0 to train on CPUs) and --concurrency"
     )
-    note = "no node that the cluster has now has a GPU: trials run on CPUs; where nodes with GPUs come, say "
+    note = "the cluster has no GPU now: trials run on CPUs; if nodes with GPUs will join, pass "
     found = {asked: plan(Capacity((HEAD,), "head:6379"), **paths).notes for asked, paths in (("", ONE), ("0", NONE))}
     assert [text.startswith(note) for text in found[""]].count(True) == 1
     assert not [text for text in found["0"] if text.startswith(note)]

@@ -260,7 +260,7 @@ def test_what_is_no_key_in_a_uri_may_stay(tmp_path):
 
 
 def test_what_is_no_uri_is_refused(tmp_path):
-    assert "is not one that can be used" in refused({"tracking": {"uri": "http://[::1"}}, tmp_path)
+    assert "cannot be used" in refused({"tracking": {"uri": "http://[::1"}}, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -85,5 +85,5 @@ def test_one_of_the_same_data_is_none(other):
 
 
 def test_bits_and_gray_values_have_no_dial_in_common(other):
-    with pytest.raises(UserError, match=r"^transfer: comparison there is of bits or of gray values, this one is not"):
+    with pytest.raises(UserError, match=r"^transfer: comparison there and this one must both be of bits"):
         other(replace(THERE, dataset="bits.npy"))

@@ -173,13 +173,13 @@ def test_the_grid_of_the_settled_trials_is_the_grid_that_was_planned(space, tria
         (
             "geco",
             {"config.beta.kind": "linear"},
-            "config: beta.kind = linear is never used: no trial of the space geco has it; leave it out, or choose "
+            "config: beta.kind = linear is never used by a trial of the space geco has it; leave it out, or choose "
             "another space",
         ),
         (
             "clr",
             {"config.lr.pct_start": 0.2},
-            "config: lr.pct_start = 0.2 is never used: no trial of the space clr has it; leave it out, or choose "
+            "config: lr.pct_start = 0.2 is never used by a trial of the space clr has it; leave it out, or choose "
             "another space",
         ),
         ("lr", {"search.metric": "val/kl,val/kl"}, "search.metric: [val/kl, val/kl]: give 1 to 3 metrics, each once"),
@@ -191,12 +191,12 @@ def test_the_grid_of_the_settled_trials_is_the_grid_that_was_planned(space, tria
         (
             "lr",
             {"search.metric": "val/kl,val/mes"},
-            "search.metric: 'val/mes' cannot be searched by; did you mean `val/mse`?",
+            "search.metric: 'val/mes' cannot be optimised; did you mean `val/mse`?",
         ),
         (
             "lr",
             {"search.metric": "val/kl,test/mse"},
-            "search.metric: test/mse: nobody selects on test data; use a val/ metric such as val/elbo",
+            "search.metric: test/mse: test data must not select; use a val/ metric such as val/elbo",
         ),
         (
             "lr",
@@ -241,10 +241,10 @@ def test_more_cores_than_there_are_are_refused(plan):
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ("val/mse,", r"search\.metric: '' cannot be searched by"),
+        ("val/mse,", r"search\.metric: '' cannot be optimised"),
         ([], r"search\.metric: \[\]: give 1 to 3 metrics"),
-        ("val/msee", r"search\.metric: 'val/msee' cannot be searched by; did you mean `val/mse`\?"),
-        ("train/kl", r"search\.metric: train/kl is not taken on validation data"),
+        ("val/msee", r"search\.metric: 'val/msee' cannot be optimised; did you mean `val/mse`\?"),
+        ("train/kl", r"search\.metric: train/kl is not measured on validation data"),
         *(
             (metrics, rf"search\.metric: {name} rests on an estimate that cannot exceed ln N .*use val/agg_kl_gauss")
             for name in SATURATING

@@ -133,9 +133,7 @@ def test_a_finished_sweep_names_the_ways_on(sweeps):
 
 def test_a_spent_budget_stays_spent(sweeps):
     sweeps.run("s", **{"budget.epochs": 4})
-    message = (
-        "the budget of sweep s is spent; start another sweep that knows what it found: vae-tuner sweep --warm-start s"
-    )
+    message = "the budget of sweep s is spent; start another sweep that learns from it: vae-tuner sweep --warm-start s"
     assert refused(sweeps, "s") == refused(sweeps, "s", more_trials=3) == message
     sweeps.cut("s", -1)
     assert refused(sweeps, "s") == message
@@ -157,8 +155,8 @@ def test_a_grid_that_is_exhausted_gets_no_more(sweeps):
 def test_no_grid_is_finer_than_all_combinations(sweeps):
     sweeps.run("s", **{"space": {"batch_size": {"choice": [32, 64]}}, "search.sampler": "grid"})
     assert refused(sweeps, "s", more_trials=5) == (
-        "--trials: sweep s has nothing left to try: all 2 combinations of the space are known; start another over a "
-        "wider space"
+        "--trials: sweep s has nothing left to try: all 2 combinations of the space have been tried; start another over "
+        "a wider space"
     )
 
 

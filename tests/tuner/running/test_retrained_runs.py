@@ -48,7 +48,7 @@ def test_what_mlflow_does_not_take_is_kept_and_one_sentence(uri, vae_data_root, 
 
     monkeypatch.setattr(RunFiles, "send", refuse)
     config = parse_config({"data": {"n_train": 64}, "epochs": 1, "model": {"hidden": [8]}, "threads": 1})
-    with pytest.raises(UserError, match=r"did not take the run: .*Permission denied.*its files are in ") as refusal:
+    with pytest.raises(UserError, match=r"did not accept the run: .*Permission denied.*its files are in ") as refusal:
         retrain(config, uri, "vae-tuner", vae_data_root)
     folder = Path(str(refusal.value).rpartition(" ")[2])
     assert tuner.load(folder / "checkpoint.safetensors").config.epochs == 1

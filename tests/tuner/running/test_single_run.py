@@ -102,7 +102,9 @@ def test_what_mlflow_does_not_take_in_time_after_a_signal_is_kept_and_its_run_is
     stopped, run, files = stopped_while(uri, vae_data_root)
     assert (stopped.result.run_id, stopped.result.stop_reason) == (None, "completed")
     assert (run.info.status, files) == ("KILLED", set())
-    folder = Path(str(stopped).partition("Stopped by SIGINT; MLflow had not taken the run; what was trained is in ")[2])
+    folder = Path(
+        str(stopped).partition("Stopped by SIGINT; MLflow did not accept the run in time; what was trained is in ")[2]
+    )
     assert load(folder / "checkpoint.safetensors").config == stopped.result.config
     assert [report["epoch"] for report in json.loads((folder / "metrics.json").read_text())] == [1, 1]
     shutil.rmtree(folder)
@@ -199,4 +201,4 @@ def test_under_a_mean_the_last_model_is_taken_with_the_means(trained):
 def test_the_best_epoch_of_one_budget_is_none_of_another(trained):
     found, reports, notes = trained(RankedEpoch("best", "val/elbo_cal", 2, 4), epochs=3)
     assert (len(reports), found.metrics["epoch"], found.says) == (3, 3, "its last epoch")
-    assert "epoch 2 was the one that counted of 4 epochs, not of 3: trained to the end" in notes
+    assert "epoch 2 was the best of 4 epochs and need not be of 3: trained to the end" in notes

@@ -53,7 +53,7 @@ def test_a_space_with_an_end_is_trained_once_and_then_the_sweep_ends(sweeps, sam
     result = sweeps.run("s", space=space, **{**SHORT, "search.sampler": sampler})
     assert len(set(keys(asked(sweeps.events("s"))))) == len(asked(sweeps.events("s"))) == n
     assert (result.finished, result.exit_code, result.planned) == ("completed", 0, n)
-    assert result.exhausted == f"all {n} combinations of the space are known"
+    assert result.exhausted == f"all {n} combinations of the space have been tried"
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -112,11 +112,11 @@ def test_what_an_earlier_sweep_has_trained_is_not_trained_again(sweeps):
 
 def test_more_trials_of_a_space_at_its_end_are_refused_in_a_sentence(sweeps):
     sweeps.run("s", space=SIX, **SHORT)
-    with pytest.raises(UserError, match=r"s has nothing left to try: all 6 combinations of the space are known"):
+    with pytest.raises(UserError, match=r"s has nothing left to try: all 6 combinations of the space have been tried"):
         sweeps.resume("s", more_trials=3)
     sweeps.run("twice", space=same_length_twice(sweeps), **SHORT)
     for more in (0, 3):
-        with pytest.raises(UserError, match="every configuration that was drawn is known"):
+        with pytest.raises(UserError, match="every configuration that was drawn has been tried"):
             sweeps.resume("twice", more_trials=more)
 
 

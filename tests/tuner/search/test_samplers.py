@@ -296,13 +296,13 @@ def test_trap_optunas_grid_repeats_itself_and_its_brute_force_raises_on_conditio
     [
         ("tpe", "geco+lr", True, "asha", []),
         ("random", "geco+lr", False, "asha", []),
-        ("random", "lr", True, "asha", ["random learns nothing from a warm start; use tpe or nsga2"]),
+        ("random", "lr", True, "asha", ["random does not learn from a warm start; use tpe or nsga2"]),
         (
             "qmc",
             "geco+lr",
             False,
             "asha",
-            ["qmc learns from no trial: its points follow from the seed, whatever is pruned or fails"],
+            ["qmc does not learn from trials: its points depend on the seed alone"],
         ),
         (
             "qmc",
@@ -310,8 +310,8 @@ def test_trap_optunas_grid_repeats_itself_and_its_brute_force_raises_on_conditio
             False,
             None,
             [
-                "qmc learns from no trial: its points follow from the seed, whatever is pruned or fails",
-                "qmc spreads evenly over objective.kind; what stands under a condition is drawn at random: beta.kind, "
+                "qmc does not learn from trials: its points depend on the seed alone",
+                "qmc spreads evenly over objective.kind; dimensions under a condition are drawn at random: beta.kind, "
                 "beta.end, objective.free_bits, beta.warmup, beta.period, beta.ratio",
             ],
         ),
@@ -321,8 +321,8 @@ def test_trap_optunas_grid_repeats_itself_and_its_brute_force_raises_on_conditio
             False,
             None,
             [
-                "nsga2 learns from completed trials alone, 4 a generation, the first at random; what is pruned or "
-                "fails teaches it nothing"
+                "nsga2 learns from completed trials alone, 4 a generation, the first at random; it ignores "
+                "pruned and failed ones"
             ],
         ),
         (
@@ -331,8 +331,8 @@ def test_trap_optunas_grid_repeats_itself_and_its_brute_force_raises_on_conditio
             False,
             "median",
             [
-                "nsga2 learns from completed trials alone, 4 a generation, the first at random; what is pruned or "
-                "fails teaches it nothing: under median it may stay random search; use tpe, or --scheduler none"
+                "nsga2 learns from completed trials alone, 4 a generation, the first at random; it ignores "
+                "pruned and failed ones: under median it may stay random search; use tpe, or --scheduler none"
             ],
         ),
         ("grid", "lr", False, None, ["grid: 20 points (levels: lr.base 19), for 20 trials at most"]),

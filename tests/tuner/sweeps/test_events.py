@@ -57,14 +57,14 @@ def configured(events, section, value):
 
 
 BROKEN = {
-    "no header": (lambda events: without(events, "header"), 1, "ask", "the header is missing before it"),
-    "two headers": (lambda events: [events[0], *events], 2, "header", "the header stands twice"),
+    "no header": (lambda events: without(events, "header"), 1, "ask", "the header is missing"),
+    "two headers": (lambda events: [events[0], *events], 2, "header", "there are two headers"),
     "no ask": (lambda events: without(events, "ask"), None, "report", "trial 0000 was never asked for"),
     "a newer event": (
         lambda events: [*events, {**events[-1], "event": "forked"}],
         -1,
         "forked",
-        "this version does not know it; use the one that wrote it",
+        "this version does not know it; use the version that wrote it",
     ),
     "no metrics": (lambda events: changed(events, "report", metrics=...), None, "report", "metrics is missing"),
     "words for metrics": (
@@ -84,7 +84,7 @@ BROKEN = {
         lambda events: changed(events, "ask", trial="../x"),
         None,
         "ask",
-        "'../x' is no trial this project has asked for",
+        "'../x' is not the id of a trial",
     ),
     "no configuration": (lambda events: changed(events, "ask", config={}), None, "ask", "config.data is missing"),
     "a model that is none": (lambda events: configured(events, "model", 3), None, "ask", "config.model is 3"),
@@ -103,7 +103,7 @@ BROKEN = {
 }
 
 
-FIXES = ("; use the one that wrote it", "; restore the file from a copy, or remove the sweep: `vae-tuner rm`")
+FIXES = ("; use the version that wrote it", "; restore the file from a copy, or remove the sweep: `vae-tuner rm`")
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -120,7 +120,7 @@ def test_what_verifies_and_cannot_be_folded_names_line_and_event(kind, events, s
         assert f", line {line}, event `{name}`: {cause}" in text
         assert text.startswith("the journal of sweep ")
         assert text.endswith(
-            ("; use the one that wrote it", "; restore the file from a copy, or remove the sweep: `vae-tuner rm`")
+            ("; use the version that wrote it", "; restore the file from a copy, or remove the sweep: `vae-tuner rm`")
         )
 
 

@@ -119,7 +119,7 @@ def test_looking_at_a_database_creates_nothing(tmp_path):
     ("make", "path", "message"),
     [
         (lambda folder: None, "missing/mlflow.db", "folder .*missing does not exist"),
-        (lambda folder: (folder / "notes.txt").write_text("these are my notes"), "notes.txt", "no SQLite database"),
+        (lambda folder: (folder / "notes.txt").write_text("these are my notes"), "notes.txt", "not an SQLite database"),
         (
             lambda folder: (folder / "sub").mkdir(),
             "sub",

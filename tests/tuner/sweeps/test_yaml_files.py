@@ -58,7 +58,7 @@ def test_a_key_that_stands_twice_in_two_spellings_is_refused(first, second, writ
     with pytest.raises(ConfigError) as error:
         read_yaml(path)
     assert str(error.value) == (
-        f"{path}: `{first}` in line 2 and `{second}` in line 4 are one key; leave one of the two out"
+        f"{path}: `{first}` in line 2 and `{second}` in line 4 are the same key; leave one of the two out"
     )
 
 
@@ -74,7 +74,7 @@ def test_a_key_that_stands_twice_in_a_setting_is_refused():
 
 @pytest.mark.parametrize("value", ["!!int ''", "!!float ''", "!!bool x", "!!timestamp x"])
 def test_a_tag_whose_value_is_not_of_its_type_is_refused_in_a_sentence(value, write):
-    with pytest.raises(ConfigError, match=r"no valid YAML: a value is not of the type that its tag \(!!…\) names$"):
+    with pytest.raises(ConfigError, match=r"not valid YAML: a value does not have the type of its tag \(!!…\)$"):
         read_yaml(write(f"a: {value}\n"))
 
 

@@ -69,7 +69,7 @@ def test_conditions_narrow_what_is_read(varied, monkeypatch):
 
 
 def test_a_wrong_condition_is_known_before_the_store_is_asked(tmp_path):
-    with pytest.raises(UserError, match="--where: 'val/k' is no metric"):
+    with pytest.raises(UserError, match="--where: 'val/k' is neither a metric"):
         best(f"sqlite:///{tmp_path}/mlflow.db", where="val/k < 1")
 
 

@@ -42,8 +42,8 @@ def test_a_configuration_is_not_rebuilt_from_parameters(uri, written_journal):
     ("content", "fault"),
     [
         (None, "has no config.yaml, which says what was trained"),
-        ("epochs: 3", "is not what was trained: tag vae_tuner.config is of another"),
-        ("epochs: [", "is not what was trained: tag vae_tuner.config is of another"),
+        ("epochs: 3", "is not what was trained: it does not match tag vae_tuner.config"),
+        ("epochs: [", "is not what was trained: it does not match tag vae_tuner.config"),
         (b"\xff", "cannot be read: "),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_front_is_of_the_trials_asked_about(spread):
         (["val/mse"], "--pareto val/mse: give two or more different metrics"),
         (["val/mse", "val/mse"], "give two or more different metrics"),
         (["val/mse", "val/klll"], "metric 'val/klll' cannot be ranked by; did you mean `val/kl`"),
-        (["val/mse", "test/elbo"], "nobody selects on test"),
+        (["val/mse", "test/elbo"], "test data must not select"),
         (["val/mse", "val/active_units"], r"'val/active_units' was not recorded.*recorded: epoch, val/elbo, val/kl"),
     ],
 )

@@ -228,7 +228,9 @@ def test_a_server_whose_files_cannot_be_written_here(sweeps, environment, migrat
             sweeps.run("s", **online)
         assert client.get_experiment_by_name("vae-tuner") is None
         sweeps.run("s", **{**online, "tracking.offline": True})
-        with pytest.raises(UserError, match=r"has all records, and did not take files of 2 trials: .*Not a directory"):
+        with pytest.raises(
+            UserError, match=r"has all records, and did not accept the files of 2 trials: .*Not a directory"
+        ):
             sync_sweep(sweeps.storage, "s")
         assert {run.info.status for run in runs_of(server.uri).values()} == {"FINISHED"}
         with pytest.raises(UserError, match=rf"go to {root}/\d+, which cannot be written from here"):

@@ -204,7 +204,7 @@ def test_a_damaged_file_is_told_so_with_what_to_do_by_every_verb(verb, kind, dat
     with pytest.raises(UserError) as error:
         VERBS[verb](sweeps, uri)
     said = str(error.value)
-    assert f"{database} is damaged (" in said or f"{database} is no SQLite database; " in said
+    assert f"{database} is damaged (" in said or f"{database} is not an SQLite database; " in said
     assert (
         "put a copy of it back, or move it away: `vae-tuner sync NAME` writes the records of a sweep anew, into a new "
         "file"

@@ -158,7 +158,8 @@ def test_a_store_of_artifacts_that_refuses_is_named_without_the_password(kind, k
             sync_sweep(killed.storage, "s")
     said = str(error.value)
     assert (
-        "has all records, and did not take files of 3 trials: 403 Client Error: Forbidden for url: http://***@" in said
+        "has all records, and did not accept the files of 3 trials: 403 Client Error: Forbidden for url: http://***@"
+        in said
     )
     assert said.endswith("; `vae-tuner sync s` tries again")
     assert [status for status, _, files, _ in stored(uri).values() if not files].count("FINISHED") == 2

@@ -26,7 +26,7 @@ def test_a_missing_database_is_not_made(tmp_path):
         ({"dataset": "mnist"}, "dataset 'mnist'.*known: digits"),
         ({"metric": "val/nonsense"}, "metric 'val/nonsense' cannot be ranked by"),
         ({"metric": "val/mse"}, "metric 'val/mse' was not recorded.*recorded: epoch, val/elbo_cal"),
-        ({"metric": "test/elbo"}, "nobody selects on test"),
+        ({"metric": "test/elbo"}, "test data must not select"),
     ],
 )
 def test_what_is_not_there_is_named_with_what_is(question, message, swept):
@@ -134,7 +134,7 @@ def test_a_file_that_is_no_mlflow_database_stays_as_it_is(content, tmp_path):
     if content == "damaged":
         path.write_bytes(path.read_bytes()[:50] + bytes(3000))
     before = path.read_bytes()
-    fault = "is damaged" if content == "damaged" else "is no MLflow database; pass the store of the sweep"
+    fault = "is damaged" if content == "damaged" else "is not an MLflow database; pass the store of the sweep"
     with pytest.raises(UserError, match=rf"other\.db {fault}"):
         best(f"sqlite:///{path}")
     assert path.read_bytes() == before
