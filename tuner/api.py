@@ -345,9 +345,9 @@ def compare_sweeps(
 
     name: the page's folder. allow_changed: show them although their data or code are not the same; the page says so.
     """
-    from tuner.reports.sweeps_page import beside_each_other
+    from tuner.reports.sweeps_page import compare_finished_sweeps
 
-    return beside_each_other(sweeps, storage, Path(reports), name, allow_changed=allow_changed)
+    return compare_finished_sweeps(sweeps, storage, Path(reports), name, allow_changed=allow_changed)
 
 
 def report(name: str, *, storage: str | Path = "./sweeps", reports: str | Path = "./reports") -> Path:

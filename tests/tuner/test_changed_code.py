@@ -11,7 +11,7 @@ from trainables.config.paths import parse_config
 from trainables.errors import ConfigError, UserError
 from trainables.source import code_digest
 from trainables.worker.results import write_results
-from tuner.comparison.finished_sweeps import side_by_side
+from tuner.comparison.finished_sweeps import read_finished_sweeps
 from tuner.reports.zip_file import export
 from tuner.running.single_run import make_ready
 from tuner.sweeps.status import known_sweep
@@ -74,8 +74,8 @@ def test_a_warm_start_and_a_page_of_other_code_are_refused(own, edit, sweeps):
         own("new", **{"search.warm_start": ["old"]})
     own("new")
     with pytest.raises(UserError, match=r"sweeps: they differ in the code of .* with --allow-changed"):
-        side_by_side(sweeps.storage, ["old", "new"])
-    assert side_by_side(sweeps.storage, ["old", "new"], allow_changed=True).changed
+        read_finished_sweeps(sweeps.storage, ["old", "new"])
+    assert read_finished_sweeps(sweeps.storage, ["old", "new"], allow_changed=True).changed
 
 
 def test_a_model_is_loaded_with_a_word_where_its_code_is_another_now(nets, edit, tmp_path, vae_data_root):

@@ -14,8 +14,8 @@ from trainables.errors import ConfigError, UserError
 from trainables.identity import Identity, versions
 from trainables.worker.results import write_results
 from tuner.cli.tables import exported
-from tuner.comparison.finished_sweeps import side_by_side
-from tuner.reports.sweeps_page import beside_each_other
+from tuner.comparison.finished_sweeps import read_finished_sweeps
+from tuner.reports.sweeps_page import compare_finished_sweeps
 from tuner.running.single_run import make_ready, read_config, retrain
 from tuner.sweeps.journal import Journal, bytes_of
 from tuner.sweeps.origins import other_origin
@@ -241,8 +241,8 @@ def test_sweeps_side_by_side_are_on_the_same_data_or_say_that_they_are_not(sweep
     save(data, 1)
     run(sweeps, "b", data)
     with pytest.raises(UserError, match=r"sweeps: they differ in their data \(by digest .* with --allow-changed$"):
-        side_by_side(sweeps.storage, ["a", "b"])
-    shown = beside_each_other(["a", "b"], sweeps.storage, tmp_path / "reports", allow_changed=True)
+        read_finished_sweeps(sweeps.storage, ["a", "b"])
+    shown = compare_finished_sweeps(["a", "b"], sweeps.storage, tmp_path / "reports", allow_changed=True)
     assert set(shown.beside.differing["data"].values()) == {*digests(sweeps, "a"), *digests(sweeps, "b")}
     assert "--allow-changed" in shown.page.read_text()
 

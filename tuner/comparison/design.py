@@ -75,7 +75,7 @@ class Trained:
     folder: Path | None = None
 
     @property
-    def whole(self) -> bool:
+    def completed(self) -> bool:
         """Whether it trained to its end with finite numbers."""
         return self.stop_reason == "completed"
 
@@ -239,7 +239,7 @@ class Design:
 
     def _level(self, kappa: float, found: Sequence[Trained]) -> Level:
         candidates = _at_settled_rates(found) or found
-        weights = [trained.weight for trained in candidates if trained.whole and trained.weight]
+        weights = [trained.weight for trained in candidates if trained.completed and trained.weight]
         if not weights:
             return Level(kappa, None, None, "diverged")
         rate = best_rate(self._cell(candidates, geometric_mean(weights)))
@@ -277,14 +277,14 @@ class Design:
     def _cell(self, found: Sequence[Trained], weight: float) -> Cell:
         cell: dict[float, list[float]] = {}
         for each in found:
-            value = self.lagrangian(each.val, weight) if each.whole else math.inf
+            value = self.lagrangian(each.val, weight) if each.completed else math.inf
             cell.setdefault(each.run.rate, []).append(value)
         return cell
 
     def best_plain(self, plain: Sequence[Trained]) -> list[Trained]:
         """The ELBO's runs at the learning rate that suits it; a diverged one is none."""
         cell = self._cell(plain, self.scale.weight_of_one)
-        return [each for each in plain if each.whole and each.run.rate == best_rate(cell)]
+        return [each for each in plain if each.completed and each.run.rate == best_rate(cell)]
 
     def lagrangian(self, metrics: Mapping[str, float], weight: float, part: str = "val") -> float:
         """J = KL + λ·distortion, in nats per example."""
@@ -310,9 +310,9 @@ def _settle(found: Sequence[Trained]) -> bool:
 
     An outcome is right 19 times in 20; of two seeds one is called unsettled by chance at every tenth rate.
     """
-    if all(each.whole and each.outcome == "ok" for each in found):
+    if all(each.completed and each.outcome == "ok" for each in found):
         return True
-    violations = [each.violation for each in found if each.whole and each.outcome in NEAR]
+    violations = [each.violation for each in found if each.completed and each.outcome in NEAR]
     known = [each for each in violations if each is not None]
     return len(known) == len(found) and Violation.mean_of(known).settled
 

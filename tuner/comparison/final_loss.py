@@ -48,7 +48,7 @@ def answer_path(
     for each in trained:
         kappa = each.run.kappa
         assert kappa is not None
-        if each.whole:
+        if each.completed:
             cell = table.setdefault((kappa, each.run.seed), {})
             cell[each.run.method] = design.lagrangian(each.test, weights[kappa], "test")
         else:
@@ -74,7 +74,7 @@ def _can_be_told(result: RivalResult, levels: Sized, lost: Mapping[str, float]) 
 def _lost(trained: Sequence[Trained]) -> dict[str, float]:
     by_method: dict[str, list[bool]] = {}
     for each in trained:
-        by_method.setdefault(each.run.method, []).append(not each.whole)
+        by_method.setdefault(each.run.method, []).append(not each.completed)
     return {method: fmean(diverged) for method, diverged in by_method.items()}
 
 

@@ -29,7 +29,7 @@ Progress = list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
-class Beside:
+class FinishedSweeps:
     """Sweeps of one data set, split and metric, by name. progress: of each. differing: by path in a spec, its value in
     each sweep as text."""
 
@@ -108,7 +108,7 @@ def stop_reasons(sweep: Sweep) -> dict[str, int]:
     return dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values()).most_common())
 
 
-def side_by_side(storage: str | Path, names: Sequence[str], *, allow_changed: bool = False) -> Beside:
+def read_finished_sweeps(storage: str | Path, names: Sequence[str], *, allow_changed: bool = False) -> FinishedSweeps:
     """Read finished sweeps. Raises UserError for fewer than two, for one that is unfinished or without a result, and
     for sweeps of which numbers mean different things: another data set, split or metric; or, unless that is allowed,
     other data under the same name, or other code of one model."""
@@ -123,7 +123,7 @@ def side_by_side(storage: str | Path, names: Sequence[str], *, allow_changed: bo
     header = first[1].header
     opened = open_storage(storage)
     progress = {name: _progress(opened.lines(name), sweep) for name, sweep in sweeps.items()}
-    beside = Beside(sweeps, header["metric"], header["direction"], progress, _differing(sweeps))
+    beside = FinishedSweeps(sweeps, header["metric"], header["direction"], progress, _differing(sweeps))
     if beside.changed and not allow_changed:
         raise UserError(
             f"sweeps: they differ in {beside.changed}, so that their numbers cannot be compared; leave one out, or "

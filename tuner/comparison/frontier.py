@@ -38,7 +38,9 @@ def path_points(design: Design, levels: Sequence[Level], path: Sequence[Trained]
     """Of a method's runs at each level the mean over seeds, in the order of their distortion."""
     found = []
     for level in levels:
-        own = [each.test for each in path if each.whole and (each.run.method, each.run.kappa) == (method, level.kappa)]
+        own = [
+            each.test for each in path if each.completed and (each.run.method, each.run.kappa) == (method, level.kappa)
+        ]
         if own:
             names = ("test/kl", "test/mse", "test/recon_nll")
             found.append(place(design, {name: fmean(test[name] for test in own) for name in names}, level.weight))
@@ -105,7 +107,7 @@ def place_beside_curve(
     curve = path_points(design, levels, trained["path"], BASELINE)
     if len(curve) < 2:
         return []
-    free = [each for each in trained["pool"] if each.whole and each.run.method == FREE_BITS]
+    free = [each for each in trained["pool"] if each.completed and each.run.method == FREE_BITS]
     shown = {PLAIN: design.best_plain(trained["plain"]), FREE_BITS: free}
     return [
         _placed(design, curve, method, [place(design, each.test) for each in runs])

@@ -60,8 +60,8 @@ def _n_hits(kls: Sequence[float], best: float | None) -> int:
 
 def _weight(targets: Sequence[Trained]) -> float:
     """λ̂ at κ*; 0 where no run knows it, so that no KL is carried."""
-    found = [each.weight for each in targets if each.whole and each.weight]
-    settled = [each.weight for each in targets if each.whole and each.weight and each.outcome == "ok"]
+    found = [each.weight for each in targets if each.completed and each.weight]
+    settled = [each.weight for each in targets if each.completed and each.weight and each.outcome == "ok"]
     return geometric_mean(settled or found) if found else 0.0
 
 
@@ -70,7 +70,7 @@ def _kl_at_target(design: Design, each: Trained, weight: float) -> float:
 
     Along the frontier KL falls by λ for each unit of distortion: 2 % of κ* are often worth more than half a nat.
     """
-    if not each.whole or abs(_kappa_of(design, each.val) / design.target - 1) > KAPPA_TOLERANCE:
+    if not each.completed or abs(_kappa_of(design, each.val) / design.target - 1) > KAPPA_TOLERANCE:
         return math.inf
     beyond = _distortion(design, _kappa_of(design, each.val)) - _distortion(design, design.target)
     return each.test["test/kl"] + weight * beyond

@@ -82,7 +82,7 @@ def best_trials(pool: Sequence[Trained], metric: str) -> dict[str, Trained]:
     """By method, the best trial by validation; a method of which all trials diverged has none."""
     sign = 1.0 if direction_of(metric) == "max" else -1.0
     found: dict[str, Trained] = {}
-    for each in sorted((each for each in pool if each.whole), key=lambda each: -sign * each.val[metric]):
+    for each in sorted((each for each in pool if each.completed), key=lambda each: -sign * each.val[metric]):
         found.setdefault(each.run.method, each)
     return {method: found[method] for method in dict.fromkeys(each.run.method for each in pool) if method in found}
 
@@ -140,7 +140,7 @@ def _loss(own: Sequence[Trained], carried: Sequence[Trained], metric: str) -> In
     """Paired by seed."""
     sign = 1.0 if direction_of(metric) == "max" else -1.0
     name = metric.replace("val/", "test/", 1)
-    pairs = [(a.test[name], b.test[name]) for a, b in zip(own, carried, strict=True) if a.whole and b.whole]
+    pairs = [(a.test[name], b.test[name]) for a, b in zip(own, carried, strict=True) if a.completed and b.completed]
     return mean_interval([sign * (a - b) for a, b in pairs]) if len(pairs) > 1 else None
 
 

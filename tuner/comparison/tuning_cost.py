@@ -37,15 +37,15 @@ def answer_quality(trained: Sequence[Trained], metric: str) -> list[PoolAnswer]:
     """
     sign = 1.0 if direction_of(metric) == "max" else -1.0
     on_test = metric.replace("val/", "test/", 1)
-    reached = [sign * each.test[on_test] for each in trained if each.whole]
+    reached = [sign * each.test[on_test] for each in trained if each.completed]
     if not reached:
         return []
     worst = min(reached)
     answers = []
     for method in dict.fromkeys(each.run.method for each in trained):
         own = [each for each in trained if each.run.method == method]
-        score = [sign * each.val[metric] if each.whole else -math.inf for each in own]
-        value = [sign * each.test[on_test] if each.whole else worst for each in own]
+        score = [sign * each.val[metric] if each.completed else -math.inf for each in own]
+        value = [sign * each.test[on_test] if each.completed else worst for each in own]
         expected = [_signed(found, sign) for found in expected_best(score, value, MOST_TRIALS)]
         low, middle, high = (float(q) for q in np.percentile(sign * np.asarray(value), QUARTILES))
         answers.append(PoolAnswer(method, len(own), expected, (low, middle, high), shares_of_ends(own)))
@@ -59,5 +59,5 @@ def _signed(found: Expected, sign: float) -> Expected:
 
 def shares_of_ends(own: Sequence[Trained]) -> dict[str, float]:
     """Of the outcomes, or of the stop reasons of those that did not train to their end; the largest first."""
-    counts = Counter(each.outcome or each.stop_reason if each.whole else each.stop_reason for each in own)
+    counts = Counter(each.outcome or each.stop_reason if each.completed else each.stop_reason for each in own)
     return {name: count / len(own) for name, count in counts.most_common()}

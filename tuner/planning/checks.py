@@ -22,7 +22,7 @@ from trainables.object_storage import RemoteFolder, is_remote
 from tuner.cluster.ray_address import connect
 from tuner.cluster.ray_folder import base_folder
 from tuner.cluster.ray_session import quiet_ray
-from tuner.planning.node_checks import ask_nodes, asking, told
+from tuner.planning.node_checks import ask_nodes, asking, faults_by_node
 from tuner.planning.plans import Plan, make_plan
 from tuner.sweeps.spec import SweepSpec
 from tuner.sweeps.tracking_uri import resolve_uri, sqlite_path
@@ -246,7 +246,7 @@ def _nodes(plan: Plan) -> Iterator[Finding]:
         tuple(kind for kind in map(str, kinds) if is_user_kind(kind)),
     ) as question:
         looks = ask_nodes(question)
-    yield from (_failure("nodes", error) for error in told(looks))
-    if not told(looks):
+    yield from (_failure("nodes", error) for error in faults_by_node(looks))
+    if not faults_by_node(looks):
         free = _gigabytes(min(look.free for _, look in looks))
         yield Finding("nodes", "ok", f"{len(looks)} share the storage and have the same versions; {free} free or more")

@@ -44,7 +44,7 @@ class Fault(NamedTuple):
     fix: str
 
 
-class Look(NamedTuple):
+class NodeReport(NamedTuple):
     """What was found on a node. free: bytes on the disk of its data directory."""
 
     faults: tuple[Fault, ...]
@@ -54,11 +54,11 @@ class Look(NamedTuple):
 # --- on a node --------------------------------------------------------------------------------------------------------
 
 
-def look_around(question: Question) -> Look:
+def look_around(question: Question) -> NodeReport:
     """Every check, where this runs."""
     checks: tuple[Callable[[Question], Fault | None], ...] = (_versions, _storage, _data_dir, _data, _models)
     faults = [fault for check in checks if (fault := check(question))]
-    return Look(tuple(faults), shutil.disk_usage(_existing(Path(question.data_dir))).free)
+    return NodeReport(tuple(faults), shutil.disk_usage(_existing(Path(question.data_dir))).free)
 
 
 def versions() -> dict[str, str]:
@@ -168,7 +168,7 @@ def asking(storage: str, data_dir: Path, data: str | None, models: tuple[str, ..
         _remove(storage, token)
 
 
-def ask_nodes(question: Question, seconds: float = SECONDS) -> list[tuple[str, Look]]:
+def ask_nodes(question: Question, seconds: float = SECONDS) -> list[tuple[str, NodeReport]]:
     """What each node of the cluster that was joined answers, by its address; all are asked at once."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -186,23 +186,23 @@ def ask_nodes(question: Question, seconds: float = SECONDS) -> list[tuple[str, L
     ]
 
 
-def _look(answer: Any) -> Look:
+def _look(answer: Any) -> NodeReport:
     import ray
 
     try:
-        look: Look = ray.get(answer)
+        look: NodeReport = ray.get(answer)
     except ray.exceptions.RayError as error:
         last = str(error).strip().splitlines()[-1]
-        return Look((Fault(f"it cannot run vae-tuner: {last}", "install vae-tuner on every node"),))
+        return NodeReport((Fault(f"it cannot run vae-tuner: {last}", "install vae-tuner on every node"),))
     return look
 
 
-def _silent(seconds: float) -> Look:
+def _silent(seconds: float) -> NodeReport:
     fix = "look at it with `ray status` and `ray list nodes`, or take it out of the cluster"
-    return Look((Fault(f"no answer within {seconds:g} seconds", fix),))
+    return NodeReport((Fault(f"no answer within {seconds:g} seconds", fix),))
 
 
-def told(looks: list[tuple[str, Look]]) -> list[UserError]:
+def faults_by_node(looks: list[tuple[str, NodeReport]]) -> list[UserError]:
     """The faults of all nodes, each once with the addresses of the nodes that have it."""
     nodes: dict[Fault, list[str]] = {}
     for address, look in looks:

@@ -29,16 +29,16 @@ def rate_notes(space: Space, base: Mapping[str, Any], trials: Iterable[TrialConf
         return list(domain.levels()) if domain else [fixed]
 
     written = {**base, **space.fixed}.get("lr.scaling", "auto")
-    sizes, stated = levels("batch_size", first.batch_size), levels("lr.base_batch_size", first.lr.base_batch_size)
+    sizes, base_sizes = levels("batch_size", first.batch_size), levels("lr.base_batch_size", first.lr.base_batch_size)
     rules = dict.fromkeys(map(scaling_of, levels("lr.scaling", written)))
-    factors = [scaling_factor(rule, size / of) for rule, size, of in product(rules, sizes, stated)]
+    factors = [scaling_factor(rule, size / of) for rule, size, of in product(rules, sizes, base_sizes)]
     if min(factors) == max(factors) == 1:
         return []
     *others, last = (SCALING_NAMES[rule] for rule in rules)
     names = f"{', '.join(others)} or {last}" if others else last
     return [
         f"learning rates are multiplied by {_span(factors)} ({names} scaling, batch {_span(sizes)} over base batch "
-        f"{_span(stated)})"
+        f"{_span(base_sizes)})"
     ]
 
 

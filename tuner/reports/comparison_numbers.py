@@ -41,7 +41,7 @@ def _path(comparison: Comparison) -> Numbers:
 
 def _plane(comparison: Comparison) -> Numbers:
     names = ["test/mse", "test/recon_nll", "test/kl"]
-    found = [each for stage in ("path", "pool") for each in comparison.trained[stage] if each.whole]
+    found = [each for stage in ("path", "pool") for each in comparison.trained[stage] if each.completed]
     rows = [
         [each.run.stage, each.run.method, each.run.kappa or "", each.run.seed, *(each.test.get(n, "") for n in names)]
         for each in found

@@ -27,7 +27,7 @@ LATENTS = 6
 
 def examples_of(path: Sequence[Trained]) -> dict[str, Trained]:
     """A run of each method: the first seed at the middle level."""
-    whole = [each for each in path if each.whole and each.folder]
+    whole = [each for each in path if each.completed and each.folder]
     levels = sorted({each.run.kappa for each in whole if each.run.kappa is not None})
     found: dict[str, Trained] = {}
     for each in whole:

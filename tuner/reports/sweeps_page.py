@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import ConfigError
-from tuner.comparison.finished_sweeps import Beside, side_by_side, stop_reasons
+from tuner.comparison.finished_sweeps import FinishedSweeps, read_finished_sweeps, stop_reasons
 from tuner.comparison.statistics import Expected
 from tuner.reports.figures.sweeps import FIGURES
 from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
@@ -35,7 +35,7 @@ BESIDE = (
 class Shown:
     """Sweeps side by side, and their page."""
 
-    beside: Beside
+    beside: FinishedSweeps
     page: Path
 
     def document(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Shown:
         return self.beside.document(self.page)
 
 
-def beside_each_other(
+def compare_finished_sweeps(
     names: Sequence[str], storage: str | Path, reports: Path, name: str | None = None, *, allow_changed: bool = False
 ) -> Shown:
     """Read finished sweeps and write their page, in a folder of reports of this name. Raises UserError for what cannot
@@ -51,11 +51,11 @@ def beside_each_other(
     name = name or "-beside-".join(names)[:LONGEST_NAME]
     if not NAME.fullmatch(name):
         raise ConfigError(f"name: {name!r} is not allowed; allowed: 1 to 64 letters, digits, '.', '_' or '-'")
-    beside = side_by_side(storage, names, allow_changed=allow_changed)
+    beside = read_finished_sweeps(storage, names, allow_changed=allow_changed)
     return Shown(beside, write_sweeps_page(beside, reports / name, storage))
 
 
-def write_sweeps_page(beside: Beside, folder: Path, storage: str | Path) -> Path:
+def write_sweeps_page(beside: FinishedSweeps, folder: Path, storage: str | Path) -> Path:
     """index.html, figures as PNG, answer.json, trials.csv and progress.csv in a folder; returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
@@ -75,7 +75,7 @@ def write_sweeps_page(beside: Beside, folder: Path, storage: str | Path) -> Path
     return page
 
 
-def lead(beside: Beside) -> str:
+def lead(beside: FinishedSweeps) -> str:
     """What was found, and what it is not."""
     first, *others = beside.by_best
     values = {name: text_of(beside.best(name).ranked[beside.metric]) for name in beside.sweeps}
@@ -86,7 +86,7 @@ def lead(beside: Beside) -> str:
     )
 
 
-def headline(beside: Beside) -> Table:
+def headline(beside: FinishedSweeps) -> Table:
     """One row for each sweep."""
     rows = []
     for name, sweep in beside.sweeps.items():
@@ -104,7 +104,7 @@ def headline(beside: Beside) -> Table:
     return Table("The sweeps side by side", head, rows)
 
 
-def _page(beside: Beside, pictures: Sequence[Picture], command: str) -> Page:
+def _page(beside: FinishedSweeps, pictures: Sequence[Picture], command: str) -> Page:
     shared = Section(
         "What they found",
         f"By {beside.metric}, which {METRICS[beside.metric].rewards}. On validation examples, each trial by "
@@ -128,12 +128,12 @@ def _page(beside: Beside, pictures: Sequence[Picture], command: str) -> Page:
     )
 
 
-def _differences(beside: Beside) -> Table:
+def _differences(beside: FinishedSweeps) -> Table:
     rows = [(path, *(values[name] for name in beside.sweeps)) for path, values in beside.differing.items()]
     return Table("What differs", ("field", *beside.sweeps), rows or [("nothing", *("–" for _ in beside.sweeps))])
 
 
-def _how(beside: Beside) -> list[tuple[str, str]]:
+def _how(beside: FinishedSweeps) -> list[tuple[str, str]]:
     data = next(iter(beside.sweeps.values())).trials
     common = next(iter(data.values())).config["data"]
     return [
@@ -144,7 +144,7 @@ def _how(beside: Beside) -> list[tuple[str, str]]:
     ]
 
 
-def _behind(beside: Beside, name: str) -> Table | None:
+def _behind(beside: FinishedSweeps, name: str) -> Table | None:
     if name != "quality":
         return None
     expected = {sweep: found for sweep in beside.sweeps if (found := beside.expected(sweep))}
@@ -157,7 +157,7 @@ def _said(expected: Sequence[Expected]) -> str:
     return with_interval(expected[0].mean, expected[0].lo, expected[0].hi) if expected else "–"
 
 
-def _write_trials(beside: Beside, path: Path) -> None:
+def _write_trials(beside: FinishedSweeps, path: Path) -> None:
     """Every trial of every sweep with its assignment, its end and its last metrics."""
     trials = [(name, trial) for name, sweep in beside.sweeps.items() for trial in sweep.trials.values()]
     assigned = sorted({field for _, trial in trials for field in trial.assignment})
@@ -171,7 +171,7 @@ def _write_trials(beside: Beside, path: Path) -> None:
             out.writerow([*ends, *choices, *(trial.ranked.get(field, "") for field in metrics)])
 
 
-def _write_progress(beside: Beside, path: Path) -> None:
+def _write_progress(beside: FinishedSweeps, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(["sweep", "epochs in all", f"best {beside.metric}"])

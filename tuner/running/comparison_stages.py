@@ -295,7 +295,7 @@ class ComparisonRun:
         return {**unflatten(own), **shared}
 
     def _measured(self, what: str, found: list[Trained], file: str, measure: Measure) -> list[Trained]:
-        whole = [each.folder for each in found if each.whole and each.folder]
+        whole = [each.folder for each in found if each.completed and each.folder]
         with self.testing(what, len(whole)) as on_done:
             share = Share(float(self.resources.get("resources.cpus_per_trial") or 1), self.gpus_per_run)
             values = measured(measure, file, whole, self.data_dir, share, on_done)

@@ -149,11 +149,11 @@ def run_lr_range(
     ready = make_ready(range_test.ramped(config, low, high, epochs, linear), chosen_data_dir, trained_as=config)
     test = range_test.run(ready.trainer)
     factor = config.lr.batch_size_factor(config.batch_size)
-    suggestion = test.bounds and stated(test.bounds, low, high, factor)
+    suggestion = test.bounds and per_base_batch(test.bounds, low, high, factor)
     return LrRange(tree, config, test, linear, suggestion, ready.notes)
 
 
-def stated(bounds: Bounds, low: float, high: float, factor: float) -> Bounds:
+def per_base_batch(bounds: Bounds, low: float, high: float, factor: float) -> Bounds:
     """Bounds for lr.base_batch_size, from those that were used; rounding leads none of them out of the test's rates."""
     base, top = (
         min(max(_two_digits(value / factor), low / factor), high / factor) for value in (bounds.base, bounds.max)

@@ -103,7 +103,7 @@ def _exists(pid: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Seen:
+class OwnerView:
     """What can be seen of a sweep's owner. lock_free: whether the folder's lock was to be had.
 
     number: of the owner file, 0 where there is none. owner: None where the file says nothing (yet).
@@ -118,7 +118,7 @@ class Seen:
     age: float = 0.0
 
 
-def wait_of(seen: Seen) -> float:
+def seconds_until_takeover(seen: OwnerView) -> float:
     """Seconds until a sweep may be taken over if nothing changes; inf while its process lives.
 
     The lock is believed about this machine alone: elsewhere it may outlive its process, or not be seen.
@@ -139,22 +139,22 @@ def is_owner_file(name: str) -> bool:
 
 def is_held(folder: Path) -> bool:
     """Whether a driver holds the sweep, as far as can be seen from here."""
-    return wait_of(_look(folder, True)) > 0
+    return seconds_until_takeover(_look(folder, True)) > 0
 
 
-def _look(folder: Path, lock_free: bool) -> Seen:
+def _look(folder: Path, lock_free: bool) -> OwnerView:
     try:
         number = max(_numbers(folder), default=0)
         with _path(folder, number).open("rb") as file:  # opened, so that a network file system asks its server
             content, renewed = file.read(), os.fstat(file.fileno()).st_mtime
     except OSError:
-        return Seen(lock_free)
+        return OwnerView(lock_free)
     try:
         owner = Owner(**json.loads(content))
     except (ValueError, TypeError):
         owner = None
     elsewhere = renewed and (owner is None or owner.alive is None)
-    return Seen(lock_free, number, owner, renewed, _server_time(folder) - renewed if elsewhere else 0.0)
+    return OwnerView(lock_free, number, owner, renewed, _server_time(folder) - renewed if elsewhere else 0.0)
 
 
 def is_gone(file: int) -> bool:
@@ -292,10 +292,10 @@ def _take(folder: Path, lock_free: bool, say: Callable[[str], None], to_remove: 
     return lease
 
 
-def awaited(name: str, look: Callable[[], Seen], say: Callable[[str], None]) -> Seen:
+def awaited(name: str, look: Callable[[], OwnerView], say: Callable[[str], None]) -> OwnerView:
     """What is seen of a sweep once it may be taken over; raises UserError as soon as its owner gives a sign of life."""
     seen = look()
-    wait = wait_of(seen)
+    wait = seconds_until_takeover(seen)
     if 0.0 < wait < math.inf:
         owner = _named(seen.owner)
         say(f"Sweep {name} was held by {owner}, not seen from here: waiting {wait:.0f} s for a sign of life")
@@ -303,7 +303,7 @@ def awaited(name: str, look: Callable[[], Seen], say: Callable[[str], None]) -> 
         time.sleep(min(wait, LOOK_SECONDS))
         before, seen = seen, look()
         renewed = seen.time and (seen.number, seen.time) != (before.number, before.time)
-        wait = math.inf if renewed else wait_of(seen)
+        wait = math.inf if renewed else seconds_until_takeover(seen)
     if wait:
         raise held(name, seen.owner)
     return seen

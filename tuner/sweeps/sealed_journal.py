@@ -36,7 +36,17 @@ from trainables.errors import StorageError
 from trainables.object_storage import PATIENCE, RemoteFolder
 from tuner.sweeps.events import Asked, BudgetSpent, Event, Failed, Finished, Header, Reported, Resumed
 from tuner.sweeps.journal import Journal
-from tuner.sweeps.lease import FencedError, Owner, Seen, awaited, held, say, taken_over, this_process, wait_of
+from tuner.sweeps.lease import (
+    FencedError,
+    Owner,
+    OwnerView,
+    awaited,
+    held,
+    say,
+    seconds_until_takeover,
+    taken_over,
+    this_process,
+)
 
 SEAL_SECONDS = 5.0
 RENEW_SECONDS = 20.0
@@ -117,9 +127,9 @@ class _Watch:
         self._folder = folder
         self._since: dict[float, float] = {}
 
-    def __call__(self) -> Seen:
+    def __call__(self) -> OwnerView:
         """Of those with the highest number the one that keeps it longest: one may have begun in vain and died."""
-        return max(_looks(self._folder, self._age), key=wait_of, default=Seen(True))
+        return max(_looks(self._folder, self._age), key=seconds_until_takeover, default=OwnerView(True))
 
     def _age(self, renewed: float) -> float:
         return time.monotonic() - self._since.setdefault(renewed, time.monotonic())
@@ -127,22 +137,22 @@ class _Watch:
 
 def is_kept(folder: RemoteFolder) -> bool:
     """Whether a driver runs the sweep; by two machines' clocks, for showing alone."""
-    return any(wait_of(seen) for seen in _looks(folder, lambda renewed: time.time() - renewed))
+    return any(seconds_until_takeover(seen) for seen in _looks(folder, lambda renewed: time.time() - renewed))
 
 
-def _looks(folder: RemoteFolder, age: Callable[[float], float]) -> list[Seen]:
+def _looks(folder: RemoteFolder, age: Callable[[float], float]) -> list[OwnerView]:
     begun = _begun(folder.names())
     last = max(begun.values(), default=0)
     contents = [folder.read(f"{session}.json") for session, number in begun.items() if number == last]
     return [_seen(last, content, age) for content in contents if content is not None]
 
 
-def _seen(number: int, content: bytes, age: Callable[[float], float]) -> Seen:
+def _seen(number: int, content: bytes, age: Callable[[float], float]) -> OwnerView:
     if not content:
-        return Seen(True, number, None, math.inf, age(math.inf))
+        return OwnerView(True, number, None, math.inf, age(math.inf))
     document = json.loads(content)
     renewed = 0.0 if document["released"] else float(document["renewed"])
-    return Seen(True, number, Owner(**document["owner"]), renewed, age(renewed))
+    return OwnerView(True, number, Owner(**document["owner"]), renewed, age(renewed))
 
 
 class RemoteLease:

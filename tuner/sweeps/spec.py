@@ -27,7 +27,7 @@ MOST_REPEATS = 1_000
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
-class _Section(BaseModel):
+class _SpecSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -81,7 +81,7 @@ Sampler = Literal["tpe", "random", "qmc", "grid", "nsga2"]
 Pruning = Literal["asha", "hyperband", "median", "none"]
 
 
-class Search(_Section):
+class Search(_SpecSection):
     """How configurations are chosen, and what counts.
 
     sampler: `tpe` learns from finished trials, and so does `nsga2`, for several metrics; `random` and `qmc` do not;
@@ -108,7 +108,7 @@ class Search(_Section):
     points: tuple[dict[str, Any], ...] = ()
 
 
-class Scheduler(_Section):
+class Scheduler(_SpecSection):
     """Which trials are stopped early.
 
     kind: `auto` is asha for one metric and none for several.
@@ -124,7 +124,7 @@ class Scheduler(_Section):
     patience: Annotated[Count | None, Optional] = None
 
 
-class Budget(_Section):
+class Budget(_SpecSection):
     """Where the sweep stops in order, whichever comes first; epochs under way are finished and kept.
 
     time: seconds, or `90s`, `30m`, `2h`, from the start of the sweep, Ray's start included.
@@ -135,7 +135,7 @@ class Budget(_Section):
     epochs: Annotated[Count | None, Optional] = None
 
 
-class Resources(_Section):
+class Resources(_SpecSection):
     """What a trial gets, and how many run at once.
 
     concurrency: trials at once; `auto` fills the machine, or what the cluster has.
@@ -156,7 +156,7 @@ class Resources(_Section):
     epoch_timeout: Annotated[Positive | None, BeforeValidator(parse_time), Optional] = None
 
 
-class Tracking(_Section):
+class Tracking(_SpecSection):
     """Where the records go.
 
     uri: MLflow's; none for `sqlite:///mlflow.db` in the working directory, or MLFLOW_TRACKING_URI.
@@ -171,7 +171,7 @@ class Tracking(_Section):
     tags: dict[str, str] = {}
 
 
-class SweepSpec(_Section):
+class SweepSpec(_SpecSection):
     """A sweep: the fixed part of every trial, what varies, and how it is searched.
 
     name: state is kept in storage/NAME; none for SPACE-DATASET-N with the first free N.

@@ -217,7 +217,7 @@ def test_neither_a_module_nor_a_folder_of_images_leads_elsewhere(here, tmp_path)
 
 
 def test_of_a_folder_of_images_only_these_go_along(here):
-    """Beside them lie files that its reader never opens, which may be anything."""
+    """FinishedSweeps them lie files that its reader never opens, which may be anything."""
     read = {"a.png", "train/b.JPG", "train/c.webp"}
     others = ("id_rsa", "server.pem", "aws_credentials.txt", "notes.csv", ".env", "train/labels.json", "train/x.npy")
     write(here, *(f"faces/{name}" for name in (*read, *others)))

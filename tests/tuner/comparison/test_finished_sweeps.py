@@ -1,7 +1,7 @@
 import pytest
 
 from trainables.errors import UserError
-from tuner.comparison.finished_sweeps import side_by_side
+from tuner.comparison.finished_sweeps import read_finished_sweeps
 from tuner.comparison.statistics import expected_best
 
 UNPRUNED = {"scheduler.kind": "none", "search.trials": 8}
@@ -14,7 +14,7 @@ def beside(sweeps):
     def make(**paths):
         sweeps.run("a", **UNPRUNED)
         sweeps.run("b", **{**UNPRUNED, **paths})
-        return side_by_side(sweeps.storage, ["a", "b"])
+        return read_finished_sweeps(sweeps.storage, ["a", "b"])
 
     return make
 
@@ -76,7 +76,7 @@ def test_numbers_that_mean_different_things_do_not_stand_side_by_side(paths, nam
 @pytest.mark.parametrize("names", [["a"], ["a", "a"], []])
 def test_two_sweeps_are_needed_each_once(names, sweeps):
     with pytest.raises(UserError, match=r"is not allowed; name two or more finished sweeps, each once"):
-        side_by_side(sweeps.storage, names)
+        read_finished_sweeps(sweeps.storage, names)
 
 
 def test_a_sweep_that_has_not_ended_or_is_not_there_is_one_sentence(sweeps):
@@ -84,6 +84,6 @@ def test_a_sweep_that_has_not_ended_or_is_not_there_is_one_sentence(sweeps):
     sweeps.run("b")
     sweeps.cut("b", -1)
     with pytest.raises(UserError, match=r"^sweeps: b has not ended; end it by `vae-tuner resume b`, or leave it out"):
-        side_by_side(sweeps.storage, ["a", "b"])
+        read_finished_sweeps(sweeps.storage, ["a", "b"])
     with pytest.raises(UserError, match="no sweep 'c' in"):
-        side_by_side(sweeps.storage, ["a", "c"])
+        read_finished_sweeps(sweeps.storage, ["a", "c"])

@@ -42,7 +42,7 @@ def test_a_sweep_cut_short_goes_on_with_the_rest(with_points, sweeps):
 
 def test_there_are_no_more_than_were_given(with_points, sweeps):
     with_points()
-    with pytest.raises(UserError, match="the 3 trials of sweep p are all that search.points lists"):
+    with pytest.raises(UserError, match=r"the 3 trials of sweep p are all that search\.points lists"):
         sweeps.resume("p", more_trials=1)
 
 

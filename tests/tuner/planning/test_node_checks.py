@@ -9,7 +9,7 @@ import pytest
 
 from trainables.object_storage import RemoteFolder
 from tuner.planning import node_checks
-from tuner.planning.node_checks import Fault, Look, asking, look_around, told, versions
+from tuner.planning.node_checks import Fault, NodeReport, asking, faults_by_node, look_around, versions
 
 SHARE = "mount one storage on every node, or choose one that all share with --storage"
 
@@ -106,12 +106,12 @@ def test_a_users_module_that_a_node_lacks_is_named(storage, tmp_path):
 
 def test_a_fault_is_told_once_with_the_nodes_that_have_it():
     disk, torch = Fault("another disk", "mount it"), Fault("torch is 2", "install it")
-    looks = [("10.0.0.1", Look(())), ("10.0.0.2", Look((disk, torch))), ("10.0.0.3", Look((disk,)))]
-    assert [str(error) for error in told(looks)] == [
+    looks = [("10.0.0.1", NodeReport(())), ("10.0.0.2", NodeReport((disk, torch))), ("10.0.0.3", NodeReport((disk,)))]
+    assert [str(error) for error in faults_by_node(looks)] == [
         "nodes: on 10.0.0.2, 10.0.0.3: another disk; mount it",
         "nodes: on 10.0.0.2: torch is 2; install it",
     ]
-    assert told([("10.0.0.1", Look(()))]) == []
+    assert faults_by_node([("10.0.0.1", NodeReport(()))]) == []
 
 
 def test_a_question_leaves_nothing_behind_when_asking_fails(storage, tmp_path):

@@ -17,7 +17,7 @@ from tuner import lr_range
 from tuner.cli.tables import show_lr_range
 from tuner.planning.plans import make_plan
 from tuner.reports.figures.lr_range import lr_range_figure
-from tuner.running.lr_range import LrRange, free_folder, stated
+from tuner.running.lr_range import LrRange, free_folder, per_base_batch
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.yaml_files import read_yaml
 
@@ -142,7 +142,7 @@ def test_rates_that_are_too_far_apart_are_refused(low, high, vae_data_root):
 @given(st.floats(1e-6, 1), st.floats(2, 1e4), st.sampled_from([0.25, 1, math.sqrt(8), 32]))
 def test_rounding_leads_no_bound_out_of_the_tested_rates(low, ratio, factor):
     high = low * ratio
-    found = stated(Bounds(low, high), low, high, factor)
+    found = per_base_batch(Bounds(low, high), low, high, factor)
     assert low / factor <= found.base < found.max <= high / factor
 
 

@@ -155,8 +155,8 @@ def test_a_grid_that_is_exhausted_gets_no_more(sweeps):
 def test_no_grid_is_finer_than_all_combinations(sweeps):
     sweeps.run("s", **{"space": {"batch_size": {"choice": [32, 64]}}, "search.sampler": "grid"})
     assert refused(sweeps, "s", more_trials=5) == (
-        "--trials: sweep s has nothing left to try: all 2 combinations of the space have been tried; start another over "
-        "a wider space"
+        "--trials: sweep s has nothing left to try: all 2 combinations of the space have been tried; start another "
+        "over a wider space"
     )
 
 

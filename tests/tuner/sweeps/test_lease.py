@@ -20,7 +20,16 @@ from tuner.cli import run
 from tuner.sweeps import lease
 from tuner.sweeps.folder import HeldSweep
 from tuner.sweeps.journal import Journal, read_journal
-from tuner.sweeps.lease import FencedError, Lease, Seen, awaited, is_held, leased, this_process, wait_of
+from tuner.sweeps.lease import (
+    FencedError,
+    Lease,
+    OwnerView,
+    awaited,
+    is_held,
+    leased,
+    seconds_until_takeover,
+    this_process,
+)
 
 HERE = this_process(1)
 DEAD = replace(HERE, started=HERE.started - 1)  # its number was given to another process
@@ -30,30 +39,30 @@ ELSEWHERE = replace(HERE, place="another machine", host="far")
 @pytest.mark.parametrize(
     ("seen", "wait"),
     [
-        (Seen(True), 0.0),
-        (Seen(False), math.inf),  # somebody is about to sign
-        (Seen(True, 1, HERE, 5.0), math.inf),
-        (Seen(False, 1, HERE, 5.0), math.inf),
-        (Seen(True, 1, HERE, 0.0), 0.0),  # given up by a process that lives on
-        (Seen(True, 1, DEAD, 5.0, 1e9), 0.0),
-        (Seen(False, 1, DEAD, 5.0, 1e9), math.inf),
-        (Seen(True, 1, ELSEWHERE, 5.0, 20.0), 40.0),
-        (Seen(True, 1, ELSEWHERE, 5.0, 60.0), 0.0),
-        (Seen(False, 1, ELSEWHERE, 5.0, 60.0), 0.0),  # a lock may outlive its machine
-        (Seen(True, 1, ELSEWHERE, 0.0), 0.0),
-        (Seen(True, 1, None, 5.0, 20.0), 40.0),  # it has not signed yet, or died before
+        (OwnerView(True), 0.0),
+        (OwnerView(False), math.inf),  # somebody is about to sign
+        (OwnerView(True, 1, HERE, 5.0), math.inf),
+        (OwnerView(False, 1, HERE, 5.0), math.inf),
+        (OwnerView(True, 1, HERE, 0.0), 0.0),  # given up by a process that lives on
+        (OwnerView(True, 1, DEAD, 5.0, 1e9), 0.0),
+        (OwnerView(False, 1, DEAD, 5.0, 1e9), math.inf),
+        (OwnerView(True, 1, ELSEWHERE, 5.0, 20.0), 40.0),
+        (OwnerView(True, 1, ELSEWHERE, 5.0, 60.0), 0.0),
+        (OwnerView(False, 1, ELSEWHERE, 5.0, 60.0), 0.0),  # a lock may outlive its machine
+        (OwnerView(True, 1, ELSEWHERE, 0.0), 0.0),
+        (OwnerView(True, 1, None, 5.0, 20.0), 40.0),  # it has not signed yet, or died before
     ],
 )
 def test_when_a_sweep_may_be_taken_over(seen, wait):
-    assert wait_of(seen) == wait
+    assert seconds_until_takeover(seen) == wait
 
 
 @given(
     lock_free=st.booleans(), owner=st.sampled_from([None, ELSEWHERE]), age=st.floats(-1e3, 1e3), later=st.floats(0, 1e3)
 )
 def test_waiting_shortens_the_wait_and_nothing_else_does(lock_free, owner, age, later):
-    before = wait_of(Seen(lock_free, 1, owner, 5.0, age))
-    after = wait_of(Seen(lock_free, 1, owner, 5.0, age + later))
+    before = seconds_until_takeover(OwnerView(lock_free, 1, owner, 5.0, age))
+    after = seconds_until_takeover(OwnerView(lock_free, 1, owner, 5.0, age + later))
     assert after == pytest.approx(max(0.0, before - later), abs=1e-6)
     assert before < math.inf
 
@@ -77,24 +86,24 @@ def impatient(monkeypatch):
 
 def test_the_one_who_waits_goes_on_when_the_lease_expires_and_says_what_it_waits_for(impatient):
     ages, said = iter([20.0, 30.0, 59.9, 60.0]), []
-    assert awaited("s", lambda: Seen(True, 1, ELSEWHERE, 5.0, next(ages)), said.append).age == 60.0
+    assert awaited("s", lambda: OwnerView(True, 1, ELSEWHERE, 5.0, next(ages)), said.append).age == 60.0
     assert said == [
         f"Sweep s was held by process {ELSEWHERE.pid} on far, not seen from here: waiting 40 s for a sign of life"
     ]
-    looks = iter([Seen(True, 1, None, 5.0, 59.0), Seen(True, 1, None, 5.0, 60.0)])
+    looks = iter([OwnerView(True, 1, None, 5.0, 59.0), OwnerView(True, 1, None, 5.0, 60.0)])
     awaited("s", lambda: next(looks), said.append)
     assert said[1].startswith("Sweep s was held by another process, not seen from here: waiting 1 s")
 
 
 @pytest.mark.parametrize("sign", [{"time": 6.0}, {"number": 2}])
 def test_a_sign_of_life_ends_the_wait_with_a_refusal(sign, impatient):
-    looks = iter([Seen(True, 1, ELSEWHERE, 5.0, 20.0), replace(Seen(True, 1, ELSEWHERE, 5.0, 0.0), **sign)])
+    looks = iter([OwnerView(True, 1, ELSEWHERE, 5.0, 20.0), replace(OwnerView(True, 1, ELSEWHERE, 5.0, 0.0), **sign)])
     with pytest.raises(UserError, match=r"sweep s is held by process .* on far; wait for its end"):
         awaited("s", lambda: next(looks), lambda line: None)
 
 
 def test_a_lease_given_up_meanwhile_ends_the_wait(impatient):
-    looks = iter([Seen(True, 1, ELSEWHERE, 5.0, 20.0), Seen(True, 1, ELSEWHERE, 0.0)])
+    looks = iter([OwnerView(True, 1, ELSEWHERE, 5.0, 20.0), OwnerView(True, 1, ELSEWHERE, 0.0)])
     assert awaited("s", lambda: next(looks), lambda line: None).number == 1
 
 

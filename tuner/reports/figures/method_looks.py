@@ -31,7 +31,7 @@ def by_method(trained: Iterable[Trained]) -> dict[str, list[Trained]]:
     """Those that trained to their end."""
     found: dict[str, list[Trained]] = {}
     for each in trained:
-        if each.whole:
+        if each.completed:
             found.setdefault(each.run.method, []).append(each)
     return found
 

@@ -23,7 +23,7 @@ from tuner.reports.figures.style import (
 from tuner.reports.figures.sweep import ended, error_of, middle_half
 
 if TYPE_CHECKING:
-    from tuner.comparison.finished_sweeps import Beside
+    from tuner.comparison.finished_sweeps import FinishedSweeps
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def looks_of(names: Iterable[str]) -> dict[str, Look]:
     }
 
 
-def progress_figure(beside: Beside) -> Figure:
+def progress_figure(beside: FinishedSweeps) -> Figure:
     """A staircase for each sweep, from its first completed trial to its end."""
     figure, [axes] = wide_figure()
     style_axes(axes, "epochs of all trials", label_of(beside.metric))
@@ -55,7 +55,7 @@ def progress_figure(beside: Beside) -> Figure:
     return figure
 
 
-def planes_figure(beside: Beside) -> Figure | None:
+def planes_figure(beside: FinishedSweeps) -> Figure | None:
     """A mark for each completed trial, a large one for the best of each sweep."""
     error, named = error_of(list(beside.sweeps.values()))
     if not all({error, "val/kl"} <= beside.best(name).ranked.keys() for name in beside.sweeps):
@@ -75,7 +75,7 @@ def planes_figure(beside: Beside) -> Figure | None:
     return figure
 
 
-def best_of_n_figure(beside: Beside) -> Figure | None:
+def best_of_n_figure(beside: FinishedSweeps) -> Figure | None:
     """A line with its 95 % band for each sweep of random, unpruned trials."""
     found = {name: beside.expected(name) for name in beside.sweeps}
     if not any(found.values()):
@@ -95,7 +95,7 @@ def best_of_n_figure(beside: Beside) -> Figure | None:
     return figure
 
 
-FIGURES: dict[str, Drawing[[Beside]]] = {
+FIGURES: dict[str, Drawing[[FinishedSweeps]]] = {
     "progress": Drawing(
         "The best so far over the epochs spent",
         "A step where a trial completed as the best of its sweep. Epochs count those of all trials, pruned ones too.",
