@@ -16,7 +16,7 @@ from tuner.comparison.likelihood import NllAnswer, answer_nll
 from tuner.comparison.statistics import most_trusted
 from tuner.comparison.transfer import Transferred
 from tuner.comparison.tuning_cost import PoolAnswer, answer_quality
-from tuner.sweeps.metrics import direction_of
+from tuner.sweeps.metrics import direction_of, on_test_data
 
 TRIALS_SPOKEN_OF = 8
 RANKED = (
@@ -86,7 +86,7 @@ class Comparison:
         at = {answer.method: answer.expected[n - 1] for answer in self.quality}
         largest = direction_of(self.metric) == "max"
         best = (max if largest else min)(at, key=lambda method: at[method].mean)
-        name = self.metric.replace("val/", "test/")
+        name = on_test_data(self.metric)
         others = ", ".join(f"{method} {found.mean:.2f}" for method, found in at.items() if method != best)
         beside = f", beside {others}" if others else ""
         band = f"{at[best].mean:.2f} ({at[best].lo:.2f} to {at[best].hi:.2f})"

@@ -60,7 +60,7 @@ class FinishedSweeps:
     @property
     def by_best(self) -> list[str]:
         """Names, the best sweep first."""
-        sign = -1 if self.direction == "max" else 1
+        sign = -sign_of(self.direction)
         return sorted(self.sweeps, key=lambda name: sign * self.best(name).ranked[self.metric])
 
     def values(self, name: str) -> list[float]:
@@ -70,14 +70,14 @@ class FinishedSweeps:
     def expected(self, name: str) -> list[Expected]:
         """Of the best of n = 1 … 20 random, unpruned trials, by the metric that selects them; empty where a sweep has
         none: what a search has sought, or pruning cut, says nothing about other draws."""
-        sweep, sign = self.sweeps[name], 1.0 if self.direction == "max" else -1.0
+        sweep, sign = self.sweeps[name], sign_of(self.direction)
         usable = [trial for trial in _random_trials(sweep) if trial.stop_reason in ("completed", "diverged")]
         values = [_score(trial, self.metric, sign) for trial in usable]
         whole = [value for value in values if math.isfinite(value)]
         if len(whole) < FEWEST_RANDOM:
             return []
         counted = [value if math.isfinite(value) else min(whole) for value in values]
-        return [_signed(found, sign) for found in expected_best(values, counted, MOST_TRIALS)]
+        return [found.signed(sign) for found in expected_best(values, counted, MOST_TRIALS)]
 
     def document(self, report: Path) -> dict[str, Any]:
         """What was found as plain data. report: where its page is."""
@@ -210,8 +210,3 @@ def _score(trial: Trial, metric: str, sign: float) -> float:
     """Larger is better; −inf where a trial diverged."""
     whole = trial.stop_reason == "completed" and is_result(trial.ranked, metric)
     return sign * trial.ranked[metric] if whole else -math.inf
-
-
-def _signed(found: Expected, sign: float) -> Expected:
-    lo, hi = sorted((sign * found.lo, sign * found.hi))
-    return Expected(found.n, sign * found.mean, lo, hi)

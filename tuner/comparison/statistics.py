@@ -27,6 +27,11 @@ class Expected:
     lo: float
     hi: float
 
+    def signed(self, sign: float) -> Expected:
+        """With its values times a sign."""
+        lo, hi = sorted((sign * self.lo, sign * self.hi))
+        return Expected(self.n, sign * self.mean, lo, hi)
+
 
 def best_of_n_weights(pool: int, n: int) -> Values:
     """The chance that the i-th worst of a pool is the best of n drawn without replacement: C(i−1, n−1)/C(N, n).

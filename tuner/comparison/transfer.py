@@ -10,6 +10,7 @@ from typing import Any
 from trainables.config.paths import parse_config, unflatten
 from trainables.data.readers import absolute
 from trainables.errors import UserError
+from trainables.ranking import sign_of
 from tuner.comparison.design import Design, Run, Trained
 from tuner.comparison.methods import LR, free_paths
 from tuner.comparison.request import (
@@ -25,7 +26,7 @@ from tuner.comparison.request import (
 from tuner.comparison.statistics import Interval, mean_interval
 from tuner.comparison.tuning_cost import shares_of_ends
 from tuner.sweeps.journal import JOURNAL, read_journal
-from tuner.sweeps.metrics import direction_of
+from tuner.sweeps.metrics import direction_of, on_test_data
 from tuner.sweeps.state import fold
 
 KAPPA = "objective.kappa"
@@ -80,7 +81,7 @@ class Transferred:
 
 def best_trials(pool: Sequence[Trained], metric: str) -> dict[str, Trained]:
     """By method, the best trial by validation; a method of which all trials diverged has none."""
-    sign = 1.0 if direction_of(metric) == "max" else -1.0
+    sign = sign_of(direction_of(metric))
     found: dict[str, Trained] = {}
     for each in sorted((each for each in pool if each.completed), key=lambda each: -sign * each.val[metric]):
         found.setdefault(each.run.method, each)
@@ -138,8 +139,8 @@ def answer_transfer(
 
 def _loss(own: Sequence[Trained], carried: Sequence[Trained], metric: str) -> Interval | None:
     """Paired by seed."""
-    sign = 1.0 if direction_of(metric) == "max" else -1.0
-    name = metric.replace("val/", "test/", 1)
+    sign = sign_of(direction_of(metric))
+    name = on_test_data(metric)
     pairs = [(a.test[name], b.test[name]) for a, b in zip(own, carried, strict=True) if a.completed and b.completed]
     return mean_interval([sign * (a - b) for a, b in pairs]) if len(pairs) > 1 else None
 

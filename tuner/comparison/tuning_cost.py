@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainables.ranking import sign_of
 from tuner.comparison.design import Trained
 from tuner.comparison.statistics import Expected, expected_best
-from tuner.sweeps.metrics import direction_of
+from tuner.sweeps.metrics import direction_of, on_test_data
 
 MOST_TRIALS = 20
 QUARTILES = (25, 50, 75)
@@ -35,8 +36,8 @@ def answer_quality(trained: Sequence[Trained], metric: str) -> list[PoolAnswer]:
     A diverged trial is never selected beside another; where all that were drawn diverged, it counts as the worst value
     that any trial of all pools has reached. Empty where no trial at all trained to its end.
     """
-    sign = 1.0 if direction_of(metric) == "max" else -1.0
-    on_test = metric.replace("val/", "test/", 1)
+    sign = sign_of(direction_of(metric))
+    on_test = on_test_data(metric)
     reached = [sign * each.test[on_test] for each in trained if each.completed]
     if not reached:
         return []
@@ -46,15 +47,10 @@ def answer_quality(trained: Sequence[Trained], metric: str) -> list[PoolAnswer]:
         own = [each for each in trained if each.run.method == method]
         score = [sign * each.val[metric] if each.completed else -math.inf for each in own]
         value = [sign * each.test[on_test] if each.completed else worst for each in own]
-        expected = [_signed(found, sign) for found in expected_best(score, value, MOST_TRIALS)]
+        expected = [found.signed(sign) for found in expected_best(score, value, MOST_TRIALS)]
         low, middle, high = (float(q) for q in np.percentile(sign * np.asarray(value), QUARTILES))
         answers.append(PoolAnswer(method, len(own), expected, (low, middle, high), shares_of_ends(own)))
     return answers
-
-
-def _signed(found: Expected, sign: float) -> Expected:
-    lo, hi = sorted((sign * found.lo, sign * found.hi))
-    return Expected(found.n, sign * found.mean, lo, hi)
 
 
 def shares_of_ends(own: Sequence[Trained]) -> dict[str, float]:

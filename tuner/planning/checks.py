@@ -22,6 +22,7 @@ from trainables.object_storage import RemoteFolder, is_remote
 from tuner.cluster.ray_address import connect
 from tuner.cluster.ray_folder import base_folder
 from tuner.cluster.ray_session import quiet_ray
+from tuner.planning.memory_probe import gigabytes
 from tuner.planning.node_checks import ask_nodes, asking, faults_by_node
 from tuner.planning.plans import Plan, make_plan
 from tuner.sweeps.spec import SweepSpec
@@ -196,9 +197,9 @@ def _disk(plan: Plan) -> Finding:
     """Free space against what checkpoints and artifacts will take at most; object storage has no end."""
     needed = COPIES_PER_TRIAL * plan.n_trials * checkpoint_bytes(plan)
     if is_remote(plan.spec.storage):
-        return Finding("disk", "ok", f"at most {_gigabytes(needed)} of objects will lie in {plan.spec.storage}")
+        return Finding("disk", "ok", f"at most {gigabytes(needed)} of objects will lie in {plan.spec.storage}")
     free = shutil.disk_usage(_existing(Path(plan.spec.storage))).free
-    says = f"{_gigabytes(free)} free, at most {_gigabytes(needed)} needed for checkpoints and artifacts"
+    says = f"{gigabytes(free)} free, at most {gigabytes(needed)} needed for checkpoints and artifacts"
     if free < needed:
         return Finding("disk", "failure", f"storage: {says}", "choose another --storage, or fewer --trials")
     return Finding("disk", "ok", says)
@@ -218,17 +219,13 @@ def _existing(path: Path) -> Path:
         raise UserError(f"storage: {path} is not a path: {error}; choose another with --storage") from None
 
 
-def _gigabytes(n: float) -> str:
-    return f"{n / 1e9:.3g} GB"
-
-
 def _device(plan: Plan) -> Finding:
     import torch
 
     if not plan.gpus_per_trial:
         return Finding("device", "ok", f"no GPU is used; {allotted_cores().says}")
     memory = [torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count())]
-    shares = ", ".join(f"{_gigabytes(free)} of {_gigabytes(total)} free" for free, total in memory)
+    shares = ", ".join(f"{gigabytes(free)} of {gigabytes(total)} free" for free, total in memory)
     return Finding("device", "ok", f"{len(memory)} GPU ({shares}); each trial gets {plan.gpus_per_trial:g}")
 
 
@@ -248,5 +245,5 @@ def _nodes(plan: Plan) -> Iterator[Finding]:
         looks = ask_nodes(question)
     yield from (_failure("nodes", error) for error in faults_by_node(looks))
     if not faults_by_node(looks):
-        free = _gigabytes(min(look.free for _, look in looks))
+        free = gigabytes(min(look.free for _, look in looks))
         yield Finding("nodes", "ok", f"{len(looks)} share the storage and have the same versions; {free} free or more")

@@ -15,6 +15,7 @@ from tuner.reports.figures.comparison_runs import equivalent_beta, followed_colu
 from tuner.reports.figures.method_looks import by_method, middle_level
 from tuner.reports.page import Table
 from tuner.reports.wording import minus, text_of, with_interval
+from tuner.sweeps.metrics import on_test_data
 
 if TYPE_CHECKING:
     from tuner.comparison.answer import Comparison
@@ -50,7 +51,7 @@ def _plane(comparison: Comparison) -> Numbers:
 
 
 def _quality(comparison: Comparison) -> Numbers:
-    metric = comparison.metric.replace("val/", "test/")
+    metric = on_test_data(comparison.metric)
     rows = [[a.method, e.n, e.mean, e.lo, e.hi] for a in comparison.quality for e in a.expected]
     return ["method", "n", f"expected {metric}", "2.5 %", "97.5 %"], rows
 
@@ -146,7 +147,7 @@ def _plane_table(comparison: Comparison) -> Table:
 
 def _quality_table(comparison: Comparison) -> Table:
     expected = {answer.method: answer.expected for answer in comparison.quality}
-    metric = comparison.metric.replace("val/", "test/")
+    metric = on_test_data(comparison.metric)
     rows = [(str(at[0].n), *(_said(found) for found in at)) for at in zip(*expected.values(), strict=False)]
     return Table(
         f"Expected {metric} of the best of n trials, with its 95 % band [nats per example]", ("n", *expected), rows
@@ -259,7 +260,7 @@ def transfer_table(comparison: Comparison) -> list[Table]:
         )
         for each in comparison.transfer
     ]
-    metric = comparison.metric.replace("val/", "test/", 1)
+    metric = on_test_data(comparison.metric)
     caption = (
         f"Transfer: the best trial of one data set's pool taken to the other; what that loses in {metric} against the "
         "best of its own pool, by seed: mean and 95 % interval, no tests"

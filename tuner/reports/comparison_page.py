@@ -28,6 +28,7 @@ from tuner.reports.figures.style import picture_rows_figure
 from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
 from tuner.reports.wording import NO_BREAK, commit, duration, minus, percent, versions_line, with_interval
 from tuner.sweeps.journal import JOURNAL, read_journal
+from tuner.sweeps.metrics import on_test_data
 
 SECONDARY = {
     "test/agg_kl_gauss": "agg_kl_gauss",
@@ -199,7 +200,7 @@ def headline(comparison: Comparison) -> Table:
     """One row for each method: Q1 beside Q2 and Q3."""
     kept = sum(level.kept for level in comparison.levels)
     n = comparison.trials_spoken_of
-    metric = comparison.metric.replace("val/", "test/")
+    metric = on_test_data(comparison.metric)
     return Table(
         f"The answer, method by method; Q1 over {kept} of {len(comparison.levels)} levels and "
         f"{comparison.design.seeds} seeds, Q2 and Q3 of {comparison.design.pool} trials a method; in nats per example, "

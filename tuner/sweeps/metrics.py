@@ -144,6 +144,11 @@ def rank_key(value: float, direction: Direction, trial: str) -> tuple[float, str
     return (-value if direction == "max" else value, trial)
 
 
+def on_test_data(metric: str) -> str:
+    """The same metric on test data: `val/elbo` gives `test/elbo`."""
+    return metric.replace("val/", "test/", 1)
+
+
 def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -> list[int]:
     """The rows of values [n, m] that are not dominated, in their order.
 
