@@ -86,12 +86,13 @@ def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, li
         raise _failure("there is no GPU where it ran")
     if peak is None:
         return 1.0, [
-            f"gpus_per_trial: auto is 1, as the largest configuration alone runs out of a GPU's {gigabytes(memory)}: such "
-            "trials will fail; search smaller models or batches"
+            f"gpus_per_trial: auto is 1, as the largest configuration alone runs out of a GPU's {gigabytes(memory)}: "
+            "such trials will fail; search smaller models or batches"
         ]
     trials = trials_per_gpu(memory, peak, node.cpus / node.gpus, cpus_per_trial)
     return gpu_share(trials), [
-        f"a trial of the largest configuration takes {gigabytes(peak)} of a GPU's {gigabytes(memory)}: {trials} at once on each GPU"
+        f"a trial of the largest configuration takes {gigabytes(peak)} of a GPU's {gigabytes(memory)}: "
+        f"{trials} at once on each GPU"
     ]
 
 
