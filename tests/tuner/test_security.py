@@ -13,7 +13,7 @@ import pytest
 from trainables.errors import UserError
 from tuner.running.single_run import read_config
 from tuner.sweeps.events import JournalError
-from tuner.sweeps.journal import _line, read_journal
+from tuner.sweeps.journal import bytes_of, read_journal
 from tuner.sweeps.spec import as_yaml
 from tuner.sweeps.status import sweep_statuses
 from tuner.sweeps.yaml_files import read_yaml
@@ -70,7 +70,7 @@ def rewrite(path, change):
     """Change a journal's events, and its checksums with them."""
     events = read_journal(path)
     change(events)
-    path.write_bytes(b"".join(map(_line, events)))
+    path.write_bytes(bytes_of(events))
 
 
 def last_ask(events):

@@ -25,7 +25,7 @@ def trials_frame(storage: str | Path, name: str) -> pd.DataFrame:
     import pandas as pd
 
     sweep = known_sweep(storage, name)
-    times = trial_times(open_storage(storage).events(name))
+    times = trial_times(open_storage(storage).lines(name))
     (status,) = sweep_statuses(storage, name)
     states = {trial.trial: trial.state for trial in status.trials}
     rows = [

@@ -37,7 +37,7 @@ def finished_study(storage: str | Path, name: str) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep = known_sweep(storage, name).by_configuration()
-    times = trial_times(open_storage(storage).events(name))
+    times = trial_times(open_storage(storage).lines(name))
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
     study = optuna.create_study(study_name=sweep.header["name"], directions=directions)
     _name_metrics(study, list(sweep.metrics))

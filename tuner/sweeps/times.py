@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-__all__ = ["Times", "trial_times"]
+from tuner.sweeps.events import Line
 
 Times = Mapping[str, tuple[float, float]]
 """By trial, when it began and ended, in seconds since 1970."""
 
 
-def trial_times(events: Iterable[Mapping[str, Any]]) -> Times:
+def trial_times(lines: Iterable[Line]) -> Times:
     """By trial, the times of the first and the last event that names it, in seconds since 1970.
 
     A trial begins when the sampler is asked for it, and ends with its last report or with the event that ends it.
     """
     found: dict[str, tuple[float, float]] = {}
-    for event in events:
-        if trial := event.get("trial"):
-            found[trial] = (found.get(trial, (event["t"],))[0], event["t"])
+    for line in lines:
+        if trial := line.get("trial"):
+            found[trial] = (found.get(trial, (line["t"],))[0], line["t"])
     return found

@@ -10,7 +10,7 @@ import tuner
 from trainables.errors import ConfigError, UserError
 from tuner.cli import run as run_command
 from tuner.search.finished_study import finished_study, write_study
-from tuner.sweeps.journal import lines_of
+from tuner.sweeps.journal import bytes_of
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.status import known_sweep, ranked_trials
 
@@ -72,7 +72,7 @@ def keep(journal, sweeps, **header):
     searched = {"space": {}, "epochs": 2, "rungs": [], "scheduler": {"kind": "none"}, "spec": spec}
     journal.events[0] |= {**searched, **header}
     (sweeps.storage / "s").mkdir(parents=True)
-    sweeps.journal("s").write_bytes(lines_of(journal.events))
+    sweeps.journal("s").write_bytes(bytes_of(journal.events))
 
 
 def test_several_metrics_are_values_by_name(written_journal, sweeps):
