@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable
 from types import FrameType
 
 NOT_THE_USERS = ("trainables", "search_spaces", "tuner", "torch", "contextlib")
@@ -16,3 +17,9 @@ def warn_user(text: str) -> None:
     while frame and str(frame.f_globals.get("__name__")).partition(".")[0] in NOT_THE_USERS:
         n_frames, frame = n_frames + 1, frame.f_back
     warnings.warn(text, stacklevel=n_frames)
+
+
+def warn_all(texts: Iterable[str]) -> None:
+    """Warn of each text as `warn_user` does."""
+    for text in texts:
+        warn_user(text)
