@@ -79,7 +79,7 @@ BROKEN = {
         "report",
         "val/elbo is larger than any number of its kind",
     ),
-    "a number for a trial": (lambda events: changed(events, "ask", trial=7), None, "ask", "7 is no trial"),
+    "a number for a trial": (lambda events: changed(events, "ask", trial=7), None, "ask", "7 is not the id of a trial"),
     "a trial that leads out": (
         lambda events: changed(events, "ask", trial="../x"),
         None,
