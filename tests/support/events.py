@@ -3,9 +3,9 @@
 from tuner.sweeps.events import line_of, parse_event
 
 
-def new_event(name, **fields):
+def new_event(kind, /, **fields):
     """An event of a kind, as a journal appends it."""
-    head = {"session": "", "t": 0.0, "event": name}
+    head = {"session": "", "t": 0.0, "event": kind}
     return parse_event({**head, **fields})
 
 

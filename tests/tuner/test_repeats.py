@@ -161,7 +161,7 @@ def test_one_seed_leaves_no_trace(sweeps):
 
 @pytest.mark.parametrize("trial", ["0000-", "-1", "0000-0-0", "000-1", "0000-a", "../0000-1", "0000-1\n"])
 def test_only_names_of_trials_name_trials(trial):
-    header = {"session": "a", "t": 0.0, "event": "header"}
+    header = {"session": "a", "t": 0.0, "event": "header", "format": 1}
     ask = {**header, "event": "ask", "number": 0, "assignment": {}, "config": ANY, "method": "elbo"}
     assert list(fold([header, {**ask, "trial": "0000-10"}]).trials) == ["0000-10"]
     with pytest.raises(JournalError, match="is not the id of a trial"):

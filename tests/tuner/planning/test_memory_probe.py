@@ -171,7 +171,7 @@ def test_the_node_of_the_probe_alone_is_not_what_fills_a_cluster_that_scales_up(
         growing([Node(0)], "auto")
     assert str(refusal.value) == (
         "resources.concurrency: auto: a trial of 1 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
-        "now, the biggest has 0 CPU and 0 GPU; where the cluster scales up, say how many trials shall run at once with "
+        "now, the biggest has 0 CPU and 0 GPU; if the cluster scales up, set how many trials run at once with "
         "--concurrency"
     )
     assert "is asked for one" not in capsys.readouterr().err, "no machine is started for it"

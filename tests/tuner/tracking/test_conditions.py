@@ -168,7 +168,7 @@ def test_what_does_not_match(text):
         ("val/kl 8", "at character 8 one of .* is expected, not 8"),
         ("val/kl ! 8", "at character 8 '!' is not an operator; allowed: <=, "),
         ("method = geco or method = iwae", "at character 15 `or` is not supported; join comparisons with `and`"),
-        ("(val/kl < 8)", "at character 1 parentheses are not known"),
+        ("(val/kl < 8)", "at character 1 parentheses are not supported"),
         ("method = 'geco", "at character 10 the quote ' is not closed"),
         ("beta.warmup = 400 steps", "at character 19 `and` is expected, not steps; a value with spaces must be quoted"),
         ("val/k < 8", "'val/k' is neither a metric nor a configuration path; did you mean `val/kl`"),
