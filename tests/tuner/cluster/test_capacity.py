@@ -162,13 +162,15 @@ def test_trials_that_wait_for_a_node_are_told(plan):
             CLUSTER,
             {"resources.gpus_per_trial": 4},
             "resources.gpus_per_trial: a trial of 1 CPU and 4 GPU fits on no node that the cluster at head:6379 has "
-            "now, the biggest has 8 CPU and 2 GPU; ask for less with --gpus-per-trial, or if the cluster scales up, set how many trials run at once with --concurrency",
+            "now, the biggest has 8 CPU and 2 GPU; ask for less with --gpus-per-trial, or if the cluster scales up, "
+            "set how many trials run at once with --concurrency",
         ),
         (
             CLUSTER,
             {"resources.cpus_per_trial": 64},
             "resources.cpus_per_trial: a trial of 64 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
-            "now, the biggest has 8 CPU and 2 GPU; ask for less with --cpus-per-trial, or if the cluster scales up, set how many trials run at once with --concurrency",
+            "now, the biggest has 8 CPU and 2 GPU; ask for less with --cpus-per-trial, or if the cluster scales up, "
+            "set how many trials run at once with --concurrency",
         ),
         (
             Capacity((Node(8),), "head:6379"),
@@ -186,7 +188,8 @@ def test_trials_that_wait_for_a_node_are_told(plan):
         (
             Capacity((), "head:6379"),
             NONE,
-            "resources.concurrency: auto: the cluster at head:6379 has no nodes now; if the cluster scales up, set how many trials run at once with --concurrency",
+            "resources.concurrency: auto: the cluster at head:6379 has no nodes now; if the cluster scales up, set "
+            "how many trials run at once with --concurrency",
         ),
         (
             BOX,

@@ -186,7 +186,8 @@ def test_a_space_or_rungs_that_would_differ_are_named(sweeps, monkeypatch):
         monkeypatch.setattr("tuner.running.resuming.make_plan", lambda *_, other=other, **options: other)
         version = sweeps.events("s")[0]["versions"]["vae-tuner"]
         assert refused(sweeps, "s") == (
-            f"sweep s cannot go on: its {name} would differ; are the data, or the version (then {version}), still those it began with?"
+            f"sweep s cannot go on: its {name} would differ; are the data, or the version (then {version}), still "
+            "those it began with?"
         )
 
 
