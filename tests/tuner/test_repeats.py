@@ -70,7 +70,7 @@ def test_seeds_as_a_choice_are_repeats_and_the_plan_says_so(sweeps, capsys):
     plan = sweeps.plan("s", **FIELD_14)
     assert (plan.seeds, plan.n_trials, plan.most_epochs, plan.expected_epochs) == ((0, 1, 2), 6, 6, 6)
     assert list(plan.space.dimensions) == ["lr.base"]
-    assert "grid: 2 configurations × 3 seeds = 6 points, for 20 configurations at most" in plan.notes
+    assert "grid: 2 configurations × 3 seeds = 6 points, for 4 configurations at most" in plan.notes
     show_plan(plan, "table")
     assert "2 configurations × 3 seeds = 6 trials" in capsys.readouterr().out
     result = sweeps.run("s", **FIELD_14)
