@@ -130,6 +130,11 @@ class PlannedLoop(TuneLoop):
         self.scheduler, self.searcher = search_loop.algorithms(plan, journal)
 
 
+def with_some_reach(plan: Any, measuring: Any) -> Any:
+    """The plan as if it had been measured how near its model comes to the data, which takes a process with PyTorch."""
+    return plan.with_reach({"re": 0.1, "nll": 0.2}) if plan.awaits_reach else plan
+
+
 @dataclass(frozen=True)
 class Sweeps:
     """Sweeps of the driver with a curve in Ray's place: run(NAME, {path: value}), resume(NAME), cut(NAME, n).
@@ -182,11 +187,8 @@ def sweeps(tmp_path: Path, vae_data_root: Path, monkeypatch: pytest.MonkeyPatch)
             (session.folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
             (session.folder / "trials" / trial / "config.yaml").write_text(trial)
 
-    def reached(plan: Any, measuring: Any) -> Any:
-        return plan.with_reach({"re": 0.1, "nll": 0.2}) if plan.awaits_reach else plan
-
     monkeypatch.setattr(search_loop, "run", run)
-    monkeypatch.setattr(driver, "reached", reached)
+    monkeypatch.setattr(driver, "reached", with_some_reach)
     made = Sweeps(tmp_path / "sweeps", vae_data_root)
     return made
 
