@@ -93,9 +93,9 @@ def synced(store):
     return int(mark.split()[0]) + 1
 
 
-def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, server, proxy, projected, tally):
+def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, server, proxy, projected, tally, cli):
     """A slow server answers nothing until its phase is over: an epoch that waited for it would never end."""
-    endless = ("--trials", "50", "--epochs", "400", "--scheduler", "none", "--concurrency", "1")
+    endless = ("--trials", "50", "--epochs", "400", "--space", "lr", "--scheduler", "none", "--concurrency", "1")
     driver.start("sweep", "--name", "s", *endless, "--tracking-uri", proxy.uri).wait_for_lines(20)
     for mode in ("slow", "broken", "stopped"):
         if mode == "stopped":
@@ -109,7 +109,9 @@ def test_training_goes_on_while_the_server_is_slow_broken_or_stopped(driver, ser
     lines = driver.n_lines
     driver.wait_for(lambda: synced(server.store) >= lines)
     assert driver.send(signal.SIGINT).end() == 130, driver.err
-    driver.run("sync", "s", "--tracking-uri", server.uri)
+    assert "Stopped by SIGINT" in driver.err
+    assert "Traceback" not in driver.err
+    assert cli(driver.folder, "sync", "s", "--tracking-uri", server.uri).code == 0
     tally.add("MLflow slow, answering 500, stopped", 3, driver, server.uri)
     projected(driver.events, server.uri, server.store)
 

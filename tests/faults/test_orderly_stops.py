@@ -16,23 +16,32 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONG = ("sweep", "--name", "s", "--trials", "4", "--epochs", "300", "--concurrency", "1", "--scheduler", "none")
 
 
-def test_signals_close_every_run_and_the_printed_command_goes_on(
+def test_a_kill_loses_nothing_and_signals_close_every_run_and_the_printed_command_goes_on(
     driver, start, undisturbed, record, runs, projected, uri, tally
 ):
-    """SIGHUP while Ray starts, when MLflow may have no run yet; the others while trials train."""
-    driver.start(*start)
-    for sent, to_group, lines in ((signal.SIGHUP, False, 1), (signal.SIGINT, False, 12), (signal.SIGTERM, True, 32)):
-        driver.wait_for_lines(lines)
-        assert stopped(driver, sent, to_group) < SLOWED * STOP_SECONDS
-        assert driver.sweep.finished == "interrupted"
-        if sent != signal.SIGHUP:
-            assert runs(uri)[""].info.status == "KILLED"
-            projected(driver.events, uri)
-        driver.start(*way_on(driver))
-    assert driver.end() == 0, driver.err
-    tally.add("SIGHUP, SIGINT, SIGTERM to the group", 3, driver, uri, undisturbed)
-    assert record(driver.events) == record(undisturbed.events)
+    """SIGHUP while Ray starts, when MLflow may have no run yet; the others while trials train.
+
+    SIGINT is among the stops of `test_every_signal_to_driver_and_group`, and ends the sweep of `test_mlflow_away`.
+    """
+    driver.start(*start).wait_for_lines(1)
+    assert stopped(driver, signal.SIGHUP, to_group=False) < SLOWED * STOP_SECONDS
+    assert driver.sweep.finished == "interrupted"
+
+    driver.start(*way_on(driver)).wait_for_lines(20).kill()
+    known = {trial: run.info.run_id for trial, run in runs(uri).items()}
+
+    driver.start("resume", "s").wait_for_lines(32)
+    assert stopped(driver, signal.SIGTERM, to_group=True) < SLOWED * STOP_SECONDS
+    assert driver.sweep.finished == "interrupted"
+    assert runs(uri)[""].info.status == "KILLED"
     projected(driver.events, uri)
+
+    assert driver.start(*way_on(driver)).end() == 0, driver.err
+    tally.add("SIGHUP, a kill, SIGTERM to the group", 3, driver, uri, undisturbed)
+    assert record(driver.events) == record(undisturbed.events)
+    assert len({event["session"] for event in driver.events}) == 1 + 3
+    projected(driver.events, uri)
+    assert known.items() <= {trial: run.info.run_id for trial, run in runs(uri).items()}.items()
 
 
 def stopped(driver, sent, to_group):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.bench]
 
 MARGIN = 4 * 2**30  # for the sweep itself and whatever else runs here
 OVER = 2**29
@@ -19,7 +19,19 @@ def test_workers_killed_for_lack_of_memory_go_on_from_their_checkpoints(new_driv
         "RAY_memory_monitor_refresh_ms": "100",
     }
     driver = new_driver(limits)
-    endless = ("--trials", "1", "--epochs", "300", "--scheduler", "none", "--offline", "--concurrency", "1")
+    endless = (
+        "--trials",
+        "1",
+        "--epochs",
+        "300",
+        "--space",
+        "lr",
+        "--scheduler",
+        "none",
+        "--offline",
+        "--concurrency",
+        "1",
+    )
     driver.start("sweep", "--name", "s", *endless).wait_for_lines(10)
     taken = []
     driver.wait_for(lambda: _fill(taken, available) or _n_failures(driver) > 0)

@@ -13,9 +13,12 @@ from pathlib import Path
 from tuner.sweeps.journal import read_journal
 from tuner.sweeps.state import fold
 
-ORPHAN_SECONDS = 10.0
+ORPHAN_SECONDS = 60.0  # on a busy machine: a worker that is still starting learns late that its node is gone
 PATIENCE = 300.0  # seconds: what happens ends a wait at once, on a busy machine too
-SWEEP = ("sweep", "--name", "s", "--trials", "8", "--epochs", "10", "--grace", "2", "--concurrency", "1")
+SWEEP = (
+    "sweep", "--name", "s", "--space", "linear", "--trials", "8", "--epochs", "10", "--grace", "2",
+    "--concurrency", "1",
+)  # fmt: skip
 
 
 class Driver:
