@@ -35,7 +35,21 @@ pytestmark = [
 ]
 
 CLUSTER = (Path(__file__).parents[2] / "cluster.yaml").read_text(encoding="utf-8")
-SWEEP = ("sweep", "--name", "s", "--trials", "2", "--epochs", "2", "--grace", "1", "--concurrency", "2")
+SWEEP = (
+    "sweep",
+    "--name",
+    "s",
+    "--space",
+    "lr",
+    "--trials",
+    "2",
+    "--epochs",
+    "2",
+    "--grace",
+    "1",
+    "--concurrency",
+    "2",
+)
 QUERY = "/api/2.0/mlflow/experiments/search?max_results=1"
 SUDO = '#!/bin/sh\nif [ "$1" = -u ]; then shift 2; fi\nexec "$@"\n'
 
@@ -129,17 +143,21 @@ class Head:
         )  # fmt: skip
 
 
-@pytest.fixture
-def head(tmp_path, environment):
-    (tmp_path / "head").mkdir()
-    made = Head(tmp_path / "head", environment).set_up()
+@pytest.fixture(scope="module")
+def head(tmp_path_factory, environment):
+    made = Head(tmp_path_factory.mktemp("head"), environment).set_up()
     yield made
     made.stop()
 
 
-@pytest.fixture
-def sqlite(head):
-    return re.search(r"^Environment=BACKEND=(\S+)", head.unit, re.MULTILINE)[1]
+@pytest.fixture(scope="module")
+def recorded(head, tmp_path_factory, command):
+    """The folder of a sweep that the head's server has recorded on SQLite, which still runs, and what was printed."""
+    folder = tmp_path_factory.mktemp("recorded")
+    head.start(re.search(r"^Environment=BACKEND=(\S+)", head.unit, re.MULTILINE)[1])
+    done = head.sweep(folder, command)
+    assert done.returncode == 0, done.stderr
+    return folder, done
 
 
 @pytest.fixture
@@ -189,30 +207,42 @@ def _wait_for(path):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_a_sweep_is_recorded_by_the_server_of_a_head(database, request, head, tmp_path, command, monkeypatch):
-    head.start(request.getfixturevalue(database))
-    done = head.sweep(tmp_path, command)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def admin(head, monkeypatch):
+    """This process knows the password."""
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", head.password)
-    events = read_journal(tmp_path / "sweeps/s/journal.jsonl")
+
+
+@pytest.mark.usefixtures("admin")
+def test_a_sweep_is_recorded_by_the_server_of_a_head(head, recorded):
+    folder, done = recorded
+    events = read_journal(folder / "sweeps/s/journal.jsonl")
     check_projection(events, head.uri)
     assert json.loads(done.stdout)["best"]["run_id"]
     assert list((head.root / "shared").rglob("checkpoint.safetensors"))
     assert head.password not in f"{events}{done.stdout}{done.stderr}"
 
 
-def test_the_server_refuses_who_has_no_password_and_who_was_led_there(head, sqlite, tmp_path, command):
-    head.start(sqlite)
+def test_the_server_refuses_who_has_no_password_and_who_was_led_there(head, recorded, tmp_path, monkeypatch, cli):
     assert head.status(QUERY, password=None) == 401
     assert head.status(QUERY, password="guessed") == 401
     assert head.status(QUERY, password=head.password) == 200
     assert head.status(QUERY, password=head.password, host="elsewhere.example:5000") == 403
-    done = head.sweep(tmp_path, command, HOME=str(tmp_path))
-    assert done.returncode == 2
-    assert head.uri in done.stderr
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = cli(tmp_path, *SWEEP, "--tracking-uri", head.uri)
+    assert done.code == 2
+    assert head.uri in done.err
     assert not (tmp_path / "sweeps").exists()
+
+
+@pytest.mark.usefixtures("admin")
+def test_the_other_database_is_sent_the_same(head, recorded, postgresql, cli):
+    """Of what the first has, the second knows nothing."""
+    head.stop()
+    head.start(postgresql)
+    assert cli(recorded[0], "sync", "s", "--tracking-uri", head.uri).code == 0
+    check_projection(read_journal(recorded[0] / "sweeps/s/journal.jsonl"), head.uri)
 
 
 def test_a_second_set_up_keeps_the_passwords_which_only_their_owners_read(head):
