@@ -28,12 +28,40 @@ GIVEN = Path(__file__).parents[2] / "shared" / "data"
 
 
 HEAVY = ("faults", "cluster", "slow")
+SHARING = {
+    "swept": ("integration/test_best", "integration/test_export", "integration/test_sweep"),
+    "undisturbed": ("faults/test_mlflow_away", "faults/test_orderly_stops"),
+    "shared_ray": (
+        "integration/test_compare",
+        "integration/test_pausing",
+        "integration/test_stock_restore",
+        "integration/test_sweep_in_process",
+        "integration/test_user_model",
+        "integration/test_workers",
+    ),
+}
+"""Fixtures of the session that start Ray, and the files that use them: one process of tests runs all of those."""
 
 
 def pytest_collection_modifyitems(items):
-    """Files of the slow kinds come first, so that no worker is left alone with one while the other has nothing."""
+    """Files of the slow kinds come first, so that no process is left alone with one while the other has nothing."""
     heavy = {item.path for item in items if any(item.get_closest_marker(kind) for kind in HEAVY)}
     items.sort(key=lambda item: item.path not in heavy)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """By file, but for those that share what is dear (--dist loadgroup groups nothing under pytest 9)."""
+    from xdist.scheduler import LoadFileScheduling
+
+    groups = {f"tests/{name}.py": fixture for fixture, names in SHARING.items() for name in names}
+
+    class Sharing(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return groups.get(file, file)
+
+    return Sharing(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass(frozen=True)
