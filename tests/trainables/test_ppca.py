@@ -33,7 +33,7 @@ def learn(tmp_path, finish):
 @pytest.mark.parametrize(
     ("sigma", "learn_sigma", "budget"),
     [
-        (0.02733**0.5, False, {"batch_size": 32, "epochs": 200}),
+        pytest.param(0.02733**0.5, False, {"batch_size": 32, "epochs": 200}, marks=pytest.mark.bench),
         pytest.param(0.5, True, {"batch_size": 64, "epochs": 150}, marks=pytest.mark.slow),
     ],
 )
@@ -83,7 +83,8 @@ def test_the_reference_numbers_are_those_of_the_covariance(centred_mnist, pooled
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sigma", "beta", "mse", "kl"), [(0.15, 4.0, 0.022076, 12.0461), (0.35, 1.0, 0.025596, 8.7508)]
+    ("sigma", "beta", "mse", "kl"),
+    [(0.15, 4.0, 0.022076, 12.0461), pytest.param(0.35, 1.0, 0.025596, 8.7508, marks=pytest.mark.bench)],
 )
 def test_on_mnist_the_elbo_ends_at_beta_sigma_squared(sigma, beta, mse, kl, pooled_mnist, learn):
     """Latents near the threshold grow slowest: they are what the KL still lacks."""
@@ -94,7 +95,8 @@ def test_on_mnist_the_elbo_ends_at_beta_sigma_squared(sigma, beta, mse, kl, pool
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("latent_dim", "lr", "multiplier", "kl"), [(50, 0.02, 1.48845, 15.5587), (16, 0.01, 2.6811, 17.518)]
+    ("latent_dim", "lr", "multiplier", "kl"),
+    [pytest.param(50, 0.02, 1.48845, 15.5587, marks=pytest.mark.bench), (16, 0.01, 2.6811, 17.518)],
 )
 def test_on_mnist_geco_meets_kappa_at_the_lowest_kl(latent_dim, lr, multiplier, kl, centred_mnist, learn):
     geco = {"kind": "geco", "kappa": 0.175}

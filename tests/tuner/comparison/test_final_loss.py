@@ -37,7 +37,7 @@ TWO_DROPPED = {0.45: "infeasible", 0.53: "unsettled"}
 @pytest.mark.parametrize("cost", [0.0, 0.45, 1.0])
 def test_one_method_under_two_names_is_seldom_told_apart(design, drawn, follow, cost):
     """Whatever the learning rate costs beside the noise, by which it is chosen."""
-    assert share_with(TOLD_APART, design("geco", "beta"), drawn, follow, 500, cost) <= 0.07
+    assert share_with(TOLD_APART, design("geco", "beta"), drawn, follow, 200, cost) <= 0.07
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def unit(domain, value):
 def test_each_draw_is_a_valid_trial(name, sampler):
     """TPE's own begin after ten, and take ever longer."""
     space = space_named(name).scaled(0.27)
-    for assignment in draws(sampler, space, 60 if sampler == "tpe" else 200):
+    for assignment in draws(sampler, space, 30 if sampler == "tpe" else 100):
         assert list(assignment) == space.active(assignment)
         assert all(space.dimensions[path].contains(value) for path, value in assignment.items())
         flat = flatten(parse_config(assemble({}, space, assignment)).model_dump())
