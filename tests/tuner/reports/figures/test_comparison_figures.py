@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,19 @@ WHOLE = ("quality", "target", "training", "latents", "schedules")
 @pytest.fixture(scope="module")
 def gaussian():
     return compared("geco", "beta", "linear", "cyclical", "free-bits", "gqn")
+
+
+@pytest.fixture(scope="module")
+def laid_out(gaussian):
+    """laid_out(name) → a figure of that, with all in its place; made once."""
+
+    @cache
+    def draw(name):
+        figure = FIGURES[name].draw(gaussian)
+        figure.draw_without_rendering()
+        return figure
+
+    return draw
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +77,8 @@ def test_a_figure_of_what_was_not_trained_is_left_out(name, case, poor, tmp_path
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_what_is_counted_has_whole_numbers_for_ticks(name, gaussian):
-    figure = FIGURES[name].draw(gaussian)
-    figure.draw_without_rendering()
-    for axes in figure.axes:
+def test_what_is_counted_has_whole_numbers_for_ticks(name, laid_out):
+    for axes in laid_out(name).axes:
         assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
@@ -148,15 +160,14 @@ def test_a_schedule_is_what_weighed_whichever_dial_was_turned():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_legends_hide_no_curve(name, gaussian):
+def test_legends_hide_no_curve(name, laid_out):
     """They stand above the axes; the plane's is its own."""
-    figure = FIGURES[name].draw(gaussian)
-    figure.draw_without_rendering()
+    figure = laid_out(name)
     legends = [(axes, axes.get_legend()) for axes in figure.axes if axes.get_legend() and name != "plane"]
     for axes, legend in legends:
         assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_no_wider_than_a_phone_can_show(name, gaussian):
-    assert FIGURES[name].draw(gaussian).get_figwidth() <= WIDTH
+def test_a_figure_is_no_wider_than_a_phone_can_show(name, laid_out):
+    assert laid_out(name).get_figwidth() <= WIDTH
