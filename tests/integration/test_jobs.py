@@ -135,33 +135,32 @@ from blocks import Net
 
 
 def make(shape, latent_dim, folder):
-    net = Net(shape, latent_dim)
+    net, left = Net(shape, latent_dim), [40]
     encode = net.encode
 
-    def slow(x):
-        time.sleep(0.0 if Path(folder, "fast").exists() else 0.1)
-        while Path(folder, "hold").exists():
-            time.sleep(0.1)
+    def held(x):
+        left[0] -= 1
+        while left[0] < 0 and not Path(folder, "go").exists():
+            time.sleep(0.05)
         return encode(x)
 
-    net.encode = slow
+    net.encode = held
     return net
 """
 BLOCKS = Path(tiny_net.__file__).read_text()
 EPOCHS = 25
 
 
-def slow(site, name):
-    """A sweep over a user's own model and arrays, held by a file `hold` in its folder, slow without a file `fast`."""
-    for mark in ("hold", "fast"):
-        (site.folder / mark).unlink(missing_ok=True)
+def held(site, name):
+    """A sweep over a user's own model and arrays, which trains a few epochs, then waits for a file `go`."""
+    (site.folder / "go").unlink(missing_ok=True)
     (site.folder / "nets.py").write_text(NETS)
     (site.folder / "blocks.py").write_text(BLOCKS)
     np.save(site.folder / "own.npy", np.random.default_rng(0).random((600, 6, 6), dtype=np.float32))
     model = {"kind": "nets:make", "kwargs": {"folder": str(site.folder)}}
     return site.write(f"{name}.yaml", {
         "name": name,
-        "config": {"data": {"name": "own.npy"}, "model": model, "epochs": EPOCHS},
+        "config": {"data": {"name": "own.npy"}, "model": model, "epochs": EPOCHS, "batch_size": 200},
         "space": "lr",
         "search": {"trials": 2},
         "scheduler": {"kind": "none"},
@@ -189,9 +188,8 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(site):
-    following = site.start("submit", slow(site, "own"), "--follow")
+    following = site.start("submit", held(site, "own"), "--follow")
     site.wait_for_epochs("own", 2)
-    (site.folder / "hold").touch()
     following.send_signal(signal.SIGINT)
     left = following.communicate(timeout=PATIENCE)[1]
     assert following.returncode == 130
@@ -199,7 +197,7 @@ def story(site):
     stopped = site.run("jobs", "stop", "own")[0]
     before = site.sweep("own")
 
-    (site.folder / "hold").rename(site.folder / "fast")
+    (site.folder / "go").touch()
     if site.cluster != "local":  # the data are in its storage
         (site.folder / "own.npy").unlink()
     options = ("--model", "nets:make", "--follow", "--format", "json")
@@ -258,8 +256,8 @@ def test_what_cannot_run_fails_with_its_reason(story, site):
 
 
 def test_a_local_job_whose_process_was_killed_has_failed(local):
-    local.run("submit", slow(local, "killed"))
-    local.wait_for_epochs("killed", 1)
+    local.run("submit", held(local, "killed"))
+    local.wait_for_epochs("killed", 0)
     (pid,) = (local.folder / "state").glob("vae-tuner/jobs/*/killed/pid")
     os.kill(int(pid.read_text()), signal.SIGKILL)
     while (state := local.state("killed")) == "running":
@@ -270,19 +268,6 @@ def test_a_local_job_whose_process_was_killed_has_failed(local):
         assert "Go on with: " in local.run("jobs", "stop", "killed")[0]
         assert other.poll() is None
         other.kill()
-
-
-def test_what_rays_dashboard_shows_of_a_job_is_not_secret(remote):
-    site, token = remote, {"Authorization": f"Bearer {TOKEN}"}
-    site.run("submit", site.write("bad.yaml", {"config": {"data": {"name": "/nowhere/x.npy"}}}), "--name", "shown")
-    with urlopen(Request(f"{site.cluster}/api/jobs/shown", headers=token), timeout=PATIENCE) as answer:
-        job = json.load(answer)
-    assert set(job["runtime_env"]) - {"_ray_commit"} == {"working_dir", "env_vars"}
-    assert job["runtime_env"]["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "60", "VAE_TUNER_STATUS_LINES": "1"}
-    assert job["metadata"] == {
-        "vae_tuner.sweep": "shown", "vae_tuner.storage": str(site.storage), "vae_tuner.factories": "",
-    }  # fmt: skip
-    assert TOKEN not in json.dumps(job)
 
 
 @pytest.mark.parametrize(
@@ -305,8 +290,9 @@ sys.exit(show_followed(job, follow(job, lambda status: None, retries=1, retry_se
 """
 
 
-def test_a_lost_head_leaves_the_command_that_goes_on(remote, head):
-    remote.run("submit", slow(remote, "lost"))
+def test_rays_dashboard_shows_no_secret_and_a_lost_head_leaves_the_command_that_goes_on(remote, head):
+    remote.run("submit", held(remote, "lost"))
+    check_what_is_shown(remote, "lost")
     following = remote.start("-c", FOLLOW, command=sys.executable)
     remote.wait_for_epochs("lost", 2)
     head[0].kill()
@@ -316,3 +302,16 @@ def test_a_lost_head_leaves_the_command_that_goes_on(remote, head):
     way_on = f"vae-tuner jobs resume lost --cluster {remote.cluster} --storage {remote.storage} --model nets:make"
     assert plain(err).endswith(f"Go on with: {way_on}\n")
     assert remote.sweep("lost").resumable
+
+
+def check_what_is_shown(site, name):
+    """Of a job, to whoever may look at Ray's dashboard."""
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    with urlopen(Request(f"{site.cluster}/api/jobs/{name}", headers=token), timeout=PATIENCE) as answer:
+        job = json.load(answer)
+    assert set(job["runtime_env"]) - {"_ray_commit"} == {"working_dir", "env_vars"}
+    assert job["runtime_env"]["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "60", "VAE_TUNER_STATUS_LINES": "1"}
+    assert job["metadata"] == {
+        "vae_tuner.sweep": name, "vae_tuner.storage": str(site.storage), "vae_tuner.factories": "nets:make",
+    }  # fmt: skip
+    assert TOKEN not in json.dumps(job)
