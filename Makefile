@@ -41,4 +41,4 @@ bench: install
 	@$(BIN)/pytest -m bench -s tests/benchmarks tests/integration/test_compare.py tests/trainables/test_ppca.py
 
 faults: install
-	@$(BIN)/pytest -m "faults or bench" -s tests/faults tests/tuner/test_crashes.py tests/tuner/sweeps/test_fuzz_journals.py
+	@$(BIN)/pytest -m "faults or bench" -s tests/faults tests/integration/test_cluster.py tests/tuner/test_crashes.py tests/tuner/sweeps/test_fuzz_journals.py
