@@ -9,7 +9,6 @@ from trainables.training.trainer import Trainer
 
 pytestmark = pytest.mark.faults
 
-EPOCHS = 100
 PACED = """
 import time
 from pathlib import Path
@@ -26,7 +25,7 @@ class Paced(Net):
 """
 SPEC = """
 name: s
-space: linear
+space: lr
 config: {{model: {{kind: "paced:Paced"}}, data: {{n_train: 200}}, batch_size: 100, epochs: {epochs}}}
 search: {{sampler: random, trials: {trials}}}
 scheduler: {{kind: none}}
@@ -35,28 +34,33 @@ resources: {{concurrency: 2, retries: {retries}}}
 
 
 @pytest.mark.parametrize(
-    ("kills", "retries", "trials"), [(6, 1, 4), pytest.param(20, 4, 6, marks=pytest.mark.bench)]
-)  # fmt: skip
-def test_worker_kills(kills, retries, trials, driver, uri, projected, vae_data_root, tally, nets, cli):
-    """A process trains a few epochs, then waits for its kill: no trial ends before that, on a machine of any speed."""
+    ("first", "later", "retries", "trials", "epochs"),
+    [((2,), (1,), 1, 2, 50), pytest.param((2, 2), (2,) * 8, 4, 6, 100, marks=pytest.mark.bench)],
+    ids=["3", "20"],
+)
+def test_worker_kills(first, later, retries, trials, epochs, driver, uri, projected, vae_data_root, tally, nets, cli):
+    """A process trains a few epochs, then waits for its kill: no trial ends before that, on a machine of any speed.
+
+    first, later: how many of the two workers are killed at a time, before their driver is killed too and after that.
+    """
     (driver.folder / "paced.py").write_text(PACED.format(nets=nets))
-    (driver.folder / "sweep.yaml").write_text(SPEC.format(epochs=EPOCHS, trials=trials, retries=retries))
+    (driver.folder / "sweep.yaml").write_text(SPEC.format(epochs=epochs, trials=trials, retries=retries))
     driver.start("sweep", "sweep.yaml").wait_for_lines(1)
     _others_are_refused(driver, cli)
-    _kill_workers(driver, 2)
+    _kill_workers(driver, first)
     driver.kill().start("resume", "s", "--model", "paced:Paced")
-    _kill_workers(driver, kills // 2 - 2)
+    _kill_workers(driver, later)
     (driver.folder / "go").touch()
     assert driver.end() == 0, driver.err
 
-    tally.add("workers killed", kills, driver, uri)
+    tally.add("workers killed", sum(first + later), driver, uri)
     lost, trials = _lost(driver), driver.sweep.trials
-    assert len(lost) == kills
+    assert len(lost) == sum(first + later)
     for trial in trials.values():
         mine = sum(event["trial"] == trial.id for event in lost)
         assert trial.stop_reason == ("error" if mine > retries else "completed")
         assert [report.epoch for report in trial.reports] == list(range(1, trial.epochs + 1))
-        assert trial.epochs == EPOCHS or trial.stop_reason == "error"
+        assert trial.epochs == epochs or trial.stop_reason == "error"
     assert {trial.stop_reason for trial in trials.values()} == {"completed", "error"}
     projected(driver.events, uri)
     for trial in trials.values():
@@ -64,14 +68,14 @@ def test_worker_kills(kills, retries, trials, driver, uri, projected, vae_data_r
             _as_if_never_killed(trial, vae_data_root)
 
 
-def _kill_workers(driver, rounds):
-    """Kill both processes that train, again and again, whenever both their trials have gone on since."""
+def _kill_workers(driver, kills):
+    """Kill so many of the two processes that train, each time when both their trials have gone on since."""
     since = _epochs(driver)
-    for _ in range(rounds):
+    for n in kills:
         driver.wait_for(lambda since=since: _went_on(driver, since))
         n_lost = len(_lost(driver))
-        driver.kill_workers(2)
-        driver.wait_for(lambda n_lost=n_lost: len(_lost(driver)) == n_lost + 2)
+        driver.kill_workers(2, n)
+        driver.wait_for(lambda due=n_lost + n: len(_lost(driver)) == due)
         since = _epochs(driver)
 
 

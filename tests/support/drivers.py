@@ -125,9 +125,9 @@ class Driver:
     def has_loaded(self, library):
         return library in _read(self.pid, "maps")
 
-    def kill_workers(self, n):
-        """-9 to the n processes that train."""
-        for pid in self.workers(n):
+    def kill_workers(self, n, n_killed=None):
+        """-9 to the n processes that train, or to so many of them."""
+        for pid in self.workers(n)[:n_killed]:
             _kill(pid)
 
     def limit_files(self, size, *pids):
