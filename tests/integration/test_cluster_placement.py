@@ -1,13 +1,20 @@
-"""Real drivers on a cluster of several nodes: fractional GPUs, trials that must run alone, a node that is added."""
+"""Real drivers on a cluster of several nodes: fractional GPUs, and trials that must run alone."""
 
 import json
-import signal
 import subprocess
 import sys
 
 import pytest
+import torch
 from drivers import PATIENCE
 from ray.cluster_utils import Cluster
+
+from trainables.config.paths import parse_config
+from trainables.data.dataset import data_facts, load
+from trainables.files.checkpoint import FILE_NAME, write
+from trainables.resolve import resolve
+from trainables.training.trainer import Trainer
+from tuner.cluster.ray_address import leave
 
 pytestmark = pytest.mark.cluster
 
@@ -54,6 +61,7 @@ def cluster():
     made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 1})
     made.add_node(num_cpus=2, num_gpus=2, object_store_memory=10**8)
     yield made
+    leave()
     made.shutdown()
 
 
@@ -102,10 +110,12 @@ def test_on_cores_alone_is_a_whole_node_and_threads_stay_those_of_the_share(swee
 
 JOINING = """
 import sys
+from pathlib import Path
 import ray
 from trainables.errors import UserError
 from tuner.cluster.capacity import Node, capacity_of, node_here
 from tuner.cluster.ray_address import connect, leave
+from tuner.running.comparison_stages import Share, measured
 
 address = sys.argv[1]
 leave()
@@ -122,6 +132,14 @@ connect(address)
 read = ray.remote(lambda: __import__("os").environ["MLFLOW_TRACKING_PASSWORD"])
 assert ray.get(read.remote()) == ""
 assert ray.get(ray.remote(num_gpus=1)(node_here).remote()) == Node(2, 2)
+
+def own_gpus(trainer):
+    return {"n": len(ray.get_gpu_ids())}
+
+model, data = map(Path, sys.argv[2:])
+for share, n in ((Share(1, 0.5), 1), (Share(1, 0), 0)):
+    assert measured(own_gpus, f"{n}.json", [model], data, share, lambda: None) == {model: {"n": n}}
+
 connect(None)
 assert not ray.is_initialized(), "this machine is no part of it"
 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -132,9 +150,20 @@ assert ray.is_initialized(), "what the caller has joined stays"
 """
 
 
-def test_a_cluster_is_joined_once_and_left_by_those_who_joined(cluster, environment):
+@pytest.fixture
+def model(tmp_path, vae_data_root):
+    """The folder of a model that is not trained."""
+    config = parse_config({"data": {"name": "digits", "n_train": 50}, "model": {"hidden": [4]}, "epochs": 1})
+    config = resolve(config, data_facts(config.data, vae_data_root))
+    write(tmp_path / FILE_NAME, Trainer(config, load(config.data, vae_data_root, torch.device("cpu"))).checkpoint())
+    return tmp_path
+
+
+def test_a_cluster_is_joined_once_and_left_and_a_task_on_it_has_the_share_of_a_gpu_that_its_trial_had(
+    cluster, environment, model, vae_data_root
+):
     done = subprocess.run(
-        [sys.executable, "-c", JOINING, cluster.address],
+        [sys.executable, "-c", JOINING, cluster.address, model, vae_data_root],
         env={**environment, "MLFLOW_TRACKING_PASSWORD": "secret"},
         capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
@@ -142,27 +171,11 @@ def test_a_cluster_is_joined_once_and_left_by_those_who_joined(cluster, environm
     assert done.stdout == "", "results alone belong there"
 
 
-def test_auto_on_gpus_that_are_not_there_asks_for_a_number(driver, cluster):
-    options = ("--ray-address", cluster.address, "--plan", "--gpus-per-trial")
-    done = driver.run("sweep", *options, "auto")
-    assert done.returncode == 2
-    assert "resources.gpus_per_trial: auto could not be measured: " in done.stderr
-    assert done.stderr.rstrip().endswith("give a number, such as 0.5")
-    done = driver.run("sweep", *options, "0.5", "--format", "json")
-    shown = json.loads(done.stdout)
+def test_auto_on_gpus_that_are_not_there_asks_for_a_number(cli, tmp_path, cluster):
+    options = ("sweep", "--ray-address", cluster.address, "--plan", "--gpus-per-trial")
+    done = cli(tmp_path, *options, "auto")
+    assert done.code == 2
+    assert "resources.gpus_per_trial: auto could not be measured: " in done.err
+    assert done.err.rstrip().endswith("give a number, such as 0.5")
+    shown = json.loads(cli(tmp_path, *options, "0.5", "--format", "json").out)
     assert (shown["concurrency"], shown["seconds_per_epoch"]) == (2, None)
-
-
-def test_a_node_that_is_added_is_used(sweep, cluster):
-    endless = {"model": {"kind": "hungry:make"}, "epochs": 5000, "device": "cpu"}
-    driver = sweep("CPU", 0, spec(config=endless, resources={"cpus_per_trial": 2}))
-
-    def training():
-        return sum(trial.epochs > 0 for trial in driver.sweep.trials.values())
-
-    driver.wait_for(lambda: driver.n_lines > 2)
-    assert training() == 1, "one trial of two cores fits"
-    node = cluster.add_node(num_cpus=2, object_store_memory=10**8)
-    driver.wait_for(lambda: training() == 2)
-    assert driver.send(signal.SIGINT).end() == 130, driver.err
-    cluster.remove_node(node)
