@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 
 import pytest
 from drivers import Driver, record_of, runs_of, wait_until_gone
@@ -105,13 +106,14 @@ def on_a_small_disk(tmp_path, environment, migrated_database, command):
 def test_a_disk_that_is_full_for_artifacts_alone(on_a_small_disk, start, undisturbed, projected, tally, cli):
     """Training and metrics go on; what is missing is said at the end and sent when there is room."""
     driver = on_a_small_disk("mlruns", 40)
-    assert driver.start(*start).end() == 0, driver.err
+    driver.start(*start).wait_for(lambda: any(event.get("reason") == "completed" for event in driver.events))
+    said = driver.seconds_until(lambda: "No space left on device" in driver.err)
+    assert driver.end() == 0, driver.err
     uri = f"sqlite:///{driver.folder}/mlflow.db"
-    assert "No space left on device" in driver.err
     assert "vae-tuner sync s" in driver.err
     assert "Traceback" not in driver.err
     assert record_of(driver.events) == record_of(undisturbed.events)
-    tally.add("disk full for artifacts alone", 1, driver, uri, undisturbed)
+    tally.add("disk full for artifacts alone", 1, driver, uri, undisturbed, said)
     assert cli(driver.folder, "sync", "s").code == 0
     projected(driver.events, uri)
 
@@ -123,6 +125,24 @@ def test_a_temporary_folder_that_is_full(on_a_small_disk, start, undisturbed, ta
     assert "Traceback" not in driver.err
     tally.add("disk full for temporary files alone", 1, driver, reference=undisturbed)
     assert record_of(driver.events) == record_of(undisturbed.events)
+
+
+def test_a_folder_of_rays_that_is_full(on_a_small_disk, start, undisturbed, tally, command, environment):
+    """Ray does not come up; on a disk with room the sweep goes on."""
+    with TemporaryDirectory(prefix="vt", dir="/tmp") as rays:
+        driver = on_a_small_disk(rays, 16, RAY_TMPDIR=rays)
+        driver.start(*start, "--offline").wait_for_lines(1)
+        said = driver.seconds_until(lambda: "Stopped: Ray cannot be started: " in driver.err)
+        assert driver.end() == 1, driver.err
+    assert f"is its folder full (RAY_TMPDIR, here {rays})" in driver.err
+    assert "Traceback" not in driver.err
+    again = Driver(driver.folder, command, environment)
+    try:
+        assert again.start("resume", "s", "--offline").end() == 0, again.err
+    finally:
+        again.close()
+    tally.add("disk full for Ray's folder alone", 1, again, reference=undisturbed, said=said)
+    assert record_of(again.events) == record_of(undisturbed.events)
 
 
 # --- clocks -----------------------------------------------------------------------------------------------------------

@@ -47,13 +47,13 @@ def test_worker_kills(first, later, retries, trials, epochs, driver, uri, projec
     (driver.folder / "sweep.yaml").write_text(SPEC.format(epochs=epochs, trials=trials, retries=retries))
     driver.start("sweep", "sweep.yaml").wait_for_lines(1)
     _others_are_refused(driver, cli)
-    _kill_workers(driver, first)
+    seconds = _kill_workers(driver, first)
     driver.kill().start("resume", "s", "--model", "paced:Paced")
-    _kill_workers(driver, later)
+    seconds += _kill_workers(driver, later)
     (driver.folder / "go").touch()
     assert driver.end() == 0, driver.err
 
-    tally.add("workers killed", sum(first + later), driver, uri)
+    tally.add("workers killed", sum(first + later), driver, uri, said=max(seconds))
     lost, trials = _lost(driver), driver.sweep.trials
     assert len(lost) == sum(first + later)
     for trial in trials.values():
@@ -69,14 +69,16 @@ def test_worker_kills(first, later, retries, trials, epochs, driver, uri, projec
 
 
 def _kill_workers(driver, kills):
-    """Kill so many of the two processes that train, each time when both their trials have gone on since."""
-    since = _epochs(driver)
+    """Kill so many of the two processes that train, each time when both their trials have gone on since; seconds until
+    the journal says so, of each time."""
+    since, seconds = _epochs(driver), []
     for n in kills:
         driver.wait_for(lambda since=since: _went_on(driver, since))
         n_lost = len(_lost(driver))
         driver.kill_workers(2, n)
-        driver.wait_for(lambda due=n_lost + n: len(_lost(driver)) == due)
+        seconds.append(driver.seconds_until(lambda due=n_lost + n: len(_lost(driver)) == due))
         since = _epochs(driver)
+    return seconds
 
 
 def _epochs(driver):

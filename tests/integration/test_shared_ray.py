@@ -1,6 +1,7 @@
 """Sweeps of one process, in threads as a service has them, share the Ray that the first one starts."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -10,10 +11,13 @@ pytestmark = pytest.mark.cluster
 
 SERVICE = """
 import json
+import os
+import signal
 import threading
 
 import ray
 import tuner
+from ray._private import worker
 from trainables.errors import UserError
 
 
@@ -32,7 +36,14 @@ def sweep(*given, **resources):
         came[given[0]] = str(error)
 
 
-came = {}
+def connect(*given, **options):
+    connected(*given, **options)
+    os.kill(os.getpid(), signal.SIGTERM)  # native code has taken by now what signals it takes
+
+
+came, heard = {}, []
+signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+connected, worker.connect = worker.connect, connect
 threads = [threading.Thread(target=sweep, args=given) for given in (("short", 1), ("long", 200))]
 for thread in threads:
     thread.start()
@@ -40,12 +51,14 @@ threads[0].join()
 shared = ray.is_initialized() and threads[1].is_alive()
 sweep("elsewhere", 1, ray_address="127.0.0.1:9")
 threads[1].join()
-print(json.dumps({**came, "shared": shared, "left": ray.is_initialized()}))
+os.kill(os.getpid(), signal.SIGTERM)
+print(json.dumps({**came, "shared": shared, "left": ray.is_initialized(), "heard": heard}))
 """
 
 
 def test_the_second_shares_what_the_first_has_started_until_the_last_has_ended(tmp_path, environment):
-    """Begun at the same moment; the one that started Ray, or not, ends first."""
+    """Begun at the same moment; the one that started Ray, or not, ends first. The service hears its signals as Ray
+    starts and after Ray has ended."""
     done = subprocess.run(
         [sys.executable, "-c", SERVICE],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
@@ -56,4 +69,4 @@ def test_the_second_shares_what_the_first_has_started_until_the_last_has_ended(t
         "resources.ray_address: another sweep of this process runs on the Ray of this machine, and a process can use"
     )
     whole = {"completed": 1}
-    assert came == {"short": whole, "long": whole, "shared": True, "left": False}
+    assert came == {"short": whole, "long": whole, "shared": True, "left": False, "heard": [signal.SIGTERM] * 2}

@@ -82,6 +82,15 @@ class Driver:
             time.sleep(0.03)
         return self
 
+    def seconds_until(self, condition):
+        """From now on; the driver may end meanwhile."""
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() < began + PATIENCE, "nothing happened"
+            assert self.running or condition(), self.err
+            time.sleep(0.03)
+        return time.monotonic() - began
+
     def wait_for_lines(self, n):
         return self.wait_for(lambda: self.n_lines >= n)
 

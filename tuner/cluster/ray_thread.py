@@ -1,7 +1,8 @@
 """The one thread of this process that starts and ends Ray, for as many as use it at once.
 
-The kernel ends Ray's processes with the thread that started them, and Ray takes SIGTERM's handler where it is started
-in the main thread: so one of its own does it, which lives as long as the process.
+The kernel ends Ray's processes with the thread that started them, and Ray takes SIGTERM's handler in Python where it is
+started in the main thread: so one of its own does it, which lives as long as the process. Its native code would take
+that handler in any thread, amid the start, and end the process; it is told not to.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 
-from tuner.cluster.native_handlers import handlers_kept
-from tuner.cluster.signals import STOPS, wait_for
+from tuner.cluster.signals import STOPS
 
 __all__ = ["done_by_ray_thread", "in_ray_thread", "leave_process"]
 
@@ -48,11 +48,25 @@ class _RayThread(threading.Thread):
         while True:
             work, future = self._waiting.get()
             try:
-                with handlers_kept():
+                with _signals_left_alone():
                     result = work()
                 future.set_result(result)
             except BaseException as error:
                 future.set_exception(error)
+
+
+@contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Where this process connects to a Ray, native code handles no signal of it. Ray reads the setting when it is
+    imported; its processes read it anew, and have their handlers."""
+    from ray._private import ray_constants
+
+    before = ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
+    try:
+        yield
+    finally:
+        ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = before
 
 
 _lock = threading.Lock()
@@ -82,9 +96,7 @@ def in_ray_thread(work: Callable[[], T]) -> Future[T]:
 
 def done_by_ray_thread(work: Callable[[], T]) -> T:
     """The result of the work, once it is done; raises what it raises. A signal may interrupt the wait."""
-    future = in_ray_thread(work)
-    wait_for(future)
-    return future.result()
+    return in_ray_thread(work).result()
 
 
 def leave_process(code: int) -> NoReturn:

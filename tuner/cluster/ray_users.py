@@ -44,13 +44,15 @@ def first() -> RayUse:
 
 
 def begin(use: RayUse) -> None:
-    """One user more, of a Ray that `check_shared` let pass. Raises UserError where its workers lack what these need."""
+    """One user more, of a Ray that `check_shared` let pass. Raises UserError where its workers need other keys than
+    those that Ray gives to all of them: they would lack some, or see some that are none of theirs."""
     given = first().keys if in_use() else use.keys
-    missing = sorted(name for name, value in use.keys.items() if given.get(name) != value)
-    if missing:
+    others = sorted(name for name in {*given, *use.keys} if given.get(name) != use.keys.get(name))
+    if others:
         raise UserError(
-            f"storage: {shown(use.storage)} needs {', '.join(missing)} in its workers, which the Ray that another "
-            "sweep of this process uses does not give them; wait for its end, or run this one in a process of its own"
+            f"storage: {shown(use.storage)} needs another {', '.join(others)} in its workers, or none, than "
+            f"{shown(first().storage)} of another sweep of this process, and Ray gives all workers the same; wait for "
+            "its end, or run this one in a process of its own"
         )
     _users.append(use)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 
 from tuner.cluster import ray_address, ray_users
 from tuner.cluster.ray_session import end_ray, quiet_no_more, quiet_ray, start_ray
 from tuner.cluster.ray_thread import in_ray_thread
 from tuner.cluster.ray_users import RayUse
-from tuner.cluster.signals import Signals, wait_for
+from tuner.cluster.signals import Signals
 from tuner.sweeps.spec import SweepSpec
 
 __all__ = ["SharedRay", "shared_ray"]
@@ -61,11 +61,11 @@ class SharedRay:
         """Use it no more; where Ray is still being started, that is not waited for."""
         ended = in_ray_thread(partial(_end, self._use))
         if self._last is None or self._last.done():
-            wait_for(ended, END_SECONDS if self._signals.received else None)
+            with suppress(TimeoutError):
+                ended.exception(END_SECONDS if self._signals.received else None)
 
     def _wait(self, work: Callable[[], None]) -> None:
         self._last = in_ray_thread(work)
-        wait_for(self._last)
         self._last.result()
 
 

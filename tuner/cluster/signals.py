@@ -7,18 +7,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Literal
 
-__all__ = ["STOPPING", "STOPS", "Signals", "StopSignal", "StoppedError", "handler_kept", "stop_signals", "wait_for"]
+__all__ = ["STOPPING", "STOPS", "Signals", "StopSignal", "StoppedError", "handler_kept", "stop_signals"]
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPING = "Stopping; finished epochs are kept"
 OVERDUE_SECONDS = 2.0
-_WAKE = signal.SIGURG  # which does nothing where nobody waits for it
 
 
 class StopSignal(KeyboardInterrupt):
@@ -211,45 +209,3 @@ def handler_kept(number: int) -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread() and before is not None:
             signal.signal(number, before)
-
-
-def wait_for(future: Future[Any], seconds: float | None = None) -> bool:
-    """Wait for another thread's work, at most so long; whether it is done.
-
-    Signals find this process's own handlers, whatever that work puts in their place: Ray's native code has its own for
-    SIGTERM, which ends the process. They are taken by waiting for them, which goes before any handler.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        with suppress(Exception):
-            future.exception(seconds)
-        return future.done()
-    main, end = threading.get_ident(), None if seconds is None else time.monotonic() + seconds
-    ours = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [*ours, _WAKE])
-    alarm = threading.Timer(seconds or 0.0, signal.pthread_kill, (main, _WAKE))
-    alarm.daemon = True
-    if seconds is not None:
-        alarm.start()
-    future.add_done_callback(lambda _: signal.pthread_kill(main, _WAKE))
-    try:
-        while not future.done() and (end is None or time.monotonic() < end):
-            number = signal.sigwait([*ours, _WAKE])
-            if number != _WAKE:
-                _hand_on(number, ours, before)
-    finally:
-        alarm.cancel()
-        _handlers_again(ours, before)
-    return future.done()
-
-
-def _hand_on(number: int, ours: Sequence[int], mask: Iterable[int]) -> None:
-    _handlers_again(ours, mask)
-    signal.raise_signal(number)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [*ours, _WAKE])
-
-
-def _handlers_again(ours: Sequence[int], mask: Iterable[int]) -> None:
-    """Python's own handlers, before anything that waits can reach others."""
-    for number in ours:
-        signal.signal(number, signal.getsignal(number))
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)

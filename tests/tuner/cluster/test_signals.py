@@ -1,6 +1,5 @@
 """A driver that is told to stop does so at every moment, with a result and the first signal's code."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,11 +14,10 @@ import pytest
 
 from tuner import cli
 from tuner.cluster import signals
-from tuner.cluster.signals import STOPS, StoppedError, StopSignal, handler_kept, stop_signals, wait_for
+from tuner.cluster.signals import STOPS, StoppedError, StopSignal, handler_kept, stop_signals
 from tuner.running import driver, search_loop
 
 FOR_EVER = 1e6
-SIG_IGN = 1  # as C has it
 AWAY = {"tracking.offline": False, "tracking.uri": "http://127.0.0.1:9"}
 
 
@@ -202,35 +200,14 @@ def test_what_was_acted_on_interrupts_no_more(monkeypatch):
     assert heard.received == signal.SIGTERM
 
 
-def test_signals_are_heard_whatever_other_threads_put_in_the_handlers_place():
-    """As Ray's native code does, which Python does not know of."""
-
-    def work():
-        time.sleep(0.5)  # until it is waited for
-        for number in STOPS:
-            ctypes.CDLL(None).signal(int(number), ctypes.c_void_p(SIG_IGN))
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def wait(heard):
+@pytest.mark.parametrize("waits", [Future().result, lambda: time.sleep(600)])
+def test_a_signal_interrupts_whatever_is_waited_for(waits):
+    def run(heard):
         with heard.interrupting():
-            threading.Thread(target=work).start()
-            wait_for(Future(), 20)
+            threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGTERM]).start()
+            waits()
 
-    def sleep(heard):
-        with heard.interrupting():
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(10)
-
-    assert stop_of(wait).number == signal.SIGTERM
-    assert stop_of(sleep).number == signal.SIGINT
-
-
-def test_the_wait_for_another_thread_ends_with_its_work_or_the_time():
-    assert not wait_for(Future(), 0.01)
-    done = Future()
-    threading.Timer(0.05, done.set_result, [1]).start()
-    assert wait_for(done, 60)
-    assert wait_for(done)
+    assert stop_of(run).number == signal.SIGTERM
 
 
 def test_a_signal_that_is_kept_does_not_end_the_wait():
@@ -240,7 +217,7 @@ def test_a_signal_that_is_kept_does_not_end_the_wait():
         with heard.kept():
             threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM]).start()
             threading.Timer(0.2, done.set_result, [1]).start()
-            assert wait_for(done)
+            assert done.result() == 1
         heard.check()
 
     assert stop_of(run).number == signal.SIGTERM
@@ -253,7 +230,7 @@ def test_a_signal_stays_ignored_where_it_is(number):
     try:
         with stop_signals() as heard, heard.interrupting():
             signal.raise_signal(number)
-            wait_for(Future(), 0.01)
+            time.sleep(0.01)
             assert signal.getsignal(number) is signal.SIG_IGN
         assert heard.received is None
         assert signal.getsignal(number) is signal.SIG_IGN
