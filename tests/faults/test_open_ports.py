@@ -43,21 +43,22 @@ PROGRAMS = {
 TOKEN = "a-token-of-thirty-two-characters"
 LISTENING = "0A"
 QUIET_SECONDS = 12.0
-LOCAL = """
+WORK = """
 import sys, time
-from pathlib import Path
-from tuner.planning.plans import make_plan
-from tuner.cluster.ray_session import quiet_ray, start_ray
-from tuner.sweeps.spec import parse_spec
-quiet_ray()
-start_ray(make_plan(parse_spec({"space": "lr", "tracking": {"offline": True}}), Path(sys.argv[1])), "./sweeps")
 import ray
+from tuner.cluster.ray_address import connect
+from tuner.cluster.ray_session import quiet_ray, start_ray
+
 @ray.remote(num_cpus=1)
 def work():
     time.sleep(1000)
-task = work.remote()
+
+quiet_ray()
+connect(sys.argv[1]) if sys.argv[1:] else start_ray(1, "./sweeps")
+tasks = [work.remote() for _ in range(2)]
 time.sleep(1000)
 """
+"""A trial on each node: of a cluster at an address, or of a sweep's own Ray."""
 
 
 # --- what a table is made of ------------------------------------------------------------------------------------------
@@ -137,6 +138,8 @@ def row_of(starter, address, port, command, fixed):
     host = "127.0.0.1" if place(address) != "the node's address" else address
     target = f"{host}:{port}"
     found = answer_of_ray(target)
+    if found and found[0] == "trial" and not command.startswith("ray::"):
+        found = "driver", found[1]
     if found is None:
         own = OBJECTS if "raylet/raylet " in command else None
         named = (name for part, name in PROGRAMS.items() if part in command)
@@ -177,14 +180,14 @@ class Started:
     """Processes of Ray on this machine, by who starts them, until all are ended."""
 
     def __init__(self, stack, environment):
-        self._stack, self._environment, self.pids = stack, environment, {}
+        self._stack, self._environment, self.pids = stack, environment, []
 
     def start(self, starter, *words, **variables):
         process = subprocess.Popen(
             words, env={**self._environment, **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self._stack.callback(self._end, process)
-        self.pids[starter] = process.pid
+        self.pids.append((starter, process.pid))
 
     def _end(self, process):
         for pid in reversed(family(process.pid)):
@@ -195,7 +198,7 @@ class Started:
         process.wait()
 
     def sockets(self):
-        return [(starter, *found) for starter, pid in self.pids.items() for found in listeners(family(pid))]
+        return [(starter, *found) for starter, pid in self.pids for found in listeners(family(pid))]
 
     def wait_for(self, *wanted):
         """Until these have a socket: (starter, part of the command)."""
@@ -221,7 +224,7 @@ class Started:
 @pytest.mark.bench
 @pytest.mark.faults
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells by /proc/net/tcp who listens where")
-def test_nothing_is_open_that_the_table_does_not_have(command, environment, tmp_path):
+def test_nothing_is_open_that_the_table_does_not_have(command, environment):
     ray, folder = str(Path(command).with_name("ray")), tempfile.mkdtemp(prefix="vt", dir="/tmp")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
     chosen = {option: free_port() for option in (*DEFAULTS, *RAYS_DEFAULTS)}
@@ -236,11 +239,13 @@ def test_nothing_is_open_that_the_table_does_not_have(command, environment, tmp_
         options = ["--dashboard-agent-listen-port=0", *(f"--{option}={port}" for option, port in chosen.items())]
         more = ("--dashboard-host=127.0.0.1", "--disable-usage-stats", f"--temp-dir={folder}")
         started.start(head, ray, "start", "--head", *small, *options, *more, **token)
-        started.start(local, sys.executable, "-c", LOCAL, str(tmp_path))
+        started.start(local, sys.executable, "-c", WORK)
         started.wait_for((head, "dashboard.py"), (head, "raylet/raylet"))
         started.start(worker, ray, "start", f"--address={address}", *small, "--dashboard-agent-listen-port=0", **token)
-        agents = [(who, "ray::DashboardAgent") for who in (head, worker, local)]
-        started.wait_for(*agents)
+        started.wait_for((worker, "raylet/raylet"))
+        started.start(head, sys.executable, "-c", WORK, address, **token)
+        parts = ("ray::DashboardAgent", "ray::work")
+        started.wait_for(*((who, part) for who in (head, worker, local) for part in parts))
         rows = [row_of(*socket, fixed) for socket in started.settled()]
     print(made := table(rows))
     assert set(made.splitlines()) <= set(documented().splitlines())

@@ -227,6 +227,17 @@ def no_array(path):
         archive.writestr("x.npy", b"not an array")
 
 
+def short_member(path):
+    """Its checksum is right, and its directory promises what the header asks for."""
+    np.save(path.with_suffix(".npy"), SQUARE)
+    whole = path.with_suffix(".npy").read_bytes()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", whole[:-16])
+    content = path.read_bytes()
+    at = content.rindex(b"PK\x01\x02") + 24
+    path.write_bytes(content[:at] + len(whole).to_bytes(4, "little") + content[at + 4 :])
+
+
 def damaged_start(path):
     np.savez(path, x=SQUARE)
     path.write_bytes(b"zz" + path.read_bytes())
@@ -242,6 +253,12 @@ def huge_member(path):
 DAMAGED = {
     "bytes before the first member": ("x.npz", damaged_start, "it does not begin like a zip file"),
     "a member with a huge shape": ("x.npz", huge_member, "its header says float64 of shape (9, 4000000000000000)"),
+    "a member that ends early": ("x.npz", short_member, "it ends early"),
+    "objects of the size of numbers": (
+        "x.npy",
+        changed_npy(b"'<f8'", b"'|O'"),
+        "it holds Python objects; allowed: numbers",
+    ),
     "a flipped byte in a compressed member": ("x.npz", damaged_member, ""),
     "an encrypted member": ("x.npz", changed_directory(8, b"\x01"), "x is encrypted"),
     "an unknown compression": (

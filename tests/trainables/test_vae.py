@@ -104,6 +104,7 @@ MISTAKES = {
     "z of one example": (lambda vae: vae.decode(torch.zeros(4)), "z has shape (4,); this model takes N×4"),
     "no samples": (lambda vae: vae.sample(0), "n is 0; allowed: a whole number from 1 on"),
     "fewer than none": (lambda vae: vae.sample(-1), "n is -1; allowed: a whole number from 1 on"),
+    "a switch": (lambda vae: vae.sample(True), "n is True; allowed: a whole number from 1 on"),
     "half a sample": (lambda vae: vae.sample(3.5), "n is 3.5; allowed: a whole number from 1 on"),
     "more samples than there are numbers": (
         lambda vae: vae.sample(10**30),
