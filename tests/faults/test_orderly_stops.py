@@ -97,6 +97,7 @@ def seconds_by_moment():
 
 
 @pytest.mark.bench
+@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.says)
 def test_every_signal_to_driver_and_group(moment, new_driver, seconds_by_moment):
     """What has begun is resumable, and in MLflow nothing runs on; else nothing is written. No process is left."""

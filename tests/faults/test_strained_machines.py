@@ -106,7 +106,8 @@ def on_a_small_disk(tmp_path, environment, migrated_database, command):
 def test_a_disk_that_is_full_for_artifacts_alone(on_a_small_disk, start, undisturbed, projected, tally, cli):
     """Training and metrics go on; what is missing is said at the end and sent when there is room."""
     driver = on_a_small_disk("mlruns", 40)
-    driver.start(*start).wait_for(lambda: any(event.get("reason") == "completed" for event in driver.events))
+    driver.start(*start).wait_for_lines(1)
+    driver.wait_for(lambda: any(event.get("reason") == "completed" for event in driver.events))
     said = driver.seconds_until(lambda: "No space left on device" in driver.err)
     assert driver.end() == 0, driver.err
     uri = f"sqlite:///{driver.folder}/mlflow.db"
