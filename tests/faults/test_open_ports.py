@@ -44,9 +44,8 @@ TOKEN = "a-token-of-thirty-two-characters"
 LISTENING = "0A"
 QUIET_SECONDS = 12.0
 WORK = """
-import sys, time
+import time
 import ray
-from tuner.cluster.ray_address import connect
 from tuner.cluster.ray_session import quiet_ray, start_ray
 
 @ray.remote(num_cpus=1)
@@ -54,11 +53,11 @@ def work():
     time.sleep(1000)
 
 quiet_ray()
-connect(sys.argv[1]) if sys.argv[1:] else start_ray(1, "./sweeps")
-tasks = [work.remote() for _ in range(2)]
+start_ray(1, "./sweeps")
+task = work.remote()
 time.sleep(1000)
 """
-"""A trial on each node: of a cluster at an address, or of a sweep's own Ray."""
+"""A trial on a sweep's own Ray."""
 
 
 # --- what a table is made of ------------------------------------------------------------------------------------------
@@ -242,10 +241,8 @@ def test_nothing_is_open_that_the_table_does_not_have(command, environment):
         started.start(local, sys.executable, "-c", WORK)
         started.wait_for((head, "dashboard.py"), (head, "raylet/raylet"))
         started.start(worker, ray, "start", f"--address={address}", *small, "--dashboard-agent-listen-port=0", **token)
-        started.wait_for((worker, "raylet/raylet"))
-        started.start(head, sys.executable, "-c", WORK, address, **token)
-        parts = ("ray::DashboardAgent", "ray::work")
-        started.wait_for(*((who, part) for who in (head, worker, local) for part in parts))
+        agents = [(who, "ray::DashboardAgent") for who in (head, worker, local)]
+        started.wait_for((local, "ray::work"), *agents)
         rows = [row_of(*socket, fixed) for socket in started.settled()]
     print(made := table(rows))
     assert set(made.splitlines()) <= set(documented().splitlines())
