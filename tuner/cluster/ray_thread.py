@@ -69,14 +69,15 @@ def _signals_left_alone() -> Iterator[None]:
         ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = before
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""Which may be asked for again where it is held: the garbage collector closes sweeps that were left alone."""
 _thread: _RayThread | None = None
 
 
 def _none_after_a_fork() -> None:
     """A forked process has the memory of its parent, and none of its threads."""
     global _thread, _lock
-    _thread, _lock = None, threading.Lock()
+    _thread, _lock = None, threading.RLock()
 
 
 os.register_at_fork(after_in_child=_none_after_a_fork)
