@@ -238,6 +238,11 @@ def short_member(path):
     path.write_bytes(content[:at] + len(whole).to_bytes(4, "little") + content[at + 4 :])
 
 
+def third_format(path):
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, SQUARE, version=(3, 0))
+
+
 def damaged_start(path):
     np.savez(path, x=SQUARE)
     path.write_bytes(b"zz" + path.read_bytes())
@@ -254,6 +259,7 @@ DAMAGED = {
     "bytes before the first member": ("x.npz", damaged_start, "it does not begin like a zip file"),
     "a member with a huge shape": ("x.npz", huge_member, "its header says float64 of shape (9, 4000000000000000)"),
     "a member that ends early": ("x.npz", short_member, "it ends early"),
+    "a format for names": ("x.npy", third_format, "format 3.0 is for fields with names; allowed: numbers"),
     "objects of the size of numbers": (
         "x.npy",
         changed_npy(b"'<f8'", b"'|O'"),
