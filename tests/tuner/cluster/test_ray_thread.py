@@ -1,10 +1,12 @@
 """The one thread that starts and ends Ray."""
 
 import os
+from concurrent.futures import Future
 
 import pytest
 from ray._private import ray_constants
 
+from tuner.cluster import ray_thread
 from tuner.cluster.ray_thread import done_by_ray_thread, in_ray_thread
 
 
@@ -29,3 +31,20 @@ def test_a_forked_process_has_a_ray_thread_of_its_own():
     if child == 0:
         os._exit(done_by_ray_thread(lambda: 7))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.timeout(60)
+def test_it_may_be_asked_while_it_is_being_asked(monkeypatch):
+    """As the garbage collector does, which may close a sweep that was left alone at any moment."""
+    within = []
+
+    class Asking(Future):
+        def __init__(self):
+            super().__init__()
+            if not within:
+                within.append(None)
+                within.append(in_ray_thread(lambda: "within"))
+
+    monkeypatch.setattr(ray_thread, "Future", Asking)
+    assert done_by_ray_thread(lambda: "asked") == "asked"
+    assert within[1].result(60) == "within"
