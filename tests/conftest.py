@@ -33,6 +33,7 @@ SHARING = {
     "undisturbed": ("faults/test_mlflow_away", "faults/test_orderly_stops"),
     "shared_ray": (
         "integration/test_compare",
+        "integration/test_old_sweeps",
         "integration/test_pausing",
         "integration/test_stock_restore",
         "integration/test_sweep_in_process",
