@@ -10,7 +10,7 @@ import tuner
 
 MISTAKES = {
     "best --where val/k<8": "--where: 'val/k' is neither a metric nor a configuration path; did you mean `val/kl`?",
-    "best --where val/kl<8_or_val/kl>9": "--where: at character 10 `or` is not known",
+    "best --where val/kl<8_or_val/kl>9": "--where: at character 10 `or` is not supported; join comparisons with `and`",
     "best --pareto val/mse": "--pareto val/mse: give two or more different metrics, as in --pareto val/mse,val/kl",
     "best --pareto ,": "--pareto ,: give two or more different metrics",
     "best --pareto val/mse,val/kl --metric val/kl": "--metric val/kl: a Pareto front is ordered by the first metric",

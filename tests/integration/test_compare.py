@@ -25,14 +25,14 @@ from tuner.comparison.request import REACH_FILE
 from tuner.tracking.mlflow_store import open_client
 
 SMALL = {"data.n_train": 100, "batch_size": 16, "model.hidden": [16], "model.latent_dim": 2}
-ASKED = ("--methods", "geco,beta", "--quick", "--seeds", "2", "--epochs", "2", "--concurrency", "2")
+ASKED = ("--methods", "geco,beta", "--quick", "--seeds", "2", "--epochs", "2", "--concurrency", "1")
 COMMAND = ("compare", *ASKED, *(f"--set={path}={value}" for path, value in SMALL.items()))
 CONTRACT = {"name", "report", "levels", "path", "quality", "target", "verdict"}
 
 
 def compared(**further):
     asked = {"methods": ["geco", "beta"], "quick": True, "seeds": 2, "epochs": 2, "settings": SMALL}
-    return tuner.compare(**asked, **further, concurrency=2, offline=True)
+    return tuner.compare(**asked, **further, concurrency=1, offline=True)
 
 
 def timeless(document):
