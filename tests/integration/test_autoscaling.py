@@ -67,16 +67,16 @@ def test_machines_for_all_trials_are_asked_for_at_once_and_spot_ones_first(head,
     address, log = head
     driver = new_driver(TOKEN)
     options = ("--ray-address", address, "--device", "cpu", "--gpus-per-trial", "1", "--cpus-per-trial", "1")
-    sweep = ("sweep", "--name", "s", "--offline", "--scheduler", "none", "--epochs", "5000", *options)
+    sweep = ("sweep", "--name", "s", "--offline", "--space", "lr", "--scheduler", "none", "--epochs", "5000", *options)
     refused = driver.run(*sweep)
     assert refused.returncode == 2
     assert "fits on no node that the cluster at" in refused.stderr
     assert refused.stderr.endswith("set how many trials run at once with --concurrency\n")
 
-    driver.start(*sweep, "--concurrency", "3")
-    driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 3)
+    driver.start(*sweep, "--concurrency", "2")
+    driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 2)
     added = re.findall(r"^(\S+ \S+)\t.*Adding (\d+) node\(s\) of type (\S+)\.", log.read_text(), re.MULTILINE)
-    assert sum(int(n) for _, n, _ in added) == 3
+    assert sum(int(n) for _, n, _ in added) == 2
     assert {name for *_, name in added} == {"gpu-spot"}
     asked = [datetime.strptime(time, "%Y-%m-%d %H:%M:%S,%f").timestamp() for time, *_ in added]
     first_report = next(event["t"] for event in driver.events if event["event"] == "report")
