@@ -92,6 +92,7 @@ def test_what_waits_starts_on_a_node_that_is_added_and_goes_on_elsewhere_when_on
     assert driver.sweep.trials["0000"].unfinished
 
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    driver.wait_for(lambda: failures(driver))
     (driver.folder / "go").touch()
     assert driver.end() == 0, driver.err
     check_complete(driver, EPOCHS)

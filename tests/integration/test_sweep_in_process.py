@@ -15,7 +15,7 @@ import tuner
 from trainables.config.paths import plain
 from trainables.worker.reach import reach_config
 from tuner.cluster.capacity import Capacity, Node
-from tuner.running import driver, exclusive_trials, reach
+from tuner.running import exclusive_trials, reach, search_loop
 from tuner.running.driver import run_sweep
 from tuner.sweeps.journal import read_journal
 from tuner.sweeps.state import fold
@@ -186,7 +186,7 @@ def make(shape, latent_dim):
 def test_what_waits_for_a_node_that_is_gone_runs_on_another(workplace, nets, monkeypatch):
     (workplace / "once.py").write_text(ONCE.replace("NETS", nets))
     seen = [64.0]  # of the node that is there as the trial is handed out
-    monkeypatch.setattr(driver, "cluster_now", lambda: Capacity((Node(seen.pop() if seen else 2.0),)))
+    monkeypatch.setattr(search_loop, "cluster_now", lambda: Capacity((Node(seen.pop() if seen else 2.0),)))
     monkeypatch.setattr(exclusive_trials, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(exclusive_trials, "WAIT_SECONDS", 1.0)
     config = {"model": {"kind": "once:make"}, "epochs": 2}

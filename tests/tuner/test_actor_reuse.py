@@ -90,7 +90,7 @@ def test_a_trial_that_has_lost_all_its_checkpoints_begins_anew_and_says_so(setti
         path.write_bytes(b"")
     report = json.loads(VaeTrainable(settings("0001", seed=0, epochs_done=1)).train()[RESULT_KEY])
     assert report["epoch"] == 1
-    assert "begins anew" in report["warnings"][-1]
+    assert "the trial starts again" in report["warnings"][-1]
     assert {name: report["metrics"][name] for name in expected} == expected
 
 

@@ -116,7 +116,7 @@ def test_a_spec_and_its_parameters_import_nothing(nets):
 
 
 def test_arguments_in_a_spec_keep_their_names(nets):
-    with pytest.raises(ConfigError, match=r"^model\.kwargs: 'a\.b' is no name of an argument"):
+    with pytest.raises(ConfigError, match=r"^model\.kwargs: 'a\.b' is not allowed as the name of an argument"):
         parse_spec(spec(f"{nets}:make", kwargs={"a.b": 1}))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.user_warnings import warn_all
-from tuner.comparison.methods import METHODS
+from tuner.comparison.kinds import METHODS
 
 if TYPE_CHECKING:
     from tuner.reports.sweeps_page import Shown

@@ -20,7 +20,7 @@ from tuner.cli.options import (
     UriOption,
     parsed_settings,
 )
-from tuner.comparison.methods import METHODS
+from tuner.comparison.kinds import METHODS
 
 
 def compare(

@@ -29,7 +29,7 @@ from tuner.cli.options import (
     overlaid_spec,
     parsed_more_trials,
 )
-from tuner.sweeps.spec import Pruning, Sampler
+from tuner.sweeps.kinds import Pruning, Sampler
 
 if TYPE_CHECKING:
     from tuner.running.sweep_result import SweepResult

@@ -10,8 +10,8 @@ from typing import Any
 from search_spaces.annealing import LINEAR
 from trainables.config.paths import suggest
 from trainables.errors import ConfigError
+from tuner.comparison.kinds import METHODS
 
-METHODS = ("geco", "beta", "linear", "cyclical", "free-bits", "gqn")
 PATH_RIVALS = ("beta", "linear", "cyclical", "gqn")
 LR = "lr.base"
 

@@ -21,7 +21,8 @@ from trainables.errors import ConfigError, UserError
 from trainables.resolve import resolve
 from trainables.schedules.lr import ConstantLr, scaling_of
 from tuner.comparison.design import RATE_FACTORS, Design
-from tuner.comparison.methods import LR, METHODS, Scale, free_paths
+from tuner.comparison.kinds import METHODS
+from tuner.comparison.methods import LR, Scale, free_paths
 from tuner.comparison.stages import REQUEST_FILE
 from tuner.comparison.statistics import MOST_SEEDS
 from tuner.sweeps.journal import JOURNAL, read_journal

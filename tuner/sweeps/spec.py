@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -19,6 +19,7 @@ from trainables.errors import ConfigError
 from trainables.object_storage import checked_storage
 from trainables.ranking import LAST, is_ranking
 from trainables.values import Auto, Count, Optional, Positive, Seed
+from tuner.sweeps.kinds import Pruning, Sampler
 from tuner.sweeps.tracking_uri import without_secret
 from tuner.sweeps.yaml_files import read_yaml
 
@@ -75,10 +76,6 @@ def _gpus(value: Any) -> Any:
     if not (0.01 <= gpus <= 1 or (gpus >= 0 and gpus.is_integer())):
         raise ValueError("auto, none, a share of a GPU from 0.01 to 1, or a whole number of them")
     return gpus
-
-
-Sampler = Literal["tpe", "random", "qmc", "grid", "nsga2"]
-Pruning = Literal["asha", "hyperband", "median", "none"]
 
 
 class Search(_SpecSection):

@@ -5,7 +5,8 @@ from trainables.config import method_of
 from trainables.config.paths import parse_config, unflatten
 from tuner.comparison.design import LEVELS, Design, Trained
 from tuner.comparison.hit_rate import answer_target
-from tuner.comparison.methods import METHODS, Scale, free_paths
+from tuner.comparison.kinds import METHODS
+from tuner.comparison.methods import Scale, free_paths
 from tuner.comparison.tuning_cost import answer_quality
 
 BITS = Scale(0.26, None, 784)

@@ -269,7 +269,7 @@ def test_a_deleted_experiment_is_seen_before_anything_is_trained(found, uri):
 
 def test_databricks_needs_a_path(found):
     says, fix = failure(found(**{"tracking.uri": "databricks", "tracking.experiment": "mine"}), "tracking")
-    assert says == "tracking.experiment: 'mine' is no path"
+    assert says == "tracking.experiment: 'mine' is not a path"
     assert fix == "Databricks needs one such as --experiment /Users/you@example.com/mine"
 
 

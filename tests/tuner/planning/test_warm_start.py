@@ -9,7 +9,7 @@ from trainables.config.paths import flatten, unflatten
 from trainables.errors import ConfigError
 from tuner.planning.plans import make_plan
 from tuner.running.driver import header_of
-from tuner.sweeps.events import JournalError
+from tuner.sweeps.events import EarlierTrial, JournalError
 from tuner.sweeps.journal import JOURNAL, Journal
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.status import ranked_trials
@@ -88,8 +88,8 @@ def test_trials_the_new_sweep_could_have_run_are_used_and_the_others_counted_by_
         "warm start: 2 of 6 trials of old used; skipped: 2 outside objective.kappa, 1 without val/elbo_cal, "
         "1 not completed"
     ]
-    assert [vars(prior) for prior in plan.priors] == [
-        {"source_sweep": "old", "source_trial": f"{n:04}", "assignment": assignment(kappa), "values": {METRIC: value}}
+    assert list(plan.priors) == [
+        EarlierTrial(source_sweep="old", source_trial=f"{n:04}", assignment=assignment(kappa), values={METRIC: value})
         for n, (kappa, value) in enumerate([(0.15, 3.0), (0.20, 4.0)])
     ]
 

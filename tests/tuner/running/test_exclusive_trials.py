@@ -45,7 +45,7 @@ def test_a_trial_waits_for_such_a_node_to_come_again_and_then_no_longer(clock):
         clock.pass_by(watch, trials, 2 * LOOK_SECONDS)
     assert gone.value.trial == "0001"
     assert str(gone.value) == (
-        "no node of 8 CPU, on which it was to run alone, came within 5 minutes: it runs alone on the biggest that "
+        "no node of 8 CPU, on which it was to run alone, came within 5 minutes: it runs alone on the largest node "
         "there is"
     )
 

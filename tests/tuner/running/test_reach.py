@@ -127,7 +127,7 @@ def test_a_run_that_fails_leaves_a_share_of_the_mean_images_error_and_is_told(ep
 
 def test_a_range_of_ones_own_that_is_none_is_refused_before_anything_is_written(sweeps, measured):
     own = {"float": [2, 0.5], "relative_to": ["kappa_min", "kappa_max"]}
-    with pytest.raises(UserError, match=r"kappa: from 2 × kappa_min to 0\.5 × kappa_max is from 0\.2 to 0\.1357 here"):
+    with pytest.raises(UserError, match=r"kappa: 2 × kappa_min to 0\.5 × kappa_max is 0\.2 to 0\.1357 here"):
         sweeps.run("s", space={"use": ["geco"], "objective.kappa": own})
     assert not sweeps.journal("s").parent.exists()
 

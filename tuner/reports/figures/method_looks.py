@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tuner.comparison.design import PLAIN, Trained
-from tuner.comparison.methods import METHODS
+from tuner.comparison.kinds import METHODS
 from tuner.reports.figures.style import COLOURS, LINES, MARKERS
 
 SHOWN = (*METHODS, PLAIN)
