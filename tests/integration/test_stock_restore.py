@@ -3,6 +3,7 @@ driver is gone, and the sweep goes on."""
 
 import gc
 import shutil
+import signal
 import threading
 import warnings
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import tuner
+from tuner.cluster.signals import handler_kept
 from tuner.running.driver import run_sweep
 from tuner.sweeps.journal import read_journal
 from tuner.sweeps.state import fold
@@ -104,10 +106,11 @@ def stock(store, shared_ray, tmp_path_factory, patch):
             made.fit()
         return str(death.value)
 
-    with away("log_metric", lambda: len(runs()) == 2) as waited, files_closed():
-        death = death_of_the_first()
-    before = runs()
-    results = tune.Tuner.restore(f"{folder}/s", train).fit()
+    with handler_kept(signal.SIGINT):  # Tune's own would swallow the next Ctrl-C
+        with away("log_metric", lambda: len(runs()) == 2) as waited, files_closed():
+            death = death_of_the_first()
+        before = runs()
+        results = tune.Tuner.restore(f"{folder}/s", train).fit()
     epochs = {result.config["value"]: result.metrics["epoch"] for result in results}
     return SimpleNamespace(asha=asha, waited=waited, death=death, before=before, after=runs(), epochs=epochs)
 
