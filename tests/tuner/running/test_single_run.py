@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import time
 from pathlib import Path
 from threading import Event
 
@@ -61,7 +62,12 @@ def test_a_signal_keeps_the_finished_epochs_as_a_run_that_was_killed(uri, vae_da
 
 
 def test_a_signal_in_the_first_epoch_leaves_no_run(uri, vae_data_root, monkeypatch):
-    monkeypatch.setattr(Trainer, "train_epoch", lambda trainer: signal.raise_signal(signal.SIGHUP))
+    def stopped_amid(trainer):
+        signal.raise_signal(signal.SIGHUP)
+        for _ in range(10_000):  # Python calls a handler between two steps, not always the next two
+            time.sleep(0.001)
+
+    monkeypatch.setattr(Trainer, "train_epoch", stopped_amid)
     with pytest.raises(StoppedError, match=r"^Stopped by SIGHUP; no epoch was finished, and nothing is logged$"):
         retrain(parse_config({"epochs": 4, "threads": 1}), uri, "vae-tuner", vae_data_root)
     client = open_client(uri)
