@@ -46,8 +46,24 @@ SHARING = {
 
 def pytest_collection_modifyitems(items):
     """Files of the slow kinds come first, so that no process is left alone with one while the other has nothing."""
+    check_sharing(items)
     heavy = {item.path for item in items if any(item.get_closest_marker(kind) for kind in HEAVY)}
     items.sort(key=lambda item: item.path not in heavy)
+
+
+def check_sharing(items):
+    """A file that uses a shared fixture of its folder, and is not listed, would start another Ray."""
+    for fixture, names in SHARING.items():
+        folder = names[0].partition("/")[0]
+        using = {
+            item.path.stem
+            for item in items
+            if item.path.parent.name == folder
+            and not item.get_closest_marker("bench")
+            and any(definition.scope == "session" for definition in item._fixtureinfo.name2fixturedefs.get(fixture, ()))
+        }
+        if missing := using - {name.partition("/")[2] for name in names}:
+            raise pytest.UsageError(f"tests/conftest.py: SHARING[{fixture!r}] lacks {', '.join(sorted(missing))}")
 
 
 @pytest.hookimpl(optionalhook=True)

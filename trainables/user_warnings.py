@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
 NOT_THE_USERS = ("trainables", "search_spaces", "tuner", "torch", "contextlib")
+
+
+Notes = Callable[[Sequence[str]], None]
+"""Takes notes for the user."""
 
 
 def warn_user(text: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables.user_warnings import warn_all
+from trainables.user_warnings import Notes, warn_all
 from tuner.comparison.kinds import METHODS
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tuner.running.comparisons import Compared
     from tuner.running.reach import Measuring
     from tuner.running.session import ProgressFactory
-
-Notes = Callable[[Sequence[str]], None]
 
 
 def compare(

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from trainables.errors import ConfigError, UserError
-from trainables.user_warnings import warn_all
+from trainables.user_warnings import Notes, warn_all
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tuner.tracking.best import BestTrial
     from tuner.tracking.registry import ModelVersion
 
-Notes = Callable[[Sequence[str]], None]
 EpochProgress = Callable[[int], AbstractContextManager[tuple[Callable[["Report"], None], Notes]]]
 
 

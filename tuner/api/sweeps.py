@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainables.user_warnings import Notes
 from tuner.sweeps.spec import SweepSpec, parse_spec, sweep_tree
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tuner.tracking.removal import Removed
 
 Spec = SweepSpec | Mapping[str, Any] | str | Path
-Notes = Callable[[Sequence[str]], None]
 
 
 def spec_of(spec: Spec) -> SweepSpec:

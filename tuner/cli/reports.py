@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -192,5 +193,5 @@ def _study(storage: str, name: str, file: Path) -> tuple[dict[str, Any], str]:
     write_study(study, file)
     return (
         {"name": name, "file": str(file), "n_trials": len(study.trials)},
-        f"Wrote {file}: {len(study.trials)} trials; look at them with: optuna-dashboard sqlite:///{file}",
+        f"Wrote {file}: {len(study.trials)} trials; look at them with: {shlex.join(['optuna-dashboard', f'sqlite:///{file}'])}",
     )

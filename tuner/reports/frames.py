@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.sweeps.state import Sweep
-from tuner.sweeps.status import known_sweep, sweep_statuses
-from tuner.sweeps.storage import open_storage
-from tuner.sweeps.times import trial_times
+from tuner.sweeps.status import known_sweep, standing, unended_state
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["history_frame", "trials_frame"]
 
 
 def trials_frame(storage: str | Path, name: str) -> pd.DataFrame:
@@ -25,9 +21,7 @@ def trials_frame(storage: str | Path, name: str) -> pd.DataFrame:
     import pandas as pd
 
     sweep = known_sweep(storage, name)
-    times = trial_times(open_storage(storage).lines(name))
-    (status,) = sweep_statuses(storage, name)
-    states = {trial.trial: trial.state for trial in status.trials}
+    states = {trial.trial: trial.state for trial in standing(sweep, name, unended_state(storage, name)).trials}
     rows = [
         {
             "trial": trial.id,
@@ -39,8 +33,8 @@ def trials_frame(storage: str | Path, name: str) -> pd.DataFrame:
             "error": trial.error,
             "epochs": trial.epochs,
             "ranked_epoch": trial.ranked_epoch,
-            "begun": pd.Timestamp(times[trial.id][0], unit="s", tz="UTC"),
-            "seconds": times[trial.id][1] - times[trial.id][0],
+            "begun": pd.Timestamp(trial.begun, unit="s", tz="UTC"),
+            "seconds": trial.heard - trial.begun,
             **trial.assignment,
             **_metrics(trial.ranked),
         }

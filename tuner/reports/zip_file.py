@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from trainables.config.models import is_user_kind
 from trainables.config.paths import written
-from trainables.errors import ConfigError, UserError
+from trainables.errors import UserError
 from trainables.files.trial_files import BEST_NAME, FILE_NAME, RESULT_FILES
 from trainables.object_storage import is_remote
 from trainables.source import code_digest, source_files
 from tuner.cluster.shipment import code_of
 from tuner.comparison.stages import REQUEST_FILE, STAGES
 from tuner.sweeps.journal import JOURNAL, bytes_of
+from tuner.sweeps.keeping import new_file
 from tuner.sweeps.places import TRIALS, files_of
 from tuner.sweeps.spec import as_yaml
 from tuner.sweeps.state import Sweep, Trial
@@ -84,28 +84,13 @@ def export(storage: str | Path, name: str, file: Path, reports: Path = Path("./r
     reports: where a comparison's page is, in its name. The file appears whole or not at all, and no link is followed.
     Raises UserError for a name that is not there, and for a file that is.
     """
-    if file.suffix != ".zip":
-        raise ConfigError(f"{file}: the file must end in .zip")
-    if file.exists() or file.is_symlink():
-        raise UserError(f"{file} exists; name another file, or remove it first")
-    if _is_comparison(storage, name):
-        return _written(name, file, lambda zipped: _pack_comparison(zipped, Path(storage), name, reports))
-    return _written(name, file, lambda zipped: _pack_sweep(zipped, storage, name))
-
-
-def _written(name: str, file: Path, pack: Callable[[ZipFile], str | None]) -> Exported:
-    part = file.with_name(f".{file.name}.{uuid4().hex}")
-    try:
-        with ZipFile(part, "x", ZIP_DEFLATED) as zipped:
-            best = pack(zipped)
-            n_files = len(zipped.namelist())
-        part.rename(file)
-    except OSError as error:
-        if error.filename not in (None, str(part), str(file)):
-            raise UserError(f"{file} cannot be made: {error.filename}: {error.strerror}") from None
-        raise UserError(f"{file} cannot be written: {error.strerror}; name a file in an existing folder") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with new_file(file, ".zip") as part, ZipFile(part, "x", ZIP_DEFLATED) as zipped:
+        best = None
+        if _is_comparison(storage, name):
+            _pack_comparison(zipped, Path(storage), name, reports)
+        else:
+            best = _pack_sweep(zipped, storage, name)
+        n_files = len(zipped.namelist())
     return Exported(name, file, n_files, best)
 
 

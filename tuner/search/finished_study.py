@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DBAPIError
 
 from search_spaces.compile import distributions, parameters
 from search_spaces.space import Space
-from trainables.errors import ConfigError, UserError
 from tuner.search.optuna_study import DIRECTIONS
+from tuner.sweeps.keeping import new_file
 from tuner.sweeps.metrics import is_result
 from tuner.sweeps.state import Trial
 from tuner.sweeps.status import known_sweep
-from tuner.sweeps.storage import open_storage
-from tuner.sweeps.times import Times, trial_times
-
-__all__ = ["finished_study", "write_study"]
 
 STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "budget": TrialState.PRUNED}
 """By stop reason. What has none yet, or was interrupted, is RUNNING; everything else is FAIL."""
@@ -37,44 +34,38 @@ def finished_study(storage: str | Path, name: str) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep = known_sweep(storage, name).by_configuration()
-    times = trial_times(open_storage(storage).lines(name))
     directions = [DIRECTIONS[direction] for direction in sweep.metrics.values()]
     study = optuna.create_study(study_name=sweep.header["name"], directions=directions)
     _name_metrics(study, list(sweep.metrics))
     study.set_user_attr("sweep_id", sweep.header["sweep_id"])
     space = Space.parse(sweep.header["space"])
-    study.add_trials([_trial(trial, space, list(sweep.metrics), times) for trial in sweep.trials.values()])
+    study.add_trials([_trial(trial, space, list(sweep.metrics)) for trial in sweep.trials.values()])
     return study
 
 
 def write_study(study: optuna.Study, file: Path) -> None:
     """Write a new SQLite file that Optuna opens as `sqlite:///FILE`; it appears whole or not at all.
 
-    Raises UserError for a file that exists or cannot be written, ConfigError for a name that does not end as SQLite's
-    files do.
+    Raises what `new_file` does.
     """
-    if file.suffix not in SUFFIXES:
-        raise ConfigError(f"--optuna {file}: the file must end in {', '.join(SUFFIXES)}")
-    if file.exists() or file.is_symlink():
-        raise UserError(f"{file} exists; name another file, or remove it first")
-    if not file.parent.is_dir():
-        raise UserError(f"{file} cannot be written: folder {file.parent} does not exist; create it")
-    part = file.with_name(f".{file.name}.{uuid4().hex}")
-    try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{part}")
+    with new_file(file, *SUFFIXES) as part:
         try:
-            copied = optuna.create_study(study_name=study.study_name, storage=storage, directions=study.directions)
-            _name_metrics(copied, study.metric_names or [])
-            for name, value in study.user_attrs.items():
-                copied.set_user_attr(name, value)
-            copied.add_trials(study.get_trials(deepcopy=False))
-        finally:
-            storage.engine.dispose()
-        part.rename(file)
-    except (OSError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"{file} cannot be written: {error}") from None
+            _copy(study, part)
+        except (optuna.exceptions.StorageInternalError, DBAPIError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error.__cause__
+            raise OSError(errno.EIO, f"SQLite: {cause or error}") from None
+
+
+def _copy(study: optuna.Study, file: Path) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+    try:
+        copied = optuna.create_study(study_name=study.study_name, storage=storage, directions=study.directions)
+        _name_metrics(copied, study.metric_names or [])
+        for name, value in study.user_attrs.items():
+            copied.set_user_attr(name, value)
+        copied.add_trials(study.get_trials(deepcopy=False))
     finally:
-        part.unlink(missing_ok=True)
+        storage.engine.dispose()
 
 
 def _name_metrics(study: optuna.Study, metrics: list[str]) -> None:
@@ -83,25 +74,25 @@ def _name_metrics(study: optuna.Study, metrics: list[str]) -> None:
         study.set_metric_names(metrics)
 
 
-def _trial(trial: Trial, space: Space, metrics: list[str], times: Times) -> FrozenTrial:
+def _trial(trial: Trial, space: Space, metrics: list[str]) -> FrozenTrial:
     state = TrialState.RUNNING if trial.unfinished else STATES.get(trial.stop_reason or "", TrialState.FAIL)
     if state == TrialState.COMPLETE and not all(is_result(trial.ranked, metric) for metric in metrics):
         state = TrialState.FAIL
-    runs = [run.id for run in trial.runs or (trial,)]
     found = optuna.trial.create_trial(
         state=state,
         values=[trial.ranked[metric] for metric in metrics] if state == TrialState.COMPLETE else None,
         params=parameters(space, trial.assignment),
         distributions=distributions(space, trial.assignment),
         intermediate_values=_by_epoch(trial, metrics),
-        user_attrs=_attributes(trial, runs),
+        user_attrs=_attributes(trial),
     )
-    found.datetime_start = datetime.fromtimestamp(min(times[run][0] for run in runs))
-    found.datetime_complete = None if trial.unfinished else datetime.fromtimestamp(max(times[run][1] for run in runs))
+    found.datetime_start = datetime.fromtimestamp(trial.begun)
+    found.datetime_complete = None if trial.unfinished else datetime.fromtimestamp(trial.heard)
     return found
 
 
-def _attributes(trial: Trial, runs: list[str]) -> dict[str, Any]:
+def _attributes(trial: Trial) -> dict[str, Any]:
+    runs = [run.id for run in trial.runs or (trial,)]
     said = {"outcome": trial.outcome, "stop_reason": trial.stop_reason, "error": trial.error}
     known = {name: value for name, value in said.items() if value is not None}
     metrics = {name: value for name, value in trial.ranked.items() if isfinite(value)}

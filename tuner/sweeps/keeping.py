@@ -1,4 +1,4 @@
-"""A comparison's own folder: one process works in it at a time, and a file in it is whole or not there."""
+"""Files that are whole or not there, and a comparison's own folder, in which one process works at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainables.errors import UserError
+from trainables.errors import ConfigError, UserError
 from tuner.sweeps.lease import leased
 
 
@@ -39,3 +39,25 @@ def write_json(file: Path, value: Any) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(file: Path, *suffixes: str) -> Iterator[Path]:
+    """A path beside a new file to write to: at the end of the block it becomes the file, and is gone after an error.
+
+    Raises ConfigError for another suffix, and UserError for a file that exists or cannot be written.
+    """
+    if file.suffix not in suffixes:
+        raise ConfigError(f"{file}: the file must end in {', '.join(suffixes)}")
+    if file.exists() or file.is_symlink():
+        raise UserError(f"{file} exists; name another file, or remove it first")
+    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    try:
+        yield part
+        part.rename(file)
+    except OSError as error:
+        if error.filename not in (None, str(part), str(file)):
+            raise UserError(f"{file} cannot be made: {error.filename}: {error.strerror}") from None
+        raise UserError(f"{file} cannot be written: {error.strerror}; name a file in an existing folder") from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -58,6 +58,8 @@ class Trial:
     number: of the configuration, in the order of asks. repeat: which of its seeds. runs: where this stands for a
     configuration of several seeds, the trial of each; its own metrics are their means then, and its id and seed the
     first one's.
+
+    begun: when it was asked for. heard: when it was last reported or ended. Both in seconds since 1970.
     """
 
     id: str
@@ -85,6 +87,8 @@ class Trial:
     why: str | None = None
     repeat: int = 0
     runs: tuple[Trial, ...] = ()
+    begun: float = field(default=0.0, compare=False)
+    heard: float = field(default=0.0, compare=False)
 
     @property
     def identity(self) -> Identity:
@@ -354,7 +358,8 @@ class Sweep:
     def _ask(self, event: Asked) -> None:
         _check_id(event.trial)
         own = {name: getattr(event, name) for name in ("number", "assignment", "memory", "config", "method")}
-        asked = Trial(event.trial, **own, ranking=self.ranking, repeat=event.repeat or 0)
+        own |= {"ranking": self.ranking, "repeat": event.repeat or 0, "begun": event.t, "heard": event.t}
+        asked = Trial(event.trial, **own)
         self._note_digests(self.trials.setdefault(event.trial, asked))
 
     def _note_digests(self, trial: Trial) -> None:
@@ -375,6 +380,7 @@ class Sweep:
         if event.epoch <= trial.epochs:
             return
         trial.reports.append(event)
+        trial.heard = event.t
         self._note_digests(trial)
         trial.stop_reason, trial.outcome, trial.error, trial.why = event.reason, event.outcome, None, event.why
         trial.pauses += event.decision == "pause"
@@ -396,13 +402,14 @@ class Sweep:
     @staticmethod
     def _release(trial: Trial, event: Decided) -> None:
         if trial.paused:
-            trial.stop_reason = event.reason
+            trial.stop_reason, trial.heard = event.reason, event.t
             trial.releases += 1
 
     @staticmethod
     def _end(trial: Trial, event: Ended) -> None:
         if trial.unfinished:
             trial.stop_reason, trial.error, trial.kind = event.reason, event.error, event.kind or trial.kind
+            trial.heard = event.t
 
 
 def _check_id(trial: object) -> None:
@@ -440,6 +447,8 @@ def _merged(runs: Sequence[Trial], n_seeds: int) -> Trial:
         data=list(dict.fromkeys(digest for run in runs for digest in run.data)),
         code=list(dict.fromkeys(digest for run in runs for digest in run.code)),
         runs=tuple(runs),
+        begun=min(run.begun for run in runs),
+        heard=max(run.heard for run in runs),
     )
 
 

@@ -104,11 +104,20 @@ def _status_or_damaged(storage: Storage, name: str) -> SweepStatus:
 
 
 def _status(storage: Storage, name: str) -> SweepStatus:
-    unended = "running" if storage.is_held(name) else "interrupted"
+    unended = _unended(storage, name)
     sweep = _folded(storage, name)
     if sweep.header:
         check_begun(sweep)
     return standing(sweep, name, unended)
+
+
+def unended_state(storage: str | Path, name: str) -> str:
+    """The state of what has no end yet in a sweep."""
+    return _unended(open_storage(storage), name)
+
+
+def _unended(storage: Storage, name: str) -> str:
+    return "running" if storage.is_held(name) else "interrupted"
 
 
 def _folded(storage: Storage, name: str) -> Sweep:

@@ -123,7 +123,7 @@ def test_nothing_is_written_over_and_nothing_half(sweeps, tmp_path):
     with pytest.raises(UserError, match="exists; name another file"):
         write_study(study, there)
     assert there.read_text() == "mine"
-    with pytest.raises(UserError, match="does not exist; create it"):
+    with pytest.raises(UserError, match="name a file in an existing folder"):
         write_study(study, tmp_path / "nowhere" / "a.db")
 
 
