@@ -72,8 +72,11 @@ class Site:
             assert time.monotonic() < end, self.run("jobs", "logs", name)[0]
             time.sleep(0.1)
 
+    def status(self, job):
+        return json.loads(self.run("jobs", "status", job, "--format", "json")[0])
+
     def state(self, job):
-        return json.loads(self.run("jobs", "status", job, "--format", "json")[0])["state"]
+        return self.status(job)["state"]
 
 
 def answers(port):
@@ -257,7 +260,8 @@ def test_what_cannot_run_fails_with_its_reason(story, site):
 
 def test_a_local_job_whose_process_was_killed_has_failed(local):
     local.run("submit", held(local, "killed"))
-    local.wait_for_epochs("killed", 0)
+    while local.status("killed")["progress"] is None:  # told a moment after the journal has begun
+        time.sleep(0.1)
     (pid,) = (local.folder / "state").glob("vae-tuner/jobs/*/killed/pid")
     os.kill(int(pid.read_text()), signal.SIGKILL)
     while (state := local.state("killed")) == "running":

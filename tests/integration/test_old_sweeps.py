@@ -84,6 +84,17 @@ def test_status_shows_what_it_showed(project, archive):
 
 
 @pytest.mark.parametrize("archive", SHOWN)
+def test_they_are_tables_and_studies_too(project, archive):
+    project(archive)
+    for sweep, trials in SHOWN[archive].items():
+        history = tuner.history(sweep)
+        assert "epoch" not in history.columns, "it is of the index"
+        assert history.groupby("trial").size().to_dict() == {trial: epochs for trial, (_, epochs, _) in trials.items()}
+        assert tuner.trials(sweep)["state"].to_dict() == {trial: state for trial, (state, _, _) in trials.items()}
+        assert len(tuner.study(sweep).trials) == len({trial.split("-")[0] for trial in trials})
+
+
+@pytest.mark.parametrize("archive", SHOWN)
 def test_the_store_names_the_same_best_trial(project, archive):
     project(archive)
     for sweep, trials in SHOWN[archive].items():

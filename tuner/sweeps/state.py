@@ -447,7 +447,6 @@ def _merged(runs: Sequence[Trial], n_seeds: int) -> Trial:
         data=list(dict.fromkeys(digest for run in runs for digest in run.data)),
         code=list(dict.fromkeys(digest for run in runs for digest in run.code)),
         runs=tuple(runs),
-        begun=min(run.begun for run in runs),
         heard=max(run.heard for run in runs),
     )
 

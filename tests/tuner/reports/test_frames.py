@@ -10,6 +10,8 @@ from tuner.sweeps.status import known_sweep, ranked_trials
 
 @pytest.fixture(params=[{}, {"search.repeats": 2}, {"search.ranking": "best"}, {"scheduler.kind": "hyperband"}])
 def sweep(request, sweeps):
+    """Trials that are at their best in the second of three epochs."""
+    sweeps.hooks["value"] = lambda trial, epoch: -float(trial.number) - (epoch - 2) ** 2
     sweeps.run("s", **request.param)
     return known_sweep(sweeps.storage, "s")
 
@@ -18,6 +20,7 @@ def test_a_row_of_history_is_an_epoch(sweep, sweeps):
     rows = tuner.history("s", storage=sweeps.storage)
     reports = {(trial.id, report.epoch): report for trial in sweep.trials.values() for report in trial.reports}
     assert list(rows.index) == list(reports)
+    assert "epoch" not in rows.columns
     for place, report in reports.items():
         assert rows.loc[place, "decision"] == report.decision
         assert rows.loc[place, "val/elbo_cal"] == report.metrics["val/elbo_cal"]
@@ -46,7 +49,10 @@ def test_times_are_those_of_the_journal(sweep, sweeps):
     rows = tuner.trials("s", storage=sweeps.storage)
     asked = {event["trial"]: event["t"] for event in sweeps.events("s") if event["event"] == "ask"}
     assert {trial: begun.timestamp() for trial, begun in rows["begun"].items()} == pytest.approx(asked, abs=1e-6)
-    assert (rows["seconds"] >= 0).all()
+    ends = {event["trial"]: event["t"] for event in sweeps.events("s") if event["event"] in ("report", "decision")}
+    seconds = {trial: ends[trial] - asked[trial] for trial in asked}
+    assert rows["seconds"].to_dict() == pytest.approx(seconds)
+    assert min(seconds.values()) > 0
 
 
 def test_a_sweep_without_trials_has_empty_tables(sweeps):

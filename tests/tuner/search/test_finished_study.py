@@ -88,6 +88,26 @@ def test_several_metrics_are_values_by_name(written_journal, sweeps):
     assert not any(trial.intermediate_values for trial in study.trials)
 
 
+def test_what_completed_without_a_result_has_failed(written_journal, sweeps):
+    journal = written_journal()
+    journal.trial("0000", [-3.0, float("nan")], "completed")
+    journal.trial("0001", [-3.0, -2.0], "completed")
+    keep(journal, sweeps)
+    study = tuner.study("s", storage=sweeps.storage)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_a_configuration_lasts_from_its_first_seeds_ask_to_its_last_seeds_report(sweeps):
+    sweeps.run("s", **SWEEPS["repeats"])
+    times = {}
+    for event in (event for event in sweeps.events("s") if event["event"] in ("ask", "report")):
+        times.setdefault(event["trial"][:4], []).append(event["t"])
+    for trial in tuner.study("s", storage=sweeps.storage).trials:
+        began, ended = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        of_all = times[trial.user_attrs["trial"][:4]]
+        assert (began, ended) == pytest.approx((min(of_all), max(of_all)), abs=1e-5)
+
+
 def test_every_stop_reason_has_a_state(eventful_journal, sweeps):
     keep(eventful_journal, sweeps)
     states = {trial.user_attrs["trial"]: trial.state for trial in tuner.study("s", storage=sweeps.storage).trials}
