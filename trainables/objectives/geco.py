@@ -243,8 +243,8 @@ class Violation(NamedTuple):
     """By how much of its target a constraint is violated, with the standard error of that.
 
     At the end of a trial it is measured twice: over the last 5 % of the steps, of each batch before the update by it,
-    and on training examples after the last update. Neither alone is what the trial ends with: the one is late, the
-    other is of examples seen a moment ago. `at_end` is their mean.
+    and on training examples after the last update. The one is late, the other is of a single iterate, whose own noise
+    its standard error does not hold. `at_end` weighs both.
     """
 
     mean: float
@@ -272,9 +272,21 @@ class Violation(NamedTuple):
 
     @classmethod
     def at_end(cls, distortion: Tensor, objective: GecoObjective, state: Mapping[str, float]) -> Violation:
-        """The mean of both measurements, or the one on examples where there were too few steps."""
+        """Both measurements, each weighed by 1/SE² and the one on examples by half at most; that one alone where there
+        were too few steps.
+
+        An iterate is within two standard deviations of the late batches' violations, which hold its noise and that of
+        a batch. Where the examples differ by more, the worse of both counts.
+        """
         own, late = cls.of_examples(distortion, objective), cls.of_late_steps(state)
-        return own if math.isinf(late.stderr) else cls.mean_of((own, late))
+        if math.isinf(late.stderr):
+            return own
+        scatter = late.stderr * math.sqrt(state["late_count"])
+        if abs(own.mean - late.mean) > 2 * math.hypot(scatter, own.stderr):
+            return max(own, late, key=lambda found: abs(found.mean))
+        share = late.stderr**2 / (late.stderr**2 + own.stderr**2) if late.stderr < own.stderr else 0.5
+        mean = share * own.mean + (1 - share) * late.mean
+        return cls(mean, math.hypot(share * own.stderr, (1 - share) * late.stderr))
 
     @classmethod
     def mean_of(cls, found: Sequence[Violation]) -> Violation:
