@@ -20,6 +20,7 @@ TRIALS = {
     "likelihood": {"data": {"likelihood": "laplace"}},
     "reader": {"data": {"name": "digits.csv"}},
     "schedule": {"beta": {"kind": "root", "warmup": 0.5}},
+    "optimiser": {"optimizer": {"kind": "lion"}},
 }
 
 TRAIN = """

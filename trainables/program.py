@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 from trainables.config import TrialConfig
-from trainables.config.optimizers import OptimizerConfig
 from trainables.likelihoods import Likelihood, build_likelihood
 from trainables.models import Model, Prior, build_model, build_prior
 from trainables.objectives import Objective, build_objective
-from trainables.optimizers import LrGroups
+from trainables.optimizers import Optimizer, build_optimizer
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,7 @@ class Program:
     prior: Prior
     likelihood: Likelihood
     objective: Objective
-    optimizer: OptimizerConfig
-    groups: LrGroups
+    optimizer: Optimizer
 
 
 def build_program(config: TrialConfig, shape: tuple[int, ...], total_steps: int) -> Program:
@@ -32,6 +30,5 @@ def build_program(config: TrialConfig, shape: tuple[int, ...], total_steps: int)
         build_prior(config.model),
         build_likelihood(config),
         build_objective(config, math.prod(shape), total_steps),
-        config.optimizer,
-        LrGroups(config.lr.encoder, config.lr.decoder),
+        build_optimizer(config),
     )

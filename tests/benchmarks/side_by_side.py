@@ -13,7 +13,6 @@ import torch
 
 from trainables.config.paths import parse_config
 from trainables.data.dataset import DataFacts, Dataset, data_facts, load
-from trainables.optimizers import OptimizerState
 from trainables.resolve import resolve
 from trainables.training.step import members_step
 from trainables.training.trainer import Report, Trainer
@@ -47,8 +46,7 @@ def train(trees: Sequence[dict], facts: DataFacts, dataset: Dataset) -> list[Rep
 def _train(trainers: Sequence[Trainer]) -> None:
     first, total = trainers[0], trainers[0].total_steps
     params, state = _stacked([t.params for t in trainers]), _stacked([t.state for t in trainers])
-    moments = [_stacked([getattr(t.optimizer, part) for t in trainers]) for part in ("first", "second", "count")]
-    optimizer = OptimizerState(*moments)
+    optimizer = {moment: _stacked([t.optimizer[moment] for t in trainers]) for moment in first.optimizer}
     constants = _stacked([t._constants for t in trainers])
     for epoch in range(first.config.epochs):
         first.epoch = epoch

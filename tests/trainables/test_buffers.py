@@ -7,7 +7,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from trainables import optimizers
 from trainables.config.paths import parse_config
 from trainables.files import checkpoint as checkpoints
 from trainables.models import LinearVaeModel
@@ -42,7 +41,7 @@ def program():
 
 def begun(program, seed=0):
     params = program.model.init(seed, CPU)
-    return params, program.model.buffers(CPU), optimizers.init(program.optimizer, params), {}
+    return params, program.model.buffers(CPU), program.optimizer.init(params), {}
 
 
 def inputs(step):
@@ -73,9 +72,8 @@ def test_the_step_in_place_and_that_of_several_members_give_the_same(program):
     params, buffers, moments, state = begun(program)
     params = {name: value.requires_grad_() for name, value in params.items()}
     many = [torch.utils._pytree.tree_map(lambda value: torch.stack([value] * 2), part) for part in begun(program)[:2]]
-    zeros = optimizers.init(program.optimizer, many[0])
     count = {name: torch.zeros(2) for name in many[0]}
-    many += [optimizers.OptimizerState(zeros.first, zeros.second, count), {}]
+    many += [{**program.optimizer.init(many[0]), "count": count}, {}]
     for step in range(STEPS):
         batch, noise, hyper = inputs(step)
         buffers, state, _ = advance(program, params, buffers, moments, state, batch, noise, hyper, 1e-2)

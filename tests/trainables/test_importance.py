@@ -14,7 +14,7 @@ from trainables.metrics import importance
 from trainables.models import LinearVaeModel, MlpVae
 from trainables.models.priors import STANDARD_NORMAL
 from trainables.objectives import ElboObjective
-from trainables.optimizers import LrGroups
+from trainables.optimizers import build_optimizer
 from trainables.program import Program
 
 ONE = torch.tensor(1.0, dtype=torch.float64)
@@ -26,7 +26,7 @@ def at(sigma):
 
 def program(model, likelihood="gaussian"):
     made = Bernoulli() if likelihood == "bernoulli" else Gaussian(1.0, "identity")
-    return Program(model, STANDARD_NORMAL, made, ElboObjective(), parse_config({}).optimizer, LrGroups())
+    return Program(model, STANDARD_NORMAL, made, ElboObjective(), build_optimizer(parse_config({})))
 
 
 def draws(n, latent_dim, dtype=torch.float32):

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import distributions as td
 
-from trainables import optimizers
 from trainables.config.paths import parse_config
 from trainables.program import build_program
 from trainables.training.step import train_step
@@ -47,8 +46,7 @@ def step_of(program, params, x, noise, beta=1.0, sigma=SIGMA):
     """By a step of plain SGD, which moves parameters by their gradient."""
     hyper = {"beta": beta, "sigma": sigma, "progress": 0.0, "lr": 1.0}
     hyper = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyper.items()}
-    state = optimizers.init(program.optimizer, params)
-    moved, *_, record = train_step(program, params, {}, state, {}, x, noise, hyper)
+    moved, *_, record = train_step(program, params, {}, program.optimizer.init(params), {}, x, noise, hyper)
     return record, {name: value - moved[name] for name, value in params.items()}
 
 

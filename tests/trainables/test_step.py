@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import distributions as td
 
-from trainables import optimizers
 from trainables.config.paths import parse_config, variants
 from trainables.program import build_program
 from trainables.training.step import advance, members_step, train_step
@@ -46,7 +45,7 @@ class Member:
         cpu = torch.device("cpu")
         self.params = double(self.program.model.init(seed, cpu) | self.program.likelihood.init(cpu))
         self.buffers = double(self.program.model.buffers(cpu))
-        self.optimizer = optimizers.init(config.optimizer, self.params)
+        self.optimizer = self.program.optimizer.init(self.params)
         self.state = double(self.program.objective.init())
         self.lr = lr
         dials = {**self.program.objective.constants(), "sigma": config.model.sigma, "beta": beta, "lr": lr}
@@ -84,9 +83,7 @@ def test_three_members_in_one_vmapped_step_are_three_separate_runs(objective, di
         Member(config, seed, beta, lr) for seed, (config, beta, lr) in enumerate(zip(configs, BETA, RATE, strict=True))
     ]
     params, buffers, state = (stacked([getattr(m, part) for m in members]) for part in ("params", "buffers", "state"))
-    moments = optimizers.OptimizerState(
-        *(stacked([getattr(m.optimizer, part) for m in members]) for part in ("first", "second", "count"))
-    )
+    moments = {moment: stacked([m.optimizer[moment] for m in members]) for moment in members[0].optimizer}
     for step in range(STEPS):
         batches, noises, hypers = zip(*(m.inputs(step, i) for i, m in enumerate(members)), strict=True)
         params, buffers, moments, state, record = members_step(
@@ -138,14 +135,14 @@ def test_a_step_changes_none_of_its_arguments():
     member.step(0)
     torch.testing.assert_close(params, before, rtol=0, atol=0)
     assert state["met"] == 0
-    assert moments.count["encoder.0.bias"] == 0
+    assert moments["count"]["encoder.0.bias"] == 0
 
 
 def first_gradient(member, x, noise, hyper):
     """One step of Adam from zero moments has first moment (1 − β₁)·gradient."""
     arguments = member.program, member.params, member.buffers, member.optimizer, member.state, x, noise, hyper
     _, _, moments, *_ = train_step(*arguments)
-    return [value / 0.1 for value in moments.first.values()]
+    return [value / 0.1 for value in moments["first"].values()]
 
 
 def hand_written_elbo(program, params, x, noise, sigma):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,11 @@ class _Optimizer(Section):
 
     clip_value: bounds each element of the gradient, after clip_norm; `none` for off.
     """
+
+    scale_free: ClassVar[bool] = True
+    """Whether its steps stay the same when all losses are multiplied by a number."""
+    settling: ClassVar[int] = 1
+    """How many times as many updates as under Adam GECO's λ takes to settle."""
 
     clip_norm: Annotated[Positive | None, Optional] = None
     clip_value: Annotated[Positive | None, Optional] = None
@@ -51,6 +56,7 @@ class RAdam(_Adaptive):
     Its first steps, which are not, are at most the learning rate per element; torch's are not bounded.
     """
 
+    scale_free = False
     kind: Literal["radam"] = "radam"
 
 
@@ -61,6 +67,8 @@ class Sgd(_Optimizer):
     weight_decay: a weight times this is added to its gradient, for the parameters that AdamW decays.
     """
 
+    scale_free = False
+    settling = 2
     kind: Literal["sgd"] = "sgd"
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 0.0

@@ -25,14 +25,15 @@ from trainables.identity import Identity, parse_identity
 __all__ = ["FILE_NAME", "Checkpoint", "config_hash", "read", "write"]
 
 FORMAT = "vae-tuner 1"
-GROUPS = ("params", "buffers", "first", "second", "count", "state")
+GROUPS = ("params", "buffers", "state")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Everything a trial needs to go on: randomness is a function of (seed, step) and needs no state.
 
-    groups: tensors by group (`params`, `buffers`, `first`, `second`, `count`, `state`) and name. shape: of one example.
+    groups: tensors by group and name: `params`, `buffers`, `state` (the objective's), and the moments of the optimiser.
+    shape: of one example.
     metrics, outcome: what the epoch was reported with, so that a report that was lost can be given again.
     identity: the data, code and versions of the epoch's training. value_range: the lowest and the highest value of its
     data, as the model saw them; None in older files.
@@ -129,8 +130,12 @@ def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str
 
 
 def _grouped(tensors: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """By group and name; a group that is not one of `GROUPS` is a moment, whose tensors have names of parameters."""
     groups: dict[str, dict[str, Tensor]] = {name: {} for name in GROUPS}
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
-        groups[group][rest] = value
+        groups.setdefault(group, {})[rest] = value
+    for moment in groups.keys() - set(GROUPS):
+        if not groups[moment].keys() <= groups["params"].keys():
+            raise KeyError(moment)
     return groups

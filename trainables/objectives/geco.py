@@ -31,7 +31,7 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.config.objectives import Geco, target_of
-from trainables.config.optimizers import OptimizerConfig, RAdam, Sgd
+from trainables.config.optimizers import OptimizerConfig
 from trainables.data.dataset import DataFacts
 from trainables.errors import ConfigError
 from trainables.likelihoods import Likelihood
@@ -302,8 +302,8 @@ class Violation(NamedTuple):
 
 def updates_to_settle(config: TrialConfig) -> int:
     """The updates that GECO's λ takes to settle: 1,000, times √(32/B) for a batch B below 32, twice that under SGD."""
-    slower = 2 if isinstance(config.optimizer, Sgd) else 1
-    return math.ceil(slower * SETTLING_UPDATES * math.sqrt(max(1.0, SETTLING_BATCH / config.batch_size)))
+    updates = config.optimizer.settling * SETTLING_UPDATES
+    return math.ceil(updates * math.sqrt(max(1.0, SETTLING_BATCH / config.batch_size)))
 
 
 def geco_notes(config: TrialConfig, facts: DataFacts) -> list[str]:
@@ -323,7 +323,7 @@ def _feels_the_size_of_a_loss(optimizer: OptimizerConfig) -> bool:
     """Whether a loss ten times as large makes another step: always under SGD, in RAdam's first steps, and where
     gradients are clipped.
     """
-    return isinstance(optimizer, Sgd | RAdam) or (optimizer.clip_norm, optimizer.clip_value) != (None, None)
+    return not optimizer.scale_free or (optimizer.clip_norm, optimizer.clip_value) != (None, None)
 
 
 def _auto_kappa(constraint: str, facts: DataFacts) -> float:

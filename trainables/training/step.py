@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainables import distributions, optimizers
+from trainables import distributions
 from trainables.models import Buffers, Params
 from trainables.objectives import Hyper, State, Terms
-from trainables.optimizers import OptimizerState
+from trainables.optimizers import OptimizerState, global_norm
 from trainables.program import Program
 
 
@@ -95,24 +95,18 @@ def members_step(
     )
     gradients = _gradients(losses.sum(), params)
 
-    def update(
-        params: Params, gradients: list[Tensor], moments: tuple[Params, Params, Params], lr: Tensor
-    ) -> tuple[Params, tuple[Params, Params, Params], Tensor]:
-        params, new, norm = _update(program, params, gradients, OptimizerState(*moments), lr)
-        return params, (new.first, new.second, new.count), norm
-
-    moments = (optimizer.first, optimizer.second, optimizer.count)
-    params, moments, norm = torch.func.vmap(update)(params, gradients, moments, hyper["lr"])
-    return params, buffers, OptimizerState(*moments), state, Record(losses.detach(), recon_nll, kl, norm)
+    params, optimizer, norm = torch.func.vmap(lambda *member: _update(program, *member))(
+        params, gradients, optimizer, hyper["lr"]
+    )
+    return params, buffers, optimizer, state, Record(losses.detach(), recon_nll, kl, norm)
 
 
 def _update(
     program: Program, params: Params, gradients: list[Tensor], optimizer: OptimizerState, lr: Tensor
 ) -> tuple[Params, OptimizerState, Tensor]:
     with torch.no_grad():
-        norm = optimizers.global_norm(gradients)
-        gradients = optimizers.clipped(program.optimizer, gradients, norm)
-        params, optimizer = optimizers.update(program.optimizer, params, gradients, optimizer, lr, program.groups)
+        norm = global_norm(gradients)
+        params, optimizer = program.optimizer.update(params, program.optimizer.clipped(gradients, norm), optimizer, lr)
     return params, optimizer, norm
 
 
@@ -131,7 +125,6 @@ def advance(
     loss, (buffers, state, recon_nll, kl) = _loss(program, params, buffers, state, batch, noise, hyper)
     gradients = _gradients(loss, params)
     with torch.no_grad():
-        norm = optimizers.global_norm(gradients)
-        gradients = optimizers.clipped(program.optimizer, gradients, norm)
-        optimizers.update_in_place(program.optimizer, params, gradients, optimizer, lr, program.groups)
+        norm = global_norm(gradients)
+        program.optimizer.update_in_place(params, program.optimizer.clipped(gradients, norm), optimizer, lr)
     return buffers, state, Record(loss.detach(), recon_nll, kl, norm)

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables import metrics, optimizers
+from trainables import metrics
 from trainables.config import TrialConfig
 from trainables.data.dataset import Dataset
 from trainables.files.checkpoint import Checkpoint
 from trainables.identity import Identity, versions
 from trainables.models import Params, code_of
 from trainables.objectives import Ending, EpochEnd, State
-from trainables.optimizers import OptimizerState
 from trainables.program import build_program
 from trainables.random_streams import generator
 from trainables.schedules.beta import ConstantBeta
@@ -61,7 +60,7 @@ class Trainer:
         initial = self.program.model.init(config.seed, self.device) | self.program.likelihood.init(self.device)
         self.params = self._trainable(initial)
         self.buffers = self.program.model.buffers(self.device)
-        self.optimizer = optimizers.init(config.optimizer, self.params)
+        self.optimizer = self.program.optimizer.init(self.params)
         self.state: State = {name: self._tensor(value) for name, value in self.program.objective.init().items()}
         self._constants = {name: self._tensor(value) for name, value in self.program.objective.constants().items()}
         self.scales = {name: self._tensor(value) for name, value in self.program.likelihood.scales().items()}
@@ -250,8 +249,7 @@ class Trainer:
 
     def checkpoint(self, report: Report | None = None) -> Checkpoint:
         """The trial's whole state, with the report of its epoch."""
-        moments = {"first": self.optimizer.first, "second": self.optimizer.second, "count": self.optimizer.count}
-        groups = {"params": self.params, "buffers": self.buffers, "state": self.state, **moments}
+        groups = {"params": self.params, "buffers": self.buffers, "state": self.state, **self.optimizer}
         metrics, outcome = (report.metrics, report.outcome) if report else ({}, None)
         data = self.dataset
         return Checkpoint(
@@ -267,7 +265,7 @@ class Trainer:
         ordered = {group: {name: found[group][name] for name in own} for group, own in self.checkpoint().groups.items()}
         self.epoch = checkpoint.epoch
         self.params = self._trainable(ordered["params"])
-        self.optimizer = OptimizerState(ordered["first"], ordered["second"], ordered["count"])
+        self.optimizer = {moment: ordered[moment] for moment in self.optimizer}
         self.state, self.buffers = ordered["state"], ordered["buffers"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from search_spaces.space import Space
 from trainables.config import TrialConfig
 from trainables.config.objectives import Geco
-from trainables.config.optimizers import Sgd
+from trainables.config.paths import parse_config
 from trainables.data.dataset import DataFacts
 from trainables.objectives import geco_notes, updates_to_settle
 from tuner.planning.rungs import largest_batch
@@ -22,9 +22,12 @@ def budget_notes(space: Space, default: TrialConfig, given: Sequence[TrialConfig
 
 
 def _drawn(space: Space, default: TrialConfig) -> list[TrialConfig]:
-    """The slowest to settle that the space can draw under GECO: of the largest batch, by SGD where that is searched."""
+    """The slowest to settle that the space can draw under GECO: of the largest batch, under the slowest optimiser."""
     kinds, optimizers = space.dimensions.get("objective.kind"), space.dimensions.get("optimizer.kind")
     if "geco" not in (kinds.levels() if kinds else (default.objective.kind,)):
         return []
-    slowest = {"optimizer": Sgd()} if optimizers and "sgd" in optimizers.levels() else {}
-    return [default.model_copy(update={"batch_size": largest_batch(space, default), **slowest})]
+    drawn = (
+        [parse_config({"optimizer": {"kind": kind}}).optimizer for kind in optimizers.levels()] if optimizers else []
+    )
+    slowest = max(drawn or [default.optimizer], key=lambda optimizer: optimizer.settling)
+    return [default.model_copy(update={"batch_size": largest_batch(space, default), "optimizer": slowest})]

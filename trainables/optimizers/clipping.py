@@ -1,0 +1,29 @@
+"""Gradients within bounds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def global_norm(gradients: list[Tensor]) -> Tensor:
+    """√Σ|g|² over all parameters.
+
+    Examples
+    --------
+    >>> global_norm([torch.tensor([3.0, 0.0]), torch.tensor(4.0)]).item()
+    5.0
+    """
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    return norm
+
+
+def clip_by_norm(gradients: list[Tensor], norm: Tensor, bound: float) -> list[Tensor]:
+    """Gradients scaled so that their global norm, which is given, is at most `bound`."""
+    scale = (bound / (norm + 1e-6)).clamp(max=1.0)
+    return [gradient * scale for gradient in gradients]
+
+
+def clip_by_value(gradients: list[Tensor], bound: float) -> list[Tensor]:
+    """Gradients with each element within [−bound, bound]."""
+    return [gradient.clamp(-bound, bound) for gradient in gradients]
