@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,49 @@ def test_the_public_faces_have_examples():
     names = {path.as_posix() for path in WITH_EXAMPLES}
     spaces = {f"search_spaces/{name}.py" for name in ("space", "domains", "catalogue", "grid")}
     assert spaces | {f"trainables/schedules/{name}.py" for name in ("beta", "lr")} <= names
+
+
+# --- the public faces, in NumPy's style -------------------------------------------------------------------------------
+
+FACES = [
+    "trainables.vae",
+    "trainables.values",
+    "trainables.distributions",
+    *(f"trainables.models{name}" for name in ("", ".base", ".priors")),
+    *(f"trainables.likelihoods{name}" for name in ("", ".base")),
+    *(f"trainables.objectives{name}" for name in ("", ".base")),
+    *(f"trainables.optimizers{name}" for name in ("", ".base", ".clipping")),
+    *(f"trainables.metrics.{name}" for name in ("aggregate", "evaluation", "importance", "two_sample")),
+    *(f"tuner.api.{name}" for name in ("comparisons", "jobs", "models", "sweeps")),
+]
+
+
+def named_in(text, title):
+    """The names that a section of a docstring explains."""
+    section = re.search(rf"^{title}\n-+\n(.*?)(?=^\w+\n-+$|\Z)", text, re.MULTILINE | re.DOTALL)
+    lines = section[1].splitlines() if section else []
+    return [name for line in lines if line and not line.startswith((" ", ">>>")) for name in line.split(", ")]
+
+
+def public(module):
+    """The functions of a module, and the methods of its classes that have words of their own, by their names."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(value):
+            yield name, value
+        elif inspect.isclass(value):
+            for below, method in vars(value).items():
+                function = getattr(method, "__func__", method)
+                if inspect.isfunction(function) and not below.startswith("_") and function.__doc__:
+                    yield f"{name}.{below}", function
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_public_functions_explain_their_arguments_and_their_result(name):
+    for function, value in public(importlib.import_module(name)):
+        text, signature = inspect.getdoc(value) or "", inspect.signature(value)
+        arguments = [argument for argument in signature.parameters if argument not in ("self", "cls")]
+        assert named_in(text, "Parameters") == arguments, function
+        if arguments and signature.return_annotation not in (None, "None"):
+            assert named_in(text, "Returns"), function

@@ -33,18 +33,44 @@ RANGE_MARGIN = 0.1
 
 
 class Vae:
-    """The model of a checkpoint. Examples have their own shape, [N, *shape], in the units it was trained on.
+    """The model of a checkpoint. Examples have their own shape, [N, *shape], in the units that it was trained on.
 
-    config: the configuration it was trained with. shape: of one example. identity: of the data and the code that it
-    was trained with.
+    Parameters
+    ----------
+    checkpoint
+        As `trainables.files.checkpoint.read` returns it.
+    program
+        The parts of the trainer that made the checkpoint; by default they are built anew.
+    model
+        For a user's own model: the `package.module:factory` that may be imported. A checkpoint alone imports nothing.
+
+    Attributes
+    ----------
+    config
+        The configuration that it was trained with.
+    shape
+        Of one example.
+    identity
+        The data, the code and the versions that it was trained with.
+
+    Raises
+    ------
+    UserError
+        The checkpoint needs a factory that `model` does not name, or that now makes other parameters.
+
+    Examples
+    --------
+    >>> from trainables.config.paths import parse_config
+    >>> tree = {"model": {"kind": "linear-vae", "latent_dim": 2, "sigma": 1.0}, "data": {"likelihood": "gaussian"}}
+    >>> config = parse_config(tree)
+    >>> params = build_program(config, (4, 4), total_steps=1).model.init(0, torch.device("cpu"))
+    >>> vae = Vae(Checkpoint(config, 1, (4, 4), {"params": params}))
+    >>> mean, log_variance = vae.encode(torch.zeros(5, 4, 4))
+    >>> list(mean.shape), list(vae.decode(mean).shape), list(vae.sample(3, seed=0).shape)
+    ([5, 2], [5, 4, 4], [3, 4, 4])
     """
 
     def __init__(self, checkpoint: Checkpoint, program: Program | None = None, model: str | None = None) -> None:
-        """program: of the trainer that made the checkpoint, else built anew.
-
-        model: the `package.module:factory` that may be imported for it. A checkpoint alone imports nothing: raises
-        UserError where it names a factory that `model` does not.
-        """
         self.config: TrialConfig = checkpoint.config
         self.shape = checkpoint.shape
         self.identity = checkpoint.identity
@@ -54,7 +80,29 @@ class Vae:
 
     @classmethod
     def from_file(cls, path: str | Path, device: str = "cpu", model: str | None = None) -> Vae:
-        """The model in a checkpoint file; raises DataError for any other file, UserError as the class does."""
+        """The model in a checkpoint file.
+
+        Parameters
+        ----------
+        path
+            The file.
+        device
+            `cpu` or `cuda`.
+        model
+            As of the class.
+
+        Returns
+        -------
+        Vae
+            On this device.
+
+        Raises
+        ------
+        DataError
+            The file is not a checkpoint, or is damaged.
+        UserError
+            As of the class.
+        """
         return cls(checkpoints.read(Path(path), device), model=model)
 
     @fresh()
@@ -73,7 +121,7 @@ class Vae:
         return program
 
     def _check_same_parameters(self, program: Program) -> None:
-        """A factory may have changed since; parameters it does not have would be left at their initial values."""
+        """Raise UserError where the factory has changed since: new parameters would keep their initial values."""
         cpu = torch.device("cpu")
         fresh = program.model.init(0, cpu) | program.model.buffers(cpu) | program.likelihood.init(cpu)
         made, kept = ({name: value.shape for name, value in values.items()} for values in (fresh, self._params))
@@ -86,21 +134,49 @@ class Vae:
 
     @property
     def identity_here(self) -> Identity:
-        """The code and the versions that it works with here; of data it needs none."""
+        """The code and the versions that it runs with here; it needs no data."""
         return Identity(code=code_of(self._program.model), versions=versions())
 
     @torch.no_grad()
     def encode(self, x: Values) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x). x [N, *shape] → two of [N, M].
+        """Mean and log-variance of q(z|x). Warns where values lie outside the range of the training data.
 
-        x: a tensor, an array or nested lists, as are z and x below. Warns of values outside the range of the data that
-        the model was trained on. Raises UserError for examples of another shape.
+        Parameters
+        ----------
+        x
+            Examples, [N, *shape] or [N, D]: a tensor, an array or nested lists.
+
+        Returns
+        -------
+        tuple of Tensor
+            Mean and log-variance, [N, M] each.
+
+        Raises
+        ------
+        UserError
+            The examples have another shape, or are not numbers.
         """
         return self._program.model.encode(self._params, self._examples(x))
 
     @torch.no_grad()
     def decode(self, z: Values) -> Tensor:
-        """The mean of p(x|z). z [N, M] → [N, *shape]. Raises UserError for a z of another width."""
+        """The mean of p(x|z).
+
+        Parameters
+        ----------
+        z
+            Latents, [N, M]: a tensor, an array or nested lists.
+
+        Returns
+        -------
+        Tensor
+            [N, *shape].
+
+        Raises
+        ------
+        UserError
+            z has another width, or is not of numbers.
+        """
         latents = _tensor("z", z).to(self._device)
         if latents.ndim != 2 or latents.shape[1] != self._latent_dim:
             raise UserError(f"z has shape {tuple(latents.shape)}; this model takes N×{self._latent_dim}")
@@ -108,9 +184,24 @@ class Vae:
         return mean.reshape(len(latents), *self.shape)
 
     def sample(self, n: int, seed: int | None = None) -> Tensor:
-        """n means of p(x|z), z drawn from the prior. → [n, *shape].
+        """Means of p(x|z), with z drawn from the prior.
 
-        seed: gives the same images each time; without one each call draws anew, from torch's global generator.
+        Parameters
+        ----------
+        n
+            How many.
+        seed
+            Gives the same images each time; without one each call draws anew, from torch's global generator.
+
+        Returns
+        -------
+        Tensor
+            [n, *shape].
+
+        Raises
+        ------
+        UserError
+            n or the seed is not a whole number in its range, or so many samples do not fit in memory.
         """
         _check_whole("n", n, 1)
         draw = self._generator(seed, "sample")
@@ -119,7 +210,7 @@ class Vae:
 
     @contextmanager
     def _fitting(self, n: int) -> Iterator[None]:
-        """Raises UserError where so many samples are more than memory holds, if it can before memory is asked for."""
+        """Raise UserError where so many samples do not fit in memory, if possible before it is allocated."""
         too_many = UserError(f"n is {n}, and so many samples do not fit in memory; ask for fewer at a time")
         if n * (math.prod(self.shape) + self._latent_dim) * torch.float32.itemsize > memory_bytes(self._device):
             raise too_many
@@ -131,7 +222,25 @@ class Vae:
             raise
 
     def reconstruct(self, x: Values, seed: int | None = None) -> Tensor:
-        """The mean of p(x|z) at z = E q(z|x), or at a draw from q(z|x) where a seed is given. [N, *shape] → same."""
+        """The mean of p(x|z) at z = E q(z|x), or at a draw from q(z|x).
+
+        Parameters
+        ----------
+        x
+            Examples, as for `encode`.
+        seed
+            Of the draw; None for the mean.
+
+        Returns
+        -------
+        Tensor
+            [N, *shape].
+
+        Raises
+        ------
+        UserError
+            As `encode`.
+        """
         mean, log_variance = self.encode(x)
         if seed is None:
             return self.decode(mean)

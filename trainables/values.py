@@ -26,7 +26,28 @@ def _device(value: Any) -> Any:
 
 
 def parse_duration(value: Any) -> float | str:
-    """A schedule's length: a number in [0, 1] is a fraction of the budget, `"400 steps"` are optimiser steps."""
+    """A schedule's length: a number in [0, 1] is a fraction of the budget, `"400 steps"` are optimiser steps.
+
+    Parameters
+    ----------
+    value
+        As YAML gives it.
+
+    Returns
+    -------
+    float or str
+        The fraction, or `"N steps"`.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+
+    Examples
+    --------
+    >>> parse_duration("0.25"), parse_duration("400 step")
+    (0.25, '400 steps')
+    """
     _refuse_bool(value)
     steps = re.fullmatch(r"\s*(\d+)\s*steps?\s*", value) if isinstance(value, str) else None
     if steps:
@@ -41,7 +62,19 @@ def parse_duration(value: Any) -> float | str:
 
 
 def steps_of(duration: float | str, total_steps: int) -> int:
-    """A duration in optimiser steps, of a budget of `total_steps`.
+    """A duration in optimiser steps.
+
+    Parameters
+    ----------
+    duration
+        A fraction of the budget, or `"400 steps"`.
+    total_steps
+        The budget.
+
+    Returns
+    -------
+    int
+        Rounded.
 
     Examples
     --------
@@ -54,7 +87,17 @@ def steps_of(duration: float | str, total_steps: int) -> int:
 
 
 def steps_per_epoch(n_train: int, batch_size: int) -> int:
-    """Updates an epoch; a ragged last batch is left out.
+    """The updates of an epoch; a last batch that is not full is left out.
+
+    Parameters
+    ----------
+    n_train, batch_size
+        Training examples, and examples of an update.
+
+    Returns
+    -------
+    int
+        ⌊n_train / batch_size⌋.
 
     Examples
     --------

@@ -29,20 +29,57 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 
 def build_likelihood(config: TrialConfig) -> Likelihood:
-    """The likelihood of a resolved configuration."""
+    """The likelihood of a configuration.
+
+    Parameters
+    ----------
+    config
+        A resolved configuration.
+
+    Returns
+    -------
+    Likelihood
+        p(x|z).
+    """
     return likelihood_class(config).of(config)
 
 
 def likelihood_class(config: TrialConfig) -> type[Likelihood]:
-    """The likelihood that a configuration with a resolved `data.likelihood` names."""
+    """The class of the likelihood that a configuration names.
+
+    Parameters
+    ----------
+    config
+        With `data.likelihood` resolved.
+
+    Returns
+    -------
+    type of Likelihood
+        `LearnedSigma` where `model.learn_sigma` is true under a Gaussian.
+    """
     found = LIKELIHOODS[config.data.likelihood]
     return LearnedSigma if found is Gaussian and config.model.learn_sigma else found
 
 
 def likelihood_of(data: DataConfig, facts: DataFacts) -> str:
-    """The kind a configuration means; raises ConfigError where it does not describe the data.
+    """The kind of likelihood of a configuration: `auto` is Bernoulli for bits and binarised data, else Gaussian.
 
-    `auto` is Bernoulli where the data are bits or binarised, else Gaussian.
+    Parameters
+    ----------
+    data
+        The section `data`.
+    facts
+        What is known of the data.
+
+    Returns
+    -------
+    str
+        A key of `LIKELIHOODS`.
+
+    Raises
+    ------
+    ConfigError
+        The likelihood does not describe the data.
     """
     bits = has_bits(data, facts) or data.binarize == "soft"
     kind = ("bernoulli" if bits else "gaussian") if data.likelihood == "auto" else data.likelihood

@@ -21,7 +21,24 @@ AUTO_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Gaussian(Likelihood):
-    """p(x|z) = N(x; mean, σ²I). output: `sigmoid` or `identity`, what turns the decoder's output into the mean."""
+    """p(x|z) = N(x; mean, σ²I).
+
+    Parameters
+    ----------
+    start
+        σ, or where a learned σ begins.
+    output
+        `sigmoid` or `identity`: what turns the decoder's output into the mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> likelihood, x = Gaussian(1.0, "identity"), torch.tensor([[1.0, 1.0]])
+    >>> likelihood.terms(x, torch.zeros(1, 2), {}, {"sigma": torch.tensor(1.0)})  # 1 + ln 2π, and 1² + 1²
+    (tensor([2.8379]), tensor([2.]))
+    >>> likelihood.equivalent_sigma(0.25, {})  # √β·σ
+    {'schedule/sigma_eq': 0.5}
+    """
 
     kind = "gaussian"
     metric = "val/elbo_cal"
@@ -84,9 +101,21 @@ class Gaussian(Likelihood):
 
 
 def calibrated_elbo(found: Fit, train: Fit, n_elements: int) -> Tensor:
-    """The ELBO under the σ that fits the training error: takes σ out of the comparison of dials.
+    """−D/2·[ln(2πσ̂²) + mse/σ̂²] − KL, with σ̂² the training mse per element: the ELBO whatever `model.sigma` is.
 
-    −D/2·[ln(2πσ̂²) + mse/σ̂²] − KL with σ̂² the training mse per element, z ~ q.
+    Parameters
+    ----------
+    found
+        The errors of the examples that it is of.
+    train
+        Those of training examples, which σ̂ fits.
+    n_elements
+        D.
+
+    Returns
+    -------
+    Tensor
+        A scalar, in nats per example.
     """
     variance = train.sse.mean() / n_elements
     return -distributions.gaussian_nll(found.sse.mean(), variance.sqrt(), n_elements) - found.kl.sum(-1).mean()

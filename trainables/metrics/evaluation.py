@@ -17,9 +17,18 @@ CHUNK = 1_000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one pass over N examples yields, with z ~ q under a fixed noise.
+    """The result of one pass over N examples, with z ~ q under a fixed noise. Nats, except the squared errors.
 
-    recon_nll, sse, sse_mean_z (decoded from z = E q) [N]; kl, mean, log_variance, z [N, M].
+    Attributes
+    ----------
+    recon_nll
+        −log p(x|z), [N].
+    sse, sse_mean_z
+        Squared error of the decoder's mean at z, and at z = E q, summed over elements, [N].
+    kl
+        KL(q ‖ p) of each latent, [N, M].
+    mean, log_variance, z
+        Of the posteriors, and the draw from each, [N, M].
     """
 
     recon_nll: Tensor
@@ -31,16 +40,46 @@ class Evaluation:
     z: Tensor
 
     def elbo(self) -> Tensor:
-        """β = 1, unclipped KL, the configured likelihood with its constants."""
+        """−(mean recon_nll + mean KL): β = 1, no free bits, the configured likelihood with its constants."""
         return -(self.recon_nll.mean() + self.kl.sum(-1).mean())
 
     def distortion(self, constraint: str) -> Tensor:
-        """What GECO's constraint of this name bounds: the SSE (`re`), or recon_nll (`nll`). [N]."""
+        """The error that a GECO constraint bounds.
+
+        Parameters
+        ----------
+        constraint
+            `re` for the squared error, `nll` for recon_nll.
+
+        Returns
+        -------
+        Tensor
+            [N].
+        """
         return self.sse if constraint == "re" else self.recon_nll
 
 
 def evaluation_noise(n: int, latent_dim: int, seed: int, part: str, device: torch.device, sample: int = 0) -> Tensor:
-    """The noise of an evaluation, equal for all trials of a split_seed; one draw for each `sample`. [N, M]."""
+    """The noise of an evaluation: the same for all trials of a `split_seed`.
+
+    Parameters
+    ----------
+    n, latent_dim
+        N and M.
+    seed
+        `data.split_seed`.
+    part
+        The part of the data, as `val`.
+    device
+        Where it is drawn.
+    sample
+        The number of the draw.
+
+    Returns
+    -------
+    Tensor
+        ε ~ N(0, 1), [N, M].
+    """
     draw = generator(device, seed, f"evaluation/{part}", sample)
     return torch.randn(n, latent_dim, generator=draw, device=device)
 
@@ -49,9 +88,25 @@ def evaluation_noise(n: int, latent_dim: int, seed: int, part: str, device: torc
 def evaluate(
     program: Program, params: Mapping[str, Tensor], x: Tensor, noise: Tensor, scales: Mapping[str, Tensor]
 ) -> Evaluation:
-    """Encode and decode every example, in chunks whose size does not show in the result. x [N, D], noise [N, M].
+    """Encode and decode every example, in chunks whose size does not change the result.
 
-    params: with the buffers. scales: the likelihood's, as tensors.
+    Parameters
+    ----------
+    program
+        The parts of the trial.
+    params
+        The parameters by name, with the buffers among them.
+    x
+        Examples, [N, D].
+    noise
+        [N, M], as from `evaluation_noise`.
+    scales
+        The likelihood's own scales, as tensors.
+
+    Returns
+    -------
+    Evaluation
+        Terms of each example.
     """
     parts: list[tuple[Tensor, ...]] = []
     for batch, draw in zip(torch.split(x, CHUNK), torch.split(noise, CHUNK), strict=True):

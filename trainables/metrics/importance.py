@@ -20,14 +20,19 @@ BLOCKS = 10
 
 @dataclass(frozen=True)
 class ImportanceEstimate:
-    """nll: −log (1/K) Σ_k w_k of each example. Biased up: its expectation falls with K, to −log p(x).
+    """Estimates of −log p(x) of N examples from K samples each; nats, [N], float64.
 
-    bias: at least by how much, to first order in 1/K: Var(w/p(x))/2K from the same weights; NaN for K = 1. It cannot
-    exceed ½, and is far too small where few samples carry the sum: on gray MNIST images K = 10 → 1,000 lowered the NLL
-    by 6 to 17 nats where it says .3 to .4.
-    drop: NLL(K/10) − NLL(K), what ten times the samples have lowered the estimate by; NaN for K < 10. NLL(K/10) is the
-    mean over ten disjoint tenths of the samples. Models whose NLLs differ by less cannot be ranked at this K.
-    All [N], float64.
+    Attributes
+    ----------
+    nll
+        −log (1/K) Σ_k w_k. Biased upwards: its expectation falls with K, to −log p(x).
+    bias
+        Var(w/p(x))/2K from the same weights: the least by which nll is biased, to first order in 1/K; NaN for K = 1. It
+        cannot exceed ½, and is far too small where few samples carry the sum: on gray MNIST images K = 10 → 1,000
+        lowered the NLL by 6 to 17 nats where it says 0.3 to 0.4.
+    drop
+        NLL(K/10) − NLL(K): by how much ten times the samples have lowered the estimate; NaN for K < 10. NLL(K/10) is
+        the mean over ten disjoint tenths of the samples. Models whose NLLs differ by less cannot be ranked at this K.
     """
 
     nll: Tensor
@@ -35,7 +40,18 @@ class ImportanceEstimate:
     drop: Tensor
 
     def by_name(self, part: str) -> dict[str, Tensor]:
-        """As metrics of a part of the data: `val` or `test`."""
+        """The estimates as metrics.
+
+        Parameters
+        ----------
+        part
+            The part of the data, `val` or `test`.
+
+        Returns
+        -------
+        dict of str to Tensor
+            `val/nll`, `val/nll_bias` and `val/nll_drop`.
+        """
         return {f"{part}/nll": self.nll, f"{part}/nll_bias": self.bias, f"{part}/nll_drop": self.drop}
 
 
@@ -51,8 +67,27 @@ def importance_nll(
     """−log (1/K) Σ_k p(x|z_k)p(z_k)/q(z_k|x) with z_k ~ q(z|x), the configured likelihood and β = 1.
 
     Bits have a probability; a Gaussian likelihood gives the density of the values as they are, and its NLL may be
-    negative. Memory does not grow with K: the sums stream over samples, in float64. x [N, D]; samples: K;
-    params: with the buffers; scales: the likelihood's, as tensors; noise: of the k-th sample, [N, M].
+    negative. Memory does not grow with K: the sums stream over samples, in float64.
+
+    Parameters
+    ----------
+    program
+        The parts of the trial.
+    params
+        The parameters by name, with the buffers among them.
+    x
+        Examples, [N, D].
+    scales
+        The likelihood's own scales, as tensors.
+    samples
+        K.
+    noise
+        Gives the noise of the k-th sample, [N, M].
+
+    Returns
+    -------
+    ImportanceEstimate
+        Of each example.
     """
     rows = max(1, DECODED_ELEMENTS // max(x.shape[1], program.model.latent_dim))
     examples = [slice(start, start + rows) for start in range(0, len(x), rows)]

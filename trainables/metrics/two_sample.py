@@ -13,11 +13,25 @@ DRAWS = 4_000
 
 
 def agg_c2st(mean: Tensor, log_variance: Tensor, seed: int = 0, prior: Prior = STANDARD_NORMAL) -> float:
-    """Held-out AUC of boosted trees on z ~ q(z) = (1/N) Σ_i q(z|x_i) against z ~ p: .5 where nothing shows.
+    """Held-out AUC of boosted trees that tell z ~ q(z) = (1/N) Σ_i q(z|x_i) from z ~ p: 0.5 where they cannot.
 
-    What is above .5 is where the prior puts mass that no example is encoded to, and the other way round: the holes that
-    samples fall into. 4,000 draws of each, half of them held out: its standard error is .009 at .5. Biased up by a
-    finite N, whose mixture is lumpy: by .03 at 1,000 posteriors of four latents. mean, log_variance [N, M].
+    An AUC above 0.5 shows where the prior has mass that no example is encoded to, or the reverse: the holes that
+    samples fall into. The trees see 4,000 draws of each, half of them held out: the standard error is 0.009 at 0.5. A
+    finite N biases it upwards, since its mixture is lumpy: by 0.03 at 1,000 posteriors of four latents.
+
+    Parameters
+    ----------
+    mean, log_variance
+        Of the posteriors, [N, M].
+    seed
+        Of the draws and of the trees.
+    prior
+        p(z).
+
+    Returns
+    -------
+    float
+        From 0 to 1.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score

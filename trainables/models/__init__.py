@@ -37,18 +37,61 @@ MODELS: dict[str, type[Model]] = {
 
 
 def build_model(config: ModelConfig, shape: tuple[int, ...]) -> Model:
-    """The model of a configuration for examples of this shape, D = its product.
+    """The model of a configuration.
 
-    Imports and calls what a user's kind names. Raises ConfigError where the kind cannot take such examples.
+    Parameters
+    ----------
+    config
+        The section `model`. A user's kind is imported and called.
+    shape
+        Of one example; D is its product.
+
+    Returns
+    -------
+    Model
+        Encoder and decoder, without parameters.
+
+    Raises
+    ------
+    ConfigError
+        The kind cannot take such examples.
+
+    Examples
+    --------
+    >>> from trainables.config.models import Mlp
+    >>> build_model(Mlp(latent_dim=3), (8, 8)).latent_dim
+    3
     """
     return MODELS[USER_MODEL if is_user_kind(config.kind) else config.kind].of(config, shape)
 
 
 def build_prior(config: ModelConfig) -> Prior:
-    """p(z) of a model: N(0, I) for all that there are."""
+    """p(z) of a model: N(0, I) for every kind.
+
+    Parameters
+    ----------
+    config
+        The section `model`.
+
+    Returns
+    -------
+    Prior
+        The prior.
+    """
     return STANDARD_NORMAL
 
 
 def code_of(model: Model) -> Mapping[str, str]:
-    """By its kind, the digest of the source of a user's model; nothing for a built-in one."""
+    """The digest of the source of a user's model.
+
+    Parameters
+    ----------
+    model
+        As `build_model` returns it.
+
+    Returns
+    -------
+    Mapping of str to str
+        The digest by kind; empty for a built-in model.
+    """
     return model.code if isinstance(model, UserVae) else {}

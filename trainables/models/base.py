@@ -1,4 +1,4 @@
-"""What a VAE's networks are: pure functions of their parameters, so that several members can share one step."""
+"""A VAE's networks as pure functions of their parameters, so that several members can share one step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Model(ABC):
     """Encoder and decoder of a VAE with a diagonal Gaussian posterior.
 
     Data are flat, [B, D]; an architecture that needs another shape folds them itself. Parameters are named `encoder.…`
-    and `decoder.…`: learning rates can differ between the two.
+    and `decoder.…`, since learning rates can differ between the two.
 
     Attributes
     ----------
@@ -34,43 +34,169 @@ class Model(ABC):
     @classmethod
     @abstractmethod
     def of(cls, config: ModelConfig, shape: tuple[int, ...]) -> Model:
-        """The model of a configuration for examples of this shape; raises ConfigError where it cannot take them."""
+        """The model of a configuration.
+
+        Parameters
+        ----------
+        config
+            Its fields, those of its kind in `trainables/config/models.py`.
+        shape
+            Of one example, without the batch.
+
+        Returns
+        -------
+        Model
+            Without parameters; `init` draws them.
+
+        Raises
+        ------
+        ConfigError
+            It cannot take examples of this shape.
+        """
 
     @abstractmethod
     def init(self, seed: int, device: torch.device) -> Params:
-        """Initial parameters, each a function of (seed, its name, its shape)."""
+        """Draw the initial parameters, each as a function of the seed, its name and its shape.
+
+        Parameters
+        ----------
+        seed
+            The configuration's `seed`.
+        device
+            Where they are kept.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By name.
+        """
 
     def buffers(self, device: torch.device) -> Buffers:
-        """What it keeps from step to step without training it, such as running statistics; nothing by default.
+        """The tensors that it keeps between steps without training them, such as running statistics; none by default.
 
         `encode` and `decode` get the buffers among the parameters. In a train step that is a dictionary in which they
-        may put the next value of a buffer in place of this one.
+        may replace a buffer by its next value.
+
+        Parameters
+        ----------
+        device
+            Where they are kept.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By name, as they are before the first step.
         """
         return {}
 
     @abstractmethod
     def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z|x). x [B, D] → two of [B, M]."""
+        """The posterior q(z|x) = N(mean, diag exp(log_variance)).
+
+        Parameters
+        ----------
+        params
+            The parameters by name, with the buffers among them.
+        x
+            Examples, [B, D].
+
+        Returns
+        -------
+        tuple of Tensor
+            Mean and log-variance, [B, M] each.
+        """
 
     @abstractmethod
     def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
-        """The last layer's output, before the sigmoid where there is one: logits. z [B, M] → [B, D]."""
+        """The last layer's output: logits where `model.output` applies a sigmoid to it.
+
+        Parameters
+        ----------
+        params
+            The parameters by name, with the buffers among them.
+        z
+            Latents, [B, M].
+
+        Returns
+        -------
+        Tensor
+            [B, D].
+        """
 
 
 def initial_uniform(name: str, shape: tuple[int, ...], fan_in: int, seed: int, device: torch.device) -> Tensor:
-    """U(−1/√fan_in, 1/√fan_in), torch's default for linear layers; drawn on the CPU so that devices agree."""
+    """Draw a parameter from U(−1/√fan_in, 1/√fan_in), torch's default for linear layers.
+
+    It is drawn on the CPU, so that all devices begin with the same values.
+
+    Parameters
+    ----------
+    name, shape
+        Of the parameter.
+    fan_in
+        The inputs of a unit.
+    seed
+        The configuration's `seed`.
+    device
+        Where it is kept.
+
+    Returns
+    -------
+    Tensor
+        A function of seed, name and shape.
+
+    Examples
+    --------
+    >>> initial_uniform("encoder.weight", (2, 4), 4, seed=0, device=torch.device("cpu")).abs().max() <= 0.5
+    tensor(True)
+    """
     bound = 1 / math.sqrt(fan_in)
     values = torch.rand(shape, generator=generator("cpu", seed, f"init/{name}"))
     return ((2 * values - 1) * bound).to(device)
 
 
 def linear(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """x·Wᵀ + b with the parameters `name.weight` and `name.bias`."""
+    """x·Wᵀ + b with the parameters `name.weight` and `name.bias`.
+
+    Parameters
+    ----------
+    params
+        By name.
+    name
+        Of the layer.
+    x
+        [..., n_in].
+
+    Returns
+    -------
+    Tensor
+        [..., n_out].
+
+    Examples
+    --------
+    >>> linear({"a.weight": torch.tensor([[2.0, 0.0]]), "a.bias": torch.tensor([1.0])}, "a", torch.tensor([3.0, 5.0]))
+    tensor([7.])
+    """
     return functional.linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
 
 
 def linear_params(name: str, n_in: int, n_out: int, seed: int, device: torch.device) -> Params:
-    """Initial parameters for `linear`."""
+    """Draw the initial parameters of a `linear` layer, as `initial_uniform` does.
+
+    Parameters
+    ----------
+    name
+        Of the layer.
+    n_in, n_out
+        Its inputs and outputs.
+    seed, device
+        As for `initial_uniform`.
+
+    Returns
+    -------
+    dict of str to Tensor
+        `name.weight` [n_out, n_in] and `name.bias` [n_out].
+    """
     return {
         f"{name}.weight": initial_uniform(f"{name}.weight", (n_out, n_in), n_in, seed, device),
         f"{name}.bias": initial_uniform(f"{name}.bias", (n_out,), n_in, seed, device),

@@ -1,4 +1,4 @@
-"""p(z): what a posterior's KL is taken to, and what samples are drawn from."""
+"""p(z): the distribution that the KL of a posterior is taken to, and that samples are drawn from."""
 
 from __future__ import annotations
 
@@ -12,26 +12,87 @@ from trainables import distributions
 
 
 class Prior(ABC):
-    """A distribution of M latents that are independent of each other."""
+    """A distribution of M independent latents."""
 
     @abstractmethod
     def kl(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """KL(N(mean, s²) ‖ p) of each latent. [..., M] → [..., M]."""
+        """KL(N(mean, s²) ‖ p) of each latent, in nats.
+
+        Parameters
+        ----------
+        mean, log_variance
+            Mean and ln s², [..., M].
+
+        Returns
+        -------
+        Tensor
+            [..., M].
+        """
 
     @abstractmethod
     def kl_of_moments(self, mean: Tensor, covariance: Tensor) -> Tensor:
-        """KL(N(mean, covariance) ‖ p) of all latents together. mean [M], covariance [M, M] → scalar."""
+        """KL(N(mean, covariance) ‖ p) of all latents together, in nats.
+
+        Parameters
+        ----------
+        mean
+            [M].
+        covariance
+            [M, M].
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
-        """log p(z) = Σ_j log p(z_j). z [..., M] → [...]."""
+        """log p(z) = Σ_j log p(z_j), in nats.
+
+        Parameters
+        ----------
+        z
+            [..., M].
+
+        Returns
+        -------
+        Tensor
+            [...].
+        """
 
     @abstractmethod
     def sample(self, shape: Sequence[int], draw: torch.Generator | None, device: torch.device | str = "cpu") -> Tensor:
-        """Draws of this shape, [..., M]; from torch's global generator where none is given."""
+        """Draw latents.
+
+        Parameters
+        ----------
+        shape
+            [..., M].
+        draw
+            The generator; None for torch's global one.
+        device
+            Where they are made.
+
+        Returns
+        -------
+        Tensor
+            z of this shape.
+        """
 
     def log_ratio(self, z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """log N(z; mean, diag s²) − log p(z), whose mean over z ~ N(mean, s²) is the KL. [..., M] → [...]."""
+        """log N(z; mean, diag s²) − log p(z), whose mean over z ~ N(mean, s²) is the KL.
+
+        Parameters
+        ----------
+        z, mean, log_variance
+            [..., M].
+
+        Returns
+        -------
+        Tensor
+            [...].
+        """
         return distributions.log_normal(z, mean, log_variance) - self.log_density(z)
 
 

@@ -38,5 +38,20 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 def build_objective(config: TrialConfig, n_elements: int, total_steps: int) -> Objective:
-    """The objective of a resolved configuration, for examples of D elements and a budget in steps."""
+    """The objective of a configuration.
+
+    Parameters
+    ----------
+    config
+        A resolved configuration.
+    n_elements
+        D, the elements of an example.
+    total_steps
+        The budget.
+
+    Returns
+    -------
+    Objective
+        Without a state; `init` gives the first.
+    """
     return OBJECTIVES[config.objective.kind].of(config, n_elements, total_steps)

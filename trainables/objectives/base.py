@@ -1,4 +1,4 @@
-"""What an objective is: frozen parameters and an explicit state, both plain tensors, so that members can be batched."""
+"""The objective family: frozen parameters and an explicit state, as plain tensors, so that members can be batched."""
 
 from __future__ import annotations
 
@@ -25,10 +25,18 @@ FAR_ABOVE = 10  # times the mean image's error
 
 @dataclass(frozen=True)
 class Terms:
-    """What a batch of B examples costs with K draws z ~ q(z|x) of each; nats, except sse.
+    """What a batch of B examples costs, with K draws z ~ q(z|x) of each. Nats, except sse.
 
-    recon_nll, sse (of the decoder mean) [K·B], draw by draw; z, and the mean and log_variance of the q that it is from,
-    [K·B, M]; kl, in closed form, [B, M].
+    Attributes
+    ----------
+    recon_nll, sse
+        −log p(x|z), and the squared error of the decoder's mean, draw by draw, [K·B].
+    kl
+        KL(q ‖ p) of each latent, in closed form, [B, M].
+    z, mean, log_variance
+        The draws and the q that each is from, [K·B, M].
+    prior
+        p(z).
     """
 
     recon_nll: Tensor
@@ -58,8 +66,18 @@ class Terms:
 class EpochEnd(NamedTuple):
     """What an objective reports on at the end of an epoch.
 
-    states: after each of its steps. beta: of the last one. val: means over validation examples, `val/mse` per element
-    and `val/recon_nll` per example.
+    Attributes
+    ----------
+    states
+        Its state after each step.
+    beta
+        β of the last step.
+    params
+        The trained parameters by name.
+    likelihood
+        p(x|z).
+    val
+        Means over validation examples: `val/mse` per element, `val/recon_nll` per example.
     """
 
     states: Sequence[State]
@@ -70,24 +88,31 @@ class EpochEnd(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """outcome: how a trial that trained to its end has ended, in a word. metrics: what it was judged by."""
+    """How a trial ended.
+
+    Attributes
+    ----------
+    outcome
+        A word, as `ok`.
+    metrics
+        The numbers that it was judged by.
+    """
 
     outcome: str
     metrics: dict[str, float]
 
 
 class Objective(ABC):
-    """What is minimised: init() → state; step(terms, state, hyper) → (loss, next state).
+    """The function that is minimised: init() → state; step(terms, state, hyper) → (loss, next state).
 
-    `hyper` holds tensors: `constants()` once a trial, the scalars `beta` and `progress` (step / budget) at every step.
-    One that does without a state and weighs its KL with β needs no more than `of` and `step`.
+    An objective without a state whose KL is weighed by β needs only `of` and `step`.
 
     Attributes
     ----------
     samples
-        K, the draws of z that it takes for each example.
+        K, the draws of z for each example.
     accepted
-        The error of an example, summed over elements, that it was told to accept.
+        The squared error of an example, summed over elements, that the user accepts (GECO's κ).
     """
 
     samples: int = 1
@@ -99,16 +124,64 @@ class Objective(ABC):
     @classmethod
     @abstractmethod
     def of(cls, config: TrialConfig, n_elements: int, total_steps: int) -> Objective:
-        """The objective of a resolved configuration, for examples of D elements and a budget in steps."""
+        """The objective of a configuration.
+
+        Parameters
+        ----------
+        config
+            A resolved configuration.
+        n_elements
+            D, the elements of an example.
+        total_steps
+            The budget.
+
+        Returns
+        -------
+        Objective
+            Of these fields.
+        """
 
     @classmethod
     def resolved(cls, config: TrialConfig, likelihood: type[Likelihood], facts: DataFacts) -> ObjectiveConfig:
-        """Its part of the configuration with numbers for `auto`; raises ConfigError where it does not fit."""
+        """Its section of the configuration, with numbers for `auto`.
+
+        Parameters
+        ----------
+        config
+            The configuration.
+        likelihood
+            The class of its likelihood.
+        facts
+            What is known of the data.
+
+        Returns
+        -------
+        ObjectiveConfig
+            By default the section as it is.
+
+        Raises
+        ------
+        ConfigError
+            It does not suit the likelihood or the data.
+        """
         return config.objective
 
     @classmethod
     def notes(cls, config: TrialConfig, facts: DataFacts) -> list[str]:
-        """What a user should know about a resolved configuration that is allowed all the same."""
+        """Remarks for the user on a configuration that is allowed all the same.
+
+        Parameters
+        ----------
+        config
+            A resolved configuration.
+        facts
+            What is known of the data.
+
+        Returns
+        -------
+        list of str
+            A sentence each.
+        """
         sigma, rms = config.model.sigma, facts.kappa_max["re"]
         if not (isinstance(sigma, float) and sigma > FAR_ABOVE * rms > 0):
             return []
@@ -127,20 +200,81 @@ class Objective(ABC):
 
     @abstractmethod
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
-        """The loss to take gradients of, and the state after the step."""
+        """The loss to take gradients of, and the next state.
+
+        Parameters
+        ----------
+        terms
+            What the batch costs.
+        state
+            As of `init`, or of the last step, as tensors.
+        hyper
+            Tensors: `constants()`, and at every step `beta` and `progress` (step / budget).
+
+        Returns
+        -------
+        tuple of Tensor and dict of str to Tensor
+            A scalar, and the state after the step.
+        """
 
     def metrics(self, end: EpochEnd) -> dict[str, float]:
-        """What it reports of an epoch: the weight of the KL, and the σ that weighs the same."""
+        """The metrics that it reports of an epoch; by default the weight of the KL, and the σ that weighs the same.
+
+        Parameters
+        ----------
+        end
+            The end of the epoch.
+
+        Returns
+        -------
+        dict of str to float
+            By name.
+        """
         return {"schedule/beta": end.beta} | end.likelihood.equivalent_sigma(end.beta, end.params)
 
     def traced(self, state: State) -> dict[str, Tensor]:
-        """What of its state a figure of a trial shows over the steps."""
+        """The part of its state that a figure of a trial shows over the steps; nothing by default.
+
+        Parameters
+        ----------
+        state
+            After a step.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By the name that the figure gives it.
+        """
         return {}
 
     def error(self, likelihood: Likelihood) -> str:
-        """The error that a trial is judged by, `re` or `nll`."""
+        """The error that a trial is judged by.
+
+        Parameters
+        ----------
+        likelihood
+            p(x|z).
+
+        Returns
+        -------
+        str
+            `re` or `nll`; by default the likelihood's first.
+        """
         return likelihood.constraints[0]
 
     def ending(self, distortion: Tensor, state: Mapping[str, float]) -> Ending:
-        """How a trial has ended. distortion: that `error` of training examples, [N]. state: after its last step."""
+        """How a trial ended; by default `ok`.
+
+        Parameters
+        ----------
+        distortion
+            That `error` of training examples, [N].
+        state
+            After the last step.
+
+        Returns
+        -------
+        Ending
+            The outcome, and the numbers behind it.
+        """
         return Ending("ok", {})

@@ -13,7 +13,13 @@ from trainables.objectives.base import Hyper, Objective, State, Terms
 
 @dataclass(frozen=True)
 class ElboObjective(Objective):
-    """mean(recon_nll) + β·mean(KL), recon_nll over the draws too; β = 1 is the negative ELBO."""
+    """mean(recon_nll) + β·mean(KL); β = 1 is the negative ELBO.
+
+    Parameters
+    ----------
+    samples
+        K, the draws that recon_nll is averaged over.
+    """
 
     samples: int = 1
 

@@ -16,7 +16,12 @@ from trainables.objectives.base import Constants, Hyper, Objective, State, Terms
 class FreeBitsObjective(Objective):
     """mean(recon_nll) + β·Σ_g max(λ_g, mean Σ_{j∈g} KL_j): the clip is on the batch MEAN of each group's KL.
 
-    free_bits: λ, one for all groups or one each. groups: of neighbours, equal in size.
+    Parameters
+    ----------
+    free_bits
+        λ in nats, one for all groups or one each.
+    groups
+        The number of groups: neighbouring latents, equal in size.
     """
 
     free_bits: float | tuple[float, ...]

@@ -16,8 +16,13 @@ from trainables.objectives.base import Hyper, Objective, State, Terms
 class IwaeObjective(Objective):
     """−mean log (1/K)Σ_k w_k with log w_k = −recon_nll_k − β·(log q(z_k|x) − log p(z_k)).
 
-    At β = 1 a bound of −log p(x) that falls with K; K = 1 is the negative ELBO, its KL estimated by the draw. Gradients
-    are the reparameterised ones: through z and through q.
+    At β = 1 it is a bound of −log p(x) that falls with K; at K = 1 the negative ELBO, its KL estimated by the draw.
+    Gradients are the reparameterised ones: through z and through q.
+
+    Parameters
+    ----------
+    samples
+        K.
     """
 
     samples: int

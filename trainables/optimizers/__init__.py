@@ -35,6 +35,17 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def build_optimizer(config: TrialConfig) -> Optimizer:
-    """The optimiser of a configuration, with the learning-rate factors of encoder and decoder."""
+    """The optimiser of a configuration, with the learning-rate factors of encoder and decoder.
+
+    Parameters
+    ----------
+    config
+        Its sections `optimizer` and `lr` are used.
+
+    Returns
+    -------
+    Optimizer
+        Without a state; `init` gives the first.
+    """
     groups = LrGroups(config.lr.encoder, config.lr.decoder)
     return OPTIMIZERS[config.optimizer.kind](config.optimizer, groups)

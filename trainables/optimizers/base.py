@@ -1,4 +1,4 @@
-"""What an optimiser is: a pure update of parameters and moments, and the same update in place."""
+"""The optimiser family: a pure update of parameters and moments, and the same update in place."""
 
 from __future__ import annotations
 
@@ -19,13 +19,35 @@ OptimizerState = dict[str, Params]
 
 
 class LrGroups(NamedTuple):
-    """What the learning rate is multiplied by for the parameters of each half of the model."""
+    """The factors of the learning rate for the two halves of the model.
+
+    Attributes
+    ----------
+    encoder, decoder
+        For the parameters of each.
+    """
 
     encoder: float = 1.0
     decoder: float = 1.0
 
     def factor(self, name: str) -> float:
-        """The factor of a parameter, by its name; what the likelihood learns belongs to the decoder."""
+        """The factor of a parameter; a parameter of the likelihood belongs to the decoder.
+
+        Parameters
+        ----------
+        name
+            Of the parameter.
+
+        Returns
+        -------
+        float
+            1 for one that belongs to neither half.
+
+        Examples
+        --------
+        >>> LrGroups(0.5, 2.0).factor("likelihood.log_variance")
+        2.0
+        """
         if name.startswith("encoder."):
             return self.encoder
         return self.decoder if name.startswith(("decoder.", "likelihood.")) else 1.0
@@ -35,16 +57,36 @@ ONE_GROUP = LrGroups()
 
 
 def is_decayed(value: Tensor) -> bool:
-    """Whether weight decay pulls at a parameter: at one of two axes or more (matrices, kernels).
+    """Whether weight decay applies to a parameter: to one of two axes or more (matrices, kernels).
 
-    A parameter of at most one axis is a bias, the gain of a norm, or a scale: a log-variance or a learned σ, for which
-    0 is a statement about the data and no neutral place.
+    A parameter of at most one axis is a bias, the gain of a norm, or a scale: a log-variance or a learned σ, whose 0 is
+    a statement about the data.
+
+    Parameters
+    ----------
+    value
+        The parameter.
+
+    Returns
+    -------
+    bool
+        False for at most one axis.
     """
     return value.ndim > 1
 
 
 class Part(NamedTuple):
-    """The parameters that share one learning rate and one weight decay, in order, with their gradients and moments."""
+    """The parameters that share one learning rate and one weight decay.
+
+    Attributes
+    ----------
+    params, gradients
+        In the same order.
+    moments
+        By name, in the same order.
+    lr, weight_decay
+        Of all of them.
+    """
 
     params: list[Tensor]
     gradients: list[Tensor]
@@ -82,21 +124,37 @@ class Optimizer(ABC):
     groups: LrGroups = ONE_GROUP
 
     def init(self, params: Mapping[str, Tensor]) -> OptimizerState:
-        """The state before the first step."""
+        """The state before the first step.
+
+        Parameters
+        ----------
+        params
+            By name.
+
+        Returns
+        -------
+        OptimizerState
+            Zeros, by the name of the moment and of the parameter.
+        """
         return {moment: {name: torch.zeros_like(value) for name, value in params.items()} for moment in self.moments}
 
     @abstractmethod
     def directions(
         self, params: Params, gradients: Sequence[Tensor], state: OptimizerState
     ) -> tuple[Iterable[Tensor], OptimizerState]:
-        """What each parameter moves against, and the next state; it changes none of its arguments.
+        """The direction that each parameter moves against, and the next state. It changes none of its arguments.
 
         Parameters
         ----------
         params, gradients
-            By name, and in the order of the names; clipped.
+            Parameters by name, and their clipped gradients in the same order.
         state
             As of `init`, or of the last step.
+
+        Returns
+        -------
+        tuple of Iterable of Tensor and OptimizerState
+            The directions in the order of the parameters, and the state after the step.
         """
 
     @property
@@ -105,11 +163,35 @@ class Optimizer(ABC):
         return 0.0
 
     def decay(self, value: Tensor) -> float:
-        """wd of this parameter."""
+        """wd of a parameter.
+
+        Parameters
+        ----------
+        value
+            The parameter.
+
+        Returns
+        -------
+        float
+            `weight_decay`, or 0 for a parameter of at most one axis.
+        """
         return self.weight_decay if is_decayed(value) else 0.0
 
     def clipped(self, gradients: list[Tensor], norm: Tensor) -> list[Tensor]:
-        """Gradients within the configured bounds: first on their global norm, which is given, then on each element."""
+        """Gradients within the configured bounds: first on their global norm, then on each element.
+
+        Parameters
+        ----------
+        gradients
+            Of all parameters.
+        norm
+            Their global norm.
+
+        Returns
+        -------
+        list of Tensor
+            The same list without bounds.
+        """
         if self.config.clip_norm is not None:
             gradients = clip_by_norm(gradients, norm, self.config.clip_norm)
         if self.config.clip_value is not None:
@@ -119,7 +201,22 @@ class Optimizer(ABC):
     def update(
         self, params: Params, gradients: Sequence[Tensor], state: OptimizerState, lr: Tensor | float
     ) -> tuple[Params, OptimizerState]:
-        """The parameters and the state after a step; the gradients come clipped, in the order of the parameters."""
+        """The parameters and the state after a step. It changes none of its arguments.
+
+        Parameters
+        ----------
+        params, gradients
+            Parameters by name, and their clipped gradients in the same order.
+        state
+            As of `init`, or of the last step.
+        lr
+            The learning rate of the step.
+
+        Returns
+        -------
+        tuple of dict of str to Tensor and OptimizerState
+            Parameters and state after the step.
+        """
         directions, state = self.directions(params, gradients, state)
         moved: Params = {}
         for (name, value), direction in zip(params.items(), directions, strict=True):
@@ -128,14 +225,31 @@ class Optimizer(ABC):
         return moved, state
 
     def update_in_place(self, params: Params, gradients: Sequence[Tensor], state: OptimizerState, lr: float) -> None:
-        """The same step, written into `params` and `state`."""
+        """The same step, written into `params` and `state`.
+
+        Parameters
+        ----------
+        params, gradients, state, lr
+            As for `update`.
+        """
         moved, new = self.update(params, gradients, state, lr)
         for name, value in moved.items():
             params[name].copy_(value)
         state.update(new)
 
     def parts(self, params: Params, gradients: Sequence[Tensor], state: OptimizerState, lr: float) -> Iterator[Part]:
-        """One part for each rate and weight decay that there is, for kernels that take one of each."""
+        """The parameters in parts of one rate and one weight decay each, for kernels that take one of each.
+
+        Parameters
+        ----------
+        params, gradients, state, lr
+            As for `update`.
+
+        Returns
+        -------
+        Iterator of Part
+            Each parameter is in one part.
+        """
         kinds = [(self.groups.factor(name), self.decay(value)) for name, value in params.items()]
         for kind in set(kinds):
             names = [name for name, own in zip(params, kinds, strict=True) if own == kind]

@@ -25,7 +25,18 @@ Spec = SweepSpec | Mapping[str, Any] | str | Path
 
 
 def spec_of(spec: Spec) -> SweepSpec:
-    """A spec from any of its forms."""
+    """A sweep's description, in whichever form it was given.
+
+    Parameters
+    ----------
+    spec
+        A SweepSpec, its YAML file, or the same as nested plain data.
+
+    Returns
+    -------
+    SweepSpec
+        Checked.
+    """
     if isinstance(spec, SweepSpec):
         return spec
     return parse_spec(sweep_tree(spec if isinstance(spec, Mapping) else Path(spec)))
