@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from trainables.credentials import holds_secret
-from trainables.errors import ConfigError, StorageError
+from trainables.disk import explained
+from trainables.errors import ConfigError, DataError, StorageError
 
 PATIENCE = (5.0, 20.0)  # seconds before another try, each of which is several of pyarrow's own
 
@@ -108,6 +112,10 @@ class RemoteFolder:
         """The files at any depth below it, by their path from here, sorted."""
         return list(self.sizes())
 
+    def children(self) -> list[str]:
+        """What is right in it, files and folders, sorted."""
+        return sorted({name.partition("/")[0] for name in self.names()})
+
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""
 
@@ -129,6 +137,43 @@ class RemoteFolder:
                 return
 
         self._tried("written", gone)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        """A copy of a file on this node's disk, in the folder for what is there for a moment (TMPDIR); raises DataError
+        where there is none of this name."""
+        content = self.read(name)
+        if content is None:
+            raise DataError(f"{self / name} is gone")
+        with _scratch() as scratch:
+            with explained(scratch):
+                (scratch / name).write_bytes(content)
+            yield scratch / name
+
+    @contextmanager
+    def writing(self, last: str = "") -> Iterator[Path]:
+        """A folder on this node's disk, of which the files are put here at the end of the block. last: of this name the
+        file after all others."""
+        with _scratch() as scratch:
+            with explained(scratch):
+                yield scratch
+            for path in sorted(scratch.iterdir(), key=lambda path: path.name == last):
+                self.write(path.name, path.read_bytes())
+
+    def absolute(self) -> RemoteFolder:
+        """Itself: a URI is the same in every working directory."""
+        return self
+
+    def existing(self) -> RemoteFolder:
+        """Itself: a folder need not be made."""
+        return self
+
+    def free(self) -> None:
+        """There is no end."""
+
+    def is_link(self) -> bool:
+        """Objects have no links."""
+        return False
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -156,3 +201,9 @@ def _in_one_request(uri: str) -> str:
     if not uri.startswith("s3:") or "allow_delayed_open" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="vae-tuner-") as folder:
+        yield Path(folder)

@@ -11,7 +11,8 @@ from ray.cluster_utils import Cluster
 
 from trainables.config.paths import parse_config
 from trainables.data.dataset import data_facts, load
-from trainables.files.checkpoint import FILE_NAME, write
+from trainables.files.checkpoint import write
+from trainables.files.trial_files import FILE_NAME
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
 from tuner.cluster.ray_address import leave

@@ -17,7 +17,8 @@ from html_pages import check_page
 import tuner
 from trainables.data.dataset import load
 from trainables.data.readers import data_dir
-from trainables.files.checkpoint import FILE_NAME, read
+from trainables.files.checkpoint import read
+from trainables.files.trial_files import FILE_NAME
 from trainables.training.test_metrics import held_out_metrics
 from trainables.training.trainer import Trainer
 from tuner.comparison import design, request

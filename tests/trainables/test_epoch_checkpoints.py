@@ -3,9 +3,9 @@ import torch
 
 from trainables.config.paths import parse_config
 from trainables.errors import StorageError
-from trainables.files.checkpoint import FILE_NAME, Checkpoint, write
+from trainables.files.checkpoint import Checkpoint, write
 from trainables.files.epoch_checkpoints import EpochCheckpoints
-from trainables.files.trial_files import BEST_NAME, trial_files
+from trainables.files.trial_files import BEST_NAME, FILE_NAME, trial_files
 from trainables.object_storage import RemoteFolder
 
 CONFIG = parse_config({})
@@ -77,7 +77,7 @@ def test_a_damaged_one_is_passed_over_with_a_warning(content, generations, files
     damage(files, name, content)
     assert own.latest(CONFIG, "cpu", 99).epoch == 1
     assert len(warnings) == 1
-    assert warnings[0].startswith(str(files.place / name))
+    assert warnings[0].startswith(str(files / name))
 
 
 def test_one_of_another_configuration_is_never_gone_on_from(generations, warnings):

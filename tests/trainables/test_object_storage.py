@@ -1,17 +1,10 @@
 """Object storage: an S3 server over HTTP, and pyarrow's local file system, which has the same interface."""
 
-import threading
-
 import pytest
 
 from trainables import object_storage as module
 from trainables.errors import ConfigError, StorageError
 from trainables.object_storage import RemoteFolder, checked_storage, is_remote
-
-
-@pytest.fixture
-def remote(remote_root):
-    return RemoteFolder(remote_root)
 
 
 @pytest.mark.parametrize("storage", ["s3://bucket/sweeps", "gs://b", "file:///tmp/x", "abfs://c@a/x"])
@@ -45,57 +38,6 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(storage, variables):
             "storage: credentials in a URI would be written into the journal; leave them out and set "
             f"{variables} on every node, or give the nodes a role"
         )
-
-
-def test_what_is_written_is_read_again(remote):
-    (remote / "sweep").write("trials/0000/x.bin", b"\x00one")
-    (remote / "sweep").write("trials/0000/x.bin", b"two")
-    remote.write("empty", b"")
-    assert remote.read("sweep/trials/0000/x.bin") == b"two"
-    assert remote.read("empty") == b""
-    assert remote.names() == ["empty", "sweep/trials/0000/x.bin"]
-    assert (remote / "sweep" / "trials").sizes() == {"0000/x.bin": 3}
-
-
-def test_what_is_not_there_is_none_and_deleting_it_no_error(remote):
-    assert remote.read("nothing") is None
-    assert (remote / "nothing").names() == []
-    remote.delete("nothing")
-    (remote / "nothing").clear()
-
-
-def test_what_is_deleted_is_gone(remote):
-    remote.write("a/b", b"1")
-    remote.write("c", b"1")
-    remote.delete("a/b")
-    assert remote.read("a/b") is None
-    assert remote.names() == ["c"]
-
-
-def test_a_folder_goes_with_all_that_is_in_it_and_nothing_else(remote):
-    for name in ("s/a", "s/b/c", "s-1/a", "t"):
-        remote.write(name, b"1")
-    (remote / "s").clear()
-    assert remote.names() == ["s-1/a", "t"]
-
-
-def test_a_reader_finds_a_file_whole_or_not_at_all(remote):
-    contents = [bytes([n]) * 100_000 * (1 + 7 * n % 5) for n in range(12)]
-    remote.write("a", contents[0])
-    found, ended = [], threading.Event()
-
-    def read():
-        while not ended.is_set():
-            found.append(RemoteFolder(remote.uri).read("a"))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for content in contents:
-        remote.write("a", content)
-    ended.set()
-    reader.join()
-    assert found
-    assert set(found) <= set(contents)
 
 
 def test_the_query_of_a_uri_stays_at_its_end():

@@ -12,8 +12,8 @@ from trainables.config.paths import parse_config, plain
 from trainables.data.dataset import data_facts
 from trainables.data.readers import digest
 from trainables.errors import RESULT_KEY
-from trainables.files.checkpoint import FILE_NAME, read
-from trainables.files.trial_files import BEST_NAME, trial_files
+from trainables.files.checkpoint import read
+from trainables.files.trial_files import BEST_NAME, FILE_NAME, trial_files
 from trainables.resolve import resolve
 from trainables.worker.ray_tune import VaeTrainable
 

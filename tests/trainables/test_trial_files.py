@@ -1,10 +1,10 @@
 """A trial's files: the same laws in a folder that every node sees and in object storage."""
 
 import tempfile
-from pathlib import Path
 
 import pytest
 
+from trainables.disk import LocalFolder
 from trainables.errors import StorageError
 from trainables.files import trial_files as module
 from trainables.files.trial_files import FILE_NAME, trial_files
@@ -25,8 +25,7 @@ def scratch(tmp_path, monkeypatch):
 
 
 def put(files, **contents):
-    with files.writing() as folder:
-        folder.mkdir(exist_ok=True, parents=True)
+    with files.writing(last=FILE_NAME) as folder:
         for name, content in contents.items():
             (folder / name).write_text(content)
 
@@ -77,7 +76,7 @@ def test_the_final_checkpoint_is_put_there_after_all_others(remote_root, monkeyp
 @pytest.mark.parametrize("root", ["/proc/nothing", "file:///proc/nothing"])
 def test_what_cannot_be_kept_says_why(root, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE", ())
-    with pytest.raises(StorageError, match=r"/proc/nothing/0000 cannot be written: .+; (free some|check the address)"):
+    with pytest.raises(StorageError, match=r"/proc/nothing/0000 cannot be written: .+; check the (path|address)"):
         put(trial_files(root, "0000"), a="one")
 
 
@@ -103,5 +102,5 @@ def test_an_error_of_another_kind_is_left_as_it_is_and_puts_nothing_there(remote
 
 
 def test_a_path_is_a_folder_and_a_uri_is_not(tmp_path):
-    assert trial_files(tmp_path, "0000").place == trial_files(str(tmp_path), "0000").place == Path(tmp_path, "0000")
-    assert str(trial_files("s3://b/x?region=eu", "0000").place) == "s3://b/x/0000?region=eu"
+    assert trial_files(tmp_path, "0000") == trial_files(str(tmp_path), "0000") == LocalFolder(tmp_path / "0000")
+    assert str(trial_files("s3://b/x?region=eu", "0000")) == "s3://b/x/0000?region=eu"

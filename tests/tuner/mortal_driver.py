@@ -23,11 +23,12 @@ import tuner.running.tune_scheduler
 import tuner.running.tune_searcher
 import tuner.tracking.mlflow_store
 from trainables.config.paths import parse_config
+from trainables.disk import LocalFolder
 from trainables.errors import RESULT_KEY
 from trainables.files import epoch_checkpoints
-from trainables.files.checkpoint import FILE_NAME, Checkpoint, write
+from trainables.files.checkpoint import Checkpoint, write
 from trainables.files.epoch_checkpoints import EpochCheckpoints
-from trainables.files.trial_files import FilesInFolder
+from trainables.files.trial_files import FILE_NAME
 from trainables.object_storage import RemoteFolder, is_remote
 from tuner.planning.plans import make_plan
 from tuner.running import driver, search_loop
@@ -95,7 +96,7 @@ class Life(PlannedLoop):
     def trained(self, trial, config, epoch):
         """An epoch, from the checkpoint before it; one that was trained and not heard of is told again."""
         parsed, folder = parse_config(config), self.folder / "trials" / trial
-        kept = EpochCheckpoints(FilesInFolder(folder), self.journal.session, lambda text: None)
+        kept = EpochCheckpoints(LocalFolder(folder), self.journal.session, lambda text: None)
         found = kept.latest(parsed, "cpu", epoch)
         if found is None or found.epoch < epoch:
             state = float(found.groups["state"]["chain"]) if found else 0.0

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,11 +17,9 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.config.paths import parse_config, plain
+from trainables.disk import replacing
 from trainables.errors import DataError
-from trainables.files.trial_files import FILE_NAME
 from trainables.identity import Identity, parse_identity
-
-__all__ = ["FILE_NAME", "Checkpoint", "config_hash", "read", "write"]
 
 FORMAT = "vae-tuner 1"
 GROUPS = ("params", "buffers", "state")
@@ -74,12 +71,11 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "value_range": json.dumps(checkpoint.value_range),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex}")  # processes of two nodes may have one number
-    try:
-        save_file(tensors, partial, {**metadata, "checksum": _checksum(metadata, tensors)})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as part:
+        try:
+            save_file(tensors, part, {**metadata, "checksum": _checksum(metadata, tensors)})
+        except SafetensorError as error:  # what it makes of a disk's error
+            raise OSError(str(error)) from None
 
 
 def read(path: Path, device: str | torch.device = "cpu", name: str | None = None) -> Checkpoint:

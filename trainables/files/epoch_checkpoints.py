@@ -11,8 +11,9 @@ import torch
 
 from trainables.config import TrialConfig
 from trainables.errors import ConfigError, DataError
-from trainables.files.checkpoint import FILE_NAME, Checkpoint, config_hash, read, write
-from trainables.files.trial_files import BEST_NAME, TrialFiles
+from trainables.files.checkpoint import Checkpoint, config_hash, read, write
+from trainables.files.trial_files import BEST_NAME, FILE_NAME
+from trainables.folder import Folder
 
 KEPT = 2
 NAME = re.compile(r"epoch-(\d+)-(.+)\.safetensors")
@@ -27,7 +28,7 @@ class EpochCheckpoints:
     warn: told why a checkpoint was passed over.
     """
 
-    files: TrialFiles
+    files: Folder
     session: str
     warn: Callable[[str], None]
 
@@ -51,7 +52,7 @@ class EpochCheckpoints:
             found = self._whole(name, config, device)
             if found is not None and found.epoch == epoch:
                 return found
-        self.warn(f"{self.files.place} has no checkpoint of epoch {epoch}, the best; the last epoch's is used")
+        self.warn(f"{self.files} has no checkpoint of epoch {epoch}, the best; the last epoch's is used")
         return None
 
     def latest(self, config: TrialConfig, device: str | torch.device, at_most: int) -> Checkpoint | None:
@@ -65,11 +66,11 @@ class EpochCheckpoints:
             if found is not None and found.epoch <= at_most:
                 return found
         if names:
-            self.warn(f"{self.files.place} has no checkpoint to go on from: the trial starts again")
+            self.warn(f"{self.files} has no checkpoint to go on from: the trial starts again")
         return None
 
     def _whole(self, name: str, config: TrialConfig, device: str | torch.device) -> Checkpoint | None:
-        address = self.files.place / name
+        address = self.files / name
         try:
             with self.files.reading(name) as path:
                 found = read(path, device, str(address))

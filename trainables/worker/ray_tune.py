@@ -22,9 +22,8 @@ from trainables.data import readers
 from trainables.data.dataset import Dataset, load
 from trainables.data.readers import on_this_node
 from trainables.errors import RESULT_KEY, StorageError
-from trainables.files.checkpoint import FILE_NAME
 from trainables.files.epoch_checkpoints import EpochCheckpoints
-from trainables.files.trial_files import trial_files
+from trainables.files.trial_files import FILE_NAME, trial_files
 from trainables.identity import Identity, differences, parse_identity
 from trainables.models.user import keep_loaded, make_importable
 from trainables.out_of_memory import is_out_of_memory
@@ -166,7 +165,7 @@ class VaeTrainable(tune.Trainable):  # type: ignore[misc]
         earlier = None
         if best is not None and best < report.epoch:
             earlier = self.checkpoints.of_epoch(best, self._running.config, self._running.device)
-        with self.files.writing() as folder:
+        with self.files.writing(last=FILE_NAME) as folder:
             write_results(folder, self._running, report, earlier)
         self.checkpoints.clear()
         return FILE_NAME

@@ -9,9 +9,9 @@ import yaml
 
 from trainables.config import TrialConfig
 from trainables.config.paths import plain
-from trainables.files.checkpoint import FILE_NAME, Checkpoint, write
+from trainables.files.checkpoint import Checkpoint, write
 from trainables.files.pictures import is_image, write_grid
-from trainables.files.trial_files import BEST_NAME
+from trainables.files.trial_files import BEST_NAME, FILE_NAME
 from trainables.training.trainer import Report, Trainer
 from trainables.vae import Vae
 

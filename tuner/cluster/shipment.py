@@ -17,8 +17,9 @@ from trainables.data.readers.fetched import DATA, digest_of
 from trainables.data.readers.folders import files_below
 from trainables.data.readers.image_folder import SUFFIXES
 from trainables.errors import ConfigError, DataError, UserError
+from trainables.folder import folder_at
 from trainables.key_files import is_key_file
-from trainables.object_storage import RemoteFolder, is_remote
+from trainables.object_storage import is_remote
 from trainables.source import parsed
 from tuner.sweeps.spec import SweepSpec, public, spec_yaml
 
@@ -83,9 +84,9 @@ def shipment_of(spec: SweepSpec, here: Path, storage: str, *, with_data: bool) -
     found = _data_files(source)
     _check_size(found)
     digest = digest_of(found)
-    folder, stays = f"{SHIPPED}/{digest}", _below(storage, f"{DATA}/{digest}")
+    folder, stays = f"{SHIPPED}/{digest}", folder_at(storage) / DATA / digest
     files = {**code, **{f"{folder}/{below}": path for below, path in found.items()}}
-    return Shipment(files, _with_data(spec, _below(stays, source.name)), {stays: folder})
+    return Shipment(files, _with_data(spec, str(stays / source.name)), {str(stays): folder})
 
 
 def _data_files(source: Path) -> dict[str, Path]:
@@ -94,10 +95,6 @@ def _data_files(source: Path) -> dict[str, Path]:
         return dict(_images_below(source))
     check_path(source)
     return {source.name: source}
-
-
-def _below(storage: str, name: str) -> str:
-    return str(RemoteFolder(storage) / name) if is_remote(storage) else f"{storage}/{name}"
 
 
 def _check_size(files: Mapping[str, Path]) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Literal
 
 from trainables.config.models import is_user_kind
@@ -18,7 +16,8 @@ from trainables.cores import allotted_cores
 from trainables.credentials import shown
 from trainables.data.readers import is_path
 from trainables.errors import StorageError, UserError
-from trainables.object_storage import RemoteFolder, is_remote
+from trainables.folder import folder_at
+from trainables.object_storage import is_remote
 from tuner.cluster.ray_address import connect
 from tuner.cluster.ray_folder import base_folder
 from tuner.cluster.ray_session import quiet_ray
@@ -136,21 +135,10 @@ def _model(plan: Plan) -> Finding:
 
 
 def _storage(storage: str) -> Finding:
-    if is_remote(storage):
-        return _object_storage(RemoteFolder(storage))
-    root = Path(storage)
-    try:
-        with NamedTemporaryFile(dir=_existing(root), prefix=".vae-tuner-"):
-            pass
-    except OSError as error:
-        raise UserError(f"storage: {root} cannot be written: {error.strerror}; choose another with --storage") from None
-    return Finding("storage", "ok", f"{root} can be written")
-
-
-def _object_storage(root: RemoteFolder) -> Finding:
-    """Write an object, read it back, delete it: on this machine, which need not have the rights of the nodes."""
+    """Write a file, read it back, delete it: on this machine, which need not have the rights of the nodes."""
     name = f".vae-tuner-{uuid.uuid4().hex}"
     try:
+        root = folder_at(storage).existing()
         root.write(name, b"probe")
         found = root.read(name)
         root.delete(name)
@@ -158,7 +146,7 @@ def _object_storage(root: RemoteFolder) -> Finding:
         raise UserError(f"storage: {error}, or choose another with --storage") from None
     if found != b"probe":
         raise UserError(f"storage: {root} does not give back what is written there; choose another with --storage")
-    return Finding("storage", "ok", f"{root} can be written and read")
+    return Finding("storage", "ok", f"{storage} can be written and read")
 
 
 def _tracking(spec: SweepSpec) -> Finding:
@@ -196,9 +184,9 @@ def _found_store(uri: str, experiment: str) -> Finding:
 def _disk(plan: Plan) -> Finding:
     """Free space against what checkpoints and artifacts will take at most; object storage has no end."""
     needed = COPIES_PER_TRIAL * plan.n_trials * checkpoint_bytes(plan)
-    if is_remote(plan.spec.storage):
+    free = folder_at(plan.spec.storage).free()
+    if free is None:
         return Finding("disk", "ok", f"at most {gigabytes(needed)} of objects will lie in {plan.spec.storage}")
-    free = shutil.disk_usage(_existing(Path(plan.spec.storage))).free
     says = f"{gigabytes(free)} free, at most {gigabytes(needed)} needed for checkpoints and artifacts"
     if free < needed:
         return Finding("disk", "failure", f"storage: {says}", "choose another --storage, or fewer --trials")
@@ -210,13 +198,6 @@ def checkpoint_bytes(plan: Plan) -> int:
     from tuner.planning.memory_probe import n_parameters
 
     return STATES_PER_PARAMETER * BYTES_PER_VALUE * n_parameters(plan.default.model, plan.facts.shape)
-
-
-def _existing(path: Path) -> Path:
-    try:
-        return next(folder for folder in (path.resolve(), *path.resolve().parents) if folder.exists())
-    except (OSError, ValueError) as error:
-        raise UserError(f"storage: {path} is not a path: {error}; choose another with --storage") from None
 
 
 def _device(plan: Plan) -> Finding:
@@ -237,7 +218,7 @@ def _nodes(plan: Plan) -> Iterator[Finding]:
     quiet_ray()
     connect(plan.spec.resources.ray_address)
     with asking(
-        storage if is_remote(storage) else str(_existing(Path(storage))),
+        str(folder_at(storage).existing()),
         plan.data_dir,
         data if is_path(data) and not is_remote(data) else None,
         tuple(kind for kind in map(str, kinds) if is_user_kind(kind)),

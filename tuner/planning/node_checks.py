@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
+from trainables.disk import LocalFolder
 from trainables.errors import StorageError, UserError
-from trainables.object_storage import RemoteFolder, is_remote
+from trainables.folder import folder_at
 
 PACKAGES = ("vae-tuner", "ray", "torch")
 SECONDS = 60.0
@@ -58,7 +58,7 @@ def look_around(question: Question) -> NodeReport:
     """Every check, where this runs."""
     checks: tuple[Callable[[Question], Fault | None], ...] = (_versions, _storage, _data_dir, _data, _models)
     faults = [fault for check in checks if (fault := check(question))]
-    return NodeReport(tuple(faults), shutil.disk_usage(_existing(Path(question.data_dir))).free)
+    return NodeReport(tuple(faults), LocalFolder(Path(question.data_dir)).free())
 
 
 def versions() -> dict[str, str]:
@@ -83,19 +83,20 @@ def _storage(question: Question) -> Fault | None:
     """Read what the driver wrote, and write beside it."""
     name = f".vae-tuner-{uuid.uuid4().hex}"
     try:
-        if _read(question.storage, question.token) != question.token:
+        storage = folder_at(question.storage)
+        if storage.read(question.token) != question.token.encode():
             return Fault(f"storage {question.storage} is not the one that the driver writes to", SHARE)
-        _write(question.storage, name)
-        _remove(question.storage, name)
-    except (OSError, StorageError) as error:
+        storage.write(name, b"")
+        storage.delete(name)
+    except StorageError as error:
         return Fault(f"storage {question.storage} cannot be used: {error}", SHARE)
     return None
 
 
 def _data_dir(question: Question) -> Fault | None:
-    folder = _existing(Path(question.data_dir))
+    folder = LocalFolder(Path(question.data_dir)).existing()
     try:
-        with NamedTemporaryFile(dir=folder, prefix=".vae-tuner-"):
+        with NamedTemporaryFile(dir=folder.path, prefix=".vae-tuner-"):
             return None
     except OSError as error:
         says = f"the data directory {question.data_dir} cannot be written: {error.strerror}"
@@ -125,47 +126,18 @@ def _models(question: Question) -> Fault | None:
     return None
 
 
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.exists())
-
-
-# --- the file that all must see ---------------------------------------------------------------------------------------
-
-
-def _write(storage: str, name: str) -> None:
-    if is_remote(storage):
-        RemoteFolder(storage).write(name, name.encode())
-    else:
-        (Path(storage) / name).write_text(name)
-
-
-def _read(storage: str, name: str) -> str | None:
-    if is_remote(storage):
-        content = RemoteFolder(storage).read(name)
-        return content.decode() if content is not None else None
-    file = Path(storage) / name
-    return file.read_text() if file.exists() else None
-
-
-def _remove(storage: str, name: str) -> None:
-    if is_remote(storage):
-        RemoteFolder(storage).delete(name)
-    else:
-        (Path(storage) / name).unlink(missing_ok=True)
-
-
 # --- on the driver ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def asking(storage: str, data_dir: Path, data: str | None, models: tuple[str, ...]) -> Iterator[Question]:
     """A question about this storage, which holds the driver's file until it is answered."""
-    token = f".vae-tuner-{uuid.uuid4().hex}"
-    _write(storage, token)
+    token, place = f".vae-tuner-{uuid.uuid4().hex}", folder_at(storage)
+    place.write(token, token.encode())
     try:
         yield Question(versions(), storage, token, str(data_dir), data, models, str(Path.cwd()))
     finally:
-        _remove(storage, token)
+        place.delete(token)
 
 
 def ask_nodes(question: Question, seconds: float = SECONDS) -> list[tuple[str, NodeReport]]:

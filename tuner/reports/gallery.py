@@ -11,8 +11,9 @@ from torch import Tensor
 
 from trainables.data.dataset import load
 from trainables.distributions import kl_to_standard_normal
-from trainables.files.checkpoint import FILE_NAME, read
+from trainables.files.checkpoint import read
 from trainables.files.pictures import is_image, write_grid
+from trainables.files.trial_files import FILE_NAME
 from trainables.global_settings import fresh
 from trainables.training.trainer import Trainer
 from trainables.training.trajectory import trajectory

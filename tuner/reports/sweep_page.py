@@ -13,15 +13,16 @@ from typing import Any
 from search_spaces.space import Space
 from trainables.config.paths import flatten
 from trainables.errors import UserError
-from trainables.files.trial_files import TrialFiles
+from trainables.files.trial_files import trial_files
+from trainables.folder import Folder
 from trainables.outcome import WORSE_THAN_MEAN
 from tuner.reports.figures.style import picture_rows_figure
 from tuner.reports.figures.sweep import FIGURES, importances, space_of
 from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
 from tuner.reports.wording import duration, minus, percent, text_of, versions_line
 from tuner.search.past_best import impatience_note, past_best_note
+from tuner.sweeps.folder import trials_of
 from tuner.sweeps.metrics import METRICS
-from tuner.sweeps.places import files_of
 from tuner.sweeps.spec import unit_of_trials
 from tuner.sweeps.state import Sweep, Trial
 from tuner.sweeps.status import known_sweep, ranked_trials, unranked, why_none
@@ -54,7 +55,8 @@ def write_sweep_page(storage: str | Path, name: str, folder: Path) -> Path:
         raise UserError(f"name: no trial of sweep {name} {why_none(sweep)}; see it with `vae-tuner status {name}`")
     folder.mkdir(parents=True, exist_ok=True)
     space = space_of(sweep)
-    figures, pictures = _figures(sweep, space, folder), _pictures(files_of(storage, name, ranked[0].id), folder)
+    figures = _figures(sweep, space, folder)
+    pictures = _pictures(trial_files(trials_of(storage, name), ranked[0].id), folder)
     _write_trials(sweep, folder / "trials.csv")
     _write_curves(sweep, folder / "curves.csv")
     (folder / "answer.json").write_text(json.dumps(_document(sweep, ranked), indent=1), encoding="utf-8")
@@ -81,7 +83,7 @@ def _behind(sweep: Sweep, space: Space, name: str) -> Table | None:
     return Table("Shares of what separates the best trials from the rest", ("dimension", "share"), rows)
 
 
-def _pictures(files: TrialFiles, folder: Path) -> list[Picture]:
+def _pictures(files: Folder, folder: Path) -> list[Picture]:
     found, known = [], files.names()
     for name, (title, caption) in PICTURES.items():
         if f"{name}.png" in known:

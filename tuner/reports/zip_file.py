@@ -15,14 +15,15 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from trainables.config.models import is_user_kind
 from trainables.config.paths import written
 from trainables.errors import UserError
-from trainables.files.trial_files import BEST_NAME, FILE_NAME, RESULT_FILES
+from trainables.files.trial_files import BEST_NAME, FILE_NAME, RESULT_FILES, trial_files
+from trainables.folder import folder_at
 from trainables.object_storage import is_remote
 from trainables.source import code_digest, source_files
 from tuner.cluster.shipment import code_of
 from tuner.comparison.stages import REQUEST_FILE, STAGES
+from tuner.sweeps.folder import TRIALS, trials_of
 from tuner.sweeps.journal import JOURNAL, bytes_of
 from tuner.sweeps.keeping import new_file
-from tuner.sweeps.places import TRIALS, files_of
 from tuner.sweeps.spec import as_yaml
 from tuner.sweeps.state import Sweep, Trial
 from tuner.sweeps.status import known_sweep, ranked_trials
@@ -149,9 +150,10 @@ def _without_code(kinds: Sequence[str], why: str) -> str:
 def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) -> str | None:
     """A trial's results; the name of the checkpoint that counts, None where there is none."""
     name = sweep.header["name"]
-    if not is_remote(str(storage)) and _leads_elsewhere(Path(storage) / name / TRIALS / best.id):
+    folder = folder_at(storage) / name
+    if any(place.is_link() for place in (folder, folder / TRIALS, folder / TRIALS / best.id)):
         return None
-    files = files_of(storage, name, best.id)
+    files = trial_files(trials_of(storage, name), best.id)
     known = [file for file in RESULT_FILES if file in files.names()]
     for file in known:
         if file == CONFIG:
@@ -160,10 +162,6 @@ def _pack_best(zipped: ZipFile, storage: str | Path, sweep: Sweep, best: Trial) 
         with files.reading(file) as path:
             zipped.write(path, f"{name}/best/{file}")
     return next((file for file in (BEST_NAME, FILE_NAME) if file in known), None)
-
-
-def _leads_elsewhere(trial: Path) -> bool:
-    return any(folder.is_symlink() for folder in (trial, *trial.parents[:2]))
 
 
 def _config(sweep: Sweep, trial: Trial) -> str:

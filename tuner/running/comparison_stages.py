@@ -18,7 +18,8 @@ from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.data import readers
 from trainables.data.dataset import Dataset, load
 from trainables.errors import StorageError, UserError
-from trainables.files.checkpoint import FILE_NAME, read
+from trainables.files.checkpoint import read
+from trainables.files.trial_files import FILE_NAME
 from trainables.global_settings import fresh
 from trainables.identity import Identity, differences
 from trainables.training.test_metrics import held_out_metrics, held_out_nll

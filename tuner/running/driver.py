@@ -22,15 +22,13 @@ from tuner.running.resuming import resumed_plan
 from tuner.running.session import Progress, ProgressFactory, Session, silent
 from tuner.running.sweep_result import SweepResult, result_of
 from tuner.sweeps.events import Header, Resumed
-from tuner.sweeps.folder import HeldSweep, named_after
+from tuner.sweeps.folder import HeldSweep, named_after, trials_of
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.lease import FencedError
-from tuner.sweeps.places import trials_of
 from tuner.sweeps.resumable import named
 from tuner.sweeps.spec import public, spec_yaml
 from tuner.sweeps.storage import open_storage
 from tuner.sweeps.tracking_uri import resolve_uri, without_secret
-from tuner.tracking.sweep_store import place_of
 from tuner.tracking.tracker import Tracker
 
 SEND_SECONDS = 120.0
@@ -64,8 +62,7 @@ def _begun(plan: Plan, held: HeldSweep, uri: str) -> Journal:
     try:
         held.write("spec.yaml", spec_yaml(public(plan.spec.model_copy(update={"name": name}))))
         journal = held.create_journal()
-        place = place_of(plan.spec.storage, held.folder)
-        journal.append(Header({**header_of(plan, name, uri), "place": place}))
+        journal.append(Header({**header_of(plan, name, uri), "place": str(held.place)}))
         _tell_priors(plan, journal)
     except FencedError:
         raise
@@ -98,7 +95,7 @@ def resume_sweep(
     """
     with stop_signals() as signals, signals.kept(), open_storage(storage).hold(name) as held:
         journal = held.open_journal()
-        place = place_of(storage, held.folder)
+        place = str(held.place)
         given = storage, place, more_trials, named(model), tracking_uri, offline, data_dir, allow_changed
         with signals.ending("it had written nothing"):
             plan, uri = resumed_plan(journal.sweep, *given)
@@ -129,7 +126,7 @@ def _run(
     signals: Signals,
 ) -> SweepResult:
     started, tracking, signals.answer = time.monotonic(), plan.spec.tracking, STOPPING
-    trials = trials_of(plan.spec.storage, folder)
+    trials = trials_of(plan.spec.storage, folder.name)
     tracker = Tracker(
         uri, tracking.experiment, journal.lasting, trials, tracking.tags, check=journal.check, sync=journal.sync
     )

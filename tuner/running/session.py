@@ -13,9 +13,9 @@ from tuner.cluster.shared_ray import SharedRay
 from tuner.cluster.signals import Signals
 from tuner.planning.plans import Plan
 from tuner.sweeps.events import Event
+from tuner.sweeps.folder import trials_of
 from tuner.sweeps.journal import Journal, close_session
 from tuner.sweeps.lease import FencedError
-from tuner.sweeps.places import trials_of
 from tuner.sweeps.state import Sweep
 
 
@@ -77,7 +77,7 @@ class Session:
     @property
     def trials(self) -> str:
         """Where the trials keep their files: a path or a URI."""
-        return trials_of(self.plan.spec.storage, self.folder)
+        return trials_of(self.plan.spec.storage, self.folder.name)
 
     @contextmanager
     def ending(self) -> Iterator[None]:

@@ -12,14 +12,13 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.config.paths import parse_config, plain
 from trainables.errors import StorageError
+from trainables.folder import bytes_in, folder_at
 from trainables.ranking import BY_LAST, Ranking
 from tuner.planning.plans import Plan
 from tuner.search.known import all_known, is_exhausted
 from tuner.search.past_best import impatience_note, past_best_note
-from tuner.sweeps.folder import bytes_in
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.metrics import pareto_front
-from tuner.sweeps.places import objects_of
 from tuner.sweeps.spec import Budget
 from tuner.sweeps.state import Trial
 from tuner.sweeps.status import ranked_trials, spent_part, unranked
@@ -102,7 +101,7 @@ class SweepResult:
     @property
     def place(self) -> str:
         """Where its state is: a path, or a URI."""
-        return str(objects_of(self.storage, self.name) or self.folder)
+        return str(folder_at(self.storage) / self.name)
 
     @property
     def n_trials(self) -> int:
@@ -143,7 +142,7 @@ def result_of(
         wall_s=wall_s,
         storage=plan.spec.storage,
         folder=folder,
-        disk_bytes=_bytes_taken(plan.spec.storage, folder),
+        disk_bytes=_bytes_taken(plan.spec.storage, folder.name),
         finished=sweep.finished,
         ranked=ranked,
         unranked=unranked(sweep),
@@ -165,13 +164,10 @@ def result_of(
     )
 
 
-def _bytes_taken(storage: str, folder: Path) -> int:
+def _bytes_taken(storage: str, name: str) -> int:
     """Of a storage that cannot be reached any more 0 are known."""
-    objects = objects_of(storage, folder.name)
-    if objects is None:
-        return bytes_in(folder)
     try:
-        return sum(objects.sizes().values())
+        return bytes_in(folder_at(storage) / name)
     except StorageError:
         return 0
 

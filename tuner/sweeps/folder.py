@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,16 @@ from typing import Protocol
 
 from trainables.config.paths import suggest
 from trainables.data.readers.fetched import DATA, file_name
-from trainables.errors import StorageError, UserError
+from trainables.disk import LocalFolder, explained
+from trainables.errors import UserError
+from trainables.folder import Folder, bytes_in, folder_at
 from tuner.sweeps.events import Line
 from tuner.sweeps.journal import JOURNAL, Claim, Journal, read_journal
 from tuner.sweeps.lease import is_held, is_owner_file, leased
 from tuner.sweeps.spec import NAME
 from tuner.sweeps.state import fold
+
+TRIALS = "trials"
 
 
 class Storage(Protocol):
@@ -56,9 +59,14 @@ class HeldSweep:
     folder: Path
     claim: Claim
 
+    @property
+    def place(self) -> Folder:
+        """Where it is kept, by a name that holds in every working directory."""
+        return LocalFolder(self.folder).absolute()
+
     def create_journal(self) -> Journal:
         """The journal of a new sweep, in place of one that has no whole line."""
-        with _explained(self.folder):
+        with explained(self.folder):
             self.claim.check()
             (self.folder / JOURNAL).unlink(missing_ok=True)
             return Journal.create(self.folder / JOURNAL, self.claim)
@@ -69,24 +77,28 @@ class HeldSweep:
 
     def write(self, name: str, text: str) -> None:
         """Put a file beside the journal."""
-        with _explained(self.folder):
-            (self.folder / name).write_text(text, encoding="utf-8")
+        self.place.write(name, text.encode())
 
     def remove_trials(self, but: str | None) -> int:
         """Delete the folders of all trials but one; returns the bytes freed."""
-        self.claim.check()
-        before = bytes_in(self.folder)
-        for trial in _inside(self.folder / "trials"):
-            if trial.name != but:
-                _remove(trial)
-        return before - bytes_in(self.folder)
+        self._confirm()
+        trials = self.place / TRIALS
+        others = [trial for trial in trials.children() if trial != but]
+        freed = sum(size for name, size in trials.sizes().items() if name.partition("/")[0] in others)
+        for trial in others:
+            (trials / trial).clear()
+        return freed
 
     def remove_all(self) -> int:
         """Delete the sweep, unless another has taken it over; returns the bytes freed."""
+        self._confirm()
+        freed = bytes_in(self.place)
+        self.place.clear()
+        return freed
+
+    def _confirm(self) -> None:
+        """Raises FencedError where another has taken over."""
         self.claim.check()
-        before = bytes_in(self.folder)
-        shutil.rmtree(self.folder)
-        return before
 
 
 @dataclass(frozen=True)
@@ -157,14 +169,14 @@ class LocalStorage:
 
     def remove_data(self, digest: str) -> int:
         """Delete data that a job was given along; what a link points to lies elsewhere."""
-        kept = self.root / DATA
-        if kept.is_symlink() or not (kept / digest).exists():
+        kept = LocalFolder(self.root) / DATA
+        if digest not in kept.children():
             return 0
-        with _explained(kept):
-            freed = bytes_in(kept / digest)
-            _remove(kept / digest)
-            if not any(kept.iterdir()):
-                kept.rmdir()
+        freed = bytes_in(kept / digest)
+        (kept / digest).clear()
+        if not kept.children():
+            with explained(kept.path):
+                kept.path.rmdir()
         return freed
 
 
@@ -175,29 +187,9 @@ def locked(folder: Path, *, to_remove: bool = False) -> Iterator[HeldSweep]:
         yield HeldSweep(folder, lease)
 
 
-def bytes_in(folder: Path) -> int:
-    """What the files below a folder take; what a link points to lies elsewhere."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror}; free some space") from None
-
-
-def _inside(folder: Path) -> list[Path]:
-    return [] if folder.is_symlink() or not folder.is_dir() else sorted(folder.iterdir())
-
-
-def _remove(path: Path) -> None:
-    """A folder with all it holds, or a file; of a link the link alone."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def trials_of(storage: str | Path, name: str) -> str:
+    """Where a sweep's trials keep their files, for every node: a path, or a URI."""
+    return str((folder_at(storage) / name / TRIALS).absolute())
 
 
 def _is_sweep(folder: Path) -> bool:
@@ -211,7 +203,7 @@ def _is_sweep(folder: Path) -> bool:
 def _holds_nothing(folder: Path) -> bool:
     """Whether a start that died left it before the first line of the journal was whole."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    left = {name for name in names if not is_owner_file(name)}
+    left = {name for name in names if not (is_owner_file(name) or name.startswith(".spec.yaml."))}
     return left <= {"lock", "owner", "spec.yaml", JOURNAL} and not (JOURNAL in left and read_journal(folder / JOURNAL))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from trainables.disk import replacing
 from trainables.errors import ConfigError, UserError
 from tuner.sweeps.lease import leased
 
@@ -33,12 +33,8 @@ def held_alone(folder: Path) -> Iterator[None]:
 
 def write_json(file: Path, value: Any) -> None:
     """Put plain data in a file's place, whole at once."""
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(file) as part:
+        part.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
 @contextmanager
@@ -51,13 +47,12 @@ def new_file(file: Path, *suffixes: str) -> Iterator[Path]:
         raise ConfigError(f"{file}: the file must end in {', '.join(suffixes)}")
     if file.exists() or file.is_symlink():
         raise UserError(f"{file} exists; name another file, or remove it first")
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    ours = [None, str(file)]
     try:
-        yield part
-        part.rename(file)
+        with replacing(file) as part:
+            ours.append(str(part))
+            yield part
     except OSError as error:
-        if error.filename not in (None, str(part), str(file)):
+        if error.filename not in ours:
             raise UserError(f"{file} cannot be made: {error.filename}: {error.strerror}") from None
         raise UserError(f"{file} cannot be written: {error.strerror}; name a file in an existing folder") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -28,13 +28,13 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from trainables.disk import FULL, unusable
 from trainables.errors import StorageError, UserError
 
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 OWNER_FILE = re.compile(r"owner-(\d+)\.json")
 
 
@@ -286,7 +286,7 @@ def _take(folder: Path, lock_free: bool, say: Callable[[str], None], to_remove: 
     try:
         lease = Lease.take(folder, seen.number + 1, to_remove=to_remove)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror}; free some space") from None
+        raise unusable(folder, error) from None
     if lease is None:
         raise held(folder.name, _look(folder, lock_free).owner)
     return lease

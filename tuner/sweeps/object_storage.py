@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.data.readers.fetched import DATA
+from trainables.folder import Folder, bytes_in
 from trainables.object_storage import RemoteFolder
 from tuner.sweeps.events import Line
 from tuner.sweeps.folder import HeldSweep, first_free, taken, unknown
 from tuner.sweeps.journal import JOURNAL, Journal, parse_journal
-from tuner.sweeps.places import remove_objects
 from tuner.sweeps.sealed_journal import RemoteLease, SealedJournal, has_begun, is_kept, is_segment, read_lines
 from tuner.sweeps.spec import NAME
 
@@ -34,20 +34,17 @@ class HeldRemoteSweep(HeldSweep):
         (self.folder / JOURNAL).write_bytes(read_lines(self.remote / "journal"))
         return SealedJournal.open(self.folder / JOURNAL, self.claim)
 
-    def write(self, name: str, text: str) -> None:
-        super().write(name, text)
-        self.remote.write(name, text.encode())
-
-    def remove_trials(self, but: str | None) -> int:
-        self.claim.confirm()
-        return remove_objects(self.remote, but or "")
+    @property
+    def place(self) -> Folder:
+        return self.remote
 
     def remove_all(self) -> int:
-        self.claim.confirm()
+        freed = super().remove_all()
         shutil.rmtree(self.folder)
-        freed = sum(self.remote.sizes().values())
-        self.remote.clear()
         return freed
+
+    def _confirm(self) -> None:
+        self.claim.confirm()
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class RemoteStorage:
     def remove_data(self, digest: str) -> int:
         """Delete data that a job was given along."""
         folder = RemoteFolder(self.uri) / DATA / digest
-        freed = sum(folder.sizes().values())
+        freed = bytes_in(folder)
         folder.clear()
         return freed
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config.paths import flatten
-from trainables.files.trial_files import RESULT_FILES, TrialFiles, trial_files
+from trainables.files.trial_files import RESULT_FILES, trial_files
+from trainables.folder import Folder
 from trainables.identity import Identity
 from trainables.ranking import LAST
 from tuner.sweeps.events import Asked, Event, Finished, Header, Reported
@@ -481,15 +482,15 @@ def _ranked_points(trial: Trial, t: float) -> list[Metric]:
     return points_of({f"{RANKED}{name}": value for name, value in trial.ranked.items()}, t, trial.epochs)
 
 
-def results_in(source: TrialFiles) -> list[str]:
+def results_in(source: Folder) -> list[str]:
     """The files that a finished trial leaves and that become artifacts; `config.yaml` comes from the journal. A folder
     that is a link may hold what is none of ours."""
-    if isinstance(source.place, Path) and source.place.is_symlink():
+    if source.is_link():
         return []
     return [name for name in source.names() if name in RESULT_FILES and name != CONFIG]
 
 
-def send_result(files: RunFiles, source: TrialFiles, name: str) -> None:
+def send_result(files: RunFiles, source: Folder, name: str) -> None:
     """Put a file that a trial has left among those of its run."""
     with source.reading(name) as path:
         files.send(path)

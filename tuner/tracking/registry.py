@@ -49,7 +49,7 @@ def register(uri: str, row: BestTrial, name: str) -> ModelVersion:
     Raises UserError for a name that is not allowed, a run without a checkpoint or whose configuration is not what was
     run, and where MLflow refuses.
     """
-    from trainables.files.checkpoint import FILE_NAME
+    from trainables.files.trial_files import FILE_NAME
 
     check_model_name(name)
     row.require_config()

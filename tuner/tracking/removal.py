@@ -14,7 +14,7 @@ from tuner.sweeps.state import Sweep, fold
 from tuner.sweeps.status import ranked_trials
 from tuner.sweeps.storage import open_storage
 from tuner.tracking.answering import in_a_sentence
-from tuner.tracking.sweep_store import place_of, store_of
+from tuner.tracking.sweep_store import store_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def remove_sweep(
         sweep = fold(opened.lines(name), f"the journal of sweep {name}") if keep_best or with_runs else Sweep()
         if keep_best or with_runs:
             check_begun(sweep)
-        runs = _delete_runs(store_of(sweep, place_of(storage, held.folder), uri), sweep) if with_runs else 0
+        runs = _delete_runs(store_of(sweep, str(held.place), uri), sweep) if with_runs else 0
         best = next((trial.id for trial in ranked_trials(sweep)), None) if keep_best else None
         if keep_best:
             return Removed(name, held.remove_trials(best), best, runs)

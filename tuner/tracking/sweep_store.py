@@ -9,15 +9,9 @@ from typing import Any
 
 from trainables.errors import StorageError, UserError
 from trainables.object_storage import is_remote
-from tuner.sweeps.places import objects_of
 from tuner.sweeps.state import Sweep
 from tuner.sweeps.storage import open_storage
 from tuner.sweeps.tracking_uri import resolve_uri, sqlite_path
-
-
-def place_of(storage: str | Path, folder: Path) -> str:
-    """Where a sweep's state is, by a name that holds in every working directory. folder: where it works here."""
-    return str(objects_of(storage, folder.name) or folder.resolve())
 
 
 def store_of(sweep: Sweep, place: str, uri: str | None) -> str:

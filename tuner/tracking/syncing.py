@@ -7,13 +7,13 @@ from pathlib import Path
 
 from trainables.credentials import shown
 from trainables.errors import UserError
+from tuner.sweeps.folder import trials_of
 from tuner.sweeps.journal import Journal, check_begun, close_session
-from tuner.sweeps.places import trials_of
 from tuner.sweeps.storage import open_storage
 from tuner.sweeps.tracking_uri import cause_of
 from tuner.tracking.database_file import check_undamaged
 from tuner.tracking.reachability import check_reachable
-from tuner.tracking.sweep_store import place_of, store_of
+from tuner.tracking.sweep_store import store_of
 
 BATCH = 500
 
@@ -39,8 +39,8 @@ def sync_sweep(
         try:
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
-            store = store_of(journal.sweep, place_of(storage, held.folder), uri)
-            return _send(journal, trials_of(storage, held.folder), store, on_sent, on_notes)
+            store = store_of(journal.sweep, str(held.place), uri)
+            return _send(journal, trials_of(storage, name), store, on_sent, on_notes)
         finally:
             journal.close()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
+from trainables.disk import LocalFolder
 from trainables.errors import UserError
-from trainables.files.trial_files import FilesInFolder
 from trainables.identity import Identity
 from tuner.sweeps.events import Event
 from tuner.tracking.database_file import cause_at
@@ -198,7 +198,7 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
         **identity_tags(run.identity),
     }
     made = client.create_run(ensure_experiment(client, experiment), milliseconds(run.started), own, run.name)
-    run_id, source = str(made.info.run_id), FilesInFolder(results)
+    run_id, source = str(made.info.run_id), LocalFolder(results)
     with ended_anyway(client, run_id):
         files = RunFiles(client, made.info.artifact_uri)
         points = [point for said in run.reports for point in points_of(said["metrics"], said["t"], said["epoch"])]

@@ -57,18 +57,21 @@ def test_the_same_holds_for_object_storage(tmp_path):
 
 
 def test_storage_that_a_node_can_read_and_not_write_is_named(storage, tmp_path, monkeypatch):
-    write, n = node_checks._write, []
+    write, n = Path.write_bytes, []
 
-    def once(folder, name):
+    def once(file, content):
         """The driver may, the node may not."""
-        n.append(name)
+        n.append(file)
         if len(n) > 1:
-            raise PermissionError(13, "Permission denied", f"{folder}/{name}")
-        write(folder, name)
+            raise PermissionError(13, "Permission denied", str(file))
+        write(file, content)
 
-    monkeypatch.setattr(node_checks, "_write", once)
+    monkeypatch.setattr(Path, "write_bytes", once)
     (fault,) = found(storage, tmp_path)
-    assert fault.says.startswith(f"storage {storage} cannot be used: [Errno 13] Permission denied")
+    assert fault.says == (
+        f"storage {storage} cannot be used: {storage} cannot be written: Permission denied; check the path and its "
+        "permissions"
+    )
 
 
 def test_versions_that_differ_are_named_with_both(storage, tmp_path, monkeypatch):

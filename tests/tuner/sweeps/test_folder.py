@@ -97,7 +97,7 @@ def test_without_a_name_the_first_free_number_is_taken(sweeps):
 
 def test_a_storage_that_is_no_folder_is_named(sweeps):
     sweeps.storage.touch()
-    with pytest.raises(UserError, match=r"storage: .* cannot be written: .*; choose another with --storage"):
+    with pytest.raises(UserError, match=r"storage: .* cannot be written: Not a directory; .*, or choose another"):
         sweeps.run("s")
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from trainables.data.readers.fetched import DATA, digest_of
+from trainables.disk import LocalFolder
 from trainables.errors import StorageError, UserError
+from trainables.folder import bytes_in
 from tuner.running import driver
-from tuner.sweeps.folder import bytes_in, locked
+from tuner.sweeps.folder import locked
 from tuner.sweeps.status import sweep_statuses
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.removal import remove_sweep
@@ -31,7 +33,7 @@ def kept(sweeps):
 def test_a_removed_sweep_is_gone_and_its_bytes_are_told(sweeps):
     sweeps.run("s")
     sweeps.run("other")
-    size = bytes_in(sweeps.storage / "s")
+    size = bytes_in(LocalFolder(sweeps.storage / "s"))
     removed = remove_sweep(sweeps.storage, "s")
     assert (removed.kept, removed.runs) == (None, 0)
     assert removed.bytes_freed == size > 0
@@ -40,12 +42,12 @@ def test_a_removed_sweep_is_gone_and_its_bytes_are_told(sweeps):
 
 def test_the_best_trial_and_the_journal_are_kept(sweeps):
     result = sweeps.run("s")
-    journal, size = sweeps.events("s"), bytes_in(sweeps.storage / "s")
+    journal, size = sweeps.events("s"), bytes_in(LocalFolder(sweeps.storage / "s"))
     removed = remove_sweep(sweeps.storage, "s", keep_best=True)
     assert removed.kept == result.best.trial == "0002"
     assert [path.name for path in (sweeps.storage / "s" / "trials").iterdir()] == ["0002"]
     assert sweeps.events("s") == journal
-    assert removed.bytes_freed == size - bytes_in(sweeps.storage / "s") > 0
+    assert removed.bytes_freed == size - bytes_in(LocalFolder(sweeps.storage / "s")) > 0
 
 
 def test_with_its_runs_go_exactly_its_runs_wherever_they_are(sweeps, new_store):
@@ -195,10 +197,10 @@ def test_data_that_were_sent_go_with_the_last_sweep_that_names_them(sweeps, plac
     assert place.data == {*digests}
     assert remove_sweep(place.storage, "b").data == 1
     assert place.data == {digests[1]}
-    before = bytes_in(place.folder)
+    before = bytes_in(LocalFolder(place.folder))
     removed = remove_sweep(place.storage, "c")
     assert (removed.data, place.data) == (1, set())
-    assert removed.bytes_freed > before - bytes_in(place.folder) - 1000 > 0
+    assert removed.bytes_freed > before - bytes_in(LocalFolder(place.folder)) - 1000 > 0
 
 
 def test_data_stay_where_a_journal_cannot_be_read(sweeps):

@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from trainables.data.readers.base import Array, Source, in_parts, kept_as
 from trainables.data.readers.prepared import key_of
+from trainables.disk import replacing
 
 DIGEST = re.compile(r"[0-9a-f]{16}")
 
@@ -66,8 +66,7 @@ def _note(root: Path, key: str) -> Path:
 
 def _keep(path: Path, digest: str) -> None:
     """Where that cannot be, it is read again next time."""
-    partial = path.with_name(f"{path.name}.{uuid4().hex}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(digest)
-        partial.replace(path)
+        with replacing(path) as part:
+            part.write_text(digest)

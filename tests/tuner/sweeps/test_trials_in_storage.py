@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from events import parsed
@@ -11,7 +10,7 @@ from trainables.errors import StorageError, UserError
 from trainables.files.trial_files import trial_files
 from trainables.object_storage import RemoteFolder
 from tuner.running import search_loop, sweep_result
-from tuner.sweeps.places import objects_of, trials_of
+from tuner.sweeps.folder import trials_of
 from tuner.sweeps.storage import open_storage
 from tuner.tracking.mlflow_store import open_client
 from tuner.tracking.projection import Projection
@@ -19,11 +18,10 @@ from tuner.tracking.removal import remove_sweep
 from tuner.tracking.syncing import sync_sweep
 
 
-def test_trials_lie_in_the_storage_where_it_is_a_uri_and_else_in_the_sweeps_folder(tmp_path, monkeypatch):
+def test_trials_lie_in_the_storage_by_a_name_that_holds_everywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert trials_of("s3://b/x?region=eu", tmp_path / "s") == "s3://b/x/s/trials?region=eu"
-    assert trials_of("./sweeps", Path("sweeps/s")) == f"{tmp_path}/sweeps/s/trials"
-    assert objects_of("./sweeps", "s") is None
+    assert trials_of("s3://b/x?region=eu", "s") == "s3://b/x/s/trials?region=eu"
+    assert trials_of("./sweeps", "s") == f"{tmp_path}/sweeps/s/trials"
 
 
 @pytest.fixture
@@ -94,10 +92,9 @@ def test_results_of_a_sweep_in_storage_become_artifacts_afterwards(in_storage, n
 
 
 def test_the_end_of_a_sweep_is_told_where_its_storage_is_away(in_storage, monkeypatch):
-    class Away(RemoteFolder):
-        def sizes(self):
-            raise StorageError("away")
+    def away(folder):
+        raise StorageError("away")
 
-    sweeps, objects = in_storage
-    monkeypatch.setattr(sweep_result, "objects_of", lambda storage, name: Away(objects.uri))
+    sweeps, _ = in_storage
+    monkeypatch.setattr(sweep_result, "bytes_in", away)
     assert sweeps.run("s").disk_bytes == 0
