@@ -5,9 +5,8 @@ import yaml
 from PIL import Image
 
 from trainables.config.paths import parse_config, variants
-from trainables.files import checkpoint as checkpoints
 from trainables.files.pictures import is_image, write_grid
-from trainables.files.trial_files import BEST_NAME, RESULT_FILES
+from trainables.files.trial_files import BEST_NAME, FILE_NAME, RESULT_FILES
 from trainables.vae import Vae
 from trainables.worker.results import config_yaml, write_results
 
@@ -33,7 +32,7 @@ def size(path):
 def test_a_finished_trial_leaves_its_files(written):
     trainer, folder = written((8, 8))
     assert sorted(path.name for path in folder.iterdir()) == sorted(set(RESULT_FILES) - {BEST_NAME})
-    assert Vae.from_file(folder / checkpoints.FILE_NAME).config == trainer.config
+    assert Vae.from_file(folder / FILE_NAME).config == trainer.config
     assert parse_config(yaml.safe_load((folder / "config.yaml").read_text())) == trainer.config
     assert size(folder / "samples.png") == ((8 * 9 * 4, 8 * 9 * 4), "L")
     assert size(folder / "reconstructions.png") == ((8 * 9 * 4, 2 * 4 * 9 * 4), "L")
@@ -67,7 +66,7 @@ def test_few_validation_images_are_all_shown(written):
 
 def test_what_is_no_image_has_no_picture(written):
     _, folder = written((6,))
-    assert {path.name for path in folder.iterdir()} == {checkpoints.FILE_NAME, "config.yaml"}
+    assert {path.name for path in folder.iterdir()} == {FILE_NAME, "config.yaml"}
 
 
 def test_only_shapes_of_images_are_images():
