@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from trainables.credentials import holds_secret
-from trainables.disk import explained
 from trainables.errors import ConfigError, DataError, StorageError
+from trainables.folder import Folder, LocalFolder, explained
 
 PATIENCE = (5.0, 20.0)  # seconds before another try, each of which is several of pyarrow's own
 
@@ -36,6 +36,11 @@ def checked_storage(storage: str) -> str:
     return storage
 
 
+def folder_at(root: str | Path, pauses: tuple[float, ...] = ()) -> Folder:
+    """The folder at a path, or at a URI of object storage. pauses: as of a RemoteFolder."""
+    return RemoteFolder(str(root), pauses) if is_remote(str(root)) else LocalFolder(Path(root))
+
+
 def _variables(storage: str) -> str:
     """The environment variables with the credentials of a kind of storage."""
     if storage.startswith(("gs:", "gcs:")):
@@ -46,7 +51,7 @@ def _variables(storage: str) -> str:
 
 
 @dataclass(frozen=True)
-class RemoteFolder:
+class RemoteFolder(Folder):
     """`s3://bucket/prefix`, `gs://…` or `abfs://…`, with credentials from the environment; `file:///…` for a try.
 
     pauses: seconds between tries, none for one try. What cannot be reached, read or written then raises StorageError
@@ -67,7 +72,7 @@ class RemoteFolder:
         return replace(self, uri=f"{path.rstrip('/')}/{name}{query}{parameters}")
 
     def write(self, name: str, content: bytes) -> None:
-        """Put content there under a name; readers find what was there before or all of it, on Azure also nothing."""
+        """As of any folder; on Azure readers may also find nothing."""
 
         def put(system: Any, path: str) -> None:
             # Objects have all their content when they are closed, and none before; files of a file system do not.
@@ -82,8 +87,6 @@ class RemoteFolder:
         self._tried("written", put, name)
 
     def read(self, name: str) -> bytes | None:
-        """A file's content, None where there is none of this name."""
-
         def get(system: Any, path: str) -> bytes | None:
             try:
                 while True:
@@ -98,7 +101,6 @@ class RemoteFolder:
         return self._tried("read", get, name)
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of the files at any depth below it, by their path from here, sorted."""
         from pyarrow.fs import FileSelector, FileType
 
         def listed(system: Any, path: str) -> dict[str, int]:
@@ -108,16 +110,10 @@ class RemoteFolder:
 
         return dict(sorted(self._tried("read", listed).items()))
 
-    def names(self) -> list[str]:
-        """The files at any depth below it, by their path from here, sorted."""
-        return list(self.sizes())
-
     def children(self) -> list[str]:
-        """What is right in it, files and folders, sorted."""
         return sorted({name.partition("/")[0] for name in self.names()})
 
     def delete(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
 
         def gone(system: Any, path: str) -> None:
             try:
@@ -128,7 +124,6 @@ class RemoteFolder:
         self._tried("written", gone, name)
 
     def clear(self) -> None:
-        """Remove it with all that is in it; a folder that is not there is no error."""
 
         def gone(system: Any, path: str) -> None:
             try:
@@ -152,28 +147,12 @@ class RemoteFolder:
 
     @contextmanager
     def writing(self, last: str = "") -> Iterator[Path]:
-        """A folder on this node's disk, of which the files are put here at the end of the block. last: of this name the
-        file after all others."""
+        """A folder on this node's disk, whose files are put here at the end of the block."""
         with _scratch() as scratch:
             with explained(scratch):
                 yield scratch
             for path in sorted(scratch.iterdir(), key=lambda path: path.name == last):
                 self.write(path.name, path.read_bytes())
-
-    def absolute(self) -> RemoteFolder:
-        """Itself: a URI is the same in every working directory."""
-        return self
-
-    def existing(self) -> RemoteFolder:
-        """Itself: a folder need not be made."""
-        return self
-
-    def free(self) -> None:
-        """There is no end."""
-
-    def is_link(self) -> bool:
-        """Objects have no links."""
-        return False
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:

@@ -4,10 +4,9 @@ import threading
 
 import pytest
 
-from trainables.disk import LocalFolder, replacing
 from trainables.errors import StorageError
-from trainables.folder import bytes_in, folder_at
-from trainables.object_storage import RemoteFolder
+from trainables.folder import LocalFolder, bytes_in, replacing
+from trainables.object_storage import RemoteFolder, folder_at
 
 
 @pytest.fixture

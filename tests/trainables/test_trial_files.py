@@ -4,10 +4,10 @@ import tempfile
 
 import pytest
 
-from trainables.disk import LocalFolder
 from trainables.errors import StorageError
 from trainables.files import trial_files as module
 from trainables.files.trial_files import FILE_NAME, trial_files
+from trainables.folder import LocalFolder
 from trainables.object_storage import RemoteFolder
 
 

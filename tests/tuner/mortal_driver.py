@@ -23,12 +23,12 @@ import tuner.running.tune_scheduler
 import tuner.running.tune_searcher
 import tuner.tracking.mlflow_store
 from trainables.config.paths import parse_config
-from trainables.disk import LocalFolder
 from trainables.errors import RESULT_KEY
 from trainables.files import epoch_checkpoints
 from trainables.files.checkpoint import Checkpoint, write
 from trainables.files.epoch_checkpoints import EpochCheckpoints
 from trainables.files.trial_files import FILE_NAME
+from trainables.folder import LocalFolder
 from trainables.object_storage import RemoteFolder, is_remote
 from tuner.planning.plans import make_plan
 from tuner.running import driver, search_loop

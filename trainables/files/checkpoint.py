@@ -17,8 +17,8 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.config.paths import parse_config, plain
-from trainables.disk import replacing
 from trainables.errors import DataError
+from trainables.folder import replacing
 from trainables.identity import Identity, parse_identity
 
 FORMAT = "vae-tuner 1"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainables.folder import Folder, folder_at
-from trainables.object_storage import PATIENCE
+from trainables.folder import Folder
+from trainables.object_storage import PATIENCE, folder_at
 
 FILE_NAME = "checkpoint.safetensors"  # of the last epoch; put there last: where it is, all other results are
 BEST_NAME = "best.safetensors"  # of the best, where trials are ranked by that and it is not the last

@@ -16,8 +16,7 @@ from trainables.cores import allotted_cores
 from trainables.credentials import shown
 from trainables.data.readers import is_path
 from trainables.errors import StorageError, UserError
-from trainables.folder import folder_at
-from trainables.object_storage import is_remote
+from trainables.object_storage import folder_at, is_remote
 from tuner.cluster.ray_address import connect
 from tuner.cluster.ray_folder import base_folder
 from tuner.cluster.ray_session import quiet_ray

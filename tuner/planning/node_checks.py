@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
-from trainables.disk import LocalFolder
 from trainables.errors import StorageError, UserError
-from trainables.folder import folder_at
+from trainables.folder import LocalFolder
+from trainables.object_storage import folder_at
 
 PACKAGES = ("vae-tuner", "ray", "torch")
 SECONDS = 60.0

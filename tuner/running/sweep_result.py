@@ -12,7 +12,8 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.config.paths import parse_config, plain
 from trainables.errors import StorageError
-from trainables.folder import bytes_in, folder_at
+from trainables.folder import bytes_in
+from trainables.object_storage import folder_at
 from trainables.ranking import BY_LAST, Ranking
 from tuner.planning.plans import Plan
 from tuner.search.known import all_known, is_exhausted

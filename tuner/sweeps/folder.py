@@ -11,9 +11,9 @@ from typing import Protocol
 
 from trainables.config.paths import suggest
 from trainables.data.readers.fetched import DATA, file_name
-from trainables.disk import LocalFolder, explained
 from trainables.errors import UserError
-from trainables.folder import Folder, bytes_in, folder_at
+from trainables.folder import Folder, LocalFolder, bytes_in, explained
+from trainables.object_storage import folder_at
 from tuner.sweeps.events import Line
 from tuner.sweeps.journal import JOURNAL, Claim, Journal, read_journal
 from tuner.sweeps.lease import is_held, is_owner_file, leased

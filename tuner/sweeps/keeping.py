@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainables.disk import replacing
 from trainables.errors import ConfigError, UserError
+from trainables.folder import replacing
 from tuner.sweeps.lease import leased
 
 

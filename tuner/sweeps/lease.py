@@ -28,8 +28,8 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from trainables.disk import FULL, unusable
 from trainables.errors import StorageError, UserError
+from trainables.folder import FULL, unusable
 
 RENEW_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0

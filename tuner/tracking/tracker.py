@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.config import TrialConfig, method_of
-from trainables.disk import LocalFolder
 from trainables.errors import UserError
+from trainables.folder import LocalFolder
 from trainables.identity import Identity
 from tuner.sweeps.events import Event
 from tuner.tracking.database_file import cause_at

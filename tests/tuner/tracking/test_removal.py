@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from trainables.data.readers.fetched import DATA, digest_of
-from trainables.disk import LocalFolder
 from trainables.errors import StorageError, UserError
-from trainables.folder import bytes_in
+from trainables.folder import LocalFolder, bytes_in
 from tuner.running import driver
 from tuner.sweeps.folder import locked
 from tuner.sweeps.status import sweep_statuses

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainables.data.readers.base import Array, Source, in_parts, kept_as
 from trainables.data.readers.prepared import key_of
-from trainables.disk import replacing
+from trainables.folder import replacing
 
 DIGEST = re.compile(r"[0-9a-f]{16}")
 
