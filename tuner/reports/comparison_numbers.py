@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from tuner.comparison.answer import Comparison
 from tuner.comparison.final_loss import MARGIN, LevelResult, differences
 from tuner.comparison.transfer import Transferred
 from tuner.reports.figures.comparison_runs import equivalent_beta, followed_columns
@@ -22,13 +19,6 @@ if TYPE_CHECKING:
     from tuner.comparison.statistics import Expected
 
 Numbers = tuple[Sequence[str], Sequence[Sequence[object]]]
-
-
-def write_numbers(comparison: Comparison, name: str, path: Path) -> None:
-    """A figure's numbers as CSV, units in its head."""
-    head, rows = NUMBERS[name](comparison)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([head, *rows])
 
 
 # --- for the files ----------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -15,17 +13,18 @@ from tuner.comparison.hit_rate import KAPPA_TOLERANCE, KL_TOLERANCE
 from tuner.comparison.methods import LR, free_paths
 from tuner.comparison.statistics import fewest_seeds, mean_interval
 from tuner.reports.comparison_numbers import (
+    NUMBERS,
     levels_table,
     nll_table,
     placed_table,
     table_behind,
     transfer_table,
-    write_numbers,
 )
+from tuner.reports.csv_text import cells, columns_of, write_csv
 from tuner.reports.figures.comparison import FIGURES
 from tuner.reports.figures.method_looks import by_method
 from tuner.reports.figures.style import picture_rows_figure
-from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
+from tuner.reports.page import INDEX, Page, Picture, Section, Table, picture, pictures_of, write_page
 from tuner.reports.wording import NO_BREAK, commit, duration, minus, percent, versions_line, with_interval
 from tuner.sweeps.journal import JOURNAL, read_journal
 from tuner.sweeps.metrics import on_test_data
@@ -73,25 +72,12 @@ def write_comparison_page(comparison: Comparison, folder: Path, command: str, ga
     gallery: pictures that lie in the folder, by what they show; they get their rows named.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {**_figures(comparison, folder), **_gallery(comparison, folder, gallery)}
-    page = folder / "index.html"
-    answer = json.dumps(comparison.document(page), indent=1)
-    (folder / "answer.json").write_text(answer, encoding="utf-8")
+    figures = pictures_of(FIGURES, folder, lambda figure: table_behind(comparison, figure), comparison)
+    for name in figures:
+        write_csv(folder / f"{name}.csv", *NUMBERS[name](comparison))
+    pictures = {**figures, **_gallery(comparison, folder, gallery)}
     _write_runs(comparison, folder / "runs.csv")
-    page.write_text(rendered(_page(comparison, pictures, command)), encoding="utf-8")
-    return page
-
-
-def _figures(comparison: Comparison, folder: Path) -> dict[str, Picture]:
-    found = {}
-    for name, drawing in FIGURES.items():
-        figure = drawing.draw(comparison)
-        if figure is not None:
-            save_png(figure, folder / f"{name}.png")
-            write_numbers(comparison, name, folder / f"{name}.csv")
-            markup = inline_svg(figure, name, drawing.title)
-            found[name] = Picture(name, drawing.title, drawing.caption, markup, table_behind(comparison, name))
-    return found
+    return write_page(_page(comparison, pictures, command), comparison.document(folder / INDEX), folder)
 
 
 def _gallery(comparison: Comparison, folder: Path, gallery: Mapping[str, Path]) -> dict[str, Picture]:
@@ -104,8 +90,7 @@ def _gallery(comparison: Comparison, folder: Path, gallery: Mapping[str, Path]) 
     for name, file in gallery.items():
         title, caption = GALLERY[name]
         figure = picture_rows_figure(file, rows.get(name, methods), walk if name == "traversals" else ())
-        save_png(figure, folder / f"{name}.png")
-        found[name] = Picture(name, title, caption, inline_svg(figure, name, title))
+        found[name] = picture(figure, name, title, caption, folder)
     return found
 
 
@@ -324,15 +309,20 @@ def _fixed(base: Mapping[str, object]) -> str:
     return ", ".join(f"{path} = {value}" for path, value in base.items()) + "; all else at its default"
 
 
-def _write_runs(comparison: Comparison, path: Path) -> None:
+def _write_runs(comparison: Comparison, file: Path) -> None:
     """Every run with its assignment, its end and what the test set says of it."""
     runs = [each for trained in comparison.trained.values() for each in trained]
-    paths = sorted({name for each in runs for name in each.run.full})
-    metrics = sorted({name for each in runs for name in each.test})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        out.writerow(["stage", "method", *paths, "stop_reason", "outcome", "lambda", *metrics])
-        for each in runs:
-            assigned = [each.run.full.get(name, "") for name in paths]
-            ends = [each.stop_reason, each.outcome or "", each.weight or ""]
-            out.writerow([each.run.stage, each.run.method, *assigned, *ends, *(each.test.get(n, "") for n in metrics)])
+    paths, metrics = columns_of(each.run.full for each in runs), columns_of(each.test for each in runs)
+    rows = [
+        [
+            each.run.stage,
+            each.run.method,
+            *cells(each.run.full, paths),
+            each.stop_reason,
+            each.outcome,
+            each.weight or None,
+            *cells(each.test, metrics),
+        ]
+        for each in runs
+    ]
+    write_csv(file, ["stage", "method", *paths, "stop_reason", "outcome", "lambda", *metrics], rows)

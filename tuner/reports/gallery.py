@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainables.config.models import is_user_kind
 from trainables.data.dataset import load
 from trainables.distributions import kl_to_standard_normal
 from trainables.files.checkpoint import read
@@ -86,7 +87,8 @@ def _opened(each: Trained, data_dir: Path) -> tuple[Vae, Tensor]:
     assert each.folder is not None
     checkpoint = read(each.folder / FILE_NAME)
     dataset = load(checkpoint.config.data, data_dir, torch.device("cpu"))
-    vae = Vae(checkpoint, model=checkpoint.config.model.kind if ":" in checkpoint.config.model.kind else None)
+    kind = checkpoint.config.model.kind
+    vae = Vae(checkpoint, model=kind if is_user_kind(kind) else None)
     return vae, dataset.floats(dataset.test).reshape(-1, *checkpoint.shape)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape, unescape
 from importlib.resources import files
@@ -15,10 +16,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from trainables.errors import UserError
-from tuner.reports.figures.style import GRID, ON_DARK
+from tuner.reports.figures.style import GRID, ON_DARK, Drawing, Given
 from tuner.reports.glossary import explained
 
 SVG_TEXT = re.compile(r"<text[^>]*>(.*?)</text>", re.DOTALL)
+INDEX = "index.html"
 TAG = re.compile(r"<[^>]+>")
 
 
@@ -70,6 +72,13 @@ class Page:
     how: Sequence[tuple[str, str]]
     command: str
     repeats: str = "Repeat it"
+
+
+def write_page(page: Page, answer: Mapping[str, object], folder: Path) -> Path:
+    """index.html and answer.json in a folder; returns the page's path."""
+    (folder / "answer.json").write_text(json.dumps(answer, indent=1), encoding="utf-8")
+    (folder / INDEX).write_text(rendered(page), encoding="utf-8")
+    return folder / INDEX
 
 
 def rendered(page: Page) -> str:
@@ -135,6 +144,30 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
 
 def _own_reference(found: re.Match[str], name: str) -> str:
     return f"url(#{name}-{found[1]})" if found[1] else f'href="#{name}-{found[2]}"'
+
+
+def pictures_of(
+    drawings: Mapping[str, Drawing[Given]],
+    folder: Path,
+    behind: Callable[[str], Table | None],
+    *given: Given.args,
+    **named: Given.kwargs,
+) -> dict[str, Picture]:
+    """The figures that have something to show, each as PNG in the folder and as a picture of the page.
+
+    behind: the numbers behind a figure, by its name. given, named: what the figures are drawn of.
+    """
+    found = {}
+    for name, drawing in drawings.items():
+        if (figure := drawing.draw(*given, **named)) is not None:
+            found[name] = picture(figure, name, drawing.title, drawing.caption, folder, behind(name))
+    return found
+
+
+def picture(figure: Figure, name: str, title: str, caption: str, folder: Path, table: Table | None = None) -> Picture:
+    """A figure as PNG in the folder and as a picture of the page."""
+    save_png(figure, folder / f"{name}.png")
+    return Picture(name, title, caption, inline_svg(figure, name, title), table)
 
 
 def save_png(figure: Figure, path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -16,9 +14,10 @@ from trainables.errors import UserError
 from trainables.files.trial_files import trial_files
 from trainables.folder import Folder
 from trainables.outcome import WORSE_THAN_MEAN
+from tuner.reports.csv_text import cells, columns_of, write_csv
 from tuner.reports.figures.style import picture_rows_figure
 from tuner.reports.figures.sweep import FIGURES, importances, space_of
-from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
+from tuner.reports.page import Page, Picture, Section, Table, picture, pictures_of, write_page
 from tuner.reports.wording import duration, minus, percent, text_of, versions_line
 from tuner.search.past_best import impatience_note, past_best_note
 from tuner.sweeps.folder import trials_of
@@ -55,25 +54,11 @@ def write_sweep_page(storage: str | Path, name: str, folder: Path) -> Path:
         raise UserError(f"name: no trial of sweep {name} {why_none(sweep)}; see it with `vae-tuner status {name}`")
     folder.mkdir(parents=True, exist_ok=True)
     space = space_of(sweep)
-    figures = _figures(sweep, space, folder)
+    figures = pictures_of(FIGURES, folder, lambda figure: _behind(sweep, space, figure), sweep, space)
     pictures = _pictures(trial_files(trials_of(storage, name), ranked[0].id), folder)
     _write_trials(sweep, folder / "trials.csv")
     _write_curves(sweep, folder / "curves.csv")
-    (folder / "answer.json").write_text(json.dumps(_document(sweep, ranked), indent=1), encoding="utf-8")
-    page = folder / "index.html"
-    page.write_text(rendered(_page(sweep, space, ranked, figures, pictures)), encoding="utf-8")
-    return page
-
-
-def _figures(sweep: Sweep, space: Space, folder: Path) -> dict[str, Picture]:
-    found = {}
-    for name, drawing in FIGURES.items():
-        figure = drawing.draw(sweep, space)
-        if figure is not None:
-            save_png(figure, folder / f"{name}.png")
-            markup = inline_svg(figure, name, drawing.title)
-            found[name] = Picture(name, drawing.title, drawing.caption, markup, _behind(sweep, space, name))
-    return found
+    return write_page(_page(sweep, space, ranked, figures, pictures), _document(sweep, ranked), folder)
 
 
 def _behind(sweep: Sweep, space: Space, name: str) -> Table | None:
@@ -88,9 +73,7 @@ def _pictures(files: Folder, folder: Path) -> list[Picture]:
     for name, (title, caption) in PICTURES.items():
         if f"{name}.png" in known:
             with files.reading(f"{name}.png") as path:
-                figure = picture_rows_figure(path)
-            save_png(figure, folder / f"{name}.png")
-            found.append(Picture(name, title, caption, inline_svg(figure, name, title)))
+                found.append(picture(picture_rows_figure(path), name, title, caption, folder))
     return found
 
 
@@ -237,37 +220,29 @@ def _document(sweep: Sweep, ranked: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _write_trials(sweep: Sweep, path: Path) -> None:
+def _write_trials(sweep: Sweep, file: Path) -> None:
     """Every trial with its assignment, its end and its last metrics."""
     trials = list(sweep.trials.values())
-    assigned = sorted({name for trial in trials for name in trial.assignment})
-    metrics = sorted({name for trial in trials for name in trial.ranked})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        out.writerow(["trial", "method", "stop_reason", "outcome", "error", "epochs", *assigned, *metrics])
-        for trial in trials:
-            error = (trial.error or "").strip().splitlines()[-1:]
-            ends = [
-                trial.id,
-                trial.method,
-                trial.stop_reason or "",
-                trial.outcome or "",
-                *(error or [""]),
-                trial.epochs,
-            ]
-            values = (
-                [trial.assignment.get(name, "") for name in assigned],
-                [trial.ranked.get(name, "") for name in metrics],
-            )
-            out.writerow([*ends, *values[0], *values[1]])
+    assigned, metrics = columns_of(trial.assignment for trial in trials), columns_of(trial.ranked for trial in trials)
+    rows = [
+        [
+            trial.id,
+            trial.method,
+            trial.stop_reason,
+            trial.outcome,
+            *((trial.error or "").strip().splitlines()[-1:] or [""]),
+            trial.epochs,
+            *cells(trial.assignment, assigned),
+            *cells(trial.ranked, metrics),
+        ]
+        for trial in trials
+    ]
+    write_csv(file, ["trial", "method", "stop_reason", "outcome", "error", "epochs", *assigned, *metrics], rows)
 
 
-def _write_curves(sweep: Sweep, path: Path) -> None:
+def _write_curves(sweep: Sweep, file: Path) -> None:
     """Every metric of every trial after each epoch."""
     reports = [(trial, report) for trial in sweep.trials.values() for report in trial.reports]
-    metrics = sorted({name for _, report in reports for name in report.metrics} - {"epoch"})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        out.writerow(["trial", "method", "epoch", *metrics])
-        for trial, report in reports:
-            out.writerow([trial.id, trial.method, report.epoch, *(report.metrics.get(name, "") for name in metrics)])
+    metrics = [name for name in columns_of(report.metrics for _, report in reports) if name != "epoch"]
+    rows = [[trial.id, trial.method, report.epoch, *cells(report.metrics, metrics)] for trial, report in reports]
+    write_csv(file, ["trial", "method", "epoch", *metrics], rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +11,9 @@ from typing import Any
 from trainables.errors import ConfigError
 from tuner.comparison.finished_sweeps import FinishedSweeps, read_finished_sweeps, stop_reasons
 from tuner.comparison.statistics import Expected
+from tuner.reports.csv_text import cells, columns_of, write_csv
 from tuner.reports.figures.sweeps import FIGURES
-from tuner.reports.page import Page, Picture, Section, Table, inline_svg, rendered, save_png
+from tuner.reports.page import INDEX, Page, Picture, Section, Table, pictures_of, write_page
 from tuner.reports.wording import NO_BREAK, duration, minus, text_of, with_interval
 from tuner.sweeps.metrics import METRICS
 from tuner.sweeps.spec import NAME
@@ -58,21 +57,13 @@ def compare_finished_sweeps(
 def write_sweeps_page(beside: FinishedSweeps, folder: Path, storage: str | Path) -> Path:
     """index.html, figures as PNG, answer.json, trials.csv and progress.csv in a folder; returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
-    for name, drawing in FIGURES.items():
-        figure = drawing.draw(beside)
-        if figure is not None:
-            save_png(figure, folder / f"{name}.png")
-            markup = inline_svg(figure, name, drawing.title)
-            pictures.append(Picture(name, drawing.title, drawing.caption, markup, _behind(beside, name)))
-    page = folder / "index.html"
-    (folder / "answer.json").write_text(json.dumps(beside.document(page), indent=1), encoding="utf-8")
+    pictures = pictures_of(FIGURES, folder, lambda figure: _behind(beside, figure), beside)
     _write_trials(beside, folder / "trials.csv")
     _write_progress(beside, folder / "progress.csv")
     allowed = ["--allow-changed"] if beside.changed else []
     command = ["vae-tuner", "compare", "--sweeps", ",".join(beside.sweeps), *allowed, "--storage", str(storage)]
-    page.write_text(rendered(_page(beside, pictures, shlex.join([*command, "--name", folder.name]))), encoding="utf-8")
-    return page
+    page = _page(beside, list(pictures.values()), shlex.join([*command, "--name", folder.name]))
+    return write_page(page, beside.document(folder / INDEX), folder)
 
 
 def lead(beside: FinishedSweeps) -> str:
@@ -157,22 +148,27 @@ def _said(expected: Sequence[Expected]) -> str:
     return with_interval(expected[0].mean, expected[0].lo, expected[0].hi) if expected else "–"
 
 
-def _write_trials(beside: FinishedSweeps, path: Path) -> None:
+def _write_trials(beside: FinishedSweeps, file: Path) -> None:
     """Every trial of every sweep with its assignment, its end and its last metrics."""
     trials = [(name, trial) for name, sweep in beside.sweeps.items() for trial in sweep.trials.values()]
-    assigned = sorted({field for _, trial in trials for field in trial.assignment})
-    metrics = sorted({field for _, trial in trials for field in trial.ranked})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        out.writerow(["sweep", "trial", "method", "stop_reason", "outcome", "epochs", *assigned, *metrics])
-        for name, trial in trials:
-            ends = [name, trial.id, trial.method, trial.stop_reason or "", trial.outcome or "", trial.epochs]
-            choices = [trial.assignment.get(field, "") for field in assigned]
-            out.writerow([*ends, *choices, *(trial.ranked.get(field, "") for field in metrics)])
+    assigned = columns_of(trial.assignment for _, trial in trials)
+    metrics = columns_of(trial.ranked for _, trial in trials)
+    rows = [
+        [
+            name,
+            trial.id,
+            trial.method,
+            trial.stop_reason,
+            trial.outcome,
+            trial.epochs,
+            *cells(trial.assignment, assigned),
+            *cells(trial.ranked, metrics),
+        ]
+        for name, trial in trials
+    ]
+    write_csv(file, ["sweep", "trial", "method", "stop_reason", "outcome", "epochs", *assigned, *metrics], rows)
 
 
-def _write_progress(beside: FinishedSweeps, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        out.writerow(["sweep", "epochs in all", f"best {beside.metric}"])
-        out.writerows([name, *step] for name, steps in beside.progress.items() for step in steps)
+def _write_progress(beside: FinishedSweeps, file: Path) -> None:
+    rows = [[name, *step] for name, steps in beside.progress.items() for step in steps]
+    write_csv(file, ["sweep", "epochs in all", f"best {beside.metric}"], rows)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,11 +14,11 @@ from trainables.config.models import is_user_kind
 from trainables.config.paths import written
 from trainables.errors import UserError
 from trainables.files.trial_files import BEST_NAME, FILE_NAME, RESULT_FILES, trial_files
-from trainables.folder import folder_at
-from trainables.object_storage import is_remote
+from trainables.object_storage import folder_at, is_remote
 from trainables.source import code_digest, source_files
 from tuner.cluster.shipment import code_of
 from tuner.comparison.stages import REQUEST_FILE, STAGES
+from tuner.reports.csv_text import cells, columns_of, csv_text
 from tuner.sweeps.folder import TRIALS, trials_of
 from tuner.sweeps.journal import JOURNAL, bytes_of
 from tuner.sweeps.keeping import new_file
@@ -173,11 +171,8 @@ def _config(sweep: Sweep, trial: Trial) -> str:
 
 def _curves(trial: Trial) -> str:
     """A row for each epoch."""
-    names = sorted({name for report in trial.reports for name in report.metrics} - {"epoch"})
-    rows = [[report.epoch, *(report.metrics.get(name, "") for name in names)] for report in trial.reports]
-    text = StringIO()
-    csv.writer(text).writerows([["epoch", *names], *rows])
-    return text.getvalue()
+    names = [name for name in columns_of(report.metrics for report in trial.reports) if name != "epoch"]
+    return csv_text(["epoch", *names], ([report.epoch, *cells(report.metrics, names)] for report in trial.reports))
 
 
 # --- a comparison -----------------------------------------------------------------------------------------------------
