@@ -308,6 +308,30 @@ def one_of(name: str, selector: str, *branches: Space) -> Space:
 # --- configurations ---------------------------------------------------------------------------------------------------
 
 
+def split_fixed(space: Space, base: Mapping[str, Any]) -> tuple[Space, dict[str, Any]]:
+    """What the user fixes leaves the space: a path that was searched or fixed by it takes the user's value there.
+
+    Parameters
+    ----------
+    base
+        The user's fixed part, by path.
+
+    Returns
+    -------
+    tuple
+        The space that is left, and the part of `base` that it does not hold.
+
+    Examples
+    --------
+    >>> space, rest = split_fixed(Space("", {}, {"lr.base": Float(1e-4, 1e-2)}), {"lr.base": 2e-3, "epochs": 5})
+    >>> space.dimensions, space.fixed, rest
+    ({}, {'lr.base': 0.002}, {'epochs': 5})
+    """
+    own = {path: value for path, value in base.items() if path in space.fixed or path in space.dimensions}
+    rest = {path: value for path, value in base.items() if path not in own}
+    return space.extended("", own, {}) if own else space, rest
+
+
 def assemble(base: Mapping[str, Any], space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
     """The user's fixed part, overlaid by the space's, overlaid by an assignment; nested, ready for `parse_config`.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from search_spaces.catalogue import parse_space
 from search_spaces.geco import constrained, in_numbers
 from search_spaces.reach import KindDefaults, check
-from search_spaces.space import Space, assemble
+from search_spaces.space import Space, assemble, split_fixed
 from trainables.config import TrialConfig, method_of
 from trainables.config.models import UserModel, is_user_kind
 from trainables.config.paths import flatten, parse_config, plain, unflatten
@@ -29,14 +29,10 @@ from trainables.models.user import code_of_kinds
 from trainables.ranking import Ranking
 from trainables.resolve import notes, resolve
 from tuner.cluster.capacity import Capacity, capacity_of
-from tuner.planning.data_notes import describe_data
-from tuner.planning.geco_budget import budget_notes
 from tuner.planning.given_trials import NO_SPACE, check_points
 from tuner.planning.memory_probe import largest, measured_share, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
-from tuner.planning.model_notes import model_notes
-from tuner.planning.phase_notes import phase_notes
-from tuner.planning.rate_notes import rate_notes
+from tuner.planning.notes import budget_notes, describe_data, model_notes, phase_notes, rate_notes
 from tuner.planning.reach import KAPPA, as_begun, asks_for_reach, reach_notes
 from tuner.planning.resources import (
     auto_device,
@@ -332,7 +328,7 @@ def _ground(spec: SweepSpec, root: Path, capacity: Capacity | None, begun: Mappi
     check_patience(spec, seeds)
     base = _base(spec, seeds[0])
     facts = data_facts(parse_config({"data": unflatten(base).get("data", {})}).data, root)
-    relative, base = _split_fixed(named, base)
+    relative, base = split_fixed(named, base)
     constraint = _constraint(base, relative, facts)
     relative = constrained(relative, constraint)
     if begun is not None:
@@ -376,15 +372,6 @@ def _base(spec: SweepSpec, seed: int) -> dict[str, Any]:
 def _first(spec: SweepSpec, space: Space, base: Mapping[str, Any]) -> dict[str, Any]:
     """The assignment that is tried first."""
     return dict(spec.search.points[0]) if spec.search.points else space.default(unflatten(base))
-
-
-def _split_fixed(space: Space, base: dict[str, Any]) -> tuple[Space, dict[str, Any]]:
-    """What the user fixes leaves the space: a path that was searched or fixed by it takes the user's value there."""
-    own = {path: value for path, value in base.items() if path in space.fixed or path in space.dimensions}
-    if not own:
-        return space, base
-    fixed = space.extended("", own, {})
-    return fixed, {path: value for path, value in base.items() if path not in own}
 
 
 def _fixed_notes(spec: SweepSpec) -> list[str]:

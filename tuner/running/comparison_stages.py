@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from trainables.config import DataConfig
+from trainables.config.models import is_user_kind
 from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.data import readers
 from trainables.data.dataset import Dataset, load
@@ -68,11 +69,6 @@ TEST_FILE, NLL_FILE = "test.json", "nll.json"
 Testing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 
-def no_testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
-    """Shows nothing."""
-    return nullcontext(lambda: None)
-
-
 @dataclass(frozen=True)
 class ComparisonRun:
     """A comparison: what is compared, where it runs and writes, and who is told of it.
@@ -90,7 +86,7 @@ class ComparisonRun:
     offline: bool = False
     resources: Mapping[str, Any] = field(default_factory=dict)
     progress: ProgressFactory = silent
-    testing: Testing = no_testing
+    testing: Testing = lambda stage, n: unseen(n)
     measuring: Measuring = unseen
     on_notes: Callable[[Sequence[str]], None] = lambda notes: None
     given_design: Design | None = None
@@ -268,7 +264,7 @@ class ComparisonRun:
 
     @property
     def _user_model(self) -> str | None:
-        return self.request.model if ":" in self.request.model else None
+        return self.request.model if is_user_kind(self.request.model) else None
 
     def plan(self, stage: str, runs: Sequence[Run]) -> Plan:
         """Of the sweep that trains a stage."""

@@ -20,6 +20,7 @@ from trainables.schedules.lr import ClrLr
 from trainables.training import range_test
 from trainables.training.range_test import Bounds, RangeTest
 from tuner.running.single_run import make_ready
+from tuner.sweeps.folder import first_free
 from tuner.tracking.origin import parted
 from tuner.tracking.ranked_epoch import split_ranked
 
@@ -167,7 +168,4 @@ def _two_digits(value: float) -> float:
 
 def free_folder(dataset: str, root: Path = Path("reports")) -> Path:
     """reports/lr-range-DATASET-N with the first free N."""
-    stem, n = f"lr-range-{Path(dataset).stem}", 1
-    while (root / f"{stem}-{n}").exists():
-        n += 1
-    return root / f"{stem}-{n}"
+    return root / first_free(f"lr-range-{Path(dataset).stem}", lambda name: (root / name).exists())

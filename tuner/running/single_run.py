@@ -30,7 +30,7 @@ from trainables.training.trainer import Report, Trainer
 from trainables.worker.reach import Reach, least, next_epoch, reach_config
 from trainables.worker.results import write_results
 from tuner.cluster.signals import STOPPING, StopSignal, stop_signals
-from tuner.planning.data_notes import describe_data
+from tuner.planning.notes import describe_data
 from tuner.planning.reach import reach_notes
 from tuner.sweeps.spec import SweepSpec
 from tuner.sweeps.yaml_files import read_yaml
