@@ -8,7 +8,7 @@ import yaml
 import tuner
 from trainables.errors import ConfigError
 from tuner.cli.options import overlaid_spec
-from tuner.cli.starter import STARTER
+from tuner.cli.setup import STARTER
 from tuner.planning.plans import make_plan
 from tuner.running.tune_searcher import JournalSearcher
 from tuner.sweeps.spec import parse_spec, spec_yaml, sweep_tree

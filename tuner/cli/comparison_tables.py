@@ -38,11 +38,8 @@ def show_sweeps(shown: Shown, output: str) -> None:
 
 
 def _print(lead: str, content: Table, page: Path, notes: Sequence[str] = ()) -> None:
-    table = new_table(*content.head, title=content.caption)
-    for row in content.rows:
-        table.add_row(*row)
     console = out()
     console.print(f"{lead}\n", soft_wrap=True)
-    console.print(table)
+    console.print(new_table(*content.head, rows=content.rows, title=content.caption))
     print_notes(console, notes)
     console.print(f"\nReport: {page}", soft_wrap=True)

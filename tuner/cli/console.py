@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,12 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def new_table(*columns: str, title: str | None = None) -> Table:
+def new_table(*columns: str, rows: Iterable[Sequence[str]] = (), title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

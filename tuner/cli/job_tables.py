@@ -44,9 +44,7 @@ def show_submission(ready: Submission, cluster: str, output: str) -> None:
         job = {"sweep": ready.sweep, "storage": ready.storage, "cluster": cluster, "arguments": ready.arguments}
         print_json({**job, "files": [{"name": name, "bytes": size, "from": path} for name, size, path in files]})
         return
-    table = new_table("file", "bytes", "from")
-    for name, size, path in files:
-        table.add_row(name, f"{size:,}", path)
+    table = new_table("file", "bytes", "from", rows=((name, f"{size:,}", path) for name, size, path in files))
     out().print(f"{ready.sweep} would go to {cluster}, state in {ready.storage}; sent with its spec:", soft_wrap=True)
     out().print(table if files else "nothing else")
 
@@ -60,9 +58,8 @@ def show_jobs(jobs: Sequence[JobInfo], cluster: str, output: str) -> None:
     if output == "json":
         print_json([{**vars(job), "cluster": cluster} for job in jobs])
         return
-    table = new_table("job", "sweep", "state", "started", "storage")
-    for job in jobs:
-        table.add_row(job.id, job.sweep, job.state, _clock(job.started), job.storage)
+    rows = [(job.id, job.sweep, job.state, _clock(job.started), job.storage) for job in jobs]
+    table = new_table("job", "sweep", "state", "started", "storage", rows=rows)
     out().print(table if jobs else "No jobs here yet; `vae-tuner submit` starts one.")
 
 

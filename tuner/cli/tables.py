@@ -45,9 +45,7 @@ def show_plan(plan: Plan, output: str) -> None:
     console = out()
     console.print(_space_table(plan.known_space))
     console.print()
-    table = new_table("", "")
-    for row in _plan_rows(plan):
-        table.add_row(*row)
+    table = new_table("", "", rows=_plan_rows(plan))
     if estimate is not None:
         table.add_row("cost", f"about {_duration(estimate)} at {seconds:.2g} s an epoch, measured here just now")
     if limits := _limits(plan.spec.budget):
@@ -129,10 +127,7 @@ def _duration(seconds: float) -> str:
 
 
 def _space_table(space: Any) -> Table:
-    table = new_table("path", "varies", "where")
-    for row in space.describe():
-        table.add_row(*row)
-    return table
+    return new_table("path", "varies", "where", rows=space.describe())
 
 
 def show_spaces(name: str | None, output: str) -> None:
@@ -149,10 +144,7 @@ def show_spaces(name: str | None, output: str) -> None:
     if output == "json":
         print_json(spaces)
         return
-    table = new_table("space", "varies")
-    for known, paths in spaces.items():
-        table.add_row(known, ", ".join(paths))
-    out().print(table)
+    out().print(new_table("space", "varies", rows=((known, ", ".join(paths)) for known, paths in spaces.items())))
     out().print("\nJoin spaces with +, as in geco+clr; `vae-tuner spaces NAME` shows bounds and conditions.")
 
 
@@ -396,11 +388,8 @@ def show_retrained(result: Retrained, output: str) -> None:
         print_json({"run_id": result.run_id, "metrics": result.metrics, "config": plain(result.config)})
         return
     console = out()
-    table = new_table("metric", "value")
-    for name in sorted(result.metrics):
-        if name.startswith(("val/", "test/", "train_eval/")):
-            table.add_row(name, repr(result.metrics[name]))
-    console.print(table)
+    shown = [name for name in sorted(result.metrics) if name.startswith(("val/", "test/", "train_eval/"))]
+    console.print(new_table("metric", "value", rows=((name, repr(result.metrics[name])) for name in shown)))
     console.print(
         f"\n{result.stop_reason}{f' ({result.outcome})' if result.outcome else ''}, by {result.says}; "
         f"MLflow run {result.run_id}",
@@ -427,11 +416,9 @@ def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> No
     console.print(f"Curve: {files['figure']}, {files['json']}", soft_wrap=True)
     if not result.settings:
         return
-    table = new_table(f"for lr.base_batch_size {result.config.lr.base_batch_size}", "suggested")
-    for path, value in result.settings.items():
-        table.add_row(path, text_of(value))
+    rows = [(path, text_of(value)) for path, value in result.settings.items()]
     console.print()
-    console.print(table)
+    console.print(new_table(f"for lr.base_batch_size {result.config.lr.base_batch_size}", "suggested", rows=rows))
     settings = join(word for path, value in result.settings.items() for word in ("--set", f"{path}={value}"))
     console.print(f"\nSearch between them: {command('sweep', files['sweep'], '--plan')}", soft_wrap=True)
     console.print(f"Train with them:     {command('train', files['config'])}", soft_wrap=True)
@@ -446,10 +433,8 @@ def show_findings(findings: Sequence[Finding], output: str) -> None:
     if output == "json":
         print_json([vars(finding) for finding in findings])
         return
-    table = new_table("check", "", "found", "fix")
-    for finding in findings:
-        table.add_row(finding.check, finding.state, finding.says, finding.fix)
-    out().print(table)
+    rows = [(finding.check, finding.state, finding.says, finding.fix) for finding in findings]
+    out().print(new_table("check", "", "found", "fix", rows=rows))
 
 
 def show_status(statuses: Sequence[SweepStatus], name: str | None, output: str) -> None:

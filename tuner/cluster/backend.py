@@ -9,17 +9,6 @@ from typing import Protocol
 
 from trainables.errors import UserError
 
-__all__ = [
-    "LOCAL",
-    "STOP_SECONDS",
-    "Backend",
-    "JobInfo",
-    "Order",
-    "TakenError",
-    "UnknownJobError",
-    "UnreachableError",
-]
-
 LOCAL = "local"
 STOP_SECONDS = 60
 """What a job that is stopped has to end its epochs' records; then Ray kills it."""

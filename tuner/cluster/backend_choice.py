@@ -10,8 +10,6 @@ from trainables.credentials import shown
 from trainables.errors import ConfigError
 from tuner.cluster.backend import LOCAL, Backend
 
-__all__ = ["backend_of", "chosen"]
-
 
 def chosen(cluster: str | None) -> str:
     """The cluster asked for: the argument, else RAY_API_SERVER_ADDRESS, else RAY_ADDRESS where it is a URL, else this

@@ -14,8 +14,6 @@ from trainables.cores import allotted_cores
 from tuner.cluster.ray_address import connect
 from tuner.cluster.ray_thread import done_by_ray_thread
 
-__all__ = ["Capacity", "Node", "capacity_of", "cluster_now", "growing", "node_here"]
-
 GRAIN = 10_000  # Ray counts resources in steps of 1e-4
 LOOK_SECONDS = 5.0
 

@@ -11,8 +11,6 @@ from tuner.cluster.backend import JobInfo, UnknownJobError, UnreachableError
 from tuner.cluster.job import Job
 from tuner.cluster.job_log import latest_status, readable, result_in
 
-__all__ = ["Followed", "follow"]
-
 RETRIES = 5
 RETRY_SECONDS = 4.0
 

@@ -14,8 +14,6 @@ from tuner.cluster.backend import STOP_SECONDS, Backend, JobInfo
 from tuner.cluster.backend_choice import backend_of
 from tuner.cluster.job_log import latest_status, readable, result_in
 
-__all__ = ["Job", "known_job", "resume_command"]
-
 POLL_SECONDS = 0.5
 UNENDED = ("starting", "running", "paused")
 

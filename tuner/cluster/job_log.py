@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-__all__ = ["PREFIX", "STATUS_LINES", "latest_status", "readable", "refusal_in", "result_in"]
-
 STATUS_LINES = "VAE_TUNER_STATUS_LINES"
 """The variable that asks a sweep for lines on how it stands."""
 PREFIX = "vae-tuner-status "

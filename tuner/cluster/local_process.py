@@ -25,8 +25,6 @@ from tuner.cluster.backend import LOCAL, JobInfo, Order, TakenError, UnknownJobE
 from tuner.cluster.job_log import STATUS_LINES
 from tuner.cluster.signals import STOPS
 
-__all__ = ["JobFolder", "LocalProcesses"]
-
 POLL_SECONDS = 0.2
 STOPPED = tuple(128 + number for number in STOPS)
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager, suppress
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
-__all__ = ["end_sessions", "in_own_sessions"]
-
 WATCH = 'while read -r leader; do all="$all -$leader"; done; kill -s KILL -- $all'
 """Ends all sessions that it was told of as soon as nobody can tell it of more: whoever did so has ended, however.
 

@@ -13,15 +13,6 @@ from tuner.cluster.ray_thread import done_by_ray_thread
 from tuner.cluster.ray_users import check_shared, in_use
 from tuner.cluster.worker_environment import secrets_hidden_from_workers
 
-__all__ = [
-    "check_ray_answers",
-    "check_ray_reachable",
-    "connect",
-    "is_joined",
-    "leave",
-    "worker_environment",
-]
-
 NAMESPACE = "vae-tuner@"
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from trainables.errors import UserError
 
-__all__ = ["RayFolder", "base_folder"]
-
 PREFIX = "vae-ray-"
 LOCK = "driver.lock"
 SOCKET = "/vae-ray-00000000/session_0000-00-00_00-00-00_000000_0000000/sockets/plasma_store"

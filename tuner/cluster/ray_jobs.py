@@ -23,8 +23,6 @@ from trainables.object_storage import is_remote
 from tuner.cluster.backend import STOP_SECONDS, JobInfo, Order, TakenError, UnknownJobError, UnreachableError
 from tuner.cluster.job_log import STATUS_LINES
 
-__all__ = ["RayJobs", "entrypoint_of"]
-
 SWEEP, STORAGE, FACTORIES = "vae_tuner.sweep", "vae_tuner.storage", "vae_tuner.factories"
 SERVER_ADDRESS = "RAY_API_SERVER_ADDRESS"
 CONNECT_SECONDS = 5.0

@@ -18,8 +18,6 @@ from tuner.cluster.own_sessions import end_sessions, in_own_sessions
 from tuner.cluster.ray_folder import RayFolder, base_folder
 from tuner.cluster.worker_environment import seen_by_workers
 
-__all__ = ["end_ray", "quiet_no_more", "quiet_ray", "start_ray", "stdout_on_stderr"]
-
 OBJECT_STORE_BYTES = 100 * 2**20
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 TOLD = (

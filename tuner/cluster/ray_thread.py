@@ -20,8 +20,6 @@ from typing import Any, NoReturn, TypeVar
 
 from tuner.cluster.signals import STOPS
 
-__all__ = ["done_by_ray_thread", "in_ray_thread", "leave_process"]
-
 T = TypeVar("T")
 
 

@@ -13,8 +13,6 @@ from trainables.credentials import shown
 from trainables.errors import UserError
 from tuner.cluster.worker_environment import keys_of_storage
 
-__all__ = ["RayUse", "begin", "check_shared", "end", "first", "in_use"]
-
 
 @dataclass(frozen=True, eq=False)
 class RayUse:

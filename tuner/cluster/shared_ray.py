@@ -14,8 +14,6 @@ from tuner.cluster.ray_users import RayUse
 from tuner.cluster.signals import Signals
 from tuner.sweeps.spec import SweepSpec
 
-__all__ = ["SharedRay", "shared_ray"]
-
 END_SECONDS = 3.0
 """What Ray is given to end after a signal; it goes on ending when we have gone on."""
 

@@ -17,13 +17,10 @@ from trainables.data.readers.fetched import DATA, digest_of
 from trainables.data.readers.folders import files_below
 from trainables.data.readers.image_folder import SUFFIXES
 from trainables.errors import ConfigError, DataError, UserError
-from trainables.folder import folder_at
 from trainables.key_files import is_key_file
-from trainables.object_storage import is_remote
+from trainables.object_storage import folder_at, is_remote
 from trainables.source import parsed
 from tuner.sweeps.spec import SweepSpec, public, spec_yaml
-
-__all__ = ["MAX_BYTES", "SPEC", "Shipment", "code_of", "factories_of", "shipment_of"]
 
 MAX_BYTES = 100 * 10**6
 MAX_FILES = 20_000

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Literal
 
-__all__ = ["STOPPING", "STOPS", "Signals", "StopSignal", "StoppedError", "handler_kept", "stop_signals"]
-
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPING = "Stopping; finished epochs are kept"
 OVERDUE_SECONDS = 2.0

@@ -11,25 +11,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from search_spaces.catalogue import parse_space
+from search_spaces.space import assemble, split_fixed
 from trainables.config import DataConfig
 from trainables.config.models import is_user_kind
-from trainables.config.paths import flatten
+from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.credentials import holds_secret, shown
+from trainables.data.readers import check_known
 from trainables.data.readers.fetched import file_name
 from trainables.errors import ConfigError, UserError
 from trainables.object_storage import checked_storage, is_remote
 from tuner.cluster.backend import LOCAL, Backend, JobInfo, Order, TakenError
-from tuner.cluster.checks import check_fixed
 from tuner.cluster.job import Job
 from tuner.cluster.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
 from tuner.sweeps.folder import taken, unknown
 from tuner.sweeps.resumable import check_named, check_resumable, named
-from tuner.sweeps.spec import NAME, SweepSpec
+from tuner.sweeps.spec import NAME, SweepSpec, check_public
 from tuner.sweeps.state import fold
 from tuner.sweeps.storage import open_storage
 from tuner.sweeps.tracking_uri import resolve_uri, sqlite_path, without_secret
-
-__all__ = ["Submission", "planned_submission", "submit_resume", "submit_sweep"]
 
 DEFAULT_STORAGE = "./sweeps"
 
@@ -77,7 +76,7 @@ def submit_sweep(spec: SweepSpec, backend: Backend, here: Path, *, allow_changed
 
 def planned_submission(spec: SweepSpec, cluster: str, here: Path, *, allow_changed: bool = False) -> Submission:
     """What `submit_sweep` would send to a cluster, which is not asked; raises UserError as it does."""
-    check_fixed(spec)
+    _check_fixed(spec)
     is_local = cluster == LOCAL
     storage = _storage(spec.storage, is_local, here)
     name = spec.name or _new_name(spec)
@@ -210,6 +209,17 @@ def _new_name(spec: SweepSpec) -> str:
     dataset = Path(file_name(str(flatten(spec.config).get("data.name", DataConfig().name)))).stem
     stem = re.sub(r"[^A-Za-z0-9._-]", "-", f"{space}-{dataset}")
     return f"{stem[:58].strip('.-')}-{secrets.token_hex(2)}"
+
+
+def _check_fixed(spec: SweepSpec) -> None:
+    """Refuse fields of a sweep's fixed part that are unknown or not allowed, and names that no data set has.
+
+    What depends on the data, as a batch size larger than their number, is found where these are read.
+    """
+    check_public(spec)
+    space, rest = split_fixed(parse_space(spec.space), flatten(spec.config))
+    tree = unflatten(rest)
+    check_known(parse_config(assemble(tree, space, space.default(tree))).data.name)
 
 
 # --- where state and records go ---------------------------------------------------------------------------------------

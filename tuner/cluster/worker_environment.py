@@ -10,8 +10,6 @@ from fnmatch import fnmatchcase
 from trainables.credentials import holds_secret, is_secret_name
 from trainables.object_storage import is_remote
 
-__all__ = ["MORE", "keys_of_storage", "secrets_hidden_from_workers", "seen_by_workers"]
-
 MORE = "VAE_TUNER_WORKER_ENV"
 """The setting that adds names: `DATA_ROOT,HF_*`. It is a variable and no field of a spec, which may be another's."""
 NEEDED = (

@@ -26,6 +26,7 @@ __all__ = [
     "READERS",
     "Source",
     "absolute",
+    "check_known",
     "check_path",
     "data_dir",
     "digest",
@@ -128,11 +129,7 @@ def digest_at_hand(name: str, root: Path) -> str | None:
 
 
 def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[FileReader, Path], Source]) -> Source:
-    if not (name in DATASETS or is_path(name)):
-        raise DataError(
-            f"data.name: {name!r} is not a known data set{suggest(name, DATASETS)}; or a path to {SUFFIXES}, or to a "
-            "folder of images"
-        )
+    check_known(name)
     name = _local(name, root)
     folder = is_path(name) and Path(name).expanduser().is_dir()
     if image_size is not None and not (folder or name == "celeba"):
@@ -147,6 +144,15 @@ def _read(name: str, root: Path, image_size: int | None, read_file: Callable[[Fi
         return read_image_folder(path, root, image_size)
     check_path(path)
     return read_file(READERS[path.suffix], path)
+
+
+def check_known(name: str) -> None:
+    """Raises DataError for a name that is neither a built-in data set nor a path."""
+    if not (name in DATASETS or is_path(name)):
+        raise DataError(
+            f"data.name: {name!r} is not a known data set{suggest(name, DATASETS)}; or a path to {SUFFIXES}, or to a "
+            "folder of images"
+        )
 
 
 def check_path(path: Path) -> None:
