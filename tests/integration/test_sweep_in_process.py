@@ -160,10 +160,10 @@ def test_a_cluster_measures_kappa_min_as_a_process_here_does_with_the_cores_of_a
     run = json.dumps(plain(reach_config(plan.biggest)))
     request = {"config": run, "data_dir": str(plan.data_dir), "working_dir": str(workplace)}
     wait_for_free_cores(2)
-    epochs = reach._on_cluster(request, 3, cpus=1.5, gpus=0)
+    epochs = reach.epochs_on_cluster(request, 3, cpus=1.5, gpus=0)
     first = next(epochs)
     wait_for_free_cores(0.5)
-    assert [first, *epochs] == list(reach._here(request))
+    assert [first, *epochs] == list(reach.epochs_here(request))
     wait_for_free_cores(2)
 
 

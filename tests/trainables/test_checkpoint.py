@@ -151,6 +151,6 @@ def test_a_file_whose_checksum_is_right_and_whose_content_is_not_is_refused(chan
     with safe_open(tmp_path / "checkpoint", "pt") as file:
         metadata = {name: value for name, value in {**file.metadata(), **changes}.items() if value is not None}
     del metadata["checksum"]
-    save_file(tensors, tmp_path / "other", {**metadata, "checksum": checkpoints._checksum(metadata, tensors)})
+    save_file(tensors, tmp_path / "other", {**metadata, "checksum": checkpoints.checksum(metadata, tensors)})
     with pytest.raises(DataError, match="is not a checkpoint of the format"):
         read(tmp_path / "other")

@@ -35,7 +35,7 @@ def test_a_checkpoint_from_before_there_were_digests_is_of_unknown_origin(tmp_pa
     with safe_open(tmp_path / "c.safetensors", framework="pt") as file:
         metadata = {name: text for name, text in file.metadata().items() if name not in ("identity", "checksum")}
         tensors = {"params/w": file.get_tensor("params/w")}
-    save_file(tensors, tmp_path / "old", {**metadata, "checksum": checkpoints._checksum(metadata, tensors)})
+    save_file(tensors, tmp_path / "old", {**metadata, "checksum": checkpoints.checksum(metadata, tensors)})
     assert read(tmp_path / "old").identity == UNKNOWN
 
 

@@ -14,7 +14,7 @@ from trainables.files.trial_files import BEST_NAME, FILE_NAME
 from trainables.ranking import Ranking
 from tuner.cli.tables import exported
 from tuner.planning.given_trials import NO_SPACE
-from tuner.planning.warm_start import _values_or_reason
+from tuner.planning.warm_start import values_or_reason
 from tuner.search.optuna_study import study_of
 from tuner.sweeps.spec import parse_spec
 from tuner.sweeps.state import fold
@@ -246,7 +246,7 @@ def test_the_model_of_a_run_is_that_of_its_best_epoch_where_that_was_kept(kept, 
 def test_an_earlier_sweep_counts_by_the_new_ones_ranking(overfitted):
     trials = fold(overfitted("last").events).trials.values()
     again = [replace(trial, ranking=Ranking("best", "val/elbo_cal")) for trial in trials]
-    told = [_values_or_reason(trial, ("val/elbo_cal",)) for trial in again]
+    told = [values_or_reason(trial, ("val/elbo_cal",)) for trial in again]
     assert told == [*({"val/elbo_cal": value} for value in (9.0, 5.0, 7.0)), {}, "not completed"]
 
 
@@ -254,7 +254,7 @@ def test_a_trial_that_patience_has_ended_is_a_result_for_its_best_epoch_alone(ov
     (trial, *_) = fold(overfitted("best").events).trials.values()
     assert trial.epochs < trial.config["epochs"]
     assert (
-        _values_or_reason(replace(trial, ranking=Ranking("last", "val/elbo_cal")), ("val/elbo_cal",)) == "not completed"
+        values_or_reason(replace(trial, ranking=Ranking("last", "val/elbo_cal")), ("val/elbo_cal",)) == "not completed"
     )
 
 

@@ -73,7 +73,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         try:
-            save_file(tensors, part, {**metadata, "checksum": _checksum(metadata, tensors)})
+            save_file(tensors, part, {**metadata, "checksum": checksum(metadata, tensors)})
         except SafetensorError as error:  # what it makes of a disk's error
             raise OSError(str(error)) from None
 
@@ -92,7 +92,7 @@ def read(path: Path, device: str | torch.device = "cpu", name: str | None = None
         raise DataError(f"{name} cannot be read as a checkpoint: {error}") from None
     if metadata.get("format") != FORMAT:
         raise DataError(f"{name} is not a checkpoint of the format {FORMAT}")
-    if metadata.pop("checksum", None) != _checksum(metadata, tensors):
+    if metadata.pop("checksum", None) != checksum(metadata, tensors):
         raise DataError(f"{name} is damaged: its content is not what was written")
     try:
         return Checkpoint(
@@ -116,7 +116,7 @@ def _range(pair: Any) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+def checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 of all that is said and all values, in the order of the names."""
     crc = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):

@@ -82,11 +82,12 @@ class StatusLines:
             "planned": self._sweep.planned_trials,
             "t": now,
             "epochs_per_second": rate,
-            "ends_at": now + self._seconds_left(rate) if rate else None,
+            "ends_at": now + self.seconds_left(rate) if rate else None,
             "notes": [] if self._reports else list(self._plan.notes),
         }
 
-    def _seconds_left(self, rate: float) -> float:
+    def seconds_left(self, rate: float) -> float:
+        """Until the end of the trials or of the budget of time, at a rate of epochs a second."""
         seconds = self._epochs_left() / rate
         limit = self._plan.spec.budget.time
         return seconds if limit is None else min(seconds, max(0.0, limit - self._sweep.seconds))

@@ -73,7 +73,7 @@ class JobFolder:
             return True
 
 
-def _root() -> Path:
+def jobs_folder() -> Path:
     """The jobs of this user on this machine; a home may be shared by several."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "vae-tuner" / "jobs" / socket.gethostname()
@@ -85,9 +85,9 @@ class LocalProcesses:
     cluster = LOCAL
 
     def submit(self, order: Order) -> None:
-        folder = JobFolder(_root() / order.id)
-        _root().mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".", dir=_root()) as part:
+        folder = JobFolder(jobs_folder() / order.id)
+        jobs_folder().mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=jobs_folder()) as part:
             _fill(JobFolder(Path(part) / order.id), order)
             if folder.path.exists() and not _is_job(folder):  # what is left of one, for a job appears whole
                 shutil.rmtree(folder.path, ignore_errors=True)
@@ -131,12 +131,12 @@ class LocalProcesses:
         if job_id not in names:
             listed = suggest(job_id, names) if names else "; there is none yet"
             raise UnknownJobError(f"no job {job_id!r} on this machine{listed}")
-        return JobFolder(_root() / job_id)
+        return JobFolder(jobs_folder() / job_id)
 
 
 def _folders() -> list[JobFolder]:
     """Of all jobs; what is left of one is none."""
-    found = [JobFolder(path) for path in _root().glob("*") if not path.name.startswith(".")]
+    found = [JobFolder(path) for path in jobs_folder().glob("*") if not path.name.startswith(".")]
     return [folder for folder in found if _is_job(folder)]
 
 

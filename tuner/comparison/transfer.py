@@ -168,7 +168,7 @@ def other_comparison(request: Request, design: Design, storage: Path, data_dir: 
             f"transfer: comparison {name} and this one must both be of bits or both of gray values; no setting means "
             "the same for both"
         )
-    _check_same_rule(name, _rule(other_design), _rule(design))
+    check_same_rule(name, _rule(other_design), _rule(design))
     return other, other_design
 
 
@@ -177,7 +177,7 @@ def _rule(design: Design) -> Any:
     return schedule_of(parse_config(unflatten(design.base))).get(SCALING)
 
 
-def _check_same_rule(name: str, theirs: str | None, ours: str | None) -> None:
+def check_same_rule(name: str, theirs: str | None, ours: str | None) -> None:
     if theirs and ours and theirs != ours:
         raise UserError(
             f"transfer: comparison {name} was begun with {SCALING} {theirs}, this one with {ours}, so that a learning "

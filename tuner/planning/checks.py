@@ -106,16 +106,17 @@ def _packages() -> Finding:
     """Installed packages against this project's pins."""
     differing = [
         f"{name} {found or 'is missing'} (tested with {pinned})"
-        for name, pinned in _pins()
+        for name, pinned in pins()
         if (found := _installed(name)) != pinned
     ]
     if differing:
         return Finding("packages", "warning", ", ".join(differing), "make install restores the pinned versions")
     python = ".".join(map(str, sys.version_info[:3]))
-    return Finding("packages", "ok", f"Python {python}, {', '.join(f'{name} {pin}' for name, pin in _pins())}")
+    return Finding("packages", "ok", f"Python {python}, {', '.join(f'{name} {pin}' for name, pin in pins())}")
 
 
-def _pins() -> list[tuple[str, str]]:
+def pins() -> list[tuple[str, str]]:
+    """The packages that this project pins, with their versions."""
     found = [re.match(r"([\w.-]+)(?:\[[^]]*\])?==([^;\s]+)$", line) for line in requires("vae-tuner") or ()]
     return [(match[1], match[2]) for match in found if match]
 

@@ -144,7 +144,7 @@ def _is_on(trial: Trial, data: DataConfig) -> bool:
 def _prior_or_reason(
     name: str, trial: Trial, space: Space, metrics: tuple[str, ...], resolved: Resolved, free: Set[str]
 ) -> EarlierTrial | str:
-    values = _values_or_reason(trial, metrics)
+    values = values_or_reason(trial, metrics)
     if isinstance(values, str):
         return values
     theirs = flatten(plain(parse_config(trial.config)))
@@ -157,7 +157,7 @@ def _prior_or_reason(
     return f"differ in {different}" if different else EarlierTrial(name, trial.id, assignment, values)
 
 
-def _values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float] | str:
+def values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float] | str:
     """Its values, none of one that would fail here too, or why it says nothing."""
     if trial.stop_reason == "diverged" or (trial.failed and trial.kind == "raised"):
         return {}

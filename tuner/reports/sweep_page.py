@@ -83,7 +83,7 @@ def _page(
     header, again = sweep.header, f"{sweep.header['name'][:58]}-again"
     return Page(
         f"{header['name']}: {_counted(sweep)}",
-        minus(_lead(sweep, ranked)),
+        minus(lead(sweep, ranked)),
         _headline(sweep, ranked),
         _sections(sweep, space, ranked, figures, pictures),
         _how(sweep),
@@ -117,7 +117,8 @@ def _rewarded(metric: str) -> str:
     return f"Trials were ranked by {metric}, which {METRICS[metric].rewards}."
 
 
-def _lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
+def lead(sweep: Sweep, ranked: Sequence[Trial]) -> str:
+    """The answer in a sentence."""
     best, metric = ranked[0], sweep.header["metric"]
     counts = Counter(trial.stop_reason or "running" for trial in sweep.trials.values())
     ends = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())

@@ -45,13 +45,14 @@ def measured(plan: Plan, measuring: Measuring = unseen) -> Plan:
     request = {"config": json.dumps(plain(config)), "data_dir": str(plan.data_dir), "working_dir": str(Path.cwd())}
     try:
         with measuring(config.epochs) as on_epoch:
-            found = least(_told(_epochs(plan, request, config.epochs), on_epoch))
-        return plan.with_reach(found) if found else _unreached(plan, "the run diverged")
+            found = least(_told(epochs_of(plan, request, config.epochs), on_epoch))
+        return plan.with_reach(found) if found else unreached(plan, "the run diverged")
     except _FailedError as error:
-        return _unreached(plan, str(error))
+        return unreached(plan, str(error))
 
 
-def _unreached(plan: Plan, cause: str) -> Plan:
+def unreached(plan: Plan, cause: str) -> Plan:
+    """The plan without κ_min, and with a note that says why."""
     told = f"κ_min could not be measured: {cause}; GECO's κ begins at a share of κ_max"
     return replace(plan.with_reach({}), remarks=(*plan.remarks, told))
 
@@ -62,13 +63,14 @@ def _told(epochs: Iterator[Reach], on_epoch: Callable[[], None]) -> Iterator[Rea
         yield reach
 
 
-def _epochs(plan: Plan, request: Mapping[str, str], n_epochs: int) -> Iterator[Reach]:
+def epochs_of(plan: Plan, request: Mapping[str, str], n_epochs: int) -> Iterator[Reach]:
+    """κ_min after each epoch, measured where the trials of a plan train."""
     if plan.spec.resources.ray_address is None:
-        return _here(request)
-    return _on_cluster(request, n_epochs, plan.spec.resources.cpus_per_trial, plan.gpus_per_trial)
+        return epochs_here(request)
+    return epochs_on_cluster(request, n_epochs, plan.spec.resources.cpus_per_trial, plan.gpus_per_trial)
 
 
-def _here(request: Mapping[str, str]) -> Iterator[Reach]:
+def epochs_here(request: Mapping[str, str]) -> Iterator[Reach]:
     """In a process of its own, which ends with this one, not by its signals: what it takes of a GPU is given back."""
     command = [sys.executable, "-P", "-m", "trainables.worker.reach", json.dumps(request)]
     environment = seen_by_workers(os.environ, "")
@@ -84,12 +86,13 @@ def _here(request: Mapping[str, str]) -> Iterator[Reach]:
                 yield json.loads(line)
             if process.wait():
                 said.seek(0)
-                raise _failure(said.read())
+                raise failure(said.read())
         finally:
             process.kill()
 
 
-def _on_cluster(request: Mapping[str, str], n_epochs: int, cpus: float, gpus: float) -> Iterator[Reach]:
+def epochs_on_cluster(request: Mapping[str, str], n_epochs: int, cpus: float, gpus: float) -> Iterator[Reach]:
+    """On a node of the cluster that was joined."""
     import ray
 
     with stdout_on_stderr():
@@ -98,10 +101,11 @@ def _on_cluster(request: Mapping[str, str], n_epochs: int, cpus: float, gpus: fl
             for _ in range(n_epochs):
                 yield ray.get(run.epoch.remote())
         except ray.exceptions.RayError as error:
-            raise _failure(str(error)) from None
+            raise failure(str(error)) from None
         finally:
             ray.kill(run)
 
 
-def _failure(said: str) -> _FailedError:
+def failure(said: str) -> _FailedError:
+    """What a run that failed said last."""
     return _FailedError((said.strip() or "its process died").splitlines()[-1])

@@ -152,7 +152,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, claim: Claim | None) -> None:
-        self._path = path
+        self.path = path
         self._size = 0
         self._file: int | None = None
         self._claim = claim or _Unheld()
@@ -228,15 +228,15 @@ class Journal:
         state = os.fstat(self._file)
         # An exception raised by a signal's handler, or a full disk, may have come between a line and its note.
         if state.st_size != self._size:
-            lines, size = parse_journal(self._path, os.pread(self._file, state.st_size, 0))
+            lines, size = parse_journal(self.path, os.pread(self._file, state.st_size, 0))
             os.ftruncate(self._file, size)
             self._take(lines, size)
         return self._file
 
     def _taken_over(self) -> int:
         """Put a copy in the file's place, and hold what it holds."""
-        content = _content(self._path)
-        lines, size = parse_journal(self._path, content)
+        content = _content(self.path)
+        lines, size = parse_journal(self.path, content)
         try:
             file = self._copied(content[:size])
         except OSError as error:
@@ -246,13 +246,13 @@ class Journal:
         return file
 
     def _copied(self, content: bytes) -> int:
-        part = self._path.with_name(f"{self._path.name}.{self.session}")
+        part = self.path.with_name(f"{self.path.name}.{self.session}")
         file = os.open(part, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             self._write(file, content)
             os.fsync(file)
             self.check()  # by now it may be another's; copying may have taken longer than a lease lasts
-            part.replace(self._path)
+            part.replace(self.path)
         except BaseException:
             os.close(file)
             part.unlink(missing_ok=True)
@@ -270,14 +270,14 @@ class Journal:
             raise self._unwritable("only a part of a line fits")
 
     def _unwritable(self, reason: str | None) -> StorageError:
-        return StorageError(f"{self._path} cannot be written: {reason}; free some space")
+        return StorageError(f"{self.path} cannot be written: {reason}; free some space")
 
     def _fenced(self) -> FencedError:
-        return FencedError(f"{self._path} was taken over by another process; this one has stopped")
+        return FencedError(f"{self.path} was taken over by another process; this one has stopped")
 
     def _take(self, lines: list[Line], size: int) -> None:
         """Hold what the file holds, but for a torn last line."""
-        events, sweep = folded(lines, str(self._path))
+        events, sweep = folded(lines, str(self.path))
         self.events.extend(events[len(self.events) :])
         self.sweep, self._size = sweep, size
 

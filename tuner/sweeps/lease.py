@@ -63,16 +63,17 @@ class Owner:
     @property
     def alive(self) -> bool | None:
         """Whether the process runs; None where that cannot be seen from here."""
-        return _started(self.pid) == self.started if self.place == _place() else None
+        return start_of(self.pid) == self.started if self.place == this_place() else None
 
 
 def this_process(number: int) -> Owner:
     """This process as the owner of a sweep's session of this number; sessions sort by their numbers."""
     session = f"{number:06}-{uuid.uuid4().hex[:8]}"
-    return Owner(session, socket.gethostname(), os.getpid(), _started(os.getpid()) or 0, _place())
+    return Owner(session, socket.gethostname(), os.getpid(), start_of(os.getpid()) or 0, this_place())
 
 
-def _place() -> str:
+def this_place() -> str:
+    """The boot and the PID namespace of this process, else its host."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -80,7 +81,7 @@ def _place() -> str:
         return socket.gethostname()
 
 
-def _started(pid: int) -> int | None:
+def start_of(pid: int) -> int | None:
     """When a process began, in clock ticks since boot, 0 where the system does not say; None where none runs."""
     if not Path("/proc/self/stat").exists():
         return 0 if _exists(pid) else None

@@ -162,7 +162,7 @@ class RemoteLease:
     """
 
     def __init__(self, folder: RemoteFolder, name: str, number: int) -> None:
-        self._folder, self._name, self._number = folder, name, number
+        self._folder, self._name, self.number = folder, name, number
         self._owner = this_process(number)
         self.session = self._owner.session
         self.every: Callable[[], None] = lambda: None
@@ -177,8 +177,8 @@ class RemoteLease:
         for attempt in range(ATTEMPTS):
             seen = awaited(name, _Watch(folder), say)
             lease = cls(folder, name, seen.number + 1)
-            lease._write(released=False)
-            if not lease._rivals(lease._number):
+            lease.announce(released=False)
+            if not lease.rivals(lease.number):
                 lease._thread.start()
                 return lease
             folder.delete(f"{lease.session}.json")
@@ -198,7 +198,7 @@ class RemoteLease:
         self._folder.write(name, content)
         self.confirm()
         if not first:
-            self._remove_replaced(name)
+            self.remove_replaced(name)
 
     def release(self) -> None:
         """Give the sweep up, if it was not removed."""
@@ -206,31 +206,33 @@ class RemoteLease:
         self._thread.join()
         with suppress(StorageError):
             if self._folder.read(f"{self.session}.json"):
-                self._write(released=True)
+                self.announce(released=True)
 
-    def _rivals(self, number: int) -> list[str]:
+    def rivals(self, number: int) -> list[str]:
+        """The other sessions of this number or a higher one."""
         begun = _begun(self._folder.names())
         return [session for session in begun if session != self.session and begun[session] >= number]
 
     def confirm(self) -> None:
         """Raises FencedError where another has taken over; looks."""
         self.check()
-        if rivals := self._rivals(self._number + 1):
+        if rivals := self.rivals(self.number + 1):
             content = self._folder.read(f"{max(rivals)}.json")
             self._successor = Owner(**json.loads(content)["owner"]) if content else None
             self._lost = True
             self.check()
 
-    def _remove_replaced(self, whole: str) -> None:
+    def remove_replaced(self, whole: str) -> None:
         """Remove what counts no more once a segment holds all lines; readers look again where they miss it."""
         names = self._folder.names()
-        begun = [f"{session}.json" for session, number in _begun(names).items() if number < self._number]
-        parts = [match for name in names if (match := SEGMENT.fullmatch(name)) and int(match[2]) <= self._number]
+        begun = [f"{session}.json" for session, number in _begun(names).items() if number < self.number]
+        parts = [match for name in names if (match := SEGMENT.fullmatch(name)) and int(match[2]) <= self.number]
         replaced = [*begun, *(match[0] for match in parts if match[0] != whole)]
         with suppress(StorageError), ThreadPoolExecutor(AT_ONCE) as removers:
             list(removers.map(self._folder.delete, replaced))
 
-    def _write(self, released: bool) -> None:
+    def announce(self, released: bool) -> None:
+        """Say who holds it, or that it is given up."""
         document = {"owner": asdict(self._owner), "renewed": time.time(), "released": released}
         self._folder.write(f"{self.session}.json", json.dumps(document).encode())
 
@@ -241,7 +243,7 @@ class RemoteLease:
                 self.every()
                 if time.monotonic() - renewed > RENEW_SECONDS:
                     self.confirm()
-                    self._write(released=False)
+                    self.announce(released=False)
                     renewed = time.monotonic()
 
 

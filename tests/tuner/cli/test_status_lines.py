@@ -166,5 +166,5 @@ def test_a_budget_of_time_bounds_the_end(sweeps, written_journal):
     journal.events[0]["spec"] = {"search": {"trials": 10}}
     journal.trial("0000", [0.0] * 10, "completed")
     lines = StatusLines(sweeps.plan("s", **{"budget.time": 30}), fold(journal.events))
-    assert lines._seconds_left(1.0) == pytest.approx(30 - 11)
-    assert lines._seconds_left(90.0) == pytest.approx(1.0)
+    assert lines.seconds_left(1.0) == pytest.approx(30 - 11)
+    assert lines.seconds_left(90.0) == pytest.approx(1.0)

@@ -19,7 +19,7 @@ def jobs(tmp_path, monkeypatch):
     (tmp_path / "sent").mkdir()
     (tmp_path / "sent" / "spec.yaml").write_text("name: s")
     order = Order("s", "s", "/shared", tmp_path / "sent", ("sweep", "spec.yaml"), factories=("nets:make",))
-    return LocalProcesses(), local_process._root(), order
+    return LocalProcesses(), local_process.jobs_folder(), order
 
 
 def test_a_job_has_all_that_was_sent_and_remembers_its_models(jobs):

@@ -9,7 +9,7 @@ from events import new_event
 
 from trainables.errors import UserError
 from tuner.comparison.request import Request, design_of, remembered
-from tuner.comparison.transfer import _check_same_rule, other_comparison
+from tuner.comparison.transfer import check_same_rule, other_comparison
 from tuner.sweeps.journal import JOURNAL, Journal, close_session
 
 HERE = Request("here", "here.npy", "mlp", ("geco", "beta"), 3, 2, True, {"batch_size": 16}, transfer="there")
@@ -49,7 +49,7 @@ def test_one_that_is_finished_and_alike_is_found_with_its_own_design(other, tmp_
 def test_one_of_another_rule_for_batch_sizes_is_refused(theirs, refused):
     said = r"^transfer: comparison there was begun with lr\.scaling linear, this one with sqrt, so"
     with pytest.raises(UserError, match=said) if refused else nullcontext():
-        _check_same_rule("there", theirs, "sqrt")
+        check_same_rule("there", theirs, "sqrt")
 
 
 @pytest.mark.parametrize("ended", [None, "interrupted"])

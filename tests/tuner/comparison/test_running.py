@@ -15,7 +15,7 @@ from tuner.comparison.design import LEVELS
 from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
 from tuner.running import comparison_stages
 from tuner.running.comparison_stages import ComparisonRun, settled_weight
-from tuner.running.reach import _unreached
+from tuner.running.reach import unreached
 from tuner.sweeps.journal import JOURNAL, bytes_of
 
 KEY = "geco/lambda_median"
@@ -168,7 +168,7 @@ def test_levels_begin_at_what_the_model_reaches_which_is_measured_once(ready, tm
 
 def test_a_failed_measurement_is_told_and_measured_again_at_the_next_start(ready, tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: _unreached(plan, "its process died"))
+    monkeypatch.setattr(comparison_stages, "reached", lambda plan, measuring: unreached(plan, "its process died"))
     assert replace(ready, on_notes=told.extend).within_reach().design == ready.design.reaching({})
     assert told == ["κ_min could not be measured: its process died; GECO's κ begins at a share of κ_max"]
     (tmp_path / "c" / REACH_FILE).write_text("{}")  # as an earlier version kept it

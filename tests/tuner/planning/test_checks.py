@@ -65,7 +65,7 @@ def test_packages_that_differ_or_are_missing_are_named_and_stop_nothing(found, m
     packages = found()["packages"]
     assert packages.state == "warning"
     assert packages.fix == "make install restores the pinned versions"
-    pins = dict(checks._pins())
+    pins = dict(checks.pins())
     assert (
         packages.says == f"mlflow 1.0 (tested with {pins['mlflow']}), optuna is missing (tested with {pins['optuna']})"
     )

@@ -8,7 +8,7 @@ from html_pages import check_page
 from PIL import Image
 
 from trainables.errors import UserError
-from tuner.reports.sweep_page import _lead, write_sweep_page
+from tuner.reports.sweep_page import lead, write_sweep_page
 from tuner.sweeps.journal import bytes_of
 from tuner.sweeps.state import fold
 
@@ -48,7 +48,7 @@ def test_the_page_says_how_the_best_trial_ended(outcome, method, said, sweeps):
     sweeps.run("s", **{"space": "linear", "search.trials": 1})
     sweep = fold(sweeps.events("s"))
     (trial,) = sweep.trials.values()
-    assert said in _lead(sweep, [replace(trial, outcome=outcome, method=method)])
+    assert said in lead(sweep, [replace(trial, outcome=outcome, method=method)])
 
 
 def test_the_numbers_lie_beside_the_page(swept, sweeps, tmp_path):

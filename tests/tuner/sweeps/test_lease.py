@@ -69,7 +69,7 @@ def test_waiting_shortens_the_wait_and_nothing_else_does(lock_free, owner, age, 
 
 def test_a_process_knows_itself_its_dead_and_what_it_cannot_see():
     child = subprocess.Popen([sys.executable, "-c", ""])
-    gone = replace(HERE, pid=child.pid, started=lease._started(child.pid) or 0)
+    gone = replace(HERE, pid=child.pid, started=lease.start_of(child.pid) or 0)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert gone.alive is False, "nobody has asked for its exit code yet"
     child.wait()

@@ -79,10 +79,10 @@ class Takeovers(RuleBasedStateMachine):
     @rule()
     def begin(self):
         """The lease of the one before has expired, whether it is dead or not."""
-        number = max((lease._number for lease, _ in self.sessions), default=0) + 1
+        number = max((lease.number for lease, _ in self.sessions), default=0) + 1
         new = RemoteLease(self.folder, "s", number)
-        new._write(released=False)
-        assert not new._rivals(number)
+        new.announce(released=False)
+        assert not new.rivals(number)
         self.sessions.append((new, [read_lines(self.folder), 0]))
 
     @rule(which=st.integers(0, 5), lines=st.integers(1, 3), interrupted=st.booleans())
@@ -114,7 +114,7 @@ class Takeovers(RuleBasedStateMachine):
             own, (journal, _) = self.sessions[which % len(self.sessions)]
             whole = name(own.session, 0, journal.count(b"\n"))
             if whole in self.folder.names():
-                own._remove_replaced(whole)
+                own.remove_replaced(whole)
 
     @invariant()
     def what_was_sealed_stays(self):
@@ -135,9 +135,9 @@ def test_of_two_that_begin_at_once_never_both_go_on():
         for who in ("a" if step in a_steps else "b" for step in range(6)):
             match next(steps[who]):
                 case "write":
-                    takers[who]._write(released=False)
+                    takers[who].announce(released=False)
                 case "list":
-                    sees[who] = takers[who]._rivals(1)
+                    sees[who] = takers[who].rivals(1)
                 case _ if sees[who]:
                     folder.delete(f"{takers[who].session}.json")
                 case _:
@@ -157,10 +157,10 @@ class OvertakenFolder(MemoryFolder):
         overtaken = name.endswith(self.end)
         self.end = self.end if not overtaken else "none"
         if overtaken and self.before:
-            self.another._write(released=False)
+            self.another.announce(released=False)
         super().write(name, content)
         if overtaken and not self.before:
-            self.another._write(released=False)
+            self.another.announce(released=False)
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -304,7 +304,7 @@ def test_what_must_not_happen_twice_is_sealed_at_once(event, journal, folder):
     fields = {"ask": {"number": 2, "assignment": {}, "config": ANY, "method": "elbo"}, "failure": {"error": "lost"}}
     journal.append(new_event(event, trial="0000", more=0, reason="interrupted", **fields.get(event, {})))
     assert sealed(folder)[-1]["event"] == event
-    assert read_lines(folder) == journal._path.read_bytes()
+    assert read_lines(folder) == journal.path.read_bytes()
 
 
 @pytest.mark.parametrize(("event", "tries"), [("resume", 1), ("resume", 2), ("resume", 3), ("finish", 1)])
@@ -352,7 +352,7 @@ def test_a_long_journal_stays_in_few_segments(journal, folder, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENTS", 4)
     for n in range(11):
         journal.append(new_event("resume", more=n))
-        assert read_lines(folder) == journal._path.read_bytes()
+        assert read_lines(folder) == journal.path.read_bytes()
         assert len(folder.names()) <= 1 + 4
     assert journal.lasting == journal.events
 
