@@ -203,7 +203,7 @@ def test_a_lease_on_another_machine_expires_when_nothing_changes(folder, monkeyp
     monkeypatch.setattr(lease, "LOOK_SECONDS", 0.001)
     monkeypatch.setattr(lease, "EXPIRY_SECONDS", 0.02)
     first = RemoteLease.take(folder, "s")
-    monkeypatch.setattr(lease, "_place", lambda: "another machine")
+    monkeypatch.setattr(lease, "this_place", lambda: "another machine")
     said = []
     second = RemoteLease.take(folder, "s", said.append)
     assert "not seen from here" in said[0]
