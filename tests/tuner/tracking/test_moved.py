@@ -10,6 +10,7 @@ from tracking_server import TrackingServer
 
 import tuner
 from trainables.errors import UserError
+from tuner.cli.tables import exported
 from tuner.planning.checks import examine
 from tuner.sweeps.spec import parse_spec
 from tuner.tracking.artifact_root import located
@@ -92,6 +93,17 @@ def test_what_is_asked_of_a_moved_project_is_found_and_changes_nothing(old, proj
     assert f"was moved or copied: the files of its runs were in {tmp_path}/old/mlruns/vae-tuner" in finding.says
     assert files_below(tmp_path / "new") == before
     assert not (tmp_path / "old").exists()
+
+
+def test_training_again_in_a_moved_project_ends_with_its_model_there(old, project, vae_data_root, tmp_path):
+    (tmp_path / "old").rename(tmp_path / "new")
+    project("new")
+    (row,) = tuner.best(sweep="s")
+    (tmp_path / "s.yaml").write_text(exported(row))
+    made = tuner.train(tmp_path / "s.yaml", settings={"epochs": 1}, data_dir=vae_data_root)
+    assert tuner.load(made.run_id).config.epochs == 1
+    assert not (tmp_path / "old").exists()
+    check_whole(tmp_path / "new")
 
 
 def test_a_copied_project_leaves_the_original_alone(old, project, tmp_path):
