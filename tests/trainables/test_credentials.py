@@ -11,7 +11,7 @@ SECRET = "MARKED"
 NAMES = (
     *("password", "passwd", "pwd", "pass", "sslpassword", "secret", "client_secret", "token", "access_token"),
     *("key", "api_key", "apikey", "access_key", "AccountKey", "sslkey", "sig", "X-Amz-Signature", "sas", "auth"),
-    *("X-Amz-Security-Token", "X-Amz-Credential", "authorization", "passphrase"),
+    *("X-Amz-Security-Token", "X-Amz-Credential", "authorization", "passphrase", "jwt"),
 )
 PLAIN = (
     "monkey",

@@ -1,5 +1,6 @@
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -396,9 +397,20 @@ def test_images_that_lie_and_that_stand_have_one_size(write, read):
     assert np.array_equal(*read().train)
 
 
-def test_damaged_exif_data_turn_nothing(write, read):
-    write("a.jpg", pixels(8, 16), exif=b"Exif\0\0no exif data at all")
-    assert read().train.shape == (1, 8, 16)
+TIFF = b"Exif\0\0II*\0"
+DAMAGED = {
+    "no header": b"Exif\0\0no exif data at all",
+    "cut in its header": TIFF[:-2],
+    "no directory": TIFF + (8).to_bytes(4, "little"),
+    "values beyond its end": TIFF + struct.pack("<IHHHII", 8, 1, 0x010E, 2, 99, 6),
+}
+
+
+@pytest.mark.parametrize("exif", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_damaged_exif_data_turn_nothing_and_are_not_warned_about(suffix, exif, write, read):
+    write(f"a{suffix}", pixels(8, 16), exif=exif)
+    assert read().train.shape[-2:] == (8, 16)
 
 
 # --- what is skipped, and what stands twice ---------------------------------------------------------------------------

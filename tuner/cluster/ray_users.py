@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trainables.credentials import shown
 from trainables.errors import UserError
 from tuner.cluster.worker_environment import keys_of_storage
 
@@ -48,8 +47,8 @@ def begin(use: RayUse) -> None:
     others = sorted(name for name in {*given, *use.keys} if given.get(name) != use.keys.get(name))
     if others:
         raise UserError(
-            f"storage: {shown(use.storage)} needs another {', '.join(others)} in its workers, or none, than "
-            f"{shown(first().storage)} of another sweep of this process, and Ray gives all workers the same; wait for "
+            f"storage: {use.storage} needs another {', '.join(others)} in its workers, or none, than "
+            f"{first().storage} of another sweep of this process, and Ray gives all workers the same; wait for "
             "its end, or run this one in a process of its own"
         )
     _users.append(use)

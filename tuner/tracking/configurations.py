@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -75,5 +76,5 @@ def _named(run: Run) -> str:
 def _way_out(run: Run) -> str:
     tags = run.data.tags
     if tags.get(Tag.KIND) == "trial":
-        return f"`vae-tuner sync {tags[Tag.SWEEP]}` sends it from the sweep's journal"
+        return f"`vae-tuner sync {quote(tags[Tag.SWEEP])}` sends it from the sweep's journal"
     return "train the configuration again"

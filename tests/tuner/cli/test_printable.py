@@ -33,3 +33,4 @@ def test_an_error_prints_it_so_and_without_secrets(cli, tmp_path):
     assert found.code == 2
     assert "\x1b" not in found.err
     assert "MARKED" not in found.err
+    assert "no sweep 'http://***@h'" in cli(tmp_path, "status", "http://me:MARKED@h").err

@@ -25,5 +25,7 @@ def test_a_long_path_to_the_store_is_one_word_to_copy(sweeps, capsys):
     sweep = known_sweep(sweeps.storage, "s")
     SweepProgress(plan, sweep, uri)
     assert f"Look at it with: mlflow ui --backend-store-uri {uri}\n" in capsys.readouterr().err
+    SweepProgress(plan, sweep, "postgresql:///my db?password=hush")
+    assert "mlflow ui --backend-store-uri 'postgresql:///my db?password=***'\n" in capsys.readouterr().err
     SweepProgress(plan, sweep, "http://127.0.0.1:5000")
     assert "\n\n" not in capsys.readouterr().err

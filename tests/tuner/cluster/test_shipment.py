@@ -168,6 +168,14 @@ def test_a_link_counts_by_what_it_leads_to(kind, target, here):
         assert said.split(": ")[1].startswith(f"{here}/{link}, a link to {(here / folder / target).resolve()}, ")
 
 
+@pytest.mark.parametrize("name", ["nets/id_rsa", "nets/deep/hf_token.txt", "own_secrets.py"])
+def test_a_link_counts_by_its_own_name_too(name, here):
+    """Whatever it leads to, it is sent under that name."""
+    write(here, "nets/__init__.py", "nets/deep/notes.txt", text="import own_secrets")
+    (here / name).symlink_to(here / "nets" / "deep" / "notes.txt")
+    assert refused(OWN[0], here).startswith(f"model.kind: {here}/{name}, a link to {here}/nets/deep/notes.txt, looks ")
+
+
 def test_a_package_that_is_a_link_leads_nowhere_else_either(here, tmp_path):
     write(tmp_path, "elsewhere/nets/__init__.py", "elsewhere/nets/notes.txt")
     write(here, ".private/__init__.py", "src/nets/__init__.py", "unrelated.txt")
@@ -217,11 +225,12 @@ def test_neither_a_module_nor_a_folder_of_images_leads_elsewhere(here, tmp_path)
 
 
 def test_of_a_folder_of_images_only_these_go_along(here):
-    """FinishedSweeps them lie files that its reader never opens, which may be anything."""
+    """Beside them lie files that its reader never opens, which may be anything."""
     read = {"a.png", "train/b.JPG", "train/c.webp"}
     others = ("id_rsa", "server.pem", "aws_credentials.txt", "notes.csv", ".env", "train/labels.json", "train/x.npy")
     write(here, *(f"faces/{name}" for name in (*read, *others)))
     (here / "faces" / "passwd").symlink_to("/etc/passwd")
+    (here / "faces" / "hf_token.txt").symlink_to("a.png")
     assert {name.split("/", 3)[3] for name in shipped(of_data("./faces"), here).files} == read
 
 

@@ -92,7 +92,10 @@ def test_this_machine_keeps_state_and_records_where_it_was_submitted(tmp_path, m
     assert " ".join(order.arguments) == f"sweep spec.yaml --storage {tmp_path}/sweeps --format json"
     assert order.tracking_default == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here:5000")
-    assert submitted({}, tmp_path, "local")[1].orders[0].tracking_default == "http://here:5000"
+    job, backend = submitted({}, tmp_path, "local")
+    assert backend.orders[0].tracking_default == job.tracking_uri == "http://here:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hush@here:5000")
+    assert submitted({}, tmp_path, "local")[0].tracking_uri == "", "it would stand in the commands that are printed"
 
 
 def test_ids_count_on_from_the_name(tmp_path):

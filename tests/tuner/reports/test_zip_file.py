@@ -139,6 +139,7 @@ def test_a_comparison_is_packed_with_its_page_and_its_journals(sweeps, tmp_path)
     with pytest.raises(UserError, match=r"comparison c has no page in .*reports/c yet; repeat its command"):
         export(sweeps.storage, "c", tmp_path / "a.zip", tmp_path / "reports")
     write_comparison_page(compared("geco", pool=2), tmp_path / "reports" / "c", "vae-tuner compare", {})
+    (tmp_path / "secret").write_text("secret")
     (tmp_path / "reports" / "c" / "stolen.json").symlink_to(tmp_path / "secret")
     found = contents(export(sweeps.storage, "c", tmp_path / "a.zip", tmp_path / "reports").file, "c")
     assert found["journals/pilot.jsonl"] == sweeps.journal("c.pilot").read_bytes()
@@ -150,3 +151,6 @@ def test_a_comparison_is_packed_with_its_page_and_its_journals(sweeps, tmp_path)
         "report/runs.csv",
     } <= found.keys()
     assert "report/stolen.json" not in found
+    (sweeps.storage / "linked").symlink_to(sweeps.storage / "c")
+    with pytest.raises(UserError, match="name: no sweep 'linked'"):
+        export(sweeps.storage, "linked", tmp_path / "b.zip", tmp_path / "reports")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from trainables.credentials import shown
 from trainables.errors import UserError
 from tuner.sweeps.tracking_uri import cause_of, resolve_uri, sqlite_path
 from tuner.tracking.reachability import check_reachable
@@ -34,9 +35,11 @@ def serving(status: int, content_type: str = "application/json") -> Iterator[str
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_the_explicit_uri_wins_then_the_environment_then_the_working_directory(monkeypatch, tmp_path):
@@ -66,6 +69,14 @@ def test_a_database_in_memory_would_be_lost_with_its_process(uri, tmp_path):
     assert str(error.value) == (
         f"tracking URI {uri!r} is a database in memory, which ends with its process; give a file as sqlite:///mlflow.db"
     )
+
+
+@pytest.mark.parametrize("uri", ["ftp://me:SECRET@h", "http://me:SECRET@[h", "sqlite:///:memory:?key=SECRET"])
+def test_what_cannot_be_used_is_named_without_its_password(uri, tmp_path):
+    with pytest.raises(UserError) as error:
+        resolve_uri(uri, tmp_path)
+    assert repr(shown(uri)) in str(error.value)
+    assert "SECRET" not in str(error.value)
 
 
 def test_no_password_is_printed_in_an_error_that_quotes_it():

@@ -10,6 +10,7 @@ from trainables.config.paths import parse_config
 from trainables.errors import UserError
 from tuner.cli.tables import exported
 from tuner.tracking.best import best
+from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import Tag, open_client
 from tuner.tracking.run_artifacts import artifact
 from tuner.tracking.run_files import RunFiles
@@ -64,6 +65,15 @@ def test_a_file_that_is_not_what_was_run_is_listed_and_refused(content, fault, s
         exported(row)
     assert str(refusal.value) == row.fault
     assert "`vae-tuner sync s`" in row.fault or "cannot be read" in row.fault
+
+
+def test_a_command_with_what_others_wrote_into_a_tag_can_be_copied(swept):
+    row = best(swept)[0]
+    client = open_client(swept)
+    client.set_tag(row.run_id, Tag.SWEEP, "s; touch owned")
+    config_file(swept, row).write_text("epochs: 3")
+    with pytest.raises(UserError, match="`vae-tuner sync 's; touch owned'` sends it"):
+        config_of(client, client.get_run(row.run_id))
 
 
 def test_the_file_of_an_earlier_version_is_taken_as_it_is(swept):

@@ -13,13 +13,20 @@ import pytest
 
 import tuner
 from trainables.config import TrialConfig
+from trainables.config.paths import parse_config
 from trainables.errors import UserError
+from tuner.comparison.request import Request
+from tuner.planning.checks import _tracking
+from tuner.running.comparison_stages import ComparisonRun
+from tuner.running.comparisons import _recorded
 from tuner.running.single_run import retrain
+from tuner.sweeps.spec import parse_spec
+from tuner.tracking.answering import answering
 from tuner.tracking.database_file import check_undamaged
 from tuner.tracking.reachability import check_reachable
 from tuner.tracking.registry import register, run_of
 from tuner.tracking.removal import remove_sweep
-from tuner.tracking.store_checks import PROBE, begin_experiment, check_store
+from tuner.tracking.store_checks import PROBE, begin_experiment, check_artifacts, check_store
 
 EXPERIMENT = {
     "experiment_id": "7",
@@ -31,25 +38,30 @@ RECORDS, FILES, NEW = "set-experiment-tag", f"artifacts/7/{PROBE}", "experiments
 
 
 @contextmanager
-def server(refused=(), known=True):
+def server(refused=(), known=True, files=EXPERIMENT["artifact_location"]):
     """An MLflow server that refuses some requests; yields its URI and what was asked of it."""
-    asked, experiments = [], [EXPERIMENT] if known else []
+    experiment = {**EXPERIMENT, "artifact_location": files}
+    asked, experiments = [], [experiment] if known else []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self):
             asked.append(f"{self.command} {self.path}")
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, body = 200, {"experiments": experiments}
-            if any(word in self.path for word in refused):
+            if any(word in f"{self.command} {self.path}" for word in refused):
                 status, body = 403, {"error_code": "PERMISSION_DENIED", "message": "Permission denied"}
+            elif "name=other" in self.path:
+                status, body = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
             elif "get-by-name" in self.path or "experiments/get?" in self.path:
                 status, body = (
-                    (200, {"experiment": EXPERIMENT})
+                    (200, {"experiment": experiment})
                     if experiments
                     else (404, {"error_code": "RESOURCE_DOES_NOT_EXIST"})
                 )
+            elif any(word in self.path for word in ("runs/get?", "registered-models/get?")):
+                status, body = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
             elif NEW in self.path:
-                experiments.append(EXPERIMENT)
+                experiments.append(experiment)
                 body = {"experiment_id": "7"}
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -64,9 +76,11 @@ def server(refused=(), known=True):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{running.server_port}", asked
-        running.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}", asked
+        finally:
+            running.shutdown()
+            thread.join()
 
 
 def wrote(asked, what):
@@ -78,6 +92,12 @@ def test_a_store_that_takes_both_is_asked_for_both_and_the_file_is_taken_away():
         check_store(uri, "team")
     assert len(wrote(asked, RECORDS)) == len(wrote(asked, FILES)) == 1
     assert any(line.startswith("DELETE") and PROBE in line for line in asked)
+
+
+def test_who_may_write_need_not_be_allowed_to_delete():
+    with server(["DELETE"]) as (uri, asked):
+        check_store(uri, "team")
+    assert any(line.startswith("DELETE") for line in asked)
 
 
 @pytest.mark.parametrize(("refused", "what"), [(RECORDS, "records"), (FILES, "files")])
@@ -111,6 +131,52 @@ def test_nothing_is_begun_or_trained_where_records_would_be_refused(refused, swe
         with pytest.raises(UserError, match="takes no"):
             retrain(TrialConfig.model_validate({}), uri, "team", vae_data_root)
     assert not sweeps.storage.exists()
+
+
+SMALL = parse_config({"data": {"n_train": 64}, "epochs": 1, "model": {"hidden": [8]}, "threads": 1})
+SAYING = {
+    "refused": lambda sweeps, uri: begin_experiment(uri, "other"),
+    "no folder for files": lambda sweeps, uri: check_artifacts(uri, "team"),
+    "unknown experiment": lambda sweeps, uri: tuner.best(tracking_uri=uri, experiment="other"),
+    "unknown run": lambda sweeps, uri: tuner.load("0123", tracking_uri=uri),
+    "unknown model": lambda sweeps, uri: run_of(uri, "models:/m"),
+    "no server": lambda sweeps, uri: check_reachable(re.sub(r"\d+$", "9", uri)),
+    "refused records": lambda sweeps, uri: tuner.sync("s", storage=sweeps.storage, tracking_uri=uri),
+    "refused run": lambda sweeps, uri: retrain(SMALL, uri, "team", sweeps.data_dir),
+    "refused page": lambda sweeps, uri: _recorded(ComparisonRun(Request("c"), Path(), tracking_uri=uri), None, Path()),
+}
+
+
+@pytest.mark.parametrize("place", SAYING)
+def test_wherever_a_store_is_named_its_password_is_not(place, sweeps):
+    sweeps.run("s")
+    files = "file:///proc/files" if place == "no folder for files" else EXPERIMENT["artifact_location"]
+    with server([NEW, "log-batch", "runs/create"], files=files) as (uri, _), pytest.raises(UserError) as error:
+        SAYING[place](sweeps, uri.replace("//", "//me:hush@"))
+    said = str(error.value)
+    assert "hush" not in said
+    assert "http://***@127.0.0.1:" in said
+
+
+def test_doctor_names_a_store_that_answers_without_its_password():
+    with server() as (uri, _):
+        found = _tracking(parse_spec({"tracking": {"uri": uri.replace("//", "//me:hush@"), "experiment": "team"}}))
+    assert (found.state, found.says) == ("ok", f"{uri.replace('//', '//***@')} answers")
+
+
+@pytest.mark.parametrize(
+    ("uri", "word"),
+    [
+        ("postgresql://me:hush@h/db", "'postgresql://***@h/db'"),
+        ("sqlite:////my runs/mlflow.db", "'sqlite:////my runs/mlflow.db'"),
+        ("sqlite:////runs/mlflow.db", "sqlite:////runs/mlflow.db"),
+    ],
+)
+def test_the_command_that_upgrades_a_store_can_be_copied_and_holds_no_password(uri, word):
+    with pytest.raises(UserError) as error, answering(uri):
+        raise RuntimeError("out of date: run `mlflow db upgrade <database_uri>`")
+    assert str(error.value).endswith(f"; if it is of an older MLflow: mlflow db upgrade {word}")
+    assert "hush" not in str(error.value)
 
 
 # --- stores that cannot be opened -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from stores import runs_of
 from trainables.config.paths import parse_config
 from trainables.errors import UserError
 from tuner.sweeps.folder import locked
+from tuner.tracking import mlflow_store, syncing
 from tuner.tracking.best import best
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
 from tuner.tracking.run_files import RunFiles
@@ -154,9 +155,13 @@ def test_a_store_of_artifacts_that_refuses_is_named_without_the_password(kind, k
 
     with monkeypatch.context() as patch:
         patch.setattr(RunFiles, "send", refuse)
+        patch.setattr(syncing, "check_reachable", lambda uri: None)
+        client = open_client(uri)
+        patch.setattr(mlflow_store, "open_client", lambda uri: client)
         with pytest.raises(UserError) as error:
-            sync_sweep(killed.storage, "s")
+            sync_sweep(killed.storage, "s", "http://bob:SECRET@host")
     said = str(error.value)
+    assert said.startswith("tracking http://***@host has all records")
     assert (
         "has all records, and did not accept the files of 3 trials: 403 Client Error: Forbidden for url: http://***@"
         in said

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,20 @@ _TURNS: dict[Any, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 _ON_ITS_SIDE = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
+_PILLOW = re.compile(r"PIL\.")
 _WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
-def reading_image(path: Path) -> AbstractContextManager[None]:
-    """Turns whatever fails inside into a DataError that names the image."""
-    return reading(path, "an image", "replace or remove it")
+@contextmanager
+def reading_image(path: Path) -> Iterator[None]:
+    """Turns whatever fails inside into a DataError that names the image.
+
+    Pillow's warnings stay silent: they name no file, and are of what does not count, as damaged EXIF data.
+    """
+    if all(module != _PILLOW for _, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
+    with reading(path, "an image", "replace or remove it"):
+        yield
 
 
 def image_header(path: Path) -> tuple[tuple[int, int], bool]:
