@@ -24,7 +24,7 @@ from trainables.vae import Vae
 from trainables.values import parse_duration
 from tuner.cli.commands import app
 from tuner.cli.options import PATHS
-from tuner.cli.starter import STARTER
+from tuner.cli.setup import STARTER
 from tuner.reports.glossary import TERMS
 from tuner.sweeps.metrics import METRICS
 from tuner.sweeps.spec import SweepSpec, parse_time
