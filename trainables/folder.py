@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Protocol, Self
 from uuid import uuid4
 
@@ -149,6 +150,11 @@ class LocalFolder(Folder):
             return LocalFolder(next(folder for folder in (path, *path.parents) if folder.exists()))
         except (OSError, ValueError) as error:
             raise StorageError(f"{self.path} is not a path: {error}; check it") from None
+
+    def try_writing(self) -> None:
+        """Make a file in the nearest folder that there is, and remove it; raises OSError where that cannot be done."""
+        with NamedTemporaryFile(dir=self.existing().path, prefix=".vae-tuner-"):
+            pass
 
     def free(self) -> int:
         return shutil.disk_usage(self.existing().path).free

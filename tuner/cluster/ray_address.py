@@ -19,7 +19,7 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _WAY_OUT = "start one with `ray start --head`, or leave the address out to start Ray here"
 
 
-def check_ray_reachable(address: str | None, seconds: float = 5.0) -> None:
+def check_ray_reachable(address: str | None) -> None:
     """Try the port of `host:port` once; `auto` is looked for when it is joined.
 
     Ray itself takes half a minute to give up on a port. Raises UserError with the address and the way out.
@@ -31,7 +31,7 @@ def check_ray_reachable(address: str | None, seconds: float = 5.0) -> None:
             f"resources.ray_address: {address} is of Ray's client, which cannot carry a sweep; send it with `vae-tuner "
             "submit SPEC.yaml --cluster URL`, or run it on a machine of the cluster with --ray-address auto"
         )
-    _check_port(str(address), seconds)
+    _check_port(str(address))
 
 
 def check_ray_answers(address: str, seconds: float = 10.0) -> None:
@@ -150,12 +150,12 @@ def _of_job() -> dict[str, str]:
     return (job.get("runtime_env") or {}).get("env_vars") or {}
 
 
-def _check_port(address: str, seconds: float) -> None:
+def _check_port(address: str) -> None:
     found = re.fullmatch(r"\[?([^\s/]+?)\]?:(\d{1,5})", address)
     if found is None:
         raise UserError(f"resources.ray_address: {address!r} is not allowed; allowed: auto, host:port")
     try:
-        socket.create_connection((found[1], int(found[2])), timeout=seconds).close()
+        socket.create_connection((found[1], int(found[2])), timeout=5.0).close()
     except UnicodeError:
         raise UserError(f"resources.ray_address: {address!r} is not allowed: {found[1]} is no name of a host") from None
     except (OSError, OverflowError) as error:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
 from trainables.errors import StorageError, UserError
@@ -94,13 +93,12 @@ def _storage(question: Question) -> Fault | None:
 
 
 def _data_dir(question: Question) -> Fault | None:
-    folder = LocalFolder(Path(question.data_dir)).existing()
     try:
-        with NamedTemporaryFile(dir=folder.path, prefix=".vae-tuner-"):
-            return None
+        LocalFolder(Path(question.data_dir)).try_writing()
     except OSError as error:
         says = f"the data directory {question.data_dir} cannot be written: {error.strerror}"
         return Fault(says, "choose another with --data-dir")
+    return None
 
 
 def _data(question: Question) -> Fault | None:
@@ -140,7 +138,7 @@ def asking(storage: str, data_dir: Path, data: str | None, models: tuple[str, ..
         place.delete(token)
 
 
-def ask_nodes(question: Question, seconds: float = SECONDS) -> list[tuple[str, NodeReport]]:
+def ask_nodes(question: Question) -> list[tuple[str, NodeReport]]:
     """What each node of the cluster that was joined answers, by its address; all are asked at once."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -151,9 +149,9 @@ def ask_nodes(question: Question, seconds: float = SECONDS) -> list[tuple[str, N
         task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(question)
         for node in nodes
     ]
-    ready, _ = ray.wait(answers, num_returns=len(answers), timeout=seconds)
+    ready, _ = ray.wait(answers, num_returns=len(answers), timeout=SECONDS)
     return [
-        (node["NodeManagerAddress"], _look(answer) if answer in ready else _silent(seconds))
+        (node["NodeManagerAddress"], _look(answer) if answer in ready else _silent())
         for node, answer in zip(nodes, answers, strict=True)
     ]
 
@@ -169,9 +167,9 @@ def _look(answer: Any) -> NodeReport:
     return look
 
 
-def _silent(seconds: float) -> NodeReport:
+def _silent() -> NodeReport:
     fix = "look at it with `ray status` and `ray list nodes`, or take it out of the cluster"
-    return NodeReport((Fault(f"no answer within {seconds:g} seconds", fix),))
+    return NodeReport((Fault(f"no answer within {SECONDS:g} seconds", fix),))
 
 
 def faults_by_node(looks: list[tuple[str, NodeReport]]) -> list[UserError]:

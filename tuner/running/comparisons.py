@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from trainables.credentials import check_no_secrets, shown
 from trainables.data.readers import data_dir
 from trainables.errors import UserError
+from trainables.folder import LocalFolder
 from trainables.object_storage import is_remote
 from tuner.cluster.signals import Signals, stop_signals
 from tuner.comparison.answer import Comparison
@@ -94,12 +94,12 @@ def _writable(reports: Path) -> Path:
     """The folder of a report, made; raises UserError where nothing can be written in it."""
     try:
         reports.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=reports, prefix=".vae-tuner-"):
-            return reports
+        LocalFolder(reports).try_writing()
     except OSError as error:
         raise UserError(
             f"reports: {reports} cannot be written: {error.strerror}; choose another with --reports"
         ) from None
+    return reports
 
 
 def repeating(run: ComparisonRun) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from tuner.sweeps.tracking_uri import sqlite_path
+from tuner.tracking.database_file import reading
 
 _FOLDER = "mlruns"
 _DERIVED = (("runs", "artifact_uri"), ("model_versions", "source"), ("model_versions", "storage_location"))
@@ -68,7 +69,7 @@ def recorded_root(database: Path, experiment: str) -> str | None:
     if not database.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+        with reading(database) as connection:
             found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,))
             return next((str(location) for (location,) in found), None)
     except sqlite3.Error:

@@ -15,6 +15,11 @@ MEND = (
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def reading(path: Path, timeout: float = 5.0) -> closing[sqlite3.Connection]:
+    """An SQLite file to read from, for a block. timeout: seconds to wait for one that is locked."""
+    return closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=timeout, uri=True))
+
+
 def check_opens(path: Path) -> None:
     """Raises UserError for a file that is damaged where SQLite looks first: its header, length and list of tables."""
     _ask(path, "SELECT count(*) FROM sqlite_master")
@@ -49,7 +54,7 @@ def _ask(path: Path, question: str) -> str | None:
     if not path.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as database:
+        with reading(path, timeout=0) as database:
             ((answer,),) = database.execute(question)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in _DAMAGED:

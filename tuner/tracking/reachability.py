@@ -13,7 +13,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -22,7 +21,7 @@ from trainables.credentials import shown
 from trainables.errors import UserError
 from tuner.sweeps.tracking_uri import sqlite_path
 from tuner.tracking.answering import answering
-from tuner.tracking.database_file import MEND, check_opens
+from tuner.tracking.database_file import MEND, check_opens, reading
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient
@@ -62,7 +61,7 @@ def open_existing(uri: str) -> MlflowClient:
 def _is_mlflows(path: Path) -> bool:
     """Whether a SQLite file has MLflow's tables; one that is locked just now is left to MLflow, which waits longer."""
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as database:
+        with reading(path, timeout=0) as database:
             names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.OperationalError:
         return True

@@ -5,19 +5,18 @@ from __future__ import annotations
 import shlex
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from trainables.credentials import shown
 from trainables.errors import UserError
+from trainables.folder import LocalFolder
 from tuner.sweeps.tracking_uri import cause_of, sqlite_path
 from tuner.tracking.answering import answering
 from tuner.tracking.artifact_root import local_path, located, new_root, recorded_root
-from tuner.tracking.database_file import check_undamaged
+from tuner.tracking.database_file import check_undamaged, reading
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient
@@ -113,7 +112,7 @@ def is_well(database: Path, experiment: str) -> bool:
     steps = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
     deleted = "SELECT count(*) FROM experiments WHERE name = ? AND lifecycle_stage = 'deleted'"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+        with reading(database) as connection:
             ((last,),) = connection.execute("SELECT version_num FROM alembic_version")
             ((n_deleted,),) = connection.execute(deleted, (experiment,))
     except (sqlite3.Error, ValueError):
@@ -139,8 +138,7 @@ def check_artifacts(uri: str, experiment: str) -> None:
     if root is None:
         return
     try:
-        with NamedTemporaryFile(dir=_nearest(root), prefix=".vae-tuner-"):
-            pass
+        LocalFolder(root).try_writing()
     except OSError as error:
         way_out = (
             "change its permissions, or name another --experiment"
@@ -153,8 +151,3 @@ def check_artifacts(uri: str, experiment: str) -> None:
             f"tracking {shown(uri)}: the files of experiment {experiment!r} go to {root}, which cannot be written from "
             f"here ({error.strerror}); {way_out}"
         ) from None
-
-
-def _nearest(path: Path) -> Path:
-    """The path, or the last above it that is there."""
-    return next(place for place in (path, *path.parents) if place.exists())

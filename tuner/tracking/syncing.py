@@ -22,15 +22,13 @@ def sync_sweep(
     storage: str | Path,
     name: str,
     uri: str | None = None,
-    on_sent: Callable[[int, int], None] = lambda sent, total: None,
     on_notes: Callable[[Sequence[str]], None] = lambda notes: None,
 ) -> int:
     """Send MLflow what it lacks of a sweep: the rest of its journal, and what was deleted there of runs, parameters,
     tags, points and files; returns the number of records and files sent.
 
     What a killed driver left open is closed as `interrupted` first: no run stays RUNNING. Nothing is sent twice.
-    uri: by default the sweep's own. on_sent: told how many of how many records MLflow has. on_notes: told which runs
-    had lost something, and what cannot be mended.
+    uri: by default the sweep's own. on_notes: told which runs had lost something, and what cannot be mended.
     Raises UserError while a driver runs the sweep, which sends by itself, and where the store cannot be reached or
     takes not all.
     """
@@ -40,7 +38,7 @@ def sync_sweep(
             check_begun(journal.sweep)
             close_session(journal, "budget" if journal.sweep.spent else "interrupted")
             store = store_of(journal.sweep, str(held.place), uri)
-            return _send(journal, trials_of(storage, name), store, on_sent, on_notes)
+            return _send(journal, trials_of(storage, name), store, on_notes)
         finally:
             journal.close()
 
@@ -49,7 +47,6 @@ def _send(
     journal: Journal,
     trials: str,
     store: str,
-    on_sent: Callable[[int, int], None],
     on_notes: Callable[[Sequence[str]], None],
 ) -> int:
     header = journal.sweep.header
@@ -65,7 +62,6 @@ def _send(
         known = projection.resume(events, every_epoch=True)
         for start in range(known, len(events), BATCH):
             projection.project(events[start : start + BATCH])
-            on_sent(min(start + BATCH, len(events)), len(events))
         n_files = projection.check_files()
     except UserError:
         raise

@@ -46,9 +46,9 @@ def wide_figure(n_panels: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, n_panels, squeeze=False)[0])
 
 
-def stacked_figure(n_panels: int, height: float = 2.5) -> tuple[Figure, list[Axes]]:
-    """Panels one above the other, each of a height in inches: no wider than one."""
-    figure = Figure(figsize=(WIDTH, 0.4 + height * n_panels), dpi=DPI, layout="constrained")
+def stacked_figure(n_panels: int) -> tuple[Figure, list[Axes]]:
+    """Panels one above the other: no wider than one."""
+    figure = Figure(figsize=(WIDTH, 0.4 + 2.5 * n_panels), dpi=DPI, layout="constrained")
     return figure, list(figure.subplots(n_panels, 1, squeeze=False)[:, 0])
 
 
