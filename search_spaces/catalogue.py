@@ -41,10 +41,20 @@ def space_names() -> list[str]:
 def space_named(name: str) -> Space:
     """The space of this name.
 
+    Parameters
+    ----------
+    name
+        One of `space_names()`.
+
+    Returns
+    -------
+    Space
+        As the reference lists it.
+
     Raises
     ------
     ConfigError
-        For an unknown name, with the nearest known one.
+        The name is unknown; the message has the nearest known one.
 
     Examples
     --------
@@ -64,10 +74,15 @@ def parse_space(value: str | Mapping[str, Any]) -> Space:
     value
         Names joined by `+`, or the mapping of `Space.parse` with `use: [NAME, …]` to start from.
 
+    Returns
+    -------
+    Space
+        The named spaces, with the user's entries added or replaced.
+
     Raises
     ------
     ConfigError
-        For unknown names, and for spaces that decide the same path differently.
+        A name is unknown, or two spaces decide the same path differently.
 
     Examples
     --------

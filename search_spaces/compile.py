@@ -14,7 +14,31 @@ from search_spaces.space import Space
 
 
 def suggest_trial(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
-    """Draw an assignment; a parameter's name is its configuration path."""
+    """Draw an assignment from an Optuna trial.
+
+    Parameters
+    ----------
+    trial
+        The trial; a parameter's name is its configuration path.
+    space
+        With its bounds in numbers, as `Space.scaled` gives it.
+
+    Returns
+    -------
+    dict of str to value
+        The assignment by path.
+
+    Raises
+    ------
+    ValueError
+        Bounds are multiples of κ_max or κ_min.
+
+    Examples
+    --------
+    >>> space = Space("mine", {}, {"lr.base": Float(1e-4, 1e-2), "batch_size": Choice((32, 64))})
+    >>> suggest_trial(optuna.trial.FixedTrial({"lr.base": 1e-3, "batch_size": 64}), space)
+    {'lr.base': 0.001, 'batch_size': 64}
+    """
     return space.walk(lambda path, domain, chosen: _suggest(trial, path, domain))
 
 
@@ -30,7 +54,25 @@ def _suggest(trial: optuna.trial.BaseTrial, path: str, domain: Domain) -> Any:
 
 
 def distributions(space: Space, assignment: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """Optuna's distributions of the dimensions that the assignment draws, as `optuna.create_trial` wants them."""
+    """Optuna's distributions of the dimensions that an assignment draws, as `optuna.create_trial` takes them.
+
+    Parameters
+    ----------
+    space
+        With its bounds in numbers.
+    assignment
+        Values by path.
+
+    Returns
+    -------
+    dict of str to BaseDistribution
+        By path.
+
+    Raises
+    ------
+    ValueError
+        Bounds are multiples of κ_max or κ_min.
+    """
     return {path: _distribution(path, space.dimensions[path]) for path in space.active(assignment)}
 
 
@@ -45,8 +87,25 @@ def _distribution(path: str, domain: Domain) -> BaseDistribution:
 
 
 def parameters(space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
-    """An assignment as Optuna's parameters, of the same `distributions`: an option that Optuna has no type for is told
-    as its text."""
+    """An assignment as Optuna's parameters, to go with `distributions`.
+
+    Parameters
+    ----------
+    space
+        With its bounds in numbers.
+    assignment
+        Values by path.
+
+    Returns
+    -------
+    dict of str to value
+        By path; an option of a type that Optuna does not have is its text.
+
+    Examples
+    --------
+    >>> parameters(Space("", {}, {"model.hidden": Choice(([128], [64, 64]))}), {"model.hidden": [64, 64]})
+    {'model.hidden': '[64, 64]'}
+    """
     return {path: _parameter(space.dimensions[path], assignment[path]) for path in space.active(assignment)}
 
 

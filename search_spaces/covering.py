@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.domains import Choice, Domain, Float, Int, among, key_of, same
+from search_spaces.domains import Choice, Domain, Float, Int
+from search_spaces.values import among, key_of, same
 from trainables.config.paths import KWARGS, field_of
 
 if TYPE_CHECKING:
@@ -29,12 +30,22 @@ Assignment = dict[str, Any]
 
 
 def covering_draws(space: Space) -> list[Assignment]:
-    """The draws; first the one of every dimension's first value.
+    """Few draws of a space that cover it, beginning with every dimension's first value.
 
-    They hold every value of a choice and of a range of at most 64 whole numbers, of longer ones the ends, those beside
-    them and the middle, and of real numbers the ends and a point between that is no round number. Every two extremes
-    meet, under each option of what switches one of them on and of the kind that their section has. Options that switch
-    on the same are one.
+    They hold every value of a choice and of a range of at most 64 whole numbers; of longer ranges both ends, their
+    neighbours and the middle; of real numbers both ends and a point between. Every two extremes meet, under each option
+    of the choices that switch one of them on, and under each kind of their section. Options that switch on the same
+    dimensions count as one.
+
+    Parameters
+    ----------
+    space
+        A space with dimensions.
+
+    Returns
+    -------
+    list of dict
+        Assignments by path.
     """
     return list(_Cover(space).draws())
 

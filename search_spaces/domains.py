@@ -5,112 +5,30 @@ Bounds are inclusive. A dimension with a condition is drawn only where its paren
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from trainables.config.paths import KWARGS, field_of, suggest
+from search_spaces.values import (
+    among,
+    checked_options,
+    finite_number,
+    key_of,
+    read_number,
+    read_value,
+    same,
+    shown,
+    whole_number,
+    word,
+    words,
+)
+from trainables.config.paths import suggest
 from trainables.errors import ConfigError
 
 REFERENCES = ("kappa_max", "kappa_min")
 ASSUMED_REACH = 0.5
-
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value, default=str)
-
-
-def key_of(value: Any) -> Hashable:
-    """What two values have in common that are the same: 1 and 1.0 are, and lists of the same; 1 and true are not."""
-    if isinstance(value, Mapping):
-        return tuple((name, key_of(below)) for name, below in sorted(value.items()))
-    return tuple(map(key_of, value)) if isinstance(value, list | tuple) else (isinstance(value, bool), value)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two values, or two assignments, are the same."""
-    return key_of(one) == key_of(other)
-
-
-def among(value: Any, values: Iterable[Any]) -> bool:
-    """Whether a value is one of these."""
-    return any(same(value, other) for other in values)
-
-
-def _number(value: Any, role: str = "bound") -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ConfigError(f"{role} {_shown(value)} is not a finite number")
-    return number
-
-
-def _whole(value: Any) -> int:
-    number = _number(value)
-    if not number.is_integer():
-        raise ConfigError(f"bound {_shown(value)} is not a whole number; use float")
-    return int(number)
-
-
-def read_number(word: Any) -> Any:
-    """A number that YAML left a string (`1e-4`) as a number; anything else as it is."""
-    for convert in (int, float):
-        try:
-            number = convert(word) if isinstance(word, str) else math.nan
-        except ValueError:
-            continue
-        if math.isfinite(number):
-            return number
-    return word
-
-
-def _read(path: str, value: Any) -> Any:
-    """A value of a field as YAML meant it: `1e-4`, which YAML leaves a word, is a number.
-
-    The arguments of a user's model keep the type they were written in: there `"8"` stays a word.
-    """
-    if isinstance(value, list | tuple):
-        return [_read(path, below) for below in value]
-    is_argument = field_of(path) == KWARGS
-    return value if is_argument and not _UNREAD_NUMBER.fullmatch(str(value)) else read_number(value)
-
-
-_UNREAD_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
-
-
-def _option(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_option(below) for below in value]
-    if value is not None and not isinstance(value, bool | str | int | float):
-        raise ConfigError(
-            f"option {_shown(value)} is neither a number, a word, true, false, null nor a list of them; give a deeper "
-            "value a path of its own"
-        )
-    if isinstance(value, float):
-        _number(value, "option")
-    return value
-
-
-def _listed(values: Any) -> tuple[Any, ...]:
-    return tuple(map(_option, values if isinstance(values, list | tuple) else [values]))
-
-
-def words(values: Iterable[Any]) -> str:
-    """`32 | sqrt | true | [256, 128]`."""
-    return " | ".join(map(word, values))
-
-
-def word(value: Any) -> str:
-    """A value as one would write it."""
-    return value if isinstance(value, str) else _shown(value)
 
 
 def _references(named: Any) -> str | tuple[str, str] | None:
@@ -119,11 +37,8 @@ def _references(named: Any) -> str | tuple[str, str] | None:
         return named
     pair = tuple(named) if isinstance(named, list | tuple) else ()
     if len(pair) != 2 or not all(each in REFERENCES for each in pair):
-        raise ConfigError(f"relative_to: {_shown(named)} is unknown; known: {', '.join(REFERENCES)}, or a pair of them")
+        raise ConfigError(f"relative_to: {shown(named)} is unknown; known: {', '.join(REFERENCES)}, or a pair of them")
     return pair[0] if pair[0] == pair[1] else (pair[0], pair[1])
-
-
-# --- domains ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -134,15 +49,37 @@ class _Domain(ABC):
     when: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
-        normalise(self, when={parent: _listed(values) for parent, values in self.when.items()})
+        normalise(self, when={parent: checked_options(values) for parent, values in self.when.items()})
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether every parent has one of the values named."""
+        """Whether every parent has one of the values named in `when`.
+
+        Parameters
+        ----------
+        values
+            Of other paths.
+
+        Returns
+        -------
+        bool
+            True without a condition.
+        """
         return all(parent in values and among(values[parent], allowed) for parent, allowed in self.when.items())
 
     @abstractmethod
     def contains(self, value: Any) -> bool:
-        """Whether the value can be drawn."""
+        """Whether the value can be drawn.
+
+        Parameters
+        ----------
+        value
+            Plain data.
+
+        Returns
+        -------
+        bool
+            False outside the bounds or options.
+        """
 
     def drawn(self, value: Any) -> Any:
         """A value that it contains, as it is drawn."""
@@ -169,7 +106,15 @@ class _Domain(ABC):
 
 
 def normalise(instance: Any, **values: Any) -> None:
-    """Normalise a frozen instance while it is made."""
+    """Set fields of a frozen instance while it is being made.
+
+    Parameters
+    ----------
+    instance
+        The instance.
+    **values
+        By field.
+    """
     for name, value in values.items():
         object.__setattr__(instance, name, value)
 
@@ -183,12 +128,14 @@ class _Range(_Domain):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.log, bool):
-            raise ConfigError(f"log: {_shown(self.log)} is not allowed; allowed: true or false")
-        shown = f"{self.kind} [{self.low:g}, {self.high:g}]"
+            raise ConfigError(f"log: {shown(self.log)} is not allowed; allowed: true or false")
+        bounds = f"{self.kind} [{self.low:g}, {self.high:g}]"
         if self._in_one_unit and self.low >= self.high:
-            raise ConfigError(f"{shown}: the low bound must be below the high bound; fix one value by writing it alone")
+            raise ConfigError(
+                f"{bounds}: the low bound must be below the high bound; fix one value by writing it alone"
+            )
         if self.log and self.low <= 0:
-            raise ConfigError(f"{shown}: a log scale needs a low bound above 0")
+            raise ConfigError(f"{bounds}: a log scale needs a low bound above 0")
 
     @property
     def _in_one_unit(self) -> bool:
@@ -243,7 +190,7 @@ class Float(_Range):
     relative_to: str | tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
-        normalise(self, low=_number(self.low), high=_number(self.high))
+        normalise(self, low=finite_number(self.low), high=finite_number(self.high))
         normalise(self, relative_to=_references(self.relative_to))
         super().__post_init__()
 
@@ -258,9 +205,24 @@ class Float(_Range):
         return not isinstance(self.relative_to, tuple)
 
     def scaled(self, kappa_max: float, kappa_min: float | None = None) -> Float:
-        """Its bounds in absolute terms; raises ConfigError where the low one is not below the high one.
+        """The same with its bounds in numbers.
 
-        kappa_min: where it is not known yet it counts as half of κ_max, or as less where that leaves no range.
+        Parameters
+        ----------
+        kappa_max
+            κ_max.
+        kappa_min
+            κ_min; while it is unknown it counts as half of κ_max, or as less where that leaves no range.
+
+        Returns
+        -------
+        Float
+            Itself where the bounds are numbers already.
+
+        Raises
+        ------
+        ConfigError
+            The low bound is not below the high one.
         """
         if self.references is None:
             return self
@@ -289,7 +251,21 @@ class Float(_Range):
 
 @dataclass(frozen=True)
 class Int(_Range):
-    """A whole number in [low, high], both included.
+    """A whole number in [low, high].
+
+    Parameters
+    ----------
+    low, high
+        The bounds, both included.
+    log
+        Draw uniformly in the logarithm; `low` must be above 0.
+    when
+        The values of other paths under which it is drawn.
+
+    Raises
+    ------
+    ConfigError
+        The bounds are not whole numbers, are not in order, or do not suit a log scale.
 
     Examples
     --------
@@ -302,7 +278,7 @@ class Int(_Range):
     high: int
 
     def __post_init__(self) -> None:
-        normalise(self, low=_whole(self.low), high=_whole(self.high))
+        normalise(self, low=whole_number(self.low), high=whole_number(self.high))
         super().__post_init__()
 
     def contains(self, value: Any) -> bool:
@@ -316,10 +292,17 @@ class Int(_Range):
 class Choice(_Domain):
     """One of some values: numbers, words, true, false, null, or lists of them.
 
+    Parameters
+    ----------
+    options
+        The values.
+    when
+        The values of other paths under which it is drawn.
+
     Raises
     ------
     ConfigError
-        For an empty list, an option of another type, or one that is listed twice.
+        The list is empty, an option has another type, or one is listed twice.
 
     Examples
     --------
@@ -334,14 +317,24 @@ class Choice(_Domain):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.options, list | tuple) or not self.options:
-            raise ConfigError(f"choice takes a list of options, not {_shown(self.options)}")
-        normalise(self, options=_listed(self.options))
+            raise ConfigError(f"choice takes a list of options, not {shown(self.options)}")
+        normalise(self, options=checked_options(self.options))
         if len(set(map(key_of, self.options))) < len(self.options):
             raise ConfigError(f"choice [{', '.join(map(word, self.options))}] lists an option twice")
 
     def place(self, value: Any) -> int | None:
-        """The number of the option that a value is; records from before options kept their type may hold `8` for
-        `"8"`."""
+        """The place of a value among the options. Records from before options kept their type may hold `8` for `"8"`.
+
+        Parameters
+        ----------
+        value
+            Plain data.
+
+        Returns
+        -------
+        int or None
+            From 0; None for a value that is not an option.
+        """
         options = (*self.options, *map(read_number, self.options))
         return next((i % len(self.options) for i, option in enumerate(options) if same(option, value)), None)
 
@@ -371,8 +364,19 @@ _KEYS = {"float": ("log", "when", "relative_to"), "int": ("log", "when"), "choic
 
 
 def constant(path: str, value: Any) -> Choice:
-    """The dimension of a path that has one value only."""
-    return Choice((_read(path, value),))
+    """The dimension of a path that has only one value.
+
+    Parameters
+    ----------
+    path, value
+        Of the configuration field.
+
+    Returns
+    -------
+    Choice
+        Of one option.
+    """
+    return Choice((read_value(path, value),))
 
 
 def parse_domain(path: str, entry: Mapping[str, Any]) -> Domain:
@@ -385,10 +389,15 @@ def parse_domain(path: str, entry: Mapping[str, Any]) -> Domain:
     entry
         `{float: [low, high], log: true, when: {PATH: VALUE}}`, `{int: [low, high]}` or `{choice: [VALUE, …]}`.
 
+    Returns
+    -------
+    Float, Int or Choice
+        Checked.
+
     Raises
     ------
     ConfigError
-        For anything else; the message names the key or the value.
+        The entry has another form; the message names the key or the value.
 
     Examples
     --------
@@ -397,17 +406,17 @@ def parse_domain(path: str, entry: Mapping[str, Any]) -> Domain:
     """
     kinds = [kind for kind in _KEYS if kind in entry]
     if len(kinds) != 1:
-        raise ConfigError(f"{_shown(dict(entry))} must have exactly one of float, int, choice")
+        raise ConfigError(f"{shown(dict(entry))} must have exactly one of float, int, choice")
     kind, options = kinds[0], {key: value for key, value in entry.items() if key not in kinds}
     for key in options:
         if key not in _KEYS[kind]:
             raise ConfigError(f"unknown key `{key}`{suggest(key, _KEYS[kind])}")
     if not isinstance(options.get("when", {}), Mapping):
-        raise ConfigError(f"when: {_shown(options['when'])} is not allowed; write {{PATH: VALUE}}")
+        raise ConfigError(f"when: {shown(options['when'])} is not allowed; write {{PATH: VALUE}}")
     if "when" in options:
-        options["when"] = {parent: _read(str(parent), values) for parent, values in options["when"].items()}
+        options["when"] = {parent: read_value(str(parent), values) for parent, values in options["when"].items()}
     if kind == "choice":
-        return Choice(_read(path, entry[kind]), **options)
+        return Choice(read_value(path, entry[kind]), **options)
     if not isinstance(entry[kind], list | tuple) or len(entry[kind]) != 2:
-        raise ConfigError(f"{kind} takes [low, high], not {_shown(entry[kind])}")
+        raise ConfigError(f"{kind} takes [low, high], not {shown(entry[kind])}")
     return (Float if kind == "float" else Int)(*entry[kind], **options)

@@ -28,14 +28,44 @@ GECO_VS_ANNEALING = one_of("geco-vs-annealing", "objective.kind", HAND_ANNEALED,
 
 
 def constrained(space: Space, constraint: str) -> Space:
-    """The space with the named spaces' range of κ as this constraint has it; a range of the user's own stays."""
+    """A space with the named spaces' range of κ for this constraint; a range of the user's own stays.
+
+    Parameters
+    ----------
+    space
+        Any space.
+    constraint
+        `re` or `nll`.
+
+    Returns
+    -------
+    Space
+        The same where κ does not vary.
+    """
     return _with_kappa(space, KAPPA["re"], KAPPA[constraint])
 
 
 def in_numbers(space: Space, constraint: str, kappa_max: float, kappa_min: float | None) -> Space:
-    """A `constrained` space with its bounds of κ in absolute terms. kappa_min: None where it is not known.
+    """A `constrained` space with its bounds of κ in numbers.
 
-    Raises ConfigError for a range of the user's own that is none there.
+    Parameters
+    ----------
+    space
+        As `constrained` returns it.
+    constraint
+        `re` or `nll`.
+    kappa_max, kappa_min
+        What the mean image and the largest model reach; None while κ_min is unknown.
+
+    Returns
+    -------
+    Space
+        Ready to be drawn from.
+
+    Raises
+    ------
+    ConfigError
+        A range of the user's own is empty here.
     """
     chosen = _with_kappa(space, KAPPA[constraint], _range(constraint, kappa_max, kappa_min))
     return chosen.scaled(kappa_max, kappa_min)
@@ -55,5 +85,23 @@ def _range(constraint: str, kappa_max: float, kappa_min: float | None) -> Float:
 
 
 def has_room(constraint: str, kappa_max: float, kappa_min: float) -> bool:
-    """Whether what a model reaches leaves a range of κ below what the mean image reaches."""
+    """Whether the smallest κ that can be reached leaves a range below κ_max.
+
+    Parameters
+    ----------
+    constraint
+        `re` or `nll`.
+    kappa_max, kappa_min
+        What the mean image and the largest model reach.
+
+    Returns
+    -------
+    bool
+        False for a model or a budget that learns next to nothing.
+
+    Examples
+    --------
+    >>> has_room("re", kappa_max=0.25, kappa_min=0.1), has_room("re", kappa_max=0.25, kappa_min=0.24)
+    (True, False)
+    """
     return KAPPA[constraint].low * kappa_min < LEAST_ROOM * kappa_max

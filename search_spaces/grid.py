@@ -11,8 +11,9 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from search_spaces.domains import Choice, Domain, Float, Int, among, same
+from search_spaces.domains import Choice, Domain, Float, Int
 from search_spaces.space import Space
+from search_spaces.values import among, same
 
 Assignment = dict[str, Any]
 
@@ -49,14 +50,39 @@ class Grid:
         return self._n_on_grid + (not self._has_default)
 
     def assignments(self, n: int, seed: int) -> list[Assignment]:
-        """The default, then n − 1 other points (all there are, if fewer), shuffled by the seed; each once.
+        """The default, then other points, shuffled by the seed; each once.
 
-        Fewer are the first of more, so that a sweep can be extended.
+        A smaller n gives the first of a larger one, so that a sweep can be extended.
+
+        Parameters
+        ----------
+        n
+            How many; all points where there are fewer.
+        seed
+            Of the order.
+
+        Returns
+        -------
+        list of dict
+            Assignments by path.
         """
         return list(islice(self.points(seed), n))
 
     def points(self, seed: int, start: int = 0) -> Iterator[Assignment]:
-        """All of them one by one, from this number on."""
+        """All points one by one, in the order of `assignments`.
+
+        Parameters
+        ----------
+        seed
+            Of the order.
+        start
+            The number of the first, from 0.
+
+        Returns
+        -------
+        Iterator of dict
+            Assignments by path.
+        """
         if start == 0:
             yield self.default
         yield from map(self._point, islice(self._others(seed), max(start - 1, 0), None))
@@ -191,7 +217,25 @@ def _digits(branch: Mapping[str, Sequence[Any]], index: int) -> Iterator[tuple[s
 
 
 def every_point(space: Space, default: Assignment) -> Grid | None:
-    """All assignments of a space; None where there is no end of them, as in a range of real numbers."""
+    """All assignments of a space.
+
+    Parameters
+    ----------
+    space
+        Any space.
+    default
+        An assignment to begin with.
+
+    Returns
+    -------
+    Grid or None
+        None where a range of real numbers makes them infinitely many.
+
+    Examples
+    --------
+    >>> every_point(Space("", {}, {"batch_size": Choice((32, 64)), "model.latent_dim": Int(2, 4)}), {}).n_points
+    6
+    """
     values: dict[str, Sequence[Any]] = {}
     for path, domain in space.dimensions.items():
         if isinstance(domain, Float):
@@ -203,8 +247,22 @@ def every_point(space: Space, default: Assignment) -> Grid | None:
 def finest_grid(space: Space, default: Assignment, n_max: int) -> Grid:
     """The finest grid of at most n_max points: all options of a Choice, n levels of every range.
 
-    n is the largest that fits, n + 1 for as many ranges as fit then in the space's order, and 2, the bounds, where more
-    than n_max points come of it even so.
+    n is the largest that fits; as many ranges as still fit then have n + 1, in the space's order. With n = 2, the
+    bounds, it may have more than n_max points.
+
+    Parameters
+    ----------
+    space
+        With its bounds in numbers.
+    default
+        An assignment to begin with.
+    n_max
+        The number of trials.
+
+    Returns
+    -------
+    Grid
+        Its points can be counted and drawn.
     """
     ranges = [path for path, domain in space.dimensions.items() if not isinstance(domain, Choice)]
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from search_spaces.covering import MOST_ENUMERATED
-from search_spaces.domains import Float, Int, among, same, word
+from search_spaces.domains import Float, Int
 from search_spaces.space import Space, assemble, defaults_of
+from search_spaces.values import among, same, word
 from trainables.config.models import USER_MODEL
 from trainables.config.paths import field_of, flatten, variants
 from trainables.errors import ConfigError, UserError
@@ -20,10 +21,24 @@ Parse = Callable[[dict[str, Any]], object]
 
 
 def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
-    """Refuse a space that can draw what is not valid.
+    """Refuse a space that can draw an invalid configuration.
 
     The draws of `Space.covering` are assembled with the user's part and parsed: their number grows with the options of
-    two choices, not with the branches. Raises ConfigError naming the dimensions at fault, and a domain that would do.
+    two choices, not with the branches.
+
+    Parameters
+    ----------
+    space
+        The space.
+    base
+        The user's fixed part, nested.
+    parse
+        Raises UserError for a configuration that is not valid.
+
+    Raises
+    ------
+    ConfigError
+        The message names the dimensions at fault, and a domain that is valid.
     """
     if not space.dimensions:
         raise ConfigError("space: nothing varies; add a dimension or start from a named space with `use: [NAME]`")
@@ -45,7 +60,23 @@ def check(space: Space, base: Mapping[str, Any], parse: Parse) -> None:
 
 
 def is_constant(path: str) -> bool:
-    """Whether trials that differ in this path could not be compared."""
+    """Whether trials that differ in this path could not be compared.
+
+    Parameters
+    ----------
+    path
+        As `data.name`.
+
+    Returns
+    -------
+    bool
+        True for the data and for the budget.
+
+    Examples
+    --------
+    >>> is_constant("data.n_train"), is_constant("lr.base")
+    (True, False)
+    """
     return path.startswith("data.") or path in CONSTANT
 
 
@@ -161,6 +192,18 @@ class KindDefaults:
         self._known: dict[str, dict[str, Any]] = {}
 
     def of(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """The defaults for the kinds and the data set of these values.
+
+        Parameters
+        ----------
+        flat
+            Values by path.
+
+        Returns
+        -------
+        dict of str to value
+            By path.
+        """
         kinds = repr([(path, value) for path, value in sorted(flat.items()) if path.endswith((".kind", ".name"))])
         if kinds not in self._known:
             self._known[kinds] = defaults_of(flat)
@@ -168,11 +211,21 @@ class KindDefaults:
 
 
 def longest_warmup(space: Space, base: Mapping[str, Any], total_steps: int) -> int:
-    """The steps of the longest warm-up (β or learning rate), first ramp of a cycle or rise of a one-cycle rate that the
-    space can draw.
+    """The longest warm-up (β or learning rate), first ramp of a cycle or one-cycle rise that a space can draw.
 
-    total_steps: the budget; where the batch size varies that of the largest, at which a number of steps is the most
-        epochs.
+    Parameters
+    ----------
+    space
+        The space.
+    base
+        The user's fixed part, nested.
+    total_steps
+        The budget; where the batch size varies, that of the largest, whose epochs have the fewest steps.
+
+    Returns
+    -------
+    int
+        In steps.
     """
     defaults, fixed = KindDefaults(), flatten(base)
     drawn = ({**fixed, **space.fixed, **draw} for draw in space.covering)

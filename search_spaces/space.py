@@ -10,7 +10,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 from search_spaces.covering import covering_draws
-from search_spaces.domains import Choice, Domain, Float, among, constant, normalise, parse_domain, read_number, words
+from search_spaces.domains import Choice, Domain, Float, constant, normalise, parse_domain
+from search_spaces.values import among, read_number, words
 from trainables.config.paths import field_of, flatten, is_known, known_paths, parse_config, suggest, unflatten
 from trainables.errors import ConfigError
 
@@ -18,7 +19,13 @@ Assignment = dict[str, Any]
 
 
 class Row(NamedTuple):
-    """One line of a printed space."""
+    """One line of a printed space.
+
+    Attributes
+    ----------
+    path, varies, condition
+        What varies, between which values, and where.
+    """
 
     path: str
     varies: str
@@ -66,9 +73,21 @@ class Space:
         return self.extended(other.name, other.fixed, other.dimensions)
 
     def extended(self, name: str, fixed: Mapping[str, Any], dimensions: Mapping[str, Domain]) -> Space:
-        """With these entries added or replaced; what they make unreachable here leaves.
+        """The space with these entries added or replaced, without the dimensions that can no longer be drawn.
 
-        What replaces a dimension that has a condition, and states none itself, keeps the condition.
+        A dimension that replaces one with a condition, and has none itself, keeps the condition.
+
+        Parameters
+        ----------
+        name
+            Joined to this one's by `+`.
+        fixed, dimensions
+            As of the class.
+
+        Returns
+        -------
+        Space
+            A new one.
         """
         held = {path: _constant(path, value) for path, value in fixed.items() if self._when(path)}
         replacing = {**dimensions, **held}
@@ -91,6 +110,11 @@ class Space:
         onto
             The space that these entries are added to, which may hold the parents of their conditions.
 
+        Returns
+        -------
+        Space
+            Checked.
+
         Raises
         ------
         ConfigError
@@ -107,11 +131,22 @@ class Space:
         return (onto or cls("", {}, {})).extended("custom", fixed, domains)
 
     def to_mapping(self) -> dict[str, Any]:
-        """The YAML form; inverse of `parse` but for the name."""
+        """The YAML form; the inverse of `parse`, except for the name."""
         return {**self.fixed, **{path: domain.to_mapping() for path, domain in self.dimensions.items()}}
 
     def walk(self, choose: Callable[[str, Domain, Assignment], Any]) -> Assignment:
-        """An assignment, parents first: `choose(path, domain, chosen so far)` of each dimension that is drawn."""
+        """Make an assignment, parents first.
+
+        Parameters
+        ----------
+        choose
+            Called as `choose(path, domain, chosen so far)` for each dimension that is drawn; returns its value.
+
+        Returns
+        -------
+        dict of str to value
+            The assignment by path.
+        """
         chosen: Assignment = {}
         for path, domain in self.dimensions.items():
             if domain.holds({**self.fixed, **chosen}):
@@ -119,16 +154,38 @@ class Space:
         return chosen
 
     def active(self, assignment: Mapping[str, Any]) -> list[str]:
-        """The dimensions that are drawn where the choices are those of the assignment, parents first."""
+        """The dimensions that are drawn where the choices are those of an assignment, parents first.
+
+        Parameters
+        ----------
+        assignment
+            Values by path.
+
+        Returns
+        -------
+        list of str
+            Paths.
+        """
         return list(self.walk(lambda path, domain, chosen: assignment.get(path)))
 
     @cached_property
     def covering(self) -> list[Assignment]:
-        """Draws that hold every option and every two extremes that can meet, as `covering_draws` says."""
+        """The draws of `covering_draws`: every option, and every two extremes that can meet."""
         return covering_draws(self)
 
     def switched_on(self, path: str, option: Any) -> frozenset[str]:
-        """The dimensions whose conditions this option of their parent meets."""
+        """The dimensions that need this option of their parent.
+
+        Parameters
+        ----------
+        path, option
+            The parent and its value.
+
+        Returns
+        -------
+        frozenset of str
+            Paths.
+        """
         conditions = ((child, domain.when[path]) for child, domain in self.dimensions.items() if path in domain.when)
         return frozenset(child for child, allowed in conditions if among(option, allowed))
 
@@ -138,13 +195,17 @@ class Space:
         Parameters
         ----------
         kappa_max, kappa_min
-            What the mean image and the largest model reach; None for a κ_min that is not known yet, and the bounds are
-            preliminary.
+            What the mean image and the largest model reach. Without κ_min the bounds are preliminary.
+
+        Returns
+        -------
+        Space
+            A new one.
 
         Raises
         ------
         ConfigError
-            Where a low bound is not below the high one.
+            A low bound is not below the high one.
 
         Examples
         --------
@@ -163,8 +224,18 @@ class Space:
     def default(self, base: Mapping[str, Any]) -> Assignment:
         """The assignment that every search tries first.
 
-        Each dimension has the value of the user's part `base`, or else the configuration's default, where that lies in
-        its domain; and the middle of the domain where it does not.
+        Each dimension has the value that the user set, else the configuration's default, if its domain contains that,
+        else the middle of its domain.
+
+        Parameters
+        ----------
+        base
+            The user's fixed part, nested.
+
+        Returns
+        -------
+        dict of str to value
+            The assignment by path.
 
         Examples
         --------
@@ -182,12 +253,23 @@ class Space:
         return self.walk(choose)
 
     def describe(self) -> list[Row]:
-        """What is fixed, what varies and under which condition, for printing."""
+        """What is fixed, what varies and under which condition, as rows to print."""
         fixed = [Row(path, f"fixed at {words([value])}", "") for path, value in self.fixed.items()]
         return fixed + [Row(path, str(domain), domain.condition()) for path, domain in self.dimensions.items()]
 
     def decides(self, path: str) -> bool:
-        """Whether the space chooses the kind of the path's section."""
+        """Whether the space chooses the kind of a path's section.
+
+        Parameters
+        ----------
+        path
+            As `beta.warmup`.
+
+        Returns
+        -------
+        bool
+            True where `beta.kind` or `objective.kind` is among its paths.
+        """
         section = path.partition(".")[0]
         deciding = {f"{section}.kind"} | ({"objective.kind"} if section == "beta" else set())
         return bool(deciding & {*self.fixed, *self.dimensions})
@@ -274,14 +356,21 @@ def one_of(name: str, selector: str, *branches: Space) -> Space:
     Parameters
     ----------
     name
-        Of the space that is made.
+        Of the new space.
     selector
         The path that tells the branches apart.
+    *branches
+        The spaces.
+
+    Returns
+    -------
+    Space
+        With the selector as a Choice.
 
     Raises
     ------
     ValueError
-        Where the branches disagree on anything else.
+        The branches disagree on anything else.
 
     Examples
     --------
@@ -333,14 +422,28 @@ def split_fixed(space: Space, base: Mapping[str, Any]) -> tuple[Space, dict[str,
 
 
 def assemble(base: Mapping[str, Any], space: Space, assignment: Mapping[str, Any]) -> dict[str, Any]:
-    """The user's fixed part, overlaid by the space's, overlaid by an assignment; nested, ready for `parse_config`.
+    """A configuration's tree: the user's fixed part, overlaid by the space's, overlaid by an assignment.
 
     Where the space chooses a kind, fixed fields that the chosen kind does not have are left out.
+
+    Parameters
+    ----------
+    base
+        The user's fixed part, nested or by path.
+    space
+        The space.
+    assignment
+        Values by path.
+
+    Returns
+    -------
+    dict
+        Nested, ready for `parse_config`.
 
     Raises
     ------
     ConfigError
-        For a path that no kind has.
+        No kind has one of the paths.
 
     Examples
     --------
@@ -357,7 +460,18 @@ def assemble(base: Mapping[str, Any], space: Space, assignment: Mapping[str, Any
 
 
 def defaults_of(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """By path, the defaults of a configuration of these kinds and this data set (GECO has no `beta`)."""
+    """The defaults of a configuration of these kinds and this data set (GECO has no `beta`).
+
+    Parameters
+    ----------
+    flat
+        Values by path; those of kinds and `data.name` matter.
+
+    Returns
+    -------
+    dict of str to value
+        By path.
+    """
     kinds = {path: value for path, value in flat.items() if field_of(path).endswith(".kind") or path == "data.name"}
     beta = kinds.pop("beta.kind", None)
     config = parse_config(unflatten(kinds))

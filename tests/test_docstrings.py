@@ -29,6 +29,7 @@ def test_the_public_faces_have_examples():
 
 # --- the public faces, in NumPy's style -------------------------------------------------------------------------------
 
+SPACES = ("space", "domains", "values", "catalogue", "grid", "compile", "covering", "geco", "reach")
 FACES = [
     "trainables.vae",
     "trainables.values",
@@ -38,6 +39,10 @@ FACES = [
     *(f"trainables.objectives{name}" for name in ("", ".base")),
     *(f"trainables.optimizers{name}" for name in ("", ".base", ".clipping")),
     *(f"trainables.metrics.{name}" for name in ("aggregate", "evaluation", "importance", "two_sample")),
+    *(f"trainables.schedules.{name}" for name in ("beta", "lr", "curves")),
+    *(f"trainables.data.readers.{name}" for name in ("base", "file_reader")),
+    *(f"trainables.config.{name}" for name in ("paths", "trial")),
+    *(f"search_spaces.{name}" for name in SPACES),
     *(f"tuner.api.{name}" for name in ("comparisons", "jobs", "models", "sweeps")),
 ]
 
@@ -46,7 +51,7 @@ def named_in(text, title):
     """The names that a section of a docstring explains."""
     section = re.search(rf"^{title}\n-+\n(.*?)(?=^\w+\n-+$|\Z)", text, re.MULTILINE | re.DOTALL)
     lines = section[1].splitlines() if section else []
-    return [name for line in lines if line and not line.startswith((" ", ">>>")) for name in line.split(", ")]
+    return [name.lstrip("*") for line in lines if line and line[0] not in " >" for name in line.split(", ")]
 
 
 def public(module):

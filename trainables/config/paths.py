@@ -20,7 +20,23 @@ KWARGS = "model.kwargs"
 
 
 def variants(family: str) -> dict[str, type[BaseModel]]:
-    """The variants of a family (`model`, `objective`, `beta`, `lr`, `optimizer`) by kind, without a user's own."""
+    """The variants of a family by kind, without a user's own.
+
+    Parameters
+    ----------
+    family
+        `model`, `objective`, `beta`, `lr` or `optimizer`.
+
+    Returns
+    -------
+    dict of str to type
+        Its configuration classes.
+
+    Examples
+    --------
+    >>> list(variants("objective"))
+    ['elbo', 'free-bits', 'geco', 'iwae']
+    """
     return {kind: cls for kind, cls in _kinds(family).items() if kind != USER_MODEL}
 
 
@@ -53,22 +69,56 @@ def known_paths() -> list[str]:
 
 
 def field_of(path: str) -> str:
-    """The configuration field a path lies in: `model.kwargs.width` in `model.kwargs`, every other path in itself."""
+    """The configuration field that a path lies in: `model.kwargs.width` in `model.kwargs`, every other path in itself.
+
+    Parameters
+    ----------
+    path
+        As `lr.base`.
+
+    Returns
+    -------
+    str
+        A path of the configuration.
+    """
     return KWARGS if path.startswith(f"{KWARGS}.") else path
 
 
 def is_known(path: str) -> bool:
-    """Whether a configuration of some kind has this path."""
+    """Whether a configuration of some kind has this path.
+
+    Parameters
+    ----------
+    path
+        As `lr.base`.
+
+    Returns
+    -------
+    bool
+        False for a name that is misspelled.
+    """
     return field_of(path) in known_paths()
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A tree by paths; sections that are empty or None (β under GECO) are left out.
 
+    Parameters
+    ----------
+    tree
+        Nested plain data.
+    prefix
+        Of every path, with its dot.
+
+    Returns
+    -------
+    dict of str to value
+        By path.
+
     Raises
     ------
     ConfigError
-        For an argument of a user's model whose name cannot be part of a path, and for a path that is given twice.
+        The name of a user's argument cannot be part of a path, or a path is given twice.
 
     Examples
     --------
@@ -95,10 +145,20 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `flatten`.
 
+    Parameters
+    ----------
+    flat
+        Values by path.
+
+    Returns
+    -------
+    dict
+        Nested plain data.
+
     Raises
     ------
     ConfigError
-        Where one path leads through the value of another.
+        A path has a parent that is set to a value.
 
     Examples
     --------
@@ -118,7 +178,25 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """`; did you mean …?` with the nearest known word, or all of them where none is near."""
+    """`; did you mean …?` with the nearest known word, or all of them where none is near.
+
+    Parameters
+    ----------
+    word
+        As the user wrote it.
+    known
+        The words that are allowed.
+
+    Returns
+    -------
+    str
+        The end of a message.
+
+    Examples
+    --------
+    >>> suggest("gecko", ["elbo", "geco"])
+    '; did you mean `geco`?'
+    """
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6) or [
         path for path in known if difflib.get_close_matches(word, [path.rpartition(".")[2]], n=1, cutoff=0.7)
     ]
@@ -126,12 +204,39 @@ def suggest(word: str, known: Sequence[str]) -> str:
 
 
 def plain(config: TrialConfig) -> dict[str, Any]:
-    """A configuration as nested plain data, JSON and YAML safe, as files have it."""
+    """A configuration as nested plain data, as files hold it.
+
+    Parameters
+    ----------
+    config
+        A TrialConfig.
+
+    Returns
+    -------
+    dict
+        Safe for JSON and YAML.
+
+    Examples
+    --------
+    >>> plain(TrialConfig())["objective"]
+    {'kind': 'elbo', 'samples': 1}
+    """
     return written(config.model_dump(mode="json"))
 
 
 def written(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration's tree as files have it: `kind` first, β left out where there is none."""
+    """A configuration's tree as files hold it: `kind` first, and no section that is None (β under GECO).
+
+    Parameters
+    ----------
+    tree
+        Nested plain data.
+
+    Returns
+    -------
+    dict
+        With the same values.
+    """
     return {name: _kind_first(section) for name, section in tree.items() if section is not None}
 
 
@@ -142,10 +247,20 @@ def _kind_first(section: Any) -> Any:
 def parse_config(tree: Mapping[str, Any]) -> TrialConfig:
     """A configuration from nested plain data.
 
+    Parameters
+    ----------
+    tree
+        Sections and fields, as in YAML; what is left out has its default.
+
+    Returns
+    -------
+    TrialConfig
+        Checked; values of `auto` are worked out later, with the data.
+
     Raises
     ------
     ConfigError
-        With one line that names the field, its value, and what is allowed.
+        In one line: the field, its value, and what is allowed.
 
     Examples
     --------
@@ -179,7 +294,18 @@ def _explain(details: list[Any], tree: Mapping[str, Any]) -> list[str]:
 
 
 def not_allowed(details: Sequence[tuple[str, Any]]) -> list[str]:
-    """One sentence a field, from (path, pydantic's detail): what the alternatives of a field allow, joined by `or`."""
+    """One sentence for each field, with what the alternatives of the field allow, joined by `or`.
+
+    Parameters
+    ----------
+    details
+        Pairs of a path and pydantic's detail.
+
+    Returns
+    -------
+    list of str
+        Secrets are hidden.
+    """
     allowed: dict[str, list[str]] = {}
     for path, detail in details:
         value = HIDDEN if is_secret_path(path) else _shown(detail["input"])

@@ -151,6 +151,25 @@ def _first_kind(name: str, section: Any) -> Any:
 
 
 def kind_in(tree: Mapping[str, Any], section: str) -> Any:
+    """The kind of a section, or its default where the section names none.
+
+    Parameters
+    ----------
+    tree
+        Nested plain data.
+    section
+        As `model`.
+
+    Returns
+    -------
+    object
+        As it was written.
+
+    Examples
+    --------
+    >>> kind_in({"model": {"latent_dim": 4}}, "model")
+    'mlp'
+    """
     value = tree.get(section)
     return value.get("kind", DEFAULT_KIND[section]) if isinstance(value, Mapping) else DEFAULT_KIND[section]
 
@@ -169,7 +188,23 @@ def _set_default(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def method_of(config: TrialConfig) -> str:
-    """How the trial balances KL and reconstruction: by objective, else by its β schedule."""
+    """How a trial balances KL and reconstruction: its objective, or under the ELBO its β schedule.
+
+    Parameters
+    ----------
+    config
+        A TrialConfig.
+
+    Returns
+    -------
+    str
+        `geco`, `free-bits`, `iwae`, a kind of β, or for a constant β `elbo` (1) or `beta`.
+
+    Examples
+    --------
+    >>> method_of(TrialConfig())
+    'elbo'
+    """
     if config.objective.kind != "elbo":
         return config.objective.kind
     assert config.beta is not None

@@ -26,22 +26,68 @@ from trainables.values import Duration, NonNegative, Number, Positive, Section, 
 
 
 class Beta(Section):
-    """What every schedule of β has."""
+    """A schedule of β."""
 
     @abstractmethod
     def at(self, steps: Curve, total_steps: int) -> Curve:
-        """β in each of these steps, of a budget of `total_steps`."""
+        """β in each of these steps.
+
+        Parameters
+        ----------
+        steps
+            Numbers of steps, from 0.
+        total_steps
+            The budget.
+
+        Returns
+        -------
+        Curve
+            Of the same length as `steps`.
+        """
 
     def sigma_factor_at(self, steps: Curve, total_steps: int) -> Curve:
-        """The pixel σ of each step in units of the final one: 1, but under GQN's schedule."""
+        """The pixel σ of each step in units of the final one: 1, except under GQN's schedule.
+
+        Parameters
+        ----------
+        steps, total_steps
+            As for `at`.
+
+        Returns
+        -------
+        Curve
+            Of the same length as `steps`.
+        """
         return np.ones(len(steps))
 
     def settled_at(self, total_steps: int) -> float:
-        """The step from which β stands still, or its cycles are whole."""
+        """The step from which β stays constant, or its cycles are whole.
+
+        Parameters
+        ----------
+        total_steps
+            The budget.
+
+        Returns
+        -------
+        float
+            0 without a warm-up.
+        """
         return 0.0
 
     def cycle(self, total_steps: int) -> float:
-        """The length of its cycles in steps; 0 without cycles."""
+        """The length of its cycles in steps.
+
+        Parameters
+        ----------
+        total_steps
+            The budget.
+
+        Returns
+        -------
+        float
+            0 without cycles.
+        """
         return 0.0
 
 

@@ -27,22 +27,50 @@ SCALING_NAMES = {"linear": "linear", "sqrt": "square-root", "none": "no"}
 
 
 def scaling_of(scaling: str) -> str:
-    """The rule that is meant: `auto` is the root, which lost least where it was measured, under Adam and under SGD
-    (docs/learning-rates.md).
+    """The rule that a value of `lr.scaling` means.
+
+    `auto` is the root, which lost least where it was measured, under Adam and under SGD (docs/learning-rates.md).
+
+    Parameters
+    ----------
+    scaling
+        `auto`, `linear`, `sqrt` or `none`.
+
+    Returns
+    -------
+    str
+        `linear`, `sqrt` or `none`.
     """
     return "sqrt" if scaling == "auto" else scaling
 
 
 def scaling_factor(scaling: str, k: float) -> float:
-    """k, √k or 1, where batches are k times the size that rates are stated for.
+    """The factor of every rate, where batches are k times the size that rates are stated for: k, √k or 1.
 
     Linear scaling: Goyal et al. 2017, arXiv 1706.02677; square root, for Adam: Malladi et al. 2022, arXiv 2205.10287.
+
+    Parameters
+    ----------
+    scaling
+        As for `scaling_of`.
+    k
+        Above 0.
+
+    Returns
+    -------
+    float
+        Above 0.
+
+    Examples
+    --------
+    >>> scaling_factor("linear", 4.0), scaling_factor("auto", 4.0), scaling_factor("none", 4.0)
+    (4.0, 2.0, 1.0)
     """
     return {"linear": k, "sqrt": math.sqrt(k), "none": 1.0}[scaling_of(scaling)]
 
 
 class Lr(Section):
-    """What every schedule of the learning rate has.
+    """A schedule of the learning rate.
 
     scaling: how rates follow the batch size; `auto` is the root of the ratio to base_batch_size.
     base_batch_size: the batch size for which the rates are stated.
@@ -69,6 +97,20 @@ class Lr(Section):
         """The rate in each of these steps: the kind's curve, scaled by the batch size, after a gradual warm-up.
 
         The warm-up starts from the unscaled rate where scaling raises it (Goyal et al. 2017), else from 0.
+
+        Parameters
+        ----------
+        steps
+            Numbers of steps, from 0.
+        total_steps
+            The budget.
+        batch_size
+            Examples of an update.
+
+        Returns
+        -------
+        Curve
+            Of the same length as `steps`.
         """
         factor = self.batch_size_factor(batch_size)
         start = 1 / factor if factor > 1 else 0.0
@@ -76,19 +118,62 @@ class Lr(Section):
         return factor * rise * self._curve(steps, total_steps)
 
     def batch_size_factor(self, batch_size: int) -> float:
-        """What the batch size does to every learning rate."""
+        """The factor of every rate at this batch size.
+
+        Parameters
+        ----------
+        batch_size
+            Examples of an update.
+
+        Returns
+        -------
+        float
+            Above 0.
+        """
         return scaling_factor(self.scaling, batch_size / self.base_batch_size)
 
     def settled_at(self, total_steps: int) -> float:
-        """The step at which its warm-up has ended."""
+        """The step at which its warm-up ends.
+
+        Parameters
+        ----------
+        total_steps
+            The budget.
+
+        Returns
+        -------
+        float
+            0 without a warm-up.
+        """
         return steps_of(self.warmup, total_steps)
 
     def cycle(self, total_steps: int) -> float:
-        """The length of its cycles in steps; 0 without cycles."""
+        """The length of its cycles in steps.
+
+        Parameters
+        ----------
+        total_steps
+            The budget.
+
+        Returns
+        -------
+        float
+            0 without cycles.
+        """
         return 0.0
 
     def rate_in_use(self, batch_size: int) -> str | None:
-        """What the rates come to, in words, where they are not as written; None where they are.
+        """The rates as they are used, in words.
+
+        Parameters
+        ----------
+        batch_size
+            Examples of an update.
+
+        Returns
+        -------
+        str or None
+            None where they are used as written.
 
         Examples
         --------
@@ -106,7 +191,17 @@ class Lr(Section):
         return f"learning rate {top}{used} = {stated}{scaled}"
 
     def scaled_by(self, batch_size: int) -> str:
-        """What written rates are multiplied by, in words; empty where they are used as they are.
+        """What written rates are multiplied by, in words.
+
+        Parameters
+        ----------
+        batch_size
+            Examples of an update.
+
+        Returns
+        -------
+        str
+            Empty where they are used as written.
 
         Examples
         --------

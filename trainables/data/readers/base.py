@@ -1,4 +1,4 @@
-"""What every data set is read as."""
+"""The form that every data set is read into."""
 
 from __future__ import annotations
 
@@ -14,8 +14,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Source:
-    """Raw arrays N × …; what is not given officially is split off `train` later. scale: values are divided by it.
-    notes: what of the user's files was not taken, a sentence each. of_files: whether each example is a file of theirs.
+    """Raw arrays, one example a row. The parts that a data set does not have are split off `train` later.
+
+    Attributes
+    ----------
+    train, val, test
+        N × …
+    scale
+        Values are divided by it.
+    notes
+        What was left out of the user's files, a sentence each.
+    of_files
+        Whether each example is a file of its own.
     """
 
     train: Array
@@ -27,10 +37,32 @@ class Source:
 
 
 def kept_as(array: Array) -> np.dtype[Any]:
-    """What values are trained from: bytes if they came as bytes or bits, else float32."""
+    """The type that values are kept in: bytes if they came as bytes or bits, else float32.
+
+    Parameters
+    ----------
+    array
+        As it was read.
+
+    Returns
+    -------
+    numpy.dtype
+        uint8 or float32.
+    """
     return np.dtype(np.uint8 if array.dtype in (np.uint8, np.bool_) else np.float32)
 
 
 def in_parts(array: Array) -> Iterator[Array]:
-    """Some rows at a time: a file may be more than memory holds."""
+    """Some rows at a time, since a file may be larger than memory.
+
+    Parameters
+    ----------
+    array
+        One example a row.
+
+    Returns
+    -------
+    Iterator of array
+        All rows, in order.
+    """
     yield from np.array_split(array, 1 + array.size // 2**22)

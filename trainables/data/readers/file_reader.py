@@ -1,4 +1,4 @@
-"""What reads one format of a user's files, chosen by their suffix."""
+"""The reader family: a reader reads one format of a user's files, and is chosen by their suffix."""
 
 from __future__ import annotations
 
@@ -11,19 +11,57 @@ from trainables.data.readers.prepared import Streamed, key_of, prepared_or_in_me
 
 
 class FileReader(ABC):
-    """Reads the files of some suffixes."""
+    """Reads the files of some suffixes.
+
+    Attributes
+    ----------
+    suffixes
+        With the dot, as `.npy`.
+    """
 
     suffixes: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def read(self, path: Path) -> Source:
-        """A file's arrays of finite numbers, one example a row; raises DataError for what is none."""
+        """A file's arrays of finite numbers, one example a row.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Returns
+        -------
+        Source
+            In memory.
+
+        Raises
+        ------
+        DataError
+            The file is not of this format, or holds something else than finite numbers.
+        """
 
     def mapped(self, path: Path, root: Path) -> Source:
         """The same as bytes or float32, one example after the other, in files that are mapped and not read into memory.
 
-        They are prepared under `root`, once for the path, size and time of the file. Where that cannot be, it is held
-        in memory.
+        They are prepared under `root`, once for the path, size and time of the file; in memory where that fails.
+
+        Parameters
+        ----------
+        path
+            The file.
+        root
+            Folder of prepared data.
+
+        Returns
+        -------
+        Source
+            Of mapped arrays.
+
+        Raises
+        ------
+        DataError
+            As `read`.
         """
         folder = root / "prepared" / "arrays" / key_of(path)
         return prepared_or_in_memory(folder, path.name, 1.0, lambda: _kept_parts(self.read(path)))

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from search_spaces.domains import Choice, Float, word
+from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
+from search_spaces.values import word
 from tuner.reports.figures.pareto_front import label_of
 from tuner.reports.figures.style import (
     BLUE,
