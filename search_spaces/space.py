@@ -402,6 +402,8 @@ def split_fixed(space: Space, base: Mapping[str, Any]) -> tuple[Space, dict[str,
 
     Parameters
     ----------
+    space
+        The space.
     base
         The user's fixed part, by path.
 
