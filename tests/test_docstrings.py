@@ -38,6 +38,7 @@ FACES = [
     *(f"trainables.likelihoods{name}" for name in ("", ".base")),
     *(f"trainables.objectives{name}" for name in ("", ".base")),
     *(f"trainables.optimizers{name}" for name in ("", ".base", ".clipping")),
+    *(f"trainables.training.{name}" for name in ("step", "trainer")),
     *(f"trainables.metrics.{name}" for name in ("aggregate", "evaluation", "importance", "two_sample")),
     *(f"trainables.schedules.{name}" for name in ("beta", "lr", "curves")),
     *(f"trainables.data.readers.{name}" for name in ("base", "file_reader")),

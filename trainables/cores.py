@@ -26,7 +26,7 @@ class Cores(NamedTuple):
 
 
 def allotted_cores(environment: Mapping[str, str] | None = None, root: Path = Path("/")) -> Cores:
-    """The least that any of them allots; a quota of a part of a core counts as one.
+    """The fewest cores that any of the limits allots; a quota of a fraction of a core counts as one.
 
     root: where `proc` and `sys` are found.
     """
@@ -42,15 +42,16 @@ def _affinity() -> Iterator[Cores]:
 
 
 def _slurm(environment: Mapping[str, str]) -> Iterator[Cores]:
-    """A job on several nodes is told of all in one variable, which says what this one has where they have the same."""
+    """In a job on several nodes one variable names the cores of all nodes, once for nodes with equal numbers."""
     for name in SLURM:
         if found := re.fullmatch(r"([1-9]\d*)(?:\(x\d+\))?", environment.get(name, "")):
             yield Cores(int(found[1]), name)
 
 
 def _quotas(root: Path) -> Iterator[Cores]:
-    """Of the cgroups this process is in, each below those that it lies in. Of version 2 `cpu.max` holds quota and
-    period, in microseconds; version 1 has a file for each."""
+    """The quotas of the cgroups that this process is in, each after its parents. In version 2 `cpu.max` holds quota and
+    period, in microseconds; version 1 has a file for each.
+    """
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, kinds, path = line.split(":", 2)
         if number != "0" and "cpu" not in kinds.split(","):

@@ -1,4 +1,4 @@
-"""What is secret by its name: in URIs and in texts that quote them, in environments, in specs. One list for all."""
+"""Names of secrets: in URIs and in texts that quote them, in environments and in specs. One list for all."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ def holds_secret(uri: str) -> bool:
 
 
 def check_no_secrets(tree: Mapping[str, Any]) -> None:
-    """Raises ConfigError with the path of a secret in a spec or a configuration, as nested plain data: a text or a key
-    that `shown` would hide something of, and a value of a secret's name among tags and arguments of a model.
+    """Raise ConfigError with the path of a secret in a spec or a configuration, as nested plain data.
 
-    `api_key_env: MY_KEY` and `password_file: /run/pw` say where a secret is, and are none.
+    A secret is a text or a key of which `shown` would hide something, or a value with a secret's name among tags and
+    arguments of a model. `api_key_env: MY_KEY` and `password_file: /run/pw` only say where a secret is, and are
+    allowed.
     """
     if path := next(_secrets_in(tree), None):
         raise ConfigError(
@@ -78,7 +79,7 @@ def _secrets_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def is_secret_path(path: str) -> bool:
-    """Whether a value there is a secret by its name: `tracking.tags.api_key`; not `data.key`, which is a field."""
+    """Whether the value at a path is a secret by its name: `tracking.tags.api_key`; not `data.key`, a field."""
     names = path.split(".")
     own = next((names[n + 1 :] for n, name in enumerate(names) if name in OWN_NAMES), [])
     return any(is_secret_name(name) and not _WHERE_IT_IS.search(name) for name in own)
@@ -95,7 +96,7 @@ def _without_user(text: str) -> str:
 
 
 def _masked(word: str) -> str:
-    """A word without blanks. What only its decoded form shows to be a secret hides all that follows the scheme."""
+    """A word without blanks. Where only its decoded form shows a secret, everything after the scheme is hidden."""
     masked = "&".join(map(_masked_pair, _without_user(word).split("&")))
     plain = _decoded(masked)
     if plain == masked or not _tells(plain):

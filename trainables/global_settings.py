@@ -30,7 +30,7 @@ Settings = Mapping[str, Any]
 
 
 class _Setting(NamedTuple):
-    """Read, written, and as a new process has it."""
+    """A setting: how it is read and written, and its value in a new process."""
 
     get: Callable[[], Any]
     set: Callable[[Any], object]
@@ -38,18 +38,18 @@ class _Setting(NamedTuple):
 
 
 def _attribute(owner: Any, name: str, default: Any = ...) -> _Setting:
-    """default: by default what it is as this module is imported, which a variable of the environment may have said."""
+    """default: by default the value at the import of this module, which an environment variable may have set."""
     began = getattr(owner, name) if default is ... else default
     return _Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value), began)
 
 
 def _called(owner: Any, get: str, set_: str) -> _Setting:
-    """Read and written by two functions; by default what it is as this module is imported."""
+    """A setting that two functions read and write; by default its value at the import of this module."""
     return _Setting(getattr(owner, get), getattr(owner, set_), getattr(owner, get)())
 
 
 def _hooks(owner: Any, name: str) -> _Setting:
-    """A table of hooks of all modules, or optimisers. Torch holds on to the table itself: its entries are set."""
+    """A table of hooks of all modules, or optimisers. Torch keeps a reference to the table, so its entries are set."""
     table = getattr(owner, name)
 
     def write(entries: Mapping[Any, Any]) -> None:
@@ -60,7 +60,7 @@ def _hooks(owner: Any, name: str) -> _Setting:
 
 
 def _function_modes() -> tuple[Any, list[Any]]:
-    """What changes calls of torch's functions, the default device among it: the one that is set, and all."""
+    """The modes that change calls of torch's functions, with the default device among them: the active one, and all."""
     return getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None), _function_stack()
 
 
@@ -89,13 +89,13 @@ _inference: list[torch.inference_mode] = []
 
 
 def _set_inference(value: bool) -> None:
-    """Torch lets nobody set it but for a block, which lasts here for as long as the process."""
+    """Torch can set it only for a block; this block lasts as long as the process."""
     _inference.append(torch.inference_mode(value))
     _inference[-1].__enter__()
 
 
 def _saved_tensors_hooks() -> tuple[str | None, list[Any]]:
-    """Why none may be, if that is so, and the pairs that are, the outermost first."""
+    """The reason why no hooks are allowed, if there is one, and the active pairs, the outermost first."""
     found: list[Any] = []
     while top := autograd._top_saved_tensors_default_hooks(True):
         found.insert(0, top)
@@ -136,7 +136,7 @@ def _deterministic() -> tuple[bool, bool]:
 
 
 def _flushes_denormal() -> bool:
-    """Torch has no way to ask; to the processor the smallest number is 0 then."""
+    """Torch has no function that returns it; where it is on, the smallest number counts as 0."""
     return SMALLEST == 0
 
 
@@ -221,7 +221,7 @@ def current() -> Settings:
 
 
 def apply(settings: Settings) -> None:
-    """Set what differs."""
+    """Set the settings that differ."""
     for name, value in settings.items():
         if SETTINGS[name].get() != value:
             SETTINGS[name].set(value)

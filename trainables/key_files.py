@@ -34,8 +34,8 @@ _LAST = re.compile(r"(?<![^_])(?:keys?|token|jwt|rsa|dsa|ecdsa|ed25519)(?:_(?:\d
 
 
 def is_key_file(name: str) -> bool:
-    """Whether a file of this name, after the folders it lies in, looks like a key: `id_rsa`, `server.pem`,
-    `hf_token.txt`, `my_secrets.py`, `serviceAccountKey.json`, `secrets/prod.yaml`.
+    """Whether the name of a file, with its folders, looks like that of a key: `id_rsa`, `server.pem`, `hf_token.txt`,
+    `my_secrets.py`, `serviceAccountKey.json`, `secrets/prod.yaml`.
 
     Whole words count: not `secretary.py`, `tokenizer.py`, `key_points.csv`, `added_tokens.json`, nor `monkey.svg`.
     """

@@ -1,7 +1,7 @@
-"""When trials under different schedules can be compared: at equal phases.
+"""Equal phases, at which trials under different schedules can be compared.
 
-A metric taken while a warm-up rises, or in the middle of a cycle, says at which phase the trial stands, and little of
-how it will end.
+A metric that is taken while a warm-up rises, or within a cycle, shows the phase of the trial and little of how it will
+end.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from trainables.config import TrialConfig
 
 @dataclass(frozen=True)
 class Phases:
-    """settled: the epochs after which every warm-up has ended and a one-cycle rate has passed its peak.
+    """The phases of a trial, in epochs.
 
-    periods: of the cycles of β and of the learning rate that are longer than an epoch, in epochs.
+    settled: when every warm-up has ended and a one-cycle rate has passed its peak. periods: of the cycles of β and of
+    the learning rate that are longer than an epoch.
     """
 
     settled: float = 0.0
@@ -65,5 +66,5 @@ def phases_of(config: TrialConfig, steps_per_epoch: int) -> Phases:
 
 
 def _floor(value: float) -> int:
-    """What is whole but for rounding counts as whole."""
+    """The floor, where a number that is whole except for rounding counts as whole."""
     return math.floor(value + 1e-9)

@@ -1,4 +1,4 @@
-"""What is static about a trial: everything that is not a tensor."""
+"""The static parts of a trial: everything that is not a tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, what it is for, position): nothing to save, nothing to restore."""
+"""Randomness as a function of (seed, purpose, position): nothing to save, nothing to restore."""
 
 from __future__ import annotations
 

@@ -31,11 +31,11 @@ class Best(NamedTuple):
 
 @dataclass(frozen=True)
 class Eligible:
-    """Which epochs may be a trial's best: those at which its schedules let it be compared, and its constraint is met.
+    """The epochs that may be a trial's best: those at which its schedules can be compared, and its constraint is met.
 
-    A value taken in a warm-up or within a cycle is none that the trial could have ended with, and one taken before
-    GECO's error was reached answers another question. tolerance: how far `geco/constraint` may lie above 0; inf
-    without a constraint.
+    A trial could not have ended with a value of a warm-up or of the middle of a cycle, and a value from before GECO's
+    error was reached answers another question. tolerance: how far `geco/constraint` may be above 0; inf without a
+    constraint.
     """
 
     phases: Phases = ALWAYS
@@ -54,12 +54,12 @@ class Eligible:
 
 
 def eligible_of(config: TrialConfig, steps_per_epoch: int) -> Eligible:
-    """Of a resolved configuration."""
+    """The eligible epochs of a resolved configuration."""
     return Eligible(phases_of(config, steps_per_epoch), tolerance_of(config))
 
 
 def tolerance_of(config: TrialConfig) -> float:
-    """2 % of the error that GECO is asked for, per element."""
+    """2 % of the error that GECO is to reach, per element."""
     match config.objective:
         case Geco(kappa=float(kappa), constraint=constraint):
             return MET * target_of(kappa, constraint)
@@ -69,9 +69,9 @@ def tolerance_of(config: TrialConfig) -> float:
 
 @dataclass(frozen=True)
 class Ranking:
-    """kind: `last`, `best` or `mean-K`, the mean over the last K epochs. metric: the one that says which epoch is best.
+    """The rule by which a trial is ranked. kind: `last`, `best` or `mean-K`, the mean over the last K epochs.
 
-    direction: which way it is better, `max` or `min`.
+    metric: the one that decides which epoch is best. direction: which way it is better, `max` or `min`.
     """
 
     kind: str = LAST
@@ -108,7 +108,7 @@ BY_LAST = Ranking()
 
 
 def sign_of(direction: str) -> int:
-    """What turns a metric into a score that is better when higher. direction: `max` or `min`."""
+    """The factor that turns a metric into a score that is better when higher. direction: `max` or `min`."""
     return 1 if direction == "max" else -1
 
 
@@ -118,12 +118,12 @@ def is_ranking(kind: str) -> bool:
 
 
 def epochs_since(best: Best | None, epoch: int, eligible: Eligible) -> int:
-    """For how many comparable epochs up to `epoch` nothing better has come; 0 before there is a best."""
+    """The number of comparable epochs up to `epoch` without a better one; 0 before there is a best."""
     return sum(map(eligible.is_compared, range(best.epoch + 1, epoch + 1))) if best else 0
 
 
 def is_spent(best: Best | None, epoch: int, eligible: Eligible, patience: int | None) -> bool:
-    """Whether the metric has not been better for `patience` epochs; never without one."""
+    """Whether `patience` epochs have passed without a better value of the metric; never without a patience."""
     return patience is not None and epochs_since(best, epoch, eligible) >= patience
 
 

@@ -1,4 +1,4 @@
-"""From a configuration with `auto` in it to the numbers a trial runs with, and the checks that need the data."""
+"""Resolves a configuration with `auto` to the numbers that a trial runs with, and checks it against the data."""
 
 from __future__ import annotations
 
@@ -78,11 +78,10 @@ def _check_durations(config: TrialConfig, facts: DataFacts) -> None:
 
 
 def identity(config: TrialConfig) -> str:
-    """What the numbers of a trial are a function of: resolved configurations that agree in it train to the same bits.
+    """The numbers that a trial is a function of: resolved configurations that agree in them train to the same bits.
 
-    Lengths of schedules count in steps: `400 steps` are the fraction that has as many, and a warm-up has whole ones. Of
-    the rule for batch sizes its factor counts.
-    Raises ValueError for a configuration that is not resolved.
+    Lengths of schedules count in steps: `400 steps` equal the fraction that has as many, and warm-ups have whole steps.
+    Of the rule for batch sizes only its factor counts. Raises ValueError for a configuration that is not resolved.
     """
     if config.data.n_train is None:
         raise ValueError("the configuration is not resolved: its budget in steps is not known")
@@ -102,7 +101,7 @@ def _durations(config: TrialConfig) -> dict[str, float | str]:
 
 
 def notes(config: TrialConfig, facts: DataFacts) -> list[str]:
-    """What a user should know about a resolved configuration that is allowed all the same."""
+    """Remarks for the user on a resolved configuration that is allowed all the same."""
     found = OBJECTIVES[config.objective.kind].notes(config, facts)
     if config.data.binarize == "soft":
         found.append("data.binarize soft: gray values under a Bernoulli likelihood are never ranked with bits")

@@ -24,9 +24,9 @@ class _Module(NamedTuple):
 
 
 def code_digest(module: str, here: Path) -> str | None:
-    """64 bits of the SHA-256 of the names and bytes of a module's source files; None where it does not lie in `here`.
+    """64 bits of the SHA-256 of the names and bytes of a module's source files; None where the module is not in `here`.
 
-    It is the same wherever the folder lies, and another for every change of these files, of a comment too.
+    It does not depend on where the folder is. Every change of these files changes it, also that of a comment.
     """
     files = source_files(module, here)
     return digest_of(files) if files else None
@@ -54,7 +54,7 @@ def source_files(module: str, here: Path) -> dict[str, Path]:
 
 
 def _executed(name: str, here: Path) -> Iterator[_Module]:
-    """The packages of a dotted name and the module itself, as Python looks for them; what is no module ends it."""
+    """The packages of a dotted name and the module itself, as Python finds them, up to the first that is missing."""
     folder, parts = here, name.split(".")
     for n, part in enumerate(parts, 1):
         own = ".".join(parts[:n])
@@ -69,7 +69,7 @@ def _executed(name: str, here: Path) -> Iterator[_Module]:
 
 
 def _imports(module: _Module) -> Iterator[str]:
-    """The names of all that may be modules; one that is no Python imports nothing."""
+    """The names of all that may be modules; a file that is not Python imports nothing."""
     try:
         tree = parsed(module.file)
     except (SyntaxError, ValueError):
@@ -85,8 +85,9 @@ def _imports(module: _Module) -> Iterator[str]:
 
 
 def parsed(file: Path) -> ast.Module:
-    """The syntax of a file. Raises SyntaxError or ValueError where it is no Python, ConfigError where Python cannot
-    take in so much at once."""
+    """The syntax of a file. Raises SyntaxError or ValueError where it is not Python, ConfigError where it is nested too
+    deeply.
+    """
     try:
         return ast.parse(file.read_bytes())
     except (RecursionError, MemoryError):
@@ -96,6 +97,6 @@ def parsed(file: Path) -> ast.Module:
 
 
 def _base(package: str, level: int, module: str) -> str:
-    """What a `from … import` begins at: level 1 is the package itself."""
+    """The name that a `from … import` begins at: level 1 is the package itself."""
     above = package.split(".")[: len(package.split(".")) - level + 1] if level else []
     return ".".join(part for part in (*above, module) if part)

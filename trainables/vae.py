@@ -29,7 +29,7 @@ from trainables.user_warnings import warn_user
 
 Values = Tensor | ArrayLike
 RANGE_MARGIN = 0.1
-"""By what part of the range of its data a value may lie outside it and no word is said."""
+"""The part of the range of its data by which a value may be outside it without a warning."""
 
 
 class Vae:
@@ -303,7 +303,7 @@ def _tensor(name: str, value: Values) -> Tensor:
 
 def _dense(name: str, value: Tensor) -> Tensor:
     if value.is_meta:
-        raise UserError(f"{name} lies on the device `meta` and has no values; make it on the CPU")
+        raise UserError(f"{name} is on the device `meta` and has no values; make it on the CPU")
     if value.layout != torch.strided or value.is_nested:
         kind = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
         raise UserError(f"{name} is a {kind} tensor; allowed: a dense one, as .to_dense() or .to_padded_tensor() gives")

@@ -129,7 +129,7 @@ def test_what_was_changed_there_is_not_trained_on(own, remote_root, tmp_path):
     uri = kept(own, remote_root)
     place_of(own, remote_root).write("own.npy", b"x" * (own / "own.npy").stat().st_size)
     assert refused(uri, tmp_path) == (
-        f"data.name: what lies in {place_of(own, remote_root)} is not what was put there; remove it, and submit the "
+        f"data.name: the content of {place_of(own, remote_root)} is not what was put there; remove it, and submit the "
         "sweep again"
     )
     assert not [path for path in (tmp_path / "data" / "fetched").iterdir() if path.is_dir()]

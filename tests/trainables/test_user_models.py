@@ -182,7 +182,7 @@ def test_ctrl_c_while_a_factory_runs_is_no_mistake_of_the_factory(model_of):
 
 def test_a_module_without_values_is_refused(model_of, nets):
     assert refusal(model_of, "on_meta") == (
-        f"model.kind: {nets}:on_meta returned a module whose encoder.1.weight has no values: it lies on the device "
+        f"model.kind: {nets}:on_meta returned a module whose encoder.1.weight has no values: it is on the device "
         "`meta`; make it on the CPU"
     )
 

@@ -118,7 +118,7 @@ MISTAKES = {
     ),
     "a tensor without values": (
         lambda vae: vae.decode(torch.zeros(5, 4, device="meta")),
-        "z lies on the device `meta` and has no values; make it on the CPU",
+        "z is on the device `meta` and has no values; make it on the CPU",
     ),
     "complex numbers": (
         lambda vae: vae.encode(torch.zeros(5, 6, dtype=torch.complex64, requires_grad=True)),

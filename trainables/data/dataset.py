@@ -36,19 +36,22 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the driver and `resolve` need to know of the data.
+    """The facts about the data that the driver and `resolve` need.
 
     shape: of one example. low, high: range of all values; 0 and 1 where they miss them by a millionth of the largest.
-        bits: all of them are 0 or 1, to that. value_bytes: what a value takes where it is kept, 1 if it came as a byte.
-    kappa_max: by constraint, what the mean image reaches per element: the RMS error (`re`), the nats (`nll`, where
-        values lie in [0, 1]). A larger κ constrains nothing.
-    kappa_min: by constraint, what the largest model has reached in a run at β → 0; None where that was not measured,
-        empty where it could not be.
-    pixel_noise: the RMS error of the gray values themselves against the bits that are drawn from them: no smaller RMS
-        error can be kept to; 0 where no bits are drawn.
+        bits: whether all of them are 0 or 1, within that. value_bytes: of a value as it is kept, 1 if it came as a
+        byte.
+    kappa_max: by constraint, the error of the mean image per element: RMS (`re`), nats (`nll`, where values lie in [0,
+    1]).
+        A larger κ constrains nothing.
+    kappa_min: by constraint, the error that the largest model reached in a run at β → 0; None where that was not
+        measured, empty where it could not be.
+    pixel_noise: the RMS error of the gray values themselves against the bits that are drawn from them, the least that
+    can
+        be reached; 0 where no bits are drawn.
     digest: of all values before they are split, None where it is unknown.
-    notes: what of the user's files was not taken. n_repeated: of images, how many validation and test examples are the
-        same as an example of training, or as one of each other; 0 for other data, where it is not counted.
+    notes: what was left out of the user's files. n_repeated: of images, how many validation and test examples equal a
+        training example or each other; 0 for other data, where they are not counted.
     """
 
     shape: tuple[int, ...]
@@ -116,7 +119,7 @@ def _split(config: DataConfig, source: Source) -> _Split:
 
 
 def _spread(n: int, at_most: int) -> NDArray[np.int64]:
-    """All of n rows, or as many as allowed at equal distances: files are often sorted."""
+    """All of n rows, or as many as allowed, at equal distances: files are often sorted."""
     size = min(n, at_most)
     return np.arange(size) * n // size
 
@@ -319,7 +322,7 @@ def load(config: DataConfig, root: Path, device: torch.device, memory_share: flo
 
 
 def held_on_device(n_bytes: int, device: torch.device, memory_share: float) -> bool:
-    """Whether training examples lie in the device's memory: where they take at most a quarter of the trial's share."""
+    """Whether the device's memory holds the training examples: if they take at most a quarter of the trial's share."""
     return n_bytes <= DEVICE_PART * memory_share * memory_bytes(device)
 
 
@@ -363,5 +366,5 @@ def _floats(values: Tensor, scale: float) -> Tensor:
 
 
 def _draw_bits(probabilities: Tensor, draw: torch.Generator) -> Tensor:
-    """Which of them are 1."""
+    """Whether each bit is 1."""
     return torch.rand(probabilities.shape, generator=draw, device=probabilities.device) < probabilities

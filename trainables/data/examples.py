@@ -32,17 +32,17 @@ class Examples:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the tensor these examples make."""
+        """The shape of the tensor that these examples make."""
         return len(self), int(np.prod(self.array.shape[1:]))
 
     @property
     def dtype(self) -> torch.dtype:
-        """What a value is trained from: a byte if it came as one."""
+        """The type that values are kept in: a byte if they came as bytes."""
         return torch.uint8 if kept_as(self.array) == np.uint8 else torch.float32
 
     @property
     def n_bytes(self) -> int:
-        """What they take as a tensor."""
+        """The bytes that they take as a tensor."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def take(self, index: NDArray[np.int64]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model tried out on a handful of random examples: what training needs of it, in a second and before a start."""
+"""Tries a model on a few random examples, before a start and within a second: whether it can be trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found out about a model. level: an `error` makes it untrainable, a `note` is good to know."""
+    """A fact about a model. level: an `error` makes it untrainable, a `note` is good to know."""
 
     check: Literal["encode", "decode", "buffers", "finite", "repeatable", "rows", "gradients", "vmap", "parameters"]
     level: Literal["error", "note"]
@@ -37,7 +37,7 @@ NOTHING_TO_TRAIN = Finding(
 
 
 def check_user_model(config: ModelConfig, shape: tuple[int, ...]) -> list[str]:
-    """Notes on a user's model, none on a built-in one; raises ConfigError for a model that cannot be trained."""
+    """Notes on a user's model, none on a built-in one; raises ConfigError where it cannot be trained."""
     if not isinstance(config, UserModel):
         return []
     found = inspect_model(config, shape)
@@ -50,7 +50,7 @@ def check_user_model(config: ModelConfig, shape: tuple[int, ...]) -> list[str]:
 def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[Finding]:
     """Try a model for examples of this shape on the CPU; errors first, none where it can be trained.
 
-    Raises ConfigError where there is no model at all.
+    Raises ConfigError where there is no model.
     """
     with global_settings.fresh(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -71,7 +71,7 @@ class _Trial:
     noise: Tensor
 
     def reconstruct(self, params: Params, x: Tensor) -> Tensor:
-        """The decoder's output at z ~ q(z|x), which every parameter takes part in."""
+        """The decoder's output at z ~ q(z|x), which depends on every parameter."""
         mean, log_variance = self.model.encode(params, x)
         return self.model.decode(params, mean + torch.exp(log_variance / 2) * self.noise)
 
@@ -80,7 +80,7 @@ class _Trial:
 
 
 def _failed_calls(trial: _Trial) -> Iterator[Finding]:
-    """Whether both sides can be called and give what the interface says."""
+    """Whether both sides can be called and return what the interface requires."""
     calls: dict[Literal["encode", "decode"], Callable[[], Sequence[Tensor]]] = {
         "encode": lambda: trial.model.encode(trial.params, trial.x),
         "decode": lambda: [trial.model.decode(trial.params, trial.noise)],
@@ -94,8 +94,8 @@ def _failed_calls(trial: _Trial) -> Iterator[Finding]:
             yield Finding(side, "error", str(raised.error) if is_own else f"{side} raised {raised}; fix it")
             continue
         if elsewhere:
-            told = f"{side} gave a tensor on {elsewhere[0]} for one on {CPU}; make tensors on their input's device"
-            yield Finding(side, "error", told)
+            message = f"{side} gave a tensor on {elsewhere[0]} for one on {CPU}; make tensors on their input's device"
+            yield Finding(side, "error", message)
 
 
 def _broken_laws(trial: _Trial) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ def _first_row_of(x: Tensor) -> Tensor:
 
 
 def _unreached(trial: _Trial) -> list[str]:
-    """The parameters without influence on a reconstruction; moved a little, so that layers begun at 0 let it pass."""
+    """The parameters without influence on a reconstruction; moved a little first, for layers that begin at 0."""
     params = {
         name: (value + 0.05 * torch.randn_like(value)).detach().requires_grad_() for name, value in trial.params.items()
     }

@@ -46,14 +46,14 @@ def make_importable(folder: Path) -> None:
 
 
 def code_of_kinds(kinds: Iterable[str]) -> dict[str, str]:
-    """By kind, the digest of the source that is loaded, or would be; none for what is installed."""
+    """By kind, the digest of the source that is loaded, or would be; installed packages have none."""
     modules = {kind: kind.partition(":")[0] for kind in kinds}
     found = {kind: _loaded.get(module) or _present(module)[1] for kind, module in modules.items()}
     return {kind: digest for kind, digest in found.items() if digest}
 
 
 def keep_loaded(code: Mapping[str, str]) -> None:
-    """Have modules that were loaded from this source stay, though their files change: a sweep runs one code."""
+    """Keep the modules that were loaded from this source, although their files change: a sweep runs one code."""
     _kept.update({kind.partition(":")[0]: digest for kind, digest in code.items()})
 
 
@@ -67,10 +67,10 @@ def _present(module: str) -> tuple[Mapping[str, Path], str | None]:
 
 
 def imported(kind: str) -> ModuleType:
-    """The module of a user's model, loaded anew where its source is not what it was loaded from.
+    """The module of a user's model, loaded anew where its source has changed since.
 
-    What its import has set for the whole process is set again, and what the imports of the modules of the user's that
-    it imports have: each trial finds it as the first did, whichever model was the first to import them.
+    The process-wide settings that its import made are made again, with those of the user's modules that it imports:
+    every trial finds the same, whichever model imported them first.
     """
     name = kind.partition(":")[0]
     files, digest = _present(name)
@@ -88,7 +88,7 @@ def imported(kind: str) -> ModuleType:
 
 
 def _set_again(files: Container[Path | None]) -> None:
-    """What the modules of these files have set, in the order in which they did."""
+    """Make the settings of the modules of these files again, in their order."""
     for file, settings in _settings.items():
         if file in files:
             global_settings.apply(settings)
@@ -96,7 +96,7 @@ def _set_again(files: Container[Path | None]) -> None:
 
 @contextmanager
 def _noting(name: str, files: Container[Path | None]) -> Iterator[None]:
-    """Notes what each module sets that is executed meanwhile, if it is of this name, or of one of these files."""
+    """Note the settings of each module that the block executes, if it has this name or is one of these files."""
     execute = SourceFileLoader.exec_module
 
     def noting(loader: SourceFileLoader, module: ModuleType) -> None:
@@ -118,7 +118,7 @@ def _file_of(module: ModuleType) -> Path | None:
 
 @contextmanager
 def _threads_kept() -> Iterator[None]:
-    """How many threads a trial has is said by its configuration alone."""
+    """Keep the number of threads, which only the configuration sets."""
     threads = torch.get_num_threads()
     try:
         yield
@@ -127,14 +127,14 @@ def _threads_kept() -> Iterator[None]:
 
 
 def _is_stale(name: str, files: Mapping[str, Path], digest: str) -> bool:
-    """Of a module that was imported by others only the times of its files are known."""
+    """Whether a module's source has changed; of one that others imported, only the times of its files are known."""
     if name in _loaded:
         return _loaded[name] not in (digest, _kept.get(name))
     return any(file.stat().st_mtime > _STARTED for file in files.values())
 
 
 def _forget(files: Iterable[Path]) -> None:
-    """Python takes a file that was written in the same second with the same size for the one it has compiled."""
+    """Python takes a file of the same second and size for the one that it has compiled, so the compiled one goes."""
     forgotten = {file.resolve() for file in files}
     for name, module in list(sys.modules.items()):
         source = getattr(module, "__file__", None)
@@ -147,7 +147,7 @@ def _forget(files: Iterable[Path]) -> None:
 
 
 class InterfaceError(TypeError):
-    """A user's module gave something else than its interface says."""
+    """A user's module returned something else than its interface requires."""
 
 
 class UserVae(Model):
@@ -230,7 +230,7 @@ def _require(holds: bool, side: str, made: Any, wanted: str) -> None:
 
 
 def _shapes(made: Any) -> list[Any]:
-    """The shapes of tensors; what is none by its type."""
+    """The shapes of tensors; anything else by its type."""
     parts = made if isinstance(made, tuple | list) else [made]
     return [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
 
@@ -240,7 +240,7 @@ def _shown(shapes: Sequence[Any]) -> str:
 
 
 class _Sides(nn.Module):
-    """`functional_call` calls `forward` alone; this one calls a method of the module below."""
+    """`functional_call` can only call `forward`; this one calls a method of the module below."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()
@@ -268,7 +268,7 @@ def _checked(kind: str, made: object) -> nn.Module:
     empty = [name for name, value in (*made.named_parameters(), *made.named_buffers()) if value.is_meta]
     if empty:
         raise ConfigError(
-            f"model.kind: {kind} returned a module whose {empty[0]} has no values: it lies on the device `meta`; make "
+            f"model.kind: {kind} returned a module whose {empty[0]} has no values: it is on the device `meta`; make "
             "it on the CPU"
         )
     return made

@@ -1,4 +1,4 @@
-"""What a user's own code raises, told as its own."""
+"""Errors of a user's own code, reported as such."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 
 
 class RaisedError(Exception):
-    """A user's code has raised something: its type and text on one line, and the line of his that it left.
+    """An error of a user's code: its type and text on one line, and the line of the user's code that raised it.
 
-    error: what it has raised.
+    error: the error itself.
     """
 
     def __init__(self, error: BaseException) -> None:
@@ -24,8 +24,10 @@ class RaisedError(Exception):
 
 @contextmanager
 def users_code() -> Iterator[None]:
-    """Whatever the block raises becomes a RaisedError, a SystemExit too; but for an interrupt, which is of the user
-    himself: his model is not to blame."""
+    """Everything that the block raises becomes a RaisedError, SystemExit too.
+
+    A KeyboardInterrupt stays as it is: it comes from the user, and not from the model.
+    """
     try:
         yield
     except KeyboardInterrupt:

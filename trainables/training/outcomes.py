@@ -1,4 +1,4 @@
-"""How a trial that trained to its end has ended, in a word."""
+"""The outcome of a trial that trained to its end."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CHUNK = 1_000
 def ending_of(
     program: Program, state: State, dataset: Dataset, x: Tensor, val: Evaluation, train: Evaluation
 ) -> Ending:
-    """worse-than-mean, else what the objective says. x: the validation examples of `val`. train: of training examples.
+    """How a trial ended: worse-than-mean, else the objective's own outcome, by the error that it was trained on.
 
-    The error is the one that is trained on.
+    x: the validation examples of `val`. train: of training examples.
     """
     objective, likelihood = program.objective, program.likelihood
     kind = objective.error(likelihood)
@@ -35,18 +35,10 @@ def ending_of(
 
 
 def worse_than_mean(error: Tensor, of_mean: Tensor, accepted: float = 0.0) -> bool:
-    """Whether a model's error is above the mean image's by more than chance, and above what was accepted.
+    """Whether a model's error is above the mean image's by more than chance, and above the accepted one.
 
-    By chance are 2 % of the mean image's error, or twice its standard error: a collapsed posterior decodes to the mean
+    Chance is 2 % of the mean image's error, or twice its standard error: a collapsed posterior decodes to the mean
     image. error, of_mean: of the same examples, [N].
-
-    Examples
-    --------
-    >>> of_mean = torch.ones(100)
-    >>> worse_than_mean(1.01 * of_mean, of_mean), worse_than_mean(1.1 * of_mean, of_mean)
-    (False, True)
-    >>> worse_than_mean(1.1 * of_mean, of_mean, accepted=1.2)
-    False
     """
     mean, limit = float(error.double().mean()), float(of_mean.double().mean())
     stderr = float(of_mean.double().std(correction=0)) / math.sqrt(len(of_mean))
@@ -54,7 +46,7 @@ def worse_than_mean(error: Tensor, of_mean: Tensor, accepted: float = 0.0) -> bo
 
 
 def mean_image_distortion(likelihood: Likelihood, dataset: Dataset, x: Tensor, constraint: str) -> Tensor:
-    """What the training examples' mean image leaves of each example: SSE (`re`), or nats (`nll`). x [B, D] → [B]."""
+    """The error of the training examples' mean image for each example: SSE (`re`), or nats (`nll`). x [B, D] → [B]."""
     mean, n, parts = dataset.train_mean, len(dataset.train), torch.split(x, CHUNK)
     if constraint == "re":
         return torch.cat([squared_error(part, mean) for part in parts])

@@ -35,7 +35,7 @@ MARGIN = 3.0
 # Smith 2015's rule of thumb for base. Where the loss begins to fall is too low for cycles by one or two orders of
 # magnitude (docs/learning-rates.md).
 BASE_SHARE = 0.25
-# Cycles between nearer bounds than these are none.
+# Between nearer bounds the rate hardly changes.
 LEAST_RATIO = 2.0
 
 
@@ -49,9 +49,9 @@ class Bounds:
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw, step by step, and the bounds it suggests, within its rates; none where it saw too little.
+    """The losses of a range test, step by step, and the bounds that it suggests; None where it saw too little.
 
-    smoothed: the exponential moving average of the loss, corrected for its start. notes: what the user should know.
+    smoothed: the exponential moving average of the loss, corrected for its start. notes: remarks for the user.
     """
 
     rates: Curve
@@ -62,7 +62,7 @@ class RangeTest:
 
 
 def ramped(config: TrialConfig, low: float, high: float, epochs: int, linear: bool = False) -> TrialConfig:
-    """The configuration of the test: the rate rises from low to high over the epochs, β stands at its end.
+    """The configuration of the test: the rate rises from low to high over the epochs, and β is constant at its end.
 
     The rate rises geometrically, or along a line.
     """
@@ -79,9 +79,9 @@ def ramped(config: TrialConfig, low: float, high: float, epochs: int, linear: bo
 
 
 def run(trainer: Trainer) -> RangeTest:
-    """Take the steps of a resolved, `ramped` configuration until the loss blows up.
+    """Train a resolved, `ramped` configuration until the loss blows up.
 
-    Raises ConfigError where there are too few of them.
+    Raises ConfigError where it has too few steps.
     """
     if trainer.total_steps < MIN_STEPS:
         raise ConfigError(
@@ -121,7 +121,7 @@ class _MovingAverage:
         self._b, self._moving, self._t = 1 - 1 / window, 0.0, 0
 
     def extended(self, losses: Curve) -> Curve:
-        """Its values at the next losses."""
+        """The averages at the next losses."""
         curve = []
         for loss in losses.tolist():
             self._t += 1
@@ -184,12 +184,12 @@ def _start(losses: Curve, window: int) -> float:
 
 
 def _noise(losses: Curve) -> float:
-    """The standard deviation of a loss about its trend, from second differences, which a trend leaves alone."""
+    """The standard deviation of a loss about its trend, from second differences, which a trend does not change."""
     return float(1.4826 * np.median(np.abs(np.diff(losses, n=2))) / math.sqrt(6))
 
 
 def _clear(losses: Curve, curve: Curve, window: int) -> float:
-    """What a change of the smoothed loss must exceed to count; never less than what float32 resolves.
+    """The change of the smoothed loss that counts; never less than float32 resolves.
 
     The moving average keeps 1/√(2·window − 1) of the noise.
     """
@@ -204,9 +204,9 @@ def _clear(losses: Curve, curve: Curve, window: int) -> float:
 
 
 def _blown_up(losses: Curve, curve: Curve, window: int) -> bool:
-    """Whether the smoothed loss has risen to as far above its start as it once fell below it, or is no number any more.
+    """Whether the smoothed loss is as far above its start as it once fell below it, or became NaN or infinite.
 
-    Before its start is known only the latter.
+    Before its start is known, only the second counts.
     """
     if not np.isfinite(losses).all():
         return True

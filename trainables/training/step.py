@@ -20,7 +20,17 @@ from trainables.program import Program
 
 
 class Record(NamedTuple):
-    """What a step is remembered by, scalars on the device."""
+    """The numbers that are kept of a step, scalars on the device.
+
+    Attributes
+    ----------
+    loss
+        The objective's.
+    recon_nll, kl
+        Their means over the batch, in nats.
+    grad_norm
+        √Σ|g|² before clipping.
+    """
 
     loss: Tensor
     recon_nll: Tensor
@@ -68,9 +78,27 @@ def train_step(
     noise: Tensor,
     hyper: Hyper,
 ) -> tuple[Params, Buffers, OptimizerState, State, Record]:
-    """The next parameters, buffers, optimiser and objective state, and the record of the step.
+    """One step: the next parameters, buffers, optimiser state and objective state, and its record.
 
-    batch [B, D], noise [K, B, M] with K the objective's samples.
+    Parameters
+    ----------
+    program
+        The parts of the trial.
+    params, buffers
+        By name.
+    optimizer, state
+        The states of the optimiser and of the objective.
+    batch
+        Examples, [B, D].
+    noise
+        [K, B, M], with K the objective's samples.
+    hyper
+        Numbers of the step as tensors, `lr` and `beta` among them.
+
+    Returns
+    -------
+    tuple
+        Parameters, buffers, optimiser state, objective state, and the Record.
     """
     params = {name: value.detach().requires_grad_() for name, value in params.items()}
     loss, (buffers, state, recon_nll, kl) = _loss(program, params, buffers, state, batch, noise, hyper)
@@ -88,7 +116,20 @@ def members_step(
     noise: Tensor,
     hyper: Hyper,
 ) -> tuple[Params, Buffers, OptimizerState, State, Record]:
-    """`train_step` of several members at once: every argument has a leading member axis."""
+    """`train_step` of several members at once.
+
+    Parameters
+    ----------
+    program
+        The parts that the members share.
+    params, buffers, optimizer, state, batch, noise, hyper
+        As for `train_step`, each with a leading member axis.
+
+    Returns
+    -------
+    tuple
+        As of `train_step`, with the member axis.
+    """
     params = {name: value.detach().requires_grad_() for name, value in params.items()}
     losses, (buffers, state, recon_nll, kl) = torch.func.vmap(lambda *member: _loss(program, *member))(
         params, buffers, state, batch, noise, hyper
@@ -121,7 +162,20 @@ def advance(
     hyper: Hyper,
     lr: float,
 ) -> tuple[Buffers, State, Record]:
-    """`train_step` for a single trial: parameters and optimiser state are updated in place by torch's fused kernel."""
+    """`train_step` of a single trial, which updates parameters and optimiser state in place.
+
+    Parameters
+    ----------
+    program, params, buffers, optimizer, state, batch, noise, hyper
+        As for `train_step`.
+    lr
+        The learning rate as a number, for torch's fused kernels.
+
+    Returns
+    -------
+    tuple
+        Buffers, objective state, and the Record.
+    """
     loss, (buffers, state, recon_nll, kl) = _loss(program, params, buffers, state, batch, noise, hyper)
     gradients = _gradients(loss, params)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What the test set says of a trained model: for a comparison's report, never for a search."""
+"""The metrics of a trained model on the test set: for a comparison's report, never for a search."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ EXAMPLES = slice(metrics.AGGREGATE_EXAMPLES)
 
 
 def held_out_metrics(trainer: Trainer, draws: int) -> dict[str, float]:
-    """`test/*`: fit and KL averaged over draws of z, whose noise is common to all models of a split_seed; what the
-    posteriors of 1,000 examples say together; and `test/mi_saturated`, 1 where the marginal KL is no result."""
+    """`test/*`: fit and KL averaged over draws of z, whose noise all models of a split_seed share.
+
+    Also of the aggregate posterior of 1,000 examples; `test/mi_saturated` is 1 where the marginal KL shows only their
+    number.
+    """
     first = trainer.evaluation("test")
     passes = [_numbers(trainer.fit_metrics(each, "test")) for each in _passes(trainer, first, draws)]
     averaged = {name: fmean(found[name] for found in passes) for name in passes[0]}
@@ -28,9 +31,9 @@ def held_out_metrics(trainer: Trainer, draws: int) -> dict[str, float]:
 
 
 def held_out_nll(trainer: Trainer, samples: int, sigma: float | None = None) -> dict[str, float]:
-    """`test/nll` of the first 1,000 test examples by K importance samples, its bias at least, and how it was taken.
+    """`test/nll` of the first 1,000 test examples by K importance samples, the least of its bias, and how it was taken.
 
-    Compare at one K. sigma: the pixel σ of the likelihood; none for the model's own, and under bits.
+    Compare at one K. sigma: the pixel σ of the likelihood; None for the model's own, and under bits.
     """
     x = trainer.dataset.floats(trainer.dataset.test[: metrics.NLL_EXAMPLES])
     where = len(x), trainer.program.model.latent_dim, trainer.config.data.split_seed, "nll/test", trainer.device
@@ -50,7 +53,7 @@ def _passes(trainer: Trainer, first: metrics.Evaluation, draws: int) -> list[met
 
 
 def _aggregate(trainer: Trainer, found: metrics.Evaluation) -> dict[str, float]:
-    """What the posteriors of the first 1,000 examples say together; KL and mutual information are of one set."""
+    """The aggregate posterior of the first 1,000 examples: KL and mutual information are of the same ones."""
     mean, log_variance, z = (values[EXAMPLES] for values in (found.mean, found.log_variance, found.z))
     draw, prior = generator(trainer.device, trainer.config.data.split_seed, "agg_kl_dims"), trainer.program.prior
     values = _numbers({

@@ -1,4 +1,4 @@
-"""Drives the train step for one trial and yields a report per epoch. No host synchronisation inside an epoch."""
+"""Drives the train step for one trial and yields a report per epoch; the host never waits for the device within one."""
 
 from __future__ import annotations
 
@@ -33,9 +33,18 @@ TRAIN_EVAL_EXAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Report:
-    """What an epoch ended with.
+    """The end of an epoch.
 
-    outcome: at the last epoch, unless diverged: worse-than-mean, or how the constraint stood, `ok` where there is none.
+    Attributes
+    ----------
+    epoch
+        From 1.
+    metrics
+        By name; only finite ones.
+    diverged
+        Whether the loss or a parameter became NaN or infinite.
+    outcome
+        At the last epoch, unless diverged: worse-than-mean, or how the constraint stood; `ok` without a constraint.
     """
 
     epoch: int
@@ -45,7 +54,24 @@ class Report:
 
 
 class Trainer:
-    """One trial: a function of (resolved configuration, data)."""
+    """One trial: a function of (resolved configuration, data).
+
+    Parameters
+    ----------
+    config
+        A resolved configuration, without `auto`.
+    dataset
+        On the configuration's device.
+
+    Attributes
+    ----------
+    epoch
+        The epochs that are trained.
+    params, buffers, optimizer, state
+        The trained parameters, the model's buffers, the optimiser's state and the objective's.
+    program
+        The parts of the trial that are not tensors.
+    """
 
     def __init__(self, config: TrialConfig, dataset: Dataset) -> None:
         torch.set_num_threads(int(config.threads))
@@ -87,7 +113,13 @@ class Trainer:
         return {name: value.requires_grad_() for name, value in params.items()}
 
     def train_epoch(self) -> Report:
-        """Train one epoch, evaluate, and say how it stands."""
+        """Train one epoch and evaluate.
+
+        Returns
+        -------
+        Report
+            Of this epoch.
+        """
         started = time.perf_counter()
         records, states = [], []
         for record in self.steps():
@@ -110,7 +142,7 @@ class Trainer:
         return Report(self.epoch, _finite(values), diverged, ending.outcome if ending and not diverged else None)
 
     def steps(self) -> Iterator[Record]:
-        """The train steps of the next epoch, each taken when its record is asked for."""
+        """The train steps of the next epoch; each is taken when the iterator is advanced."""
         first = self.epoch * self.steps_per_epoch
         steps = np.arange(first, first + self.steps_per_epoch, dtype=np.float64)
         rates = self.config.lr.at(steps, self.total_steps, self.config.batch_size).tolist()
@@ -126,7 +158,7 @@ class Trainer:
         self.epoch += 1
 
     def _scheduled(self, steps: Curve) -> dict[str, tuple[Tensor, ...]]:
-        """What the loss takes at each step. GQN's β is in its σ: at β = 1, σ_t weighs like (σ_t/σ)² at σ."""
+        """The scheduled numbers of each step. GQN's β is in its σ: at β = 1, σ_t weighs like (σ_t/σ)² at σ."""
         factors = self._beta.sigma_factor_at(steps, self.total_steps)
         curves = {
             "beta": self._beta.at(steps, self.total_steps) / factors**2,
@@ -165,8 +197,20 @@ class Trainer:
         return numbers | self._mutual_information_metrics(numbers, val)
 
     def evaluation(self, part: str, sample: int = 0) -> metrics.Evaluation:
-        """One pass over the validation (`val`), test, or first training examples (`train_eval`), under the noise of
-        this number."""
+        """One pass over a part of the data.
+
+        Parameters
+        ----------
+        part
+            `val`, `test`, or `train_eval` for the first training examples.
+        sample
+            The number of the noise.
+
+        Returns
+        -------
+        Evaluation
+            Terms of each example.
+        """
         x = self._examples(part)
         noise = metrics.evaluation_noise(
             len(x), self.program.model.latent_dim, self.config.data.split_seed, part, self.device, sample
@@ -174,7 +218,20 @@ class Trainer:
         return metrics.evaluate(self.program, self.values, x, noise, self.scales)
 
     def importance_nll(self, part: str, samples: int) -> metrics.ImportanceEstimate:
-        """The NLL of the first 1,000 validation (`val`) or test examples by K importance samples."""
+        """The NLL of the first 1,000 examples of a part.
+
+        Parameters
+        ----------
+        part
+            `val` or `test`.
+        samples
+            K, the importance samples.
+
+        Returns
+        -------
+        ImportanceEstimate
+            Of each example.
+        """
         x = self._examples(part)[: metrics.NLL_EXAMPLES]
         where = len(x), self.program.model.latent_dim, self.config.data.split_seed, f"nll/{part}", self.device
         noise = partial(metrics.evaluation_noise, *where)
@@ -191,7 +248,20 @@ class Trainer:
         return {name: value.mean() for name, value in found.by_name(part).items()}
 
     def fit_metrics(self, found: metrics.Evaluation, part: str) -> dict[str, Tensor]:
-        """What one pass says of the fit."""
+        """The metrics of the fit, from one pass.
+
+        Parameters
+        ----------
+        found
+            The result of the pass.
+        part
+            `val` or `test`, with which the names begin.
+
+        Returns
+        -------
+        dict of str to Tensor
+            `val/elbo` and the others.
+        """
         return {
             f"{part}/elbo": found.elbo(),
             f"{part}/recon_nll": found.recon_nll.mean(),
@@ -213,7 +283,7 @@ class Trainer:
 
     @staticmethod
     def _mutual_information_metrics(values: dict[str, float], val: metrics.Evaluation) -> dict[str, float]:
-        """The marginal KL is of the examples that the mutual information is of."""
+        """The marginal KL and the mutual information of the same examples."""
         if "val/mutual_info" not in values:
             return {}
         some = slice(metrics.AGGREGATE_EXAMPLES)
@@ -232,7 +302,7 @@ class Trainer:
         return _finite({name: float(value) for name, value in values.items()})
 
     def _schedule_metrics(self, states: list[State], val: dict[str, float]) -> dict[str, float]:
-        """What was used in the epoch's last step, and what the objective makes of it."""
+        """The rate of the epoch's last step, and the objective's metrics."""
         last = np.array([self.epoch * self.steps_per_epoch - 1], dtype=np.float64)
         rate = float(self.config.lr.at(last, self.total_steps, self.config.batch_size)[0])
         beta = float(self._beta.at(last, self.total_steps)[0])
@@ -244,11 +314,22 @@ class Trainer:
 
     @property
     def identity(self) -> Identity:
-        """What its numbers come from."""
+        """The data, the code and the versions that its numbers come from."""
         return Identity(self.dataset.digest, code_of(self.program.model), versions())
 
     def checkpoint(self, report: Report | None = None) -> Checkpoint:
-        """The trial's whole state, with the report of its epoch."""
+        """The trial's whole state.
+
+        Parameters
+        ----------
+        report
+            That of its epoch.
+
+        Returns
+        -------
+        Checkpoint
+            As `restore` takes it.
+        """
         groups = {"params": self.params, "buffers": self.buffers, "state": self.state, **self.optimizer}
         metrics, outcome = (report.metrics, report.outcome) if report else ({}, None)
         data = self.dataset
@@ -257,7 +338,13 @@ class Trainer:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint as if never interrupted; what an older one lacks of state and buffers begins."""
+        """Go on from a checkpoint, to the numbers of an uninterrupted run.
+
+        Parameters
+        ----------
+        checkpoint
+            Of the same configuration. State and buffers that an older file does not have begin anew.
+        """
         # a file sorts its tensors, and the gradient norm is a sum in the order of the parameters
         begun = {"state": self.state, "buffers": self.buffers}
         begun = {name: {**own, **checkpoint.groups.get(name, {})} for name, own in begun.items()}
@@ -270,5 +357,5 @@ class Trainer:
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:
-    """What can be reported."""
+    """The metrics that can be reported."""
     return {name: value for name, value in values.items() if math.isfinite(value)}

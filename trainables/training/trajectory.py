@@ -1,4 +1,4 @@
-"""How a trial moves over its steps: what the figures of GECO's paper show of one run."""
+"""The path of a trial over its steps, as the figures of GECO's paper show it."""
 
 from __future__ import annotations
 

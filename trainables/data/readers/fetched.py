@@ -108,7 +108,7 @@ def _check(files: Mapping[str, Path], place: RemoteFolder, digest: str) -> None:
         raise DataError(f"data.name: there is nothing in {place}; submit the sweep again from where its data are")
     if digest_of(files) != digest:
         raise DataError(
-            f"data.name: what lies in {place} is not what was put there; remove it, and submit the sweep again"
+            f"data.name: the content of {place} is not what was put there; remove it, and submit the sweep again"
         )
 
 

@@ -1,4 +1,4 @@
-"""The arrays of a `.npy` or `.npz` file: their headers are looked at first, their values only when asked for."""
+"""The arrays of a `.npy` or `.npz` file: the headers are read first, the values when they are needed."""
 
 from __future__ import annotations
 
