@@ -92,10 +92,12 @@ def concurrency_of(resources: Resources, gpus: float, capacity: Capacity) -> int
 
 
 def _too_much(cpus: float, gpus: float, capacity: Capacity) -> str | None:
-    """The field that asks for more than any node has, where some have a part of it."""
-    if 0 < capacity.most_cpus < cpus:
+    """The field that asks for more than any node has, where there is one that trains."""
+    if capacity.most_cpus == 0:
+        return None
+    if capacity.most_cpus < cpus:
         return "cpus_per_trial"
-    return "gpus_per_trial" if 0 < max((node.gpus for node in capacity.nodes), default=0.0) < gpus else None
+    return "gpus_per_trial" if max(node.gpus for node in capacity.nodes) < gpus else None
 
 
 def _no_room(cpus: float, gpus: float, capacity: Capacity) -> str:

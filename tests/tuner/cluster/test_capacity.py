@@ -179,6 +179,13 @@ def test_trials_that_wait_for_a_node_are_told(plan):
             "biggest has 8 CPU and 0 GPU; ask for less with --cpus-per-trial",
         ),
         (
+            Capacity((Node(8),), "head:6379"),
+            {"resources.gpus_per_trial": 1},
+            "resources.gpus_per_trial: a trial of 1 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
+            "now, the biggest has 8 CPU and 0 GPU; ask for less with --gpus-per-trial, or if the cluster scales up, "
+            "set how many trials run at once with --concurrency",
+        ),
+        (
             Capacity((Node(0),), "head:6379"),
             NONE,
             "resources.concurrency: auto: a trial of 1 CPU fits on no node that the cluster at head:6379 has now, the "

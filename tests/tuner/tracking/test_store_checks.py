@@ -158,6 +158,18 @@ def test_wherever_a_store_is_named_its_password_is_not(place, sweeps):
     assert "http://***@127.0.0.1:" in said
 
 
+@pytest.mark.parametrize(
+    ("path", "ask"),
+    [
+        ("registered-models/get", lambda uri: run_of(uri, "models:/m")),
+        ("runs/get", lambda uri: tuner.load("0123", tracking_uri=uri)),
+    ],
+)
+def test_what_may_not_be_read_is_not_called_missing(path, ask):
+    with server([path]) as (uri, _), pytest.raises(UserError, match=f"^tracking {uri} cannot be queried: .*denied"):
+        ask(uri)
+
+
 def test_doctor_names_a_store_that_answers_without_its_password():
     with server() as (uri, _):
         found = _tracking(parse_spec({"tracking": {"uri": uri.replace("//", "//me:hush@"), "experiment": "team"}}))
@@ -182,15 +194,21 @@ def test_the_command_that_upgrades_a_store_can_be_copied_and_holds_no_password(u
 # --- stores that cannot be opened -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def older(uri):
-    """A database whose last migration MLflow takes for one of long ago."""
+def alter(uri, *statements):
+    """A change that MLflow in this process does not remember."""
     from mlflow.tracking._tracking_service import utils
 
     with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
-        database.execute("UPDATE alembic_version SET version_num = 'bf29a5ff90ea'")
+        for statement in statements:
+            database.execute(statement)
         database.commit()
     utils._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
+
+
+@pytest.fixture
+def older(uri):
+    """A database whose last migration MLflow takes for one of long ago."""
+    alter(uri, "UPDATE alembic_version SET version_num = 'bf29a5ff90ea'")
     return uri
 
 
@@ -222,6 +240,12 @@ def test_a_database_of_an_older_mlflow_is_one_sentence_for_every_verb(verb, olde
     assert re.match(rf"tracking {older} (cannot be queried|refused the records): ", str(error.value))
     assert "db upgrade" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_database_of_a_newer_mlflow_is_told_before_a_start(uri):
+    alter(uri, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with pytest.raises(UserError, match=f"^tracking {uri} cannot be queried: [^\n]*$"):
+        check_store(uri, "vae-tuner")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -275,6 +299,15 @@ def test_a_damaged_file_is_told_so_with_what_to_do_by_every_verb(verb, kind, dat
         "put a copy of it back, or move it away: `vae-tuner sync NAME` writes the records of a sweep anew, into a new "
         "file"
     ) in said
+
+
+def test_damage_that_only_a_look_at_all_of_it_finds_is_told_before_a_start(database, uri):
+    """MLflow would open it, and train: pages that belong to nothing."""
+    alter(
+        uri, "PRAGMA writable_schema = ON", "DELETE FROM sqlite_master WHERE type = 'index' AND name LIKE '%metrics%'"
+    )
+    with pytest.raises(UserError, match=rf"^the database {database} is damaged \([^\n]*\); put a copy of it back"):
+        check_store(uri, "vae-tuner")
 
 
 def test_the_advice_of_a_damaged_file_holds(database, uri, new_store, sweeps):

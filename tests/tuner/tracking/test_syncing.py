@@ -2,11 +2,12 @@
 
 import pytest
 import requests
-from stores import runs_of
+from stores import execute, runs_of
 
 from trainables.config.paths import parse_config
 from trainables.errors import UserError
 from tuner.sweeps.folder import locked
+from tuner.sweeps.journal import bytes_of
 from tuner.tracking import mlflow_store, syncing
 from tuner.tracking.best import best
 from tuner.tracking.mlflow_store import Tag, ensure_experiment, find_runs, open_client
@@ -62,6 +63,21 @@ def test_a_second_sync_sends_nothing_and_changes_nothing(killed, uri):
     events, found = killed.events("s"), stored(uri)
     assert sync_sweep(killed.storage, "s") == 0
     assert (killed.events("s"), stored(uri)) == (events, found)
+
+
+def test_epochs_that_an_older_copy_of_the_database_lacks_are_sent_again(killed, uri):
+    """Put back in mid-sweep: what came later is there, and the mark of how far it was sent."""
+    events = killed.events("s")
+    for event in events:
+        if event["event"] == "report":
+            event["metrics"]["epoch"] = float(event["epoch"])
+    killed.journal("s").write_bytes(bytes_of(events))
+    sync_sweep(killed.storage, "s")
+    before = stored(uri)
+    execute(uri, ("DELETE FROM metrics WHERE step = ?", (1,)))
+    assert stored(uri) != before
+    assert sync_sweep(killed.storage, "s") > 0
+    assert stored(uri) == before
 
 
 def test_another_store_gets_all(killed, uri, new_store):
