@@ -120,7 +120,7 @@ def ours(store, shared_ray, tmp_path_factory, patch, vae_data_root):
     """A sweep all of whose training falls into the outage; then its journal ends where the stock driver died."""
     folder = tmp_path_factory.mktemp("ours")
     patch.setenv("VAE_TUNER_DATA", str(vae_data_root))
-    patch.setattr("tuner.tracking.tracker._NOTE_SECONDS", 0.1)
+    patch.setattr("tuner.tracking.tracker.NOTE_SECONDS", 0.1)
     plan = tuner.plan({
         "name": "s", "storage": str(folder), "config": TINY, "tracking": {"uri": store, "experiment": "ours"},
         "space": {"lr.base": {"choice": [GOOD, POOR]}}, "search": {"trials": 2, "sampler": "grid"},

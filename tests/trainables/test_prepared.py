@@ -175,7 +175,7 @@ def test_a_file_that_was_rewritten_is_another_set(binarize, file, root, tmp_path
 
 def test_what_was_prepared_is_not_made_again(file, root, monkeypatch):
     first = loaded(file, root, binarize="fixed")
-    monkeypatch.setattr(preparation, "_save", lambda *arguments: pytest.fail("prepared again"))
+    monkeypatch.setattr(preparation, "save", lambda *arguments: pytest.fail("prepared again"))
     again = loaded(file, root, binarize="fixed")
     assert training_examples(first).equal(training_examples(again))
 
@@ -307,8 +307,8 @@ def test_a_reader_never_sees_a_part_of_a_set(root, monkeypatch):
         original(partial, path)
         published.append(path.name)
 
-    original = preparation._publish
-    monkeypatch.setattr(preparation, "_publish", publish)
+    original = preparation.publish
+    monkeypatch.setattr(preparation, "publish", publish)
     parts = {part: Streamed(VALUES.shape, VALUES.dtype, rows()) for part in ("train", "val", "test")}
     prepared(root / "set", "set", 1.0, lambda: parts)
     assert seen == []
@@ -379,14 +379,14 @@ def test_the_oldest_make_room_where_the_disk_is_full(make_set, root, monkeypatch
 
 def test_one_that_is_forgotten_while_it_is_opened_is_made_again(make_set, root, monkeypatch):
     make_set("set", 1)
-    opened = preparation._opened
+    opened = preparation.opened
 
     def forgotten(folder, scale):
-        monkeypatch.setattr(preparation, "_opened", opened)
-        preparation._forget(folder)
+        monkeypatch.setattr(preparation, "opened", opened)
+        preparation.forget(folder)
         return opened(folder, scale)
 
-    monkeypatch.setattr(preparation, "_opened", forgotten)
+    monkeypatch.setattr(preparation, "opened", forgotten)
     assert make_set("set", 2).train[0, 0] == 2
 
 
@@ -395,10 +395,10 @@ def test_nothing_of_a_set_is_read_once_its_last_part_is_gone(root, monkeypatch):
     parts = {"train": VALUES, "val": VALUES[:5]}
     prepared(root / "set", "set", 1.0, lambda: parts)
     monkeypatch.setattr(shutil, "rmtree", lambda *arguments, **options: None)
-    preparation._forget(root / "set")
+    preparation.forget(root / "set")
     assert (root / "set" / "val.npy").exists()
     with pytest.raises(FileNotFoundError):
-        preparation._opened(root / "set", 1.0)
+        preparation.opened(root / "set", 1.0)
 
 
 # --- where nothing can be written -------------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_a_set_that_another_process_puts_in_place_meanwhile_is_read_whole(root, 
     """Between the look for its official parts and that for what is trained on."""
     parts = {part: Streamed(VALUES.shape, VALUES.dtype, [VALUES]) for part in ("train", "val", "test")}
     prepared(root / "other", "set", 1.0, lambda: parts)
-    looked, is_there = [], preparation._is_there
+    looked, is_there = [], preparation.is_there
 
     def look(folder, part="train"):
         looked.append(part)
@@ -460,7 +460,7 @@ def test_a_set_that_another_process_puts_in_place_meanwhile_is_read_whole(root, 
             shutil.copytree(root / "other", root / "set", dirs_exist_ok=True)
         return is_there(folder, part)
 
-    monkeypatch.setattr(preparation, "_is_there", look)
+    monkeypatch.setattr(preparation, "is_there", look)
     found = prepared(root / "set", "set", 1.0, lambda: parts)
     assert found.val is not None
     assert found.test is not None

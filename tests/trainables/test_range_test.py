@@ -12,7 +12,7 @@ from trainables.config.paths import parse_config, variants
 from trainables.data.dataset import data_facts, load
 from trainables.errors import ConfigError
 from trainables.resolve import resolve
-from trainables.training.range_test import CHECK_STEPS, MARGIN, _unlagged, ramped, run, smoothed, suggest
+from trainables.training.range_test import CHECK_STEPS, MARGIN, ramped, run, smoothed, suggest, unlagged
 from trainables.training.step import Record
 from trainables.training.trainer import Trainer
 
@@ -140,7 +140,7 @@ def test_the_moving_average_weighs_geometrically():
 @pytest.mark.parametrize("window", [2, 7, 35])
 def test_a_moving_average_of_a_line_shows_the_loss_of_an_earlier_step(window):
     line = np.arange(200.0)
-    shown = [_unlagged(i, window) for i in range(200)]
+    shown = [unlagged(i, window) for i in range(200)]
     np.testing.assert_allclose(shown, smoothed(line, window), atol=0.5 + 1e-9)
 
 

@@ -94,7 +94,7 @@ def test_mlflow_gives_the_journals_ranking_without_a_history(ranking, overfitted
 
 @RANKINGS
 def test_reading_in_pages_ranks_by_the_same_epoch(ranking, overfitted, uri, monkeypatch):
-    monkeypatch.setattr("tuner.tracking.best._PAGE", 1)
+    monkeypatch.setattr("tuner.tracking.best.PAGE", 1)
     project(uri, overfitted(ranking))
     assert [row.trial for row in best(uri)] == RANKED[ranking][0][:1]
 

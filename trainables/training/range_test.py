@@ -130,7 +130,7 @@ class _MovingAverage:
         return np.array(curve)
 
 
-def _unlagged(i: int, window: int) -> int:
+def unlagged(i: int, window: int) -> int:
     """The step whose loss the moving average shows at step i: earlier by the mean age b/(1 − b) − t·bᵗ/(1 − bᵗ) of
     the t = i + 1 losses in it."""
     b, t = 1 - 1 / window, i + 1
@@ -161,7 +161,7 @@ def suggest(rates: Curve, losses: Curve, window: int) -> RangeTest:
         notes.append(f"the loss had not risen again at {rates[-1]:.2g}, the highest rate tried; it rises above that")
         top = rates[-1]
     else:
-        top = rates[_unlagged(risen[0], window) if len(risen) else n - 1] / MARGIN
+        top = rates[unlagged(risen[0], window) if len(risen) else n - 1] / MARGIN
     base = max(BASE_SHARE * top, rates[0])
     if LEAST_RATIO * base > top:
         notes.append(

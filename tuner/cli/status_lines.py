@@ -88,11 +88,11 @@ class StatusLines:
 
     def seconds_left(self, rate: float) -> float:
         """Until the end of the trials or of the budget of time, at a rate of epochs a second."""
-        seconds = self._epochs_left() / rate
+        seconds = self.epochs_left() / rate
         limit = self._plan.spec.budget.time
         return seconds if limit is None else min(seconds, max(0.0, limit - self._sweep.seconds))
 
-    def _epochs_left(self) -> float:
+    def epochs_left(self) -> float:
         """Of the trials without an end, each as long as those with one were, or else as the plan expects."""
         trials = self._sweep.trials.values()
         ended = [trial.epochs for trial in trials if not trial.unfinished]

@@ -67,7 +67,7 @@ def require_ready(plan: Plan) -> list[Finding]:
 
 
 def _of_spec(spec: SweepSpec) -> Iterator[Finding]:
-    yield _attempt("tracking", lambda: _tracking(spec))
+    yield _attempt("tracking", lambda: check_tracking(spec))
     yield _attempt("storage", lambda: _storage(spec.storage))
 
 
@@ -149,7 +149,8 @@ def _storage(storage: str) -> Finding:
     return Finding("storage", "ok", f"{storage} can be written and read")
 
 
-def _tracking(spec: SweepSpec) -> Finding:
+def check_tracking(spec: SweepSpec) -> Finding:
+    """Whether the store answers and takes what a sweep writes."""
     uri, experiment = resolve_uri(spec.tracking.uri, Path.cwd()), spec.tracking.experiment
     if uri.startswith("databricks") and not experiment.startswith("/"):
         raise UserError(

@@ -69,12 +69,12 @@ def measured_share(
     """
     request = {"config": json.dumps(plain(config)), "data_dir": str(data_dir), "working_dir": str(Path.cwd())}
     if capacity.address is None:
-        return packed(_here(request), capacity.biggest, cpus_per_trial)
+        return packed(measured_here(request), capacity.biggest, cpus_per_trial)
     if not capacity.gpus:
         print(
             "No node of the cluster has a GPU yet: it is asked for one, to measure what a trial takes", file=sys.stderr
         )
-    answer, node, gpu = _on_cluster(request, cpus_per_trial)
+    answer, node, gpu = measured_on_cluster(request, cpus_per_trial)
     share, notes = packed(answer, node, cpus_per_trial)
     return share, [*notes, f"that was measured on {gpu}; on a smaller GPU trials may run out of memory, then run alone"]
 
@@ -96,7 +96,8 @@ def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, li
     ]
 
 
-def _here(request: Mapping[str, str]) -> Answer:
+def measured_here(request: Mapping[str, str]) -> Answer:
+    """In a process of its own, which gives back what it takes of a GPU."""
     command = [sys.executable, "-m", "trainables.worker.probe"]
     environment, asked = seen_by_workers(os.environ, ""), json.dumps(request)
     done = subprocess.run(
@@ -114,7 +115,8 @@ def _here(request: Mapping[str, str]) -> Answer:
     return answer
 
 
-def _on_cluster(request: Mapping[str, str], cpus: float) -> tuple[Answer, Node, str]:
+def measured_on_cluster(request: Mapping[str, str], cpus: float) -> tuple[Answer, Node, str]:
+    """On a node of the cluster that was joined, with that node and the name of its GPU."""
     import ray
 
     probe = ray.remote(num_gpus=1, num_cpus=cpus, max_retries=0, max_calls=1)(_there)

@@ -72,10 +72,11 @@ def _compared(run: ComparisonRun, report: Path, signals: Signals) -> Compared:
         found = replace(found, trajectory=trajectory)
     gallery = write_gallery(examples, run.data_dir, report)
     page = write_comparison_page(found, report, repeating(run), gallery)
-    return Compared(found, page, None if run.offline else _recorded(run, found, page))
+    return Compared(found, page, None if run.offline else recorded(run, found, page))
 
 
-def _recorded(run: ComparisonRun, found: Comparison, page: Path) -> str:
+def recorded(run: ComparisonRun, found: Comparison, page: Path) -> str:
+    """Log the page with its numbers; returns the id of the run."""
     uri = resolve_uri(run.tracking_uri, Path.cwd())
     parts = [run.storage / f"{run.request.name}.{stage}" for stage in STAGES]
     begun = [part for part in parts if (part / JOURNAL).exists()]

@@ -52,11 +52,11 @@ def run_sweep(plan: Plan, progress: ProgressFactory = silent, measuring: Measuri
             plan = reached(plan, measuring)
         stem = named_after(plan.space.name, plan.default.data.name)
         with signals.kept(), open_storage(plan.spec.storage).new(plan.spec.name, stem) as held:
-            journal = _begun(plan, held, uri)
+            journal = begin_journal(plan, held, uri)
             return _run(plan, journal, held.folder, uri, progress, shared, signals)
 
 
-def _begun(plan: Plan, held: HeldSweep, uri: str) -> Journal:
+def begin_journal(plan: Plan, held: HeldSweep, uri: str) -> Journal:
     """The journal of a new sweep; where it cannot be written, nothing is left of it."""
     name = held.folder.name
     try:

@@ -23,7 +23,7 @@ from tuner.tracking.mlflow_store import RANKED, MlflowClient, Run, Tag, as_ranke
 from tuner.tracking.reachability import open_existing
 from tuner.tracking.rows import Row, rows_of
 
-_PAGE = 200
+PAGE = 200
 _NARROWING = 16  # each is a join, of which SQLite allows 64
 _WORDS = {"outcome": Tag.OUTCOME, "stop_reason": Tag.STOP_REASON, "trial": Tag.TRIAL, "method": Tag.METHOD}
 
@@ -337,7 +337,7 @@ class _Ranking:
         where = self._filter(method)
         if self._repeated:  # a bound on means would leave out the seeds below it
             return self._best(find_runs(self.client, self.experiment_id, where), top)
-        page = max(_PAGE, 2 * top)
+        page = max(PAGE, 2 * top)
         runs = list(islice(find_runs(self.client, self.experiment_id, where, page), page))
         best_so_far = self._ranked(runs)[:top]
         if len(runs) == page:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _LONGEST_DELAY = 60.0
-_NOTE_SECONDS = 5.0
+NOTE_SECONDS = 5.0
 
 
 class Tracker(threading.Thread):
@@ -87,7 +87,7 @@ class Tracker(threading.Thread):
         deadline = time.monotonic() + timeout
         try:
             while self.is_alive() and time.monotonic() < deadline:
-                self.join(max(0.0, min(_NOTE_SECONDS, deadline - time.monotonic())))
+                self.join(max(0.0, min(NOTE_SECONDS, deadline - time.monotonic())))
                 if self.is_alive():
                     waiting(self.unsent, self.error)
         finally:

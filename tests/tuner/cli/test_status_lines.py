@@ -134,7 +134,7 @@ def test_the_drivers_own_state_is_left_alone(sweeps, written_journal):
 
 
 def left(sweeps, events, **paths):
-    return StatusLines(sweeps.plan("s", **paths), fold(events))._epochs_left()
+    return StatusLines(sweeps.plan("s", **paths), fold(events)).epochs_left()
 
 
 def test_what_is_left_falls_with_each_epoch_to_nothing(sweeps):

@@ -45,7 +45,7 @@ def signalled(sweeps, monkeypatch):
         told = []
         monkeypatch.setattr(driver, "require_ready", lambda plan: None)
         monkeypatch.setattr(search_loop, "run", train)
-        monkeypatch.setattr("tuner.tracking.tracker._NOTE_SECONDS", 0.05)
+        monkeypatch.setattr("tuner.tracking.tracker.NOTE_SECONDS", 0.05)
         with pytest.raises(StoppedError) as stopped:
             driver.run_sweep(sweeps.plan("s", **AWAY), progress)
         result = stopped.value.result
@@ -120,14 +120,14 @@ def test_a_plain_interrupt_that_native_code_makes_of_a_signal_stops_in_order(swe
 
 
 def test_a_signal_as_the_journal_is_begun_is_kept_until_it_can_be_ended(sweeps, monkeypatch):
-    begun, trained, first = driver._begun, search_loop.run, [signal.SIGINT]
+    begun, trained, first = driver.begin_journal, search_loop.run, [signal.SIGINT]
 
     def begin(*given):
         signal.raise_signal(first.pop())
         return begun(*given)
 
     monkeypatch.setattr(driver, "require_ready", lambda plan: None)
-    monkeypatch.setattr(driver, "_begun", begin)
+    monkeypatch.setattr(driver, "begin_journal", begin)
     monkeypatch.setattr(
         search_loop, "run", lambda session, tracker: session.signals.check() or trained(session, tracker)
     )

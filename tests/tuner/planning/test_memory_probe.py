@@ -116,7 +116,7 @@ def planned(monkeypatch, vae_data_root, capacity, answer=None, **paths):
         asked.append(request)
         return answer
 
-    monkeypatch.setattr(memory_probe, "_here", here)
+    monkeypatch.setattr(memory_probe, "measured_here", here)
     monkeypatch.setattr(placement, "held_on_device", lambda *arguments: True)
     paths = {"space": SIZES, "resources.gpus_per_trial": "auto", **paths}
     return make_plan(parse_spec(unflatten(paths)), vae_data_root, capacity), asked
@@ -144,7 +144,7 @@ def growing(monkeypatch, vae_data_root):
     answer, probed = {"memory_bytes": 24 * GB, "peak_bytes": 6 * GB}, Node(2, 1)
 
     def make(nodes, concurrency):
-        monkeypatch.setattr(memory_probe, "_on_cluster", lambda *arguments: (answer, probed, "NVIDIA L4"))
+        monkeypatch.setattr(memory_probe, "measured_on_cluster", lambda *arguments: (answer, probed, "NVIDIA L4"))
         monkeypatch.setattr(plans, "capacity_of", lambda address: Capacity((*nodes, probed), address))
         resources = {"gpus_per_trial": "auto", "ray_address": "head:6379", "concurrency": concurrency}
         spec = parse_spec({"space": SIZES, "resources": resources})

@@ -115,7 +115,7 @@ def test_reading_in_pages_gives_the_order_of_a_plain_sort(metric, direction, sca
     project(uri, journal)
     sign = -1 if direction == "max" else 1
     expected = sorted(values, key=lambda trial: (sign * values[trial], trial))
-    monkeypatch.setattr(from_mlflow, "_PAGE", 6)
+    monkeypatch.setattr(from_mlflow, "PAGE", 6)
     monkeypatch.setattr(mlflow_store.find_runs, "__defaults__", (4,))
     for top in (1, 3, 40, 100):
         assert [row.trial for row in best(uri, top=top)] == expected[:top]
@@ -126,7 +126,7 @@ def test_a_query_is_a_handful_of_requests_however_many_the_trials(uri, written_j
     for n in range(60):
         journal.trial(f"{n:04d}", [float(n)], "completed")
     project(uri, journal)
-    monkeypatch.setattr(from_mlflow, "_PAGE", 30)
+    monkeypatch.setattr(from_mlflow, "PAGE", 30)
     requests = Counter()
 
     def counted(name, original):

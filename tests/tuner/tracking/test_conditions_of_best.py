@@ -47,7 +47,7 @@ def test_conditions_choose_the_trials_that_are_ranked(where, trials, varied):
 
 @pytest.mark.parametrize("top", [1, 2, 20])
 def test_conditions_and_pages_do_not_disturb_each_other(top, varied, monkeypatch):
-    monkeypatch.setattr(from_mlflow, "_PAGE", 3)
+    monkeypatch.setattr(from_mlflow, "PAGE", 3)
     found = best(varied, where="optimizer.clip_norm = none and val/kl > 1", top=top)
     assert [int(row.trial) for row in found] == [3, 6, 9][:top]
 
@@ -75,6 +75,6 @@ def test_a_wrong_condition_is_known_before_the_store_is_asked(tmp_path):
 
 @pytest.mark.parametrize("page", [2, 200])
 def test_the_best_of_each_method_meets_the_conditions_too(page, varied, monkeypatch):
-    monkeypatch.setattr(from_mlflow, "_PAGE", page)
+    monkeypatch.setattr(from_mlflow, "PAGE", page)
     rows = best(varied, where="val/kl > 4", top=None)
     assert [(row.method, int(row.trial)) for row in rows] == [("geco", 5), ("linear", 6)]

@@ -16,9 +16,9 @@ from trainables.config import TrialConfig
 from trainables.config.paths import parse_config
 from trainables.errors import UserError
 from tuner.comparison.request import Request
-from tuner.planning.checks import _tracking
+from tuner.planning.checks import check_tracking
 from tuner.running.comparison_stages import ComparisonRun
-from tuner.running.comparisons import _recorded
+from tuner.running.comparisons import recorded
 from tuner.running.single_run import retrain
 from tuner.sweeps.spec import parse_spec
 from tuner.tracking.answering import answering
@@ -143,7 +143,7 @@ SAYING = {
     "no server": lambda sweeps, uri: check_reachable(re.sub(r"\d+$", "9", uri)),
     "refused records": lambda sweeps, uri: tuner.sync("s", storage=sweeps.storage, tracking_uri=uri),
     "refused run": lambda sweeps, uri: retrain(SMALL, uri, "team", sweeps.data_dir),
-    "refused page": lambda sweeps, uri: _recorded(ComparisonRun(Request("c"), Path(), tracking_uri=uri), None, Path()),
+    "refused page": lambda sweeps, uri: recorded(ComparisonRun(Request("c"), Path(), tracking_uri=uri), None, Path()),
 }
 
 
@@ -172,7 +172,7 @@ def test_what_may_not_be_read_is_not_called_missing(path, ask):
 
 def test_doctor_names_a_store_that_answers_without_its_password():
     with server() as (uri, _):
-        found = _tracking(parse_spec({"tracking": {"uri": uri.replace("//", "//me:hush@"), "experiment": "team"}}))
+        found = check_tracking(parse_spec({"tracking": {"uri": uri.replace("//", "//me:hush@"), "experiment": "team"}}))
     assert (found.state, found.says) == ("ok", f"{uri.replace('//', '//***@')} answers")
 
 

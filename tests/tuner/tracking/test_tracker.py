@@ -263,7 +263,7 @@ def test_who_waits_is_told_what_for(uri, eventful_journal, monkeypatch):
         told.append(waiting)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuner.tracking.tracker._NOTE_SECONDS", 0.05)
+    monkeypatch.setattr("tuner.tracking.tracker.NOTE_SECONDS", 0.05)
     monkeypatch.setattr(
         MlflowClient, "log_batch", lambda *args, **kwargs: (_ for _ in ()).throw(MlflowException("away"))
     )

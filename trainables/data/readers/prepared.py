@@ -140,19 +140,21 @@ def prepared_or_in_memory(folder: Path, name: str, scale: float, make: Callable[
 def _whole(folder: Path, scale: float) -> Source | None:
     """None where it is not there yet (its training examples come last), cannot be opened (it may be forgotten at this
     moment), or is damaged."""
-    if not _is_there(folder):
+    if not is_there(folder):
         return None
     with suppress(OSError, ValueError):
-        return _opened(folder, scale)
+        return opened(folder, scale)
     return None
 
 
-def _opened(folder: Path, scale: float) -> Source:
-    val, test = (_mapped(folder / f"{part}.npy") if _is_there(folder, part) else None for part in PARTS[:-1])
+def opened(folder: Path, scale: float) -> Source:
+    """The parts that are there, mapped."""
+    val, test = (_mapped(folder / f"{part}.npy") if is_there(folder, part) else None for part in PARTS[:-1])
     return Source(_mapped(folder / f"{PARTS[-1]}.npy"), val, test, scale)
 
 
-def _is_there(folder: Path, part: str = PARTS[-1]) -> bool:
+def is_there(folder: Path, part: str = PARTS[-1]) -> bool:
+    """Whether a part is there; by default the last that is written."""
     return (folder / f"{part}.npy").exists()
 
 
@@ -165,8 +167,8 @@ def _prepare(folder: Path, name: str, scale: float, make: Callable[[], Parts], b
     with locked_on_node(folder):
         if (found := _whole(folder, scale)) is not None:
             return found
-        _save(folder, name, make, bounded)
-        return _opened(folder, scale)
+        save(folder, name, make, bounded)
+        return opened(folder, scale)
 
 
 @contextmanager
@@ -182,7 +184,8 @@ def _lock_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
-def _save(folder: Path, name: str, make: Callable[[], Parts], bounded: bool) -> None:
+def save(folder: Path, name: str, make: Callable[[], Parts], bounded: bool) -> None:
+    """Make a data set and put its parts in place, the training examples last."""
     folder.mkdir(exist_ok=True)
     mine = {part: folder / f"{part}.{uuid4().hex}.partial" for part in PARTS}
     try:
@@ -194,7 +197,7 @@ def _save(folder: Path, name: str, make: Callable[[], Parts], bounded: bool) -> 
                 _write(file, parts[part], f"{name} {part}")
                 os.fsync(file.fileno())
         for part in written:
-            _publish(mine[part], folder / f"{part}.npy")
+            publish(mine[part], folder / f"{part}.npy")
         _remove(folder.glob("*.partial"))  # of those who were killed
     finally:
         _remove(mine.values())
@@ -202,7 +205,7 @@ def _save(folder: Path, name: str, make: Callable[[], Parts], bounded: bool) -> 
             folder.rmdir()
 
 
-def _publish(partial: Path, path: Path) -> None:
+def publish(partial: Path, path: Path) -> None:
     """Where no lock holds, someone faster may have put the same there, and taken this away."""
     try:
         partial.replace(path)
@@ -235,10 +238,10 @@ def _forget_others(folder: Path, needed: int) -> None:
     whole = folder.parent.glob(f"*/{PARTS[-1]}.npy")
     others = sorted((path.stat().st_mtime_ns, path.parent) for path in whole)
     while others and (len(others) >= KEPT or needed > _free(folder)):
-        _forget(others.pop(0)[1])
+        forget(others.pop(0)[1])
 
 
-def _forget(folder: Path) -> None:
+def forget(folder: Path) -> None:
     """Whoever opens it at this moment finds all of it or, as its last part goes first, nothing."""
     (folder / f"{PARTS[-1]}.npy").unlink()
     shutil.rmtree(folder, ignore_errors=True)
