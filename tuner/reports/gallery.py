@@ -20,6 +20,7 @@ from trainables.training.trainer import Trainer
 from trainables.training.trajectory import trajectory
 from trainables.vae import Vae
 from tuner.comparison.design import Trained
+from tuner.reports.figures.method_looks import by_method, middle_level
 from tuner.sweeps.keeping import write_json
 
 COLUMNS = 10
@@ -30,12 +31,7 @@ LATENTS = 6
 def examples_of(path: Sequence[Trained]) -> dict[str, Trained]:
     """A run of each method: the first seed at the middle level."""
     whole = [each for each in path if each.completed and each.folder]
-    levels = sorted({each.run.kappa for each in whole if each.run.kappa is not None})
-    found: dict[str, Trained] = {}
-    for each in whole:
-        if each.run.kappa == levels[len(levels) // 2]:
-            found.setdefault(each.run.method, each)
-    return found
+    return {method: found[0] for method, found in by_method(middle_level(whole)).items()}
 
 
 def kl_by_latent(examples: Mapping[str, Trained], data_dir: Path) -> dict[str, list[float]]:

@@ -19,7 +19,7 @@ from tuner.reports.figures.comparison_runs import (
     trajectory_figure,
 )
 from tuner.reports.figures.method_looks import by_method, colour_of, marker_of
-from tuner.reports.figures.style import Drawing, count_along_x, legend_above, style_axes, wide_figure
+from tuner.reports.figures.style import Drawing, count_along_x, draw_expected, legend_above, style_axes, wide_figure
 from tuner.sweeps.metrics import direction_of
 
 if TYPE_CHECKING:
@@ -122,13 +122,8 @@ def expected_best_figure(comparison: Comparison) -> Figure:
     style_axes(axes, "random trials n", f"{metric.replace('val/', 'test/')} of the best\n[nats, {better} is better]")
     count_along_x(axes)
     for answer in comparison.quality:
-        ns = [found.n for found in answer.expected]
-        colour = colour_of(answer.method)
-        trusted = answer.expected[: most_trusted(answer.n)]
-        lo, hi = [found.lo for found in trusted], [found.hi for found in trusted]
-        axes.fill_between(ns[: len(trusted)], lo, hi, color=colour, alpha=0.12, linewidth=0)
-        means = [found.mean for found in answer.expected]
-        axes.plot(ns, means, color=colour, marker=marker_of(answer.method), markersize=4, label=answer.method)
+        colour, marker = colour_of(answer.method), marker_of(answer.method)
+        draw_expected(axes, answer.method, answer.expected, most_trusted(answer.n), colour, marker)
     axes.set_ylim(*_heights(comparison))
     legend_above(axes)
     return figure

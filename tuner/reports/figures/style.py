@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, ParamSpec
+from typing import TYPE_CHECKING, Generic, Literal, ParamSpec
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -13,6 +13,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator, NullLocator
+
+if TYPE_CHECKING:
+    from tuner.comparison.statistics import Expected
 
 # Okabe & Ito (2008): told apart by colour-blind readers; markers and dashes tell them apart in gray. Their yellows are
 # too pale on white: brown there, amber on a dark ground.
@@ -63,6 +66,14 @@ def style_axes(axes: Axes, x: str, y: str) -> None:
 def count_along_x(axes: Axes) -> None:
     """Ticks at whole numbers: epochs, trials and latents have nothing between them."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def draw_expected(axes: Axes, label: str, expected: Sequence[Expected], trusted: int, colour: str, marker: str) -> None:
+    """The best of n trials over n, with its band for the first that can be trusted."""
+    ns, means = [each.n for each in expected], [each.mean for each in expected]
+    lo, hi = [each.lo for each in expected[:trusted]], [each.hi for each in expected[:trusted]]
+    axes.fill_between(ns[:trusted], lo, hi, color=colour, alpha=0.12, linewidth=0)
+    axes.plot(ns, means, color=colour, marker=marker, markersize=4, label=label)
 
 
 def legend_above(axes: Axes, lines: Sequence[Artist] | None = None, title: str | None = None) -> None:

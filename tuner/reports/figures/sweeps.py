@@ -15,6 +15,7 @@ from tuner.reports.figures.style import (
     MARKERS,
     Drawing,
     count_along_x,
+    draw_expected,
     legend_above,
     log_scale,
     style_axes,
@@ -86,11 +87,7 @@ def best_of_n_figure(beside: FinishedSweeps) -> Figure | None:
     looks = looks_of(beside.sweeps)
     for name, expected in found.items():
         if expected:
-            ns, look = [each.n for each in expected], looks[name]
-            lo, hi = [each.lo for each in expected], [each.hi for each in expected]
-            axes.fill_between(ns, lo, hi, color=look.colour, alpha=0.12, linewidth=0)
-            means = [each.mean for each in expected]
-            axes.plot(ns, means, color=look.colour, marker=look.marker, markersize=4, label=name)
+            draw_expected(axes, name, expected, len(expected), looks[name].colour, looks[name].marker)
     legend_above(axes)
     return figure
 
