@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.domains import Choice, Domain, Float, Int
 from search_spaces.values import among, key_of, same
 from trainables.config.paths import KWARGS, field_of
+from trainables.grouping import grouped
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
@@ -173,9 +174,7 @@ def _values(domain: Domain) -> tuple[Any, ...]:
 
 def _extreme_options(options: Sequence[Any]) -> list[Any]:
     """The least and the greatest of the numbers, of the numbers of steps and of the lists by length; every word."""
-    kinds: dict[str, list[Any]] = {}
-    for option in options:
-        kinds.setdefault(_measure(option)[0], []).append(option)
+    kinds = grouped((_measure(option)[0], option) for option in options)
     found = [extreme for kind in kinds.values() for extreme in (min(kind, key=_measure), max(kind, key=_measure))]
     return [option for option in options if _measure(option)[0] == "word" or any(same(option, x) for x in found)]
 

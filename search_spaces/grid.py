@@ -14,6 +14,7 @@ from typing import Any
 from search_spaces.domains import Choice, Domain, Float, Int
 from search_spaces.space import Space
 from search_spaces.values import among, same
+from trainables.grouping import grouped
 
 Assignment = dict[str, Any]
 
@@ -175,10 +176,7 @@ class Grid:
         return {path: self._grouped(path) if path in self._deciding else [self.values[path]] for path in self.values}
 
     def _grouped(self, path: str) -> list[Sequence[Any]]:
-        groups: dict[frozenset[str], list[Any]] = {}
-        for option in self.values[path]:
-            groups.setdefault(self.space.switched_on(path, option), []).append(option)
-        return list(groups.values())
+        return list(grouped((self.space.switched_on(path, option), option) for option in self.values[path]).values())
 
     @cached_property
     def _order(self) -> list[tuple[str, frozenset[str]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainables.grouping import grouped
 from tuner.comparison.design import Design, Level, Trained
 from tuner.comparison.final_loss import MARGIN, PathAnswer, RivalResult, answer_path
 from tuner.comparison.frontier import Placed, place_beside_curve
@@ -63,9 +64,7 @@ class Comparison:
             return "no rival was there whose path could be compared with GECO's"
         if not self.path.rivals:
             return f"no path can be compared: {self._losses()}"
-        by_word: dict[str, list[RivalResult]] = {}
-        for result in self.path.rivals:
-            by_word.setdefault(result.verdict, []).append(result)
+        by_word = grouped((result.verdict, result) for result in self.path.rivals)
         parts = [_WORDS[word].format(_listed(found)) for word, found in by_word.items()]
         diverged = f" ({losses})" if (losses := self._losses()) else ""
         return f"the loss J = KL + λ̂·distortion is, where GECO led the way, {'; '.join(parts)}{diverged}"

@@ -25,6 +25,7 @@ from search_spaces.catalogue import parse_space
 from search_spaces.compile import suggest_trial
 from search_spaces.geco import HARDLY_ANY_ROOM, LEAST_ROOM, constrained, in_numbers
 from trainables.config.paths import parse_config, unflatten
+from trainables.grouping import grouped
 from trainables.objectives import MET_FROM, Violation
 from tuner.comparison.methods import LR, PATH_RIVALS, Scale, ending_at, pool_space
 from tuner.comparison.statistics import Cell, best_rate, selection_sds
@@ -231,11 +232,8 @@ class Design:
     def levels(self, pilot: Iterable[Trained]) -> list[Level]:
         """What became of each κ. A level is kept where GECO settles on it at a learning rate, by all pilot seeds
         together; of several such rates it takes that of the lowest J by the λ of their runs, and λ̂ is of its runs."""
-        by_kappa: dict[float, list[Trained]] = {}
-        for trained in pilot:
-            assert trained.run.kappa is not None
-            by_kappa.setdefault(trained.run.kappa, []).append(trained)
-        return [self._level(kappa, found) for kappa, found in by_kappa.items()]
+        by_kappa = grouped((trained.run.kappa, trained) for trained in pilot)
+        return [self._level(kappa, found) for kappa, found in by_kappa.items() if kappa is not None]
 
     def _level(self, kappa: float, found: Sequence[Trained]) -> Level:
         candidates = _at_settled_rates(found) or found
@@ -275,11 +273,9 @@ class Design:
         return self._cell(_at_settled_rates(own) if method == "geco" else own, level.weight)
 
     def _cell(self, found: Sequence[Trained], weight: float) -> Cell:
-        cell: dict[float, list[float]] = {}
-        for each in found:
-            value = self.lagrangian(each.val, weight) if each.completed else math.inf
-            cell.setdefault(each.run.rate, []).append(value)
-        return cell
+        return grouped(
+            (each.run.rate, self.lagrangian(each.val, weight) if each.completed else math.inf) for each in found
+        )
 
     def best_plain(self, plain: Sequence[Trained]) -> list[Trained]:
         """The ELBO's runs at the learning rate that suits it; a diverged one is none."""
@@ -299,9 +295,7 @@ class Design:
 
 def _at_settled_rates(found: Sequence[Trained]) -> list[Trained]:
     """The runs at the learning rates at which the seeds settle."""
-    by_rate: dict[float, list[Trained]] = {}
-    for each in found:
-        by_rate.setdefault(each.run.rate, []).append(each)
+    by_rate = grouped((each.run.rate, each) for each in found)
     return [each for each in found if _settle(by_rate[each.run.rate])]
 
 

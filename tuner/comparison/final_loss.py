@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trainables.grouping import grouped
 from tuner.comparison.design import Design, Level, Trained
 from tuner.comparison.statistics import Interval, holm, is_equivalent, mean_interval, sign_flip_p
 
@@ -72,9 +73,7 @@ def _can_be_told(result: RivalResult, levels: Sized, lost: Mapping[str, float]) 
 
 
 def _lost(trained: Sequence[Trained]) -> dict[str, float]:
-    by_method: dict[str, list[bool]] = {}
-    for each in trained:
-        by_method.setdefault(each.run.method, []).append(not each.completed)
+    by_method = grouped((each.run.method, not each.completed) for each in trained)
     return {method: fmean(diverged) for method, diverged in by_method.items()}
 
 
@@ -178,10 +177,7 @@ def adjusted_p(differences: Mapping[str, Differences]) -> dict[str, float]:
 
 def means_by_seed(found: Differences) -> list[float]:
     """For each seed the mean over the levels that have it."""
-    seeds: dict[int, list[float]] = {}
-    for values in found.values():
-        for seed, value in values.items():
-            seeds.setdefault(seed, []).append(value)
+    seeds = grouped(pair for values in found.values() for pair in values.items())
     return [fmean(values) for values in seeds.values()]
 
 

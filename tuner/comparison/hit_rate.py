@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import geometric_mean
 
+from trainables.grouping import grouped
 from tuner.comparison.design import Design, Trained
 from tuner.comparison.statistics import chance_of_a_hit
 from tuner.comparison.tuning_cost import MOST_TRIALS
@@ -33,10 +34,8 @@ def answer_target(design: Design, targets: Sequence[Trained], pools: Sequence[Tr
     A run hits where its error on training data, which is what κ constrains, is within 2 % of κ*, and its KL on test
     data, carried to κ* along the frontier, within half a nat of the lowest.
     """
-    own = {"geco": list(targets)}
-    for each in pools:
-        if each.run.method != "geco":
-            own.setdefault(each.run.method, []).append(each)
+    rivals = grouped((each.run.method, each) for each in pools if each.run.method != "geco")
+    own = {"geco": list(targets), **rivals}
     weight = _weight(targets)
     near = {method: [_kl_at_target(design, each, weight) for each in found] for method, found in own.items()}
     known = [kl for found in near.values() for kl in found if math.isfinite(kl)]

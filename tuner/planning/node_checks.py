@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from trainables.errors import StorageError, UserError
 from trainables.folder import LocalFolder
+from trainables.grouping import grouped
 from trainables.object_storage import folder_at
 
 PACKAGES = ("vae-tuner", "ray", "torch")
@@ -174,10 +175,7 @@ def _silent() -> NodeReport:
 
 def faults_by_node(looks: list[tuple[str, NodeReport]]) -> list[UserError]:
     """The faults of all nodes, each once with the addresses of the nodes that have it."""
-    nodes: dict[Fault, list[str]] = {}
-    for address, look in looks:
-        for fault in look.faults:
-            nodes.setdefault(fault, []).append(address)
+    nodes = grouped((fault, address) for address, look in looks for fault in look.faults)
     return [
         UserError(f"nodes: on {', '.join(dict.fromkeys(addresses))}: {fault.says}; {fault.fix}")
         for fault, addresses in nodes.items()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from trainables.grouping import grouped
 from tuner.comparison.answer import RANKED, Comparison
 from tuner.comparison.design import PILOT_SEEDS, Trained
 from tuner.comparison.final_loss import ALPHA, MARGIN, SHUFFLES
@@ -258,9 +259,7 @@ def _over_seeds(trained: Sequence[Trained], metric: str) -> str:
     """Of seeds' means over levels; a marginal KL only where no estimate was saturated."""
     if metric == "test/marginal_kl" and any(each.test["test/mi_saturated"] for each in trained):
         return "saturated"
-    seeds: dict[int, list[float]] = {}
-    for each in trained:
-        seeds.setdefault(each.run.seed, []).append(each.test[metric])
+    seeds = grouped((each.run.seed, each.test[metric]) for each in trained)
     found = mean_interval([fmean(values) for values in seeds.values()])
     return with_interval(found.mean, found.lo, found.hi, ".3g")
 

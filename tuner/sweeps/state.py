@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from trainables.config.paths import parse_config
+from trainables.grouping import grouped
 from trainables.identity import Identity
 from trainables.phases import Phases, phases_of
 from trainables.ranking import BEST, BY_LAST, LAST, MEAN, Best, Eligible, Ranking, mean, tolerance_of
@@ -237,9 +238,7 @@ class Sweep:
         """The trials, those of one configuration as one, by the id of its first seed."""
         if self.repeats == 1:
             return self.trials
-        groups: dict[int, list[Trial]] = {}
-        for trial in self.trials.values():
-            groups.setdefault(trial.number, []).append(trial)
+        groups = grouped((trial.number, trial) for trial in self.trials.values())
         return {runs[0].id: self._as_one(runs) for runs in groups.values()}
 
     def _as_one(self, runs: Sequence[Trial]) -> Trial:

@@ -11,6 +11,7 @@ from trainables.config import TrialConfig
 from trainables.config.paths import suggest
 from trainables.credentials import shown
 from trainables.errors import ConfigError, UserError
+from trainables.grouping import grouped
 from trainables.identity import Identity
 from trainables.ranking import BEST, LAST
 from tuner.sweeps.metrics import direction_of, is_result, pareto_front, rank_key, why_not_ranked
@@ -371,9 +372,7 @@ class _Ranking:
         """The trials that no other beats in all metrics."""
         rows = self._ranked(find_runs(self.client, self.experiment_id, self._filter(self.method)))
         values = [tuple(row.metrics[metric] for metric in self.metrics) for row in rows]
-        cloud: dict[str, list[tuple[float, ...]]] = {}
-        for row, point in zip(rows, values, strict=True):
-            cloud.setdefault(row.tags[Tag.METHOD], []).append(point)
+        cloud = grouped((row.tags[Tag.METHOD], point) for row, point in zip(rows, values, strict=True))
         chosen = pareto_front(values, [direction_of(metric) for metric in self.metrics])
         return Front(self.metrics, [self._row(rows[i]) for i in chosen], cloud)
 

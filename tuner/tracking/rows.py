@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from trainables.grouping import grouped
 from tuner.sweeps.means import common_outcome, means, standard_errors
 from tuner.tracking.mlflow_store import Run, Tag, at_last_epoch
 
@@ -53,10 +54,8 @@ class Row:
 
 def rows_of(runs: Iterable[Run]) -> list[Row]:
     """The configurations of which every seed's run is there."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in _one_a_trial(runs):
-        tags = run.data.tags
-        groups.setdefault((tags[Tag.SWEEP_ID], tags.get(Tag.CONFIGURATION, tags[Tag.TRIAL])), []).append(run)
+    tagged = ((run.data.tags, run) for run in _one_a_trial(runs))
+    groups = grouped(((tags[Tag.SWEEP_ID], tags.get(Tag.CONFIGURATION, tags[Tag.TRIAL])), run) for tags, run in tagged)
     whole = [group for group in groups.values() if len(group) == int(group[0].data.tags.get(Tag.REPEATS, "1"))]
     return [Row(tuple(sorted(group, key=_trial_of))) for group in whole]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from trainables.grouping import grouped
 from tuner.comparison.design import PLAIN, Trained
 from tuner.comparison.kinds import METHODS
 from tuner.reports.figures.style import COLOURS, LINES, MARKERS
@@ -29,11 +30,7 @@ def look_of(method: str) -> dict[str, Any]:
 
 def by_method(trained: Iterable[Trained]) -> dict[str, list[Trained]]:
     """Those that trained to their end."""
-    found: dict[str, list[Trained]] = {}
-    for each in trained:
-        if each.completed:
-            found.setdefault(each.run.method, []).append(each)
-    return found
+    return grouped((each.run.method, each) for each in trained if each.completed)
 
 
 def middle_level(trained: Sequence[Trained]) -> list[Trained]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from search_spaces.domains import Choice, Float
 from search_spaces.space import Space
 from search_spaces.values import word
+from trainables.grouping import grouped
 from tuner.reports.figures.pareto_front import label_of
 from tuner.reports.figures.style import (
     BLUE,
@@ -275,10 +276,7 @@ def space_of(sweep: Sweep) -> Space:
     searched = Space.parse(sweep.header["space"])
     if searched.dimensions:
         return searched
-    values: dict[str, list[Any]] = {}
-    for trial in sweep.trials.values():
-        for path, value in trial.assignment.items():
-            values.setdefault(path, []).append(value)
+    values = grouped(choice for trial in sweep.trials.values() for choice in trial.assignment.items())
     return Space.parse({path: _dimension(found) for path, found in values.items() if len(set(map(str, found))) > 1})
 
 
