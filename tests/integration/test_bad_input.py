@@ -43,8 +43,8 @@ MISTAKES = {
     "sweep --concurrency 0": "resources.concurrency: 0 is not allowed; allowed: greater than or equal to 1 or 'auto'",
     "sweep --metric test/elbo": "search.metric: test/elbo: test data must not select; use a val/ metric such as "
     "val/elbo",
-    "sweep --metric val/mutual_info": "search.metric: val/mutual_info rests on an estimate that cannot exceed ln N of "
-    "its N examples, and is no result where it comes near: most trials could not be ranked; use val/agg_kl_gauss. ",
+    "sweep --metric val/mutual_info": "search.metric: val/mutual_info is estimated from N examples and cannot "
+    "exceed ln N, near which it is not a result: most trials could not be ranked; use val/agg_kl_gauss. ",
     "sweep --metric val/elb": "search.metric: 'val/elb' cannot be optimised; did you mean `val/elbo`?",
     "sweep --grace 100": "scheduler.grace: 100 is beyond the 40 epochs of a trial; allowed: 1 to 40",
     "sweep --storage ''": 'storage: "" is not allowed; allowed: ',

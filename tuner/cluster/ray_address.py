@@ -157,6 +157,6 @@ def _check_port(address: str) -> None:
     try:
         socket.create_connection((found[1], int(found[2])), timeout=5.0).close()
     except UnicodeError:
-        raise UserError(f"resources.ray_address: {address!r} is not allowed: {found[1]} is no name of a host") from None
+        raise UserError(f"resources.ray_address: {address!r} is not allowed: {found[1]} is not a host name") from None
     except (OSError, OverflowError) as error:
         raise UserError(f"resources.ray_address: no Ray cluster answers at {address} ({error}); {_WAY_OUT}") from None

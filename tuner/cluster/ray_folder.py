@@ -44,7 +44,9 @@ def base_folder() -> Path:
 def _fault(folder: Path) -> str | None:
     if len(os.fsencode(folder.absolute())) > MOST_BYTES:
         return f"is longer than the {MOST_BYTES} bytes that leave room for the names of Ray's sockets"
-    return None if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK) else "is no folder that can be written"
+    return (
+        None if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK) else "is not a folder that can be written to"
+    )
 
 
 class RayFolder:

@@ -73,7 +73,7 @@ def _kept(there: str, here: str) -> str:
 
 
 class _StartingError(UnreachableError):
-    """A head that is there, and takes no jobs yet."""
+    """A head that is there, and does not accept jobs yet."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,10 @@ class RayJobs:
                 if time.monotonic() > end:
                     raise
             if not told:
-                print(f"The head at {self.cluster} has just started and takes no jobs yet: waiting …", file=sys.stderr)
+                print(
+                    f"The head at {self.cluster} has just started and does not accept jobs yet: waiting …",
+                    file=sys.stderr,
+                )
                 told = True
             time.sleep(START_PAUSE_SECONDS)
 
@@ -184,7 +187,7 @@ class RayJobs:
         except RuntimeError as error:
             if "No available agent" in str(error):
                 raise _StartingError(
-                    f"the head at {self.cluster} takes no jobs yet, as Ray's agent there has not started within "
+                    f"the head at {self.cluster} does not accept jobs yet, as Ray's agent there has not started within "
                     f"{START_SECONDS:g} seconds; try again, or read dashboard_agent.log there, in "
                     "/tmp/ray/session_latest/logs"
                 ) from None

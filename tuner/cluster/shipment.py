@@ -198,7 +198,7 @@ def _imports(path: Path) -> list[str]:
     try:
         tree = parsed(path)
     except (SyntaxError, ValueError):
-        raise ConfigError(f"model.kind: {path} is no valid Python; fix it") from None
+        raise ConfigError(f"model.kind: {path} is not valid Python; fix it") from None
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -107,7 +107,7 @@ def submit_resume(
     """Go on with a sweep in a new job. storage: by default where its last job had it. model: of a sweep over a user's
     own models, each `package.module:factory` again, found in `here`. allow_changed: as of `resume`, which it runs."""
     if not NAME.fullmatch(sweep):
-        raise UserError(f"name: {sweep!r} is no name of a sweep; `vae-tuner jobs list` tells those of jobs")
+        raise UserError(f"name: {sweep!r} is not the name of a sweep; `vae-tuner jobs list` lists the jobs")
     models = _own_models(model)
     is_local = backend.cluster == LOCAL
     jobs = [job for job in backend.jobs() if job.sweep == sweep]

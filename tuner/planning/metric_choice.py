@@ -60,8 +60,8 @@ def _check_metric(name: str, default: TrialConfig) -> None:
         )
     if name in SATURATING:
         raise ConfigError(
-            f"search.metric: {name} rests on an estimate that cannot exceed ln N of its N examples, and is no result "
-            f"where it comes near: most trials could not be ranked; use {AGGREGATE}. `vae-tuner best --metric {name}` "
+            f"search.metric: {name} is estimated from N examples and cannot exceed ln N, near which it is not a "
+            f"result: most trials could not be ranked; use {AGGREGATE}. `vae-tuner best --metric {name}` "
             "ranks the trials of any sweep that stay below"
         )
 

@@ -389,7 +389,7 @@ def _check_used(base: Mapping[str, Any], space: Space) -> None:
     for path, value in base.items():
         if path not in existing and space.decides(path):
             raise ConfigError(
-                f"config: {path} = {value} is never used by a trial of the space {space.name} has it; leave it out, or "
+                f"config: {path} = {value} is never used: no trial of the space {space.name} has it; leave it out, or "
                 "choose another space"
             )
 

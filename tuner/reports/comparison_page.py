@@ -127,8 +127,8 @@ def _sections(comparison: Comparison, pictures: Mapping[str, Picture]) -> list[S
         ),
         Section(
             "What was learned",
-            "The same runs' models on test images, and what else Q1's runs say of their codes. These are no results: "
-            "nothing here was tested.",
+            "The same runs' models on test images, and more about the codes of Q1's runs. This describes; nothing here "
+            "was tested.",
             shown("latents", *GALLERY),
             [*_secondary(comparison), *nll_table(comparison)],
         ),

@@ -101,12 +101,12 @@ TERMS = (
     Term("active units", "latents whose mean code moves with x.", r"active[ _]units"),
     Term("marginal KL", "KL minus the mutual information of code and example: what the codes as a whole are off the "
          "prior, in nats.", r"marginal[ _](?:KL|kl)"),
-    Term("saturated", "the estimate stands at its own upper bound, and is no result."),
+    Term("saturated", "the estimate has reached its own upper bound, and is not a result."),
     # --- searches -----------------------------------------------------------------------------------------------------
     Term("rung", "an epoch at which trials are compared and the worse ones stopped.", r"\brungs?\b"),
     Term("pruned", "stopped early because others did better at the same epoch."),
     Term("completed", "trained to its last epoch."),
-    Term("diverged", "its numbers were no longer finite."),
+    Term("diverged", "its loss or its parameters became NaN or infinite."),
     Term("budget", "stopped because the sweep's time or epochs were spent.", r"\d+ budget\b|^budget$"),
     Term("interrupted", "cut short with the sweep."),
     Term("outcome", "whether the error at the end is below the mean image's, and how GECO's bound stood."),

@@ -21,8 +21,8 @@ from tuner.sweeps.spec import NAME
 LONGEST_NAME = 64
 
 DESCRIPTION = (
-    "This describes what these sweeps found; it is no test: they may differ in more than one thing and in luck, and a "
-    "search that is repeated finds something else."
+    "This describes what these sweeps found and is not a test: they may differ in more than one thing and in luck, and "
+    "a search that is repeated finds something else."
 )
 BESIDE = (
     "beside this page: each figure as PNG; answer.json, what is said here; trials.csv, a row for each trial; "

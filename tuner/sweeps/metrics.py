@@ -107,7 +107,7 @@ def _refusal(metrics: Mapping[str, float], metric: str) -> str | None:
     """Why a trial cannot be ranked by a metric, None where it can."""
     if metric in SATURATING and metrics.get("val/mi_saturated", 0.0) > 0:
         return (
-            f"{metric} rests on an estimate that cannot exceed ln N (val/mi_cap) and stands there, where it ranks "
+            f"{metric} is estimated from N examples and has reached its bound ln N (val/mi_cap), where it ranks "
             "nothing; use val/agg_kl_gauss"
         )
     return None if is_usable(metrics.get(metric, math.nan)) else f"{metric} was not reported, or was not finite"

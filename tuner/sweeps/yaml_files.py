@@ -71,7 +71,7 @@ class _Loader(yaml.SafeLoader):
 def _twice(first: yaml.ScalarNode, second: yaml.ScalarNode) -> str:
     one, other = first.start_mark.line + 1, second.start_mark.line + 1
     if first.value == second.value:
-        return f"`{first.value}` stands in line {one} and again in line {other}; leave one of the two out"
+        return f"`{first.value}` is in line {one} and again in line {other}; leave one of the two out"
     return (
         f"`{first.value}` in line {one} and `{second.value}` in line {other} are the same key; leave one of the two out"
     )

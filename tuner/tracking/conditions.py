@@ -161,8 +161,8 @@ def _check(condition: Condition) -> None:
         raise ConfigError(f"--where: {name} is a number and cannot be compared with {value!r}")
     if condition.operator not in ("=", "!=") and _quantity(value) is None:
         raise ConfigError(
-            f"--where: {name} {condition.operator} {value!r} orders by a word; allowed for words: = and !=, for "
-            "numbers and durations ('400 steps') all"
+            f"--where: {name} {condition.operator} {value!r}: < and > need a number or a duration ('400 steps'); "
+            "allowed for words: = and !="
         )
 
 

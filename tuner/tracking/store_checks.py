@@ -99,8 +99,8 @@ def _taking(uri: str, experiment: str, what: str) -> Iterator[None]:
         yield
     except Exception as error:  # MLflow's, of its HTTP client, of a store of files or its missing package
         raise UserError(
-            f"tracking {shown(uri)} takes no {what} of experiment {experiment!r}: {cause_of(error)}; ask for the right "
-            "to write there, or name another --experiment"
+            f"tracking {shown(uri)} does not accept {what} of experiment {experiment!r}: {cause_of(error)}; ask "
+            "for the right to write there, or name another --experiment"
         ) from None
 
 

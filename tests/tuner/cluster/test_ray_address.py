@@ -33,7 +33,7 @@ def test_what_is_no_address_is_refused(address):
 def test_what_is_no_name_of_a_host_is_refused(host):
     with pytest.raises(UserError) as raised:
         check_ray_reachable(f"{host}:6379")
-    assert str(raised.value) == (f"resources.ray_address: '{host}:6379' is not allowed: {host} is no name of a host")
+    assert str(raised.value) == (f"resources.ray_address: '{host}:6379' is not allowed: {host} is not a host name")
 
 
 @pytest.fixture

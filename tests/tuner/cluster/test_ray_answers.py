@@ -91,11 +91,13 @@ def test_a_head_that_has_just_started_is_waited_for(head, tmp_path, monkeypatch,
     order = Order("s", "s", "/shared", tmp_path, ("resume", "s"))
     RayJobs(head.url).submit(order)
     assert ([job["submission_id"] for job in head.jobs], head.starting) == (["s"], 0)
-    told = f"The head at {head.url} has just started and takes no jobs yet: waiting …\n"
+    told = f"The head at {head.url} has just started and does not accept jobs yet: waiting …\n"
     assert capsys.readouterr().err == told
     monkeypatch.setattr(ray_jobs, "START_SECONDS", 0.0)
     head.starting = 10**9
-    with pytest.raises(UserError, match=rf"^the head at {head.url} takes no jobs yet, as Ray's agent there has not"):
+    with pytest.raises(
+        UserError, match=rf"^the head at {head.url} does not accept jobs yet, as Ray's agent there has not"
+    ):
         RayJobs(head.url).submit(order)
 
 

@@ -65,7 +65,7 @@ def test_a_model_that_is_not_here_is_installed_there(here):
 
 def test_code_that_is_no_python_is_named(here):
     write(here, "nets.py", text="def (")
-    with pytest.raises(UserError, match=r"^model\.kind: .*nets\.py is no valid Python; fix it$"):
+    with pytest.raises(UserError, match=r"^model\.kind: .*nets\.py is not valid Python; fix it$"):
         shipped(OWN[0], here)
 
 

@@ -232,7 +232,7 @@ def test_a_resume_waits_for_the_job_before(tmp_path):
 
 @pytest.mark.parametrize("name", ["../s", "", "a b", "s;ls"])
 def test_only_names_of_sweeps_are_resumed(name, tmp_path):
-    with pytest.raises(UserError, match="is no name of a sweep; `vae-tuner jobs list` tells those of jobs"):
+    with pytest.raises(UserError, match="is not the name of a sweep; `vae-tuner jobs list` lists the jobs"):
         submit_resume(name, Kept(), tmp_path, storage="/shared")
 
 

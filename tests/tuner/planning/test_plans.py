@@ -173,13 +173,13 @@ def test_the_grid_of_the_settled_trials_is_the_grid_that_was_planned(space, tria
         (
             "geco",
             {"config.beta.kind": "linear"},
-            "config: beta.kind = linear is never used by a trial of the space geco has it; leave it out, or choose "
+            "config: beta.kind = linear is never used: no trial of the space geco has it; leave it out, or choose "
             "another space",
         ),
         (
             "clr",
             {"config.lr.pct_start": 0.2},
-            "config: lr.pct_start = 0.2 is never used by a trial of the space clr has it; leave it out, or choose "
+            "config: lr.pct_start = 0.2 is never used: no trial of the space clr has it; leave it out, or choose "
             "another space",
         ),
         ("lr", {"search.metric": "val/kl,val/kl"}, "search.metric: [val/kl, val/kl]: give 1 to 3 metrics, each once"),

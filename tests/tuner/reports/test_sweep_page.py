@@ -106,7 +106,7 @@ def saturate(sweeps, trials):
 
 def test_trials_that_cannot_be_ranked_are_named_with_the_reason(sweeps, tmp_path, swept):
     swept(**{"search.trials": 4, "scheduler.kind": "none"})
-    reason = "val/mutual_info rests on an estimate that cannot exceed ln N (val/mi_cap) and stands there"
+    reason = "val/mutual_info is estimated from N examples and has reached its bound ln N (val/mi_cap)"
     saturate(sweeps, ["0001", "0003"])
     page = write_sweep_page(sweeps.storage, "s", tmp_path / "some")
     assert f"trials 0001, 0003: {reason}" in page.read_text()

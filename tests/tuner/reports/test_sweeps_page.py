@@ -26,7 +26,7 @@ def root(shown):
 def test_the_page_says_that_it_describes_and_tests_nothing(root, shown):
     (lead,) = [paragraph for paragraph in root.all("p") if paragraph.attributes.get("class") == "lead"]
     assert lead.text.startswith("On digits the best val/elbo_cal of these sweeps is 3, by trial 0002 (")
-    assert "This describes what these sweeps found; it is no test" in lead.text
+    assert "This describes what these sweeps found and is not a test" in lead.text
     assert not [cell for cell in root.all("th", "td", "caption") if "p (" in cell.text or "95 % interval" in cell.text]
 
 

@@ -45,7 +45,7 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(read, text, write):
     with pytest.raises(ConfigError) as error:
         read(path)
     assert str(error.value) == (
-        f"{path}: `{key}` stands in line {first} and again in line {second}; leave one of the two out"
+        f"{path}: `{key}` is in line {first} and again in line {second}; leave one of the two out"
     )
 
 
@@ -68,7 +68,7 @@ def test_keys_that_are_not_the_same_may_stand_together(keys):
 
 
 def test_a_key_that_stands_twice_in_a_setting_is_refused():
-    with pytest.raises(ConfigError, match=r"^--set model.kwargs: `a` stands in line 1 and again"):
+    with pytest.raises(ConfigError, match=r"^--set model.kwargs: `a` is in line 1 and again"):
         parsed_settings(["model.kwargs={a: 1, a: 2}"])
 
 

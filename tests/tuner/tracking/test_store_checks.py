@@ -105,7 +105,7 @@ def test_a_refusal_of_either_is_told_with_the_way_out(refused, what):
     with server([refused]) as (uri, _), pytest.raises(UserError) as error:
         check_store(uri, "team")
     told = str(error.value)
-    assert told.startswith(f"tracking {uri} takes no {what} of experiment 'team': ")
+    assert told.startswith(f"tracking {uri} does not accept {what} of experiment 'team': ")
     assert "403" in told or "Permission denied" in told or "Forbidden" in told
     assert told.endswith("; ask for the right to write there, or name another --experiment")
 
@@ -116,7 +116,10 @@ def test_a_missing_experiment_is_made_at_the_start_alone():
         assert not wrote(asked, NEW)
         begin_experiment(uri, "team")
     assert len(wrote(asked, NEW)) == len(wrote(asked, RECORDS)) == len(wrote(asked, FILES)) == 1
-    with server([NEW], known=False) as (uri, asked), pytest.raises(UserError, match="takes no records of experiment"):
+    with (
+        server([NEW], known=False) as (uri, asked),
+        pytest.raises(UserError, match="does not accept records of experiment"),
+    ):
         begin_experiment(uri, "team")
 
 
@@ -126,9 +129,9 @@ def test_nothing_is_begun_or_trained_where_records_would_be_refused(refused, swe
     monkeypatch.setattr("tuner.running.single_run.make_ready", lambda *given: pytest.fail("trained"))
     monkeypatch.setattr("tuner.running.driver._run", lambda *given: pytest.fail("begun"))
     with server([refused]) as (uri, _):
-        with pytest.raises(UserError, match="takes no"):
+        with pytest.raises(UserError, match="does not accept"):
             sweeps.run("s", **{"tracking.offline": False, "tracking.uri": uri, "tracking.experiment": "team"})
-        with pytest.raises(UserError, match="takes no"):
+        with pytest.raises(UserError, match="does not accept"):
             retrain(TrialConfig.model_validate({}), uri, "team", vae_data_root)
     assert not sweeps.storage.exists()
 
