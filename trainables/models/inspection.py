@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Finding:
+class ModelFinding:
     """A fact about a model. level: an `error` makes it untrainable, a `note` is good to know."""
 
     check: Literal["encode", "decode", "buffers", "finite", "repeatable", "rows", "gradients", "vmap", "parameters"]
@@ -31,7 +31,7 @@ class Finding:
     message: str
 
 
-NOTHING_TO_TRAIN = Finding(
+NOTHING_TO_TRAIN = ModelFinding(
     "parameters", "error", "it has no trainable parameters; give it layers as attributes that require gradients"
 )
 
@@ -47,7 +47,7 @@ def check_user_model(config: ModelConfig, shape: tuple[int, ...]) -> list[str]:
     return [f"{config.kind}: {finding.message}" for finding in found]
 
 
-def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[Finding]:
+def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[ModelFinding]:
     """Try a model for examples of this shape on the CPU; errors first, none where it can be trained.
 
     Raises ConfigError where there is no model.
@@ -79,7 +79,7 @@ class _Trial:
         return [*self.model.encode(self.params, x), self.model.decode(self.params, z)]
 
 
-def _failed_calls(trial: _Trial) -> Iterator[Finding]:
+def _failed_calls(trial: _Trial) -> Iterator[ModelFinding]:
     """Whether both sides can be called and return what the interface requires."""
     calls: dict[Literal["encode", "decode"], Callable[[], Sequence[Tensor]]] = {
         "encode": lambda: trial.model.encode(trial.params, trial.x),
@@ -91,14 +91,14 @@ def _failed_calls(trial: _Trial) -> Iterator[Finding]:
                 elsewhere = [made.device for made in call() if made.device != CPU]
         except RaisedError as raised:
             is_own = isinstance(raised.error, InterfaceError)
-            yield Finding(side, "error", str(raised.error) if is_own else f"{side} raised {raised}; fix it")
+            yield ModelFinding(side, "error", str(raised.error) if is_own else f"{side} raised {raised}; fix it")
             continue
         if elsewhere:
             message = f"{side} gave a tensor on {elsewhere[0]} for one on {CPU}; make tensors on their input's device"
-            yield Finding(side, "error", message)
+            yield ModelFinding(side, "error", message)
 
 
-def _broken_laws(trial: _Trial) -> Iterator[Finding]:
+def _broken_laws(trial: _Trial) -> Iterator[ModelFinding]:
     constants = dict(trial.model.constants) if isinstance(trial.model, UserVae) else {}
     before = {name: value.clone() for name, value in constants.items()}
     with torch.no_grad():
@@ -106,20 +106,24 @@ def _broken_laws(trial: _Trial) -> Iterator[Finding]:
         others = trial.outputs(_first_row_of(trial.x), _first_row_of(trial.noise))
     changed = [name for name, value in constants.items() if not value.equal(before[name])]
     if changed:
-        yield Finding(
+        yield ModelFinding(
             "buffers",
             "error",
             f"a call changes {changed[0]}, which a model without state cannot; use GroupNorm instead of BatchNorm",
         )
     if not all(value.isfinite().all() for value in first):
-        yield Finding("finite", "error", "its first outputs are not finite; begin with smaller weights")
+        yield ModelFinding("finite", "error", "its first outputs are not finite; begin with smaller weights")
     elif not all(map(torch.equal, first, second)):
-        yield Finding("repeatable", "error", "two calls on the same input differ; remove Dropout and own random draws")
+        yield ModelFinding(
+            "repeatable", "error", "two calls on the same input differ; remove Dropout and own random draws"
+        )
     elif not all(torch.allclose(a[0], b[0], rtol=1e-4, atol=1e-5) for a, b in zip(first, others, strict=True)):
-        yield Finding("rows", "error", "examples of a batch influence each other; use GroupNorm instead of BatchNorm")
+        yield ModelFinding(
+            "rows", "error", "examples of a batch influence each other; use GroupNorm instead of BatchNorm"
+        )
     dead = _unreached(trial)
     if dead:
-        yield Finding("gradients", "error", f"no gradient reaches {', '.join(dead)}; use or remove them")
+        yield ModelFinding("gradients", "error", f"no gradient reaches {', '.join(dead)}; use or remove them")
 
 
 def _first_row_of(x: Tensor) -> Tensor:
@@ -140,7 +144,7 @@ def _unreached(trial: _Trial) -> list[str]:
     return [name for name, value in zip(params, gradients, strict=True) if value is None or not value.any()]
 
 
-def _vmap(trial: _Trial) -> Iterator[Finding]:
+def _vmap(trial: _Trial) -> Iterator[ModelFinding]:
     """Whether members can be trained fused."""
     params = {name: torch.stack([value.detach(), 0.9 * value.detach()]) for name, value in trial.params.items()}
     members = [{name: value[i] for name, value in params.items()} for i in range(2)]
@@ -150,19 +154,19 @@ def _vmap(trial: _Trial) -> Iterator[Finding]:
         with users_code(), warnings.catch_warnings(action="ignore"):
             fused = torch.func.vmap(trial.reconstruct)(params, x)
     except RaisedError as raised:
-        yield Finding("vmap", "note", f"it trains alone, torch.func.vmap raised {raised}")
+        yield ModelFinding("vmap", "note", f"it trains alone, torch.func.vmap raised {raised}")
         return
     if not torch.allclose(fused.float(), alone.float(), rtol=1e-3, atol=1e-4):
-        yield Finding("vmap", "note", "it trains alone, torch.func.vmap gives other numbers")
+        yield ModelFinding("vmap", "note", "it trains alone, torch.func.vmap gives other numbers")
 
 
-def _names(trial: _Trial) -> Iterator[Finding]:
+def _names(trial: _Trial) -> Iterator[ModelFinding]:
     loose = [name for name in trial.params if not name.startswith(("encoder.", "decoder."))]
     if loose:
-        yield Finding(
+        yield ModelFinding(
             "parameters", "note", f"lr.encoder and lr.decoder do not reach {loose[0]}, named for neither side"
         )
 
 
-def _size(trial: _Trial) -> Finding:
-    return Finding("parameters", "note", f"{sum(value.numel() for value in trial.params.values()):,} parameters")
+def _size(trial: _Trial) -> ModelFinding:
+    return ModelFinding("parameters", "note", f"{sum(value.numel() for value in trial.params.values()):,} parameters")

@@ -115,12 +115,12 @@ def submit(
 def _show_plan(spec: SweepSpec, cluster: str | None, allow_changed: bool, output: Format) -> None:
     from tuner.cli.console import err, print_notes
     from tuner.cli.job_tables import show_submission
-    from tuner.cluster.backend_choice import chosen
+    from tuner.cluster.backend_choice import cluster_address
     from tuner.cluster.submission import planned_submission
 
-    ready = planned_submission(spec, chosen(cluster), Path.cwd(), allow_changed=allow_changed)
+    ready = planned_submission(spec, cluster_address(cluster), Path.cwd(), allow_changed=allow_changed)
     print_notes(err(), ready.notes)
-    show_submission(ready, chosen(cluster), output.value)
+    show_submission(ready, cluster_address(cluster), output.value)
 
 
 def _shown(job: Job, follow: bool, output: Format) -> None:

@@ -27,7 +27,7 @@ class TakenError(UserError):
 
 
 @dataclass(frozen=True)
-class Order:
+class JobRequest:
     """A job to run. folder: the working directory it is given, copied. arguments: of `vae-tuner`.
 
     tracking_default: MLflow's store where the environment of the job names none; empty where it must, None where the
@@ -75,7 +75,7 @@ class Backend(Protocol):
     def cluster(self) -> str:
         """What `--cluster` is given to mean it."""
 
-    def submit(self, order: Order) -> None:
+    def submit(self, request: JobRequest) -> None:
         """Start a job; returns at once."""
 
     def jobs(self) -> list[JobInfo]:

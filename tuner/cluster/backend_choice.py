@@ -11,9 +11,9 @@ from trainables.errors import ConfigError
 from tuner.cluster.backend import LOCAL, Backend
 
 
-def chosen(cluster: str | None) -> str:
-    """The cluster asked for: the argument, else RAY_API_SERVER_ADDRESS, else RAY_ADDRESS where it is a URL, else this
-    machine. Raises ConfigError for what is none."""
+def cluster_address(cluster: str | None) -> str:
+    """The address of the cluster: the argument, else RAY_API_SERVER_ADDRESS, else RAY_ADDRESS where it is a URL, else
+    this machine. Raises ConfigError where it is not an address."""
     found = cluster or os.environ.get("RAY_API_SERVER_ADDRESS") or _url_of_ray() or LOCAL
     if found != LOCAL and not _is_address(found):
         raise ConfigError(
@@ -38,7 +38,7 @@ def _url_of_ray() -> str | None:
 
 def backend_of(cluster: str | None) -> Backend:
     """The backend of a cluster: `local`, the URL of Ray's dashboard, or None for the default."""
-    found = chosen(cluster)
+    found = cluster_address(cluster)
     if found == LOCAL:
         from tuner.cluster.local_process import LocalProcesses
 

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from filelock import FileLock, Timeout
 
 from trainables.config.paths import suggest
-from tuner.cluster.backend import LOCAL, JobInfo, Order, TakenError, UnknownJobError
+from tuner.cluster.backend import LOCAL, JobInfo, JobRequest, TakenError, UnknownJobError
 from tuner.cluster.job_log import STATUS_LINES
 from tuner.cluster.signals import STOPS
 
@@ -84,20 +84,22 @@ class LocalProcesses:
 
     cluster = LOCAL
 
-    def submit(self, order: Order) -> None:
-        folder = JobFolder(jobs_folder() / order.id)
+    def submit(self, request: JobRequest) -> None:
+        folder = JobFolder(jobs_folder() / request.id)
         jobs_folder().mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".", dir=jobs_folder()) as part:
-            _fill(JobFolder(Path(part) / order.id), order)
+            _fill(JobFolder(Path(part) / request.id), request)
             if folder.path.exists() and not _is_job(folder):  # what is left of one, for a job appears whole
                 shutil.rmtree(folder.path, ignore_errors=True)
             try:
-                (Path(part) / order.id).rename(folder.path)
+                (Path(part) / request.id).rename(folder.path)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
-                raise TakenError(f"another job of this machine is called {order.id}; give it another --name") from None
-        _start(folder, order)
+                raise TakenError(
+                    f"another job of this machine is called {request.id}; give it another --name"
+                ) from None
+        _start(folder, request)
 
     def jobs(self) -> list[JobInfo]:
         return sorted(map(_info, _folders()), key=lambda job: job.started or 0.0)
@@ -148,25 +150,25 @@ def _is_job(folder: JobFolder) -> bool:
         return False
 
 
-def _fill(folder: JobFolder, order: Order) -> None:
+def _fill(folder: JobFolder, request: JobRequest) -> None:
     """All that a job has before it starts."""
-    shutil.copytree(order.folder, folder.work)
+    shutil.copytree(request.folder, folder.work)
     folder.log.touch()
     job = {
-        "sweep": order.sweep,
-        "storage": order.storage,
-        "factories": order.factories,
-        "arguments": order.arguments,
+        "sweep": request.sweep,
+        "storage": request.storage,
+        "factories": request.factories,
+        "arguments": request.arguments,
         "started": time.time(),
     }
     folder.job.write_text(json.dumps(job), encoding="utf-8")
 
 
-def _start(folder: JobFolder, order: Order) -> None:
+def _start(folder: JobFolder, request: JobRequest) -> None:
     """Returns once its process has taken its lock."""
     given = {"RAY_ADDRESS": LOCAL}  # a Ray of its own, whatever cluster this shell is set up for
-    if order.tracking_default:
-        given["MLFLOW_TRACKING_URI"] = order.tracking_default
+    if request.tracking_default:
+        given["MLFLOW_TRACKING_URI"] = request.tracking_default
     with folder.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tuner.cli.local_job", str(folder.path)],

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from trainables.config.paths import suggest
 from trainables.errors import UserError
 from trainables.object_storage import is_remote
-from tuner.cluster.backend import STOP_SECONDS, JobInfo, Order, TakenError, UnknownJobError, UnreachableError
+from tuner.cluster.backend import STOP_SECONDS, JobInfo, JobRequest, TakenError, UnknownJobError, UnreachableError
 from tuner.cluster.job_log import STATUS_LINES
 
 SWEEP, STORAGE, FACTORIES = "vae_tuner.sweep", "vae_tuner.storage", "vae_tuner.factories"
@@ -36,11 +36,11 @@ START_PAUSE_SECONDS = 2.0
 _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk", "ray._private.runtime_env")
 
 
-def entrypoint_of(order: Order) -> str:
+def entrypoint_of(request: JobRequest) -> str:
     """The shell command of a job on the head: nothing in it is secret, for Ray's dashboard shows it."""
-    kept = [_kept(there, here) for there, here in order.kept.items()]
+    kept = [_kept(there, here) for there, here in request.kept.items()]
     return "; ".join(
-        ["set -e", _command_is_there(), *kept, *_store(order), f"exec vae-tuner {shlex.join(order.arguments)}"]
+        ["set -e", _command_is_there(), *kept, *_store(request), f"exec vae-tuner {shlex.join(request.arguments)}"]
     )
 
 
@@ -51,15 +51,15 @@ def _command_is_there() -> str:
     return f"command -v vae-tuner > /dev/null || {{ echo {shlex.quote(f'Error: {fault}')} >&2; exit 127; }}"
 
 
-def _store(order: Order) -> list[str]:
+def _store(request: JobRequest) -> list[str]:
     """The head's own store comes first."""
-    if order.tracking_default is None:
+    if request.tracking_default is None:
         return []
     named = '[ -n "$MLFLOW_TRACKING_URI" ]'
-    if not order.tracking_default:
-        fault = f"{order.storage} holds no database; set MLFLOW_TRACKING_URI on the head, or pass --tracking-uri"
+    if not request.tracking_default:
+        fault = f"{request.storage} holds no database; set MLFLOW_TRACKING_URI on the head, or pass --tracking-uri"
         return [f"{named} || {{ echo {shlex.quote(f'Error: {fault}')} >&2; exit 2; }}"]
-    folder, uri = shlex.quote(order.storage), shlex.quote(order.tracking_default)
+    folder, uri = shlex.quote(request.storage), shlex.quote(request.tracking_default)
     return [f"{named} || {{ mkdir -p {folder}; export MLFLOW_TRACKING_URI={uri}; }}"]
 
 
@@ -82,11 +82,11 @@ class RayJobs:
 
     cluster: str
 
-    def submit(self, order: Order) -> None:
+    def submit(self, request: JobRequest) -> None:
         end, told = time.monotonic() + START_SECONDS, False
         while True:
             try:
-                return self._submit(order)
+                return self._submit(request)
             except _StartingError:
                 if time.monotonic() > end:
                     raise
@@ -98,14 +98,14 @@ class RayJobs:
                 told = True
             time.sleep(START_PAUSE_SECONDS)
 
-    def _submit(self, order: Order) -> None:
-        with self._answering(), _free(order.id):
+    def _submit(self, request: JobRequest) -> None:
+        with self._answering(), _free(request.id):
             self._client.submit_job(
-                entrypoint=entrypoint_of(order),
-                submission_id=order.id,
-                metadata={SWEEP: order.sweep, STORAGE: order.storage, FACTORIES: " ".join(order.factories)},
+                entrypoint=entrypoint_of(request),
+                submission_id=request.id,
+                metadata={SWEEP: request.sweep, STORAGE: request.storage, FACTORIES: " ".join(request.factories)},
                 runtime_env={
-                    "working_dir": str(order.folder),
+                    "working_dir": str(request.folder),
                     "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), STATUS_LINES: "1"},
                 },
             )

@@ -20,7 +20,7 @@ from trainables.data.readers import check_known
 from trainables.data.readers.fetched import file_name
 from trainables.errors import ConfigError, UserError
 from trainables.object_storage import checked_storage, is_remote
-from tuner.cluster.backend import LOCAL, Backend, JobInfo, Order, TakenError
+from tuner.cluster.backend import LOCAL, Backend, JobInfo, JobRequest, TakenError
 from tuner.cluster.job import Job
 from tuner.cluster.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
 from tuner.sweeps.folder import taken, unknown
@@ -40,7 +40,7 @@ ALLOWED = "--allow-changed"
 class Submission:
     """All that is decided of a job before a cluster is asked. arguments: of `vae-tuner`, as the job runs it.
 
-    tracking_default: as of an Order. tracking_uri: where its runs are recorded, None where that is not known here.
+    tracking_default: as of a JobRequest. tracking_uri: where its runs are recorded, None where that is not known here.
     """
 
     sweep: str
@@ -159,20 +159,22 @@ def _submitted(ready: Submission, backend: Backend) -> Job:
     with TemporaryDirectory() as folder:
         ready.shipment.write(Path(folder))
         kept, default = ready.shipment.kept, ready.tracking_default
-        job_id = _submit(Order(sweep, sweep, storage, Path(folder), ready.arguments, default, kept, factories), backend)
+        job_id = _submit(
+            JobRequest(sweep, sweep, storage, Path(folder), ready.arguments, default, kept, factories), backend
+        )
     uri = without_secret(ready.tracking_uri) or ""
     return Job(job_id, sweep, storage, backend, factories, ready.notes, uri)
 
 
-def _submit(order: Order, backend: Backend) -> str:
+def _submit(request: JobRequest, backend: Backend) -> str:
     """Submit under the first id that is free: the sweep's name, then -2, -3, …; refused while a job holds the sweep."""
     refused: set[str] = set()
     while True:
         jobs = backend.jobs()
-        _check_idle(order.sweep, order.storage, jobs)
-        job_id = _free_id(order.sweep, {job.id for job in jobs} | refused)
+        _check_idle(request.sweep, request.storage, jobs)
+        job_id = _free_id(request.sweep, {job.id for job in jobs} | refused)
         try:
-            backend.submit(replace(order, id=job_id))
+            backend.submit(replace(request, id=job_id))
         except TakenError:  # by a job that is not a sweep's, or by one of just now
             refused.add(job_id)
             continue

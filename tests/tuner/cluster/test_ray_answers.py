@@ -8,7 +8,7 @@ import pytest
 
 from trainables.errors import UserError
 from tuner.cluster import ray_jobs
-from tuner.cluster.backend import Order, TakenError, UnreachableError
+from tuner.cluster.backend import JobRequest, TakenError, UnreachableError
 from tuner.cluster.job import known_job
 from tuner.cluster.ray_jobs import RayJobs
 from tuner.cluster.submission import submit_resume
@@ -82,14 +82,14 @@ def test_an_id_of_a_foreign_job_is_passed_over(head, tmp_path):
     head.jobs += [job("s", {}), job("s-2", OURS), job("s-3", None)]
     assert submit_resume("s", RayJobs(head.url), tmp_path, model="nets:make").id == "s-4"
     with pytest.raises(TakenError, match=r"^another job of this cluster is called s-4; give it another --name$"):
-        RayJobs(head.url).submit(Order("s-4", "s", "/shared", tmp_path, ("resume", "s")))
+        RayJobs(head.url).submit(JobRequest("s-4", "s", "/shared", tmp_path, ("resume", "s")))
 
 
 def test_a_head_that_has_just_started_is_waited_for(head, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ray_jobs, "START_PAUSE_SECONDS", 0.01)
     head.starting = 3
-    order = Order("s", "s", "/shared", tmp_path, ("resume", "s"))
-    RayJobs(head.url).submit(order)
+    request = JobRequest("s", "s", "/shared", tmp_path, ("resume", "s"))
+    RayJobs(head.url).submit(request)
     assert ([job["submission_id"] for job in head.jobs], head.starting) == (["s"], 0)
     told = f"The head at {head.url} has just started and does not accept jobs yet: waiting …\n"
     assert capsys.readouterr().err == told
@@ -98,7 +98,7 @@ def test_a_head_that_has_just_started_is_waited_for(head, tmp_path, monkeypatch,
     with pytest.raises(
         UserError, match=rf"^the head at {head.url} does not accept jobs yet, as Ray's agent there has not"
     ):
-        RayJobs(head.url).submit(order)
+        RayJobs(head.url).submit(request)
 
 
 def test_a_token_that_cannot_be_sent_is_not_shown(head, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from object_store import CREDENTIALS
 
 from trainables.object_storage import RemoteFolder
-from tuner.cluster.backend import Order
+from tuner.cluster.backend import JobRequest
 from tuner.cluster.job_log import refusal_in
 from tuner.cluster.ray_jobs import entrypoint_of
 
@@ -24,10 +24,10 @@ def head(tmp_path, environment):
     (tmp_path / "bin" / "vae-tuner").chmod(0o755)
     (tmp_path / "job").mkdir()
 
-    def run(order, **variables):
+    def run(request, **variables):
         given = {**environment, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{environment['PATH']}", **variables}
         done = subprocess.run(
-            ["sh", "-c", entrypoint_of(order)],
+            ["sh", "-c", entrypoint_of(request)],
             cwd=tmp_path / "job", env=given, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert not list(tmp_path.rglob("owned"))
@@ -36,14 +36,14 @@ def head(tmp_path, environment):
     return run
 
 
-def order(storage, tmp_path, **fields):
-    return Order("s", "s", storage, tmp_path, ("sweep", "spec.yaml", "--storage", storage), **fields)
+def request_of(storage, tmp_path, **fields):
+    return JobRequest("s", "s", storage, tmp_path, ("sweep", "spec.yaml", "--storage", storage), **fields)
 
 
 @pytest.mark.parametrize("name", ["shared", NASTY])
 def test_the_heads_own_store_comes_before_the_one_beside_the_sweeps(name, head, tmp_path):
     storage = str(tmp_path / name)
-    given = order(storage, tmp_path, tracking_default=f"sqlite:///{storage}/mlflow.db")
+    given = request_of(storage, tmp_path, tracking_default=f"sqlite:///{storage}/mlflow.db")
     lines = head(given).stdout.splitlines()
     assert lines == [f"sqlite:///{storage}/mlflow.db", "sweep", "spec.yaml", "--storage", storage]
     assert Path(storage).is_dir()
@@ -56,7 +56,7 @@ def test_what_is_shipped_to_stay_is_put_into_the_storage_once(name, head, tmp_pa
     (tmp_path / "job" / "shipped" / "1f").mkdir(parents=True)
     file = tmp_path / "job" / "shipped" / "1f" / "own data.npy"
     file.write_text("first")
-    given = order(storage, tmp_path, kept={f"{storage}/.data/1f": "shipped/1f"})
+    given = request_of(storage, tmp_path, kept={f"{storage}/.data/1f": "shipped/1f"})
     for text in ("first", "second"):
         file.write_text(text)
         assert head(given).returncode == 0
@@ -74,7 +74,7 @@ def test_object_storage_keeps_what_is_shipped_from_where_every_node_reads_it(
     file.parent.mkdir(parents=True)
     file.write_text("all of it")
     stays = RemoteFolder(remote_root) / ".data" / "1f"
-    done = head(order(remote_root, tmp_path, kept={str(stays): "shipped/1f"}), **CREDENTIALS)
+    done = head(request_of(remote_root, tmp_path, kept={str(stays): "shipped/1f"}), **CREDENTIALS)
     assert (done.returncode, done.stderr) == (0, "")
     assert stays.read(name) == b"all of it"
     assert RemoteFolder(remote_root).names() == [f".data/1f/{name}"]
@@ -83,13 +83,13 @@ def test_object_storage_keeps_what_is_shipped_from_where_every_node_reads_it(
 def test_a_step_that_fails_starts_no_sweep(head, tmp_path):
     (tmp_path / "file").touch()
     below = str(tmp_path / "file" / "below")
-    done = head(order(below, tmp_path, tracking_default=f"sqlite:///{below}/mlflow.db"))
+    done = head(request_of(below, tmp_path, tracking_default=f"sqlite:///{below}/mlflow.db"))
     assert done.returncode != 0
     assert done.stdout == ""
 
 
 def test_object_storage_needs_a_store_that_the_head_names(head, tmp_path):
-    given = order("s3://bucket/sweeps", tmp_path, tracking_default="")
+    given = request_of("s3://bucket/sweeps", tmp_path, tracking_default="")
     assert head(given, MLFLOW_TRACKING_URI="http://head:5000").stdout.splitlines()[0] == "http://head:5000"
     done = head(given)
     assert (done.returncode, done.stdout) == (2, "")
@@ -100,7 +100,7 @@ def test_object_storage_needs_a_store_that_the_head_names(head, tmp_path):
 
 
 def test_an_environment_without_the_command_says_so(head, tmp_path):
-    given = order(str(tmp_path / "shared"), tmp_path)
+    given = request_of(str(tmp_path / "shared"), tmp_path)
     done = head(given, PATH="/usr/bin:/bin")
     assert done.returncode == 127
     assert refusal_in(done.stderr) == (

@@ -9,7 +9,7 @@ from search_spaces.catalogue import space_names
 from trainables.errors import UserError
 from trainables.object_storage import RemoteFolder
 from tuner.cluster.backend import JobInfo
-from tuner.cluster.backend_choice import backend_of, chosen
+from tuner.cluster.backend_choice import backend_of, cluster_address
 from tuner.cluster.submission import planned_submission, submit_resume, submit_sweep
 from tuner.sweeps.journal import JOURNAL, bytes_of
 from tuner.sweeps.spec import parse_spec
@@ -323,15 +323,15 @@ def test_what_is_not_seen_from_here_is_left_to_the_job(tmp_path, finished):
 def test_the_cluster_is_the_one_asked_for_else_rays_own_variable_else_this_machine(monkeypatch):
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    assert chosen(None) == "local"
+    assert cluster_address(None) == "local"
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    assert chosen(None) == "local"
+    assert cluster_address(None) == "local"
     monkeypatch.setenv("RAY_ADDRESS", "http://a:1")
-    assert chosen(None) == "http://a:1"
+    assert cluster_address(None) == "http://a:1"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "https://b:2/")
-    assert chosen(None) == "https://b:2"
-    assert chosen("http://c:3") == "http://c:3"
-    assert chosen("local") == "local"
+    assert cluster_address(None) == "https://b:2"
+    assert cluster_address("http://c:3") == "http://c:3"
+    assert cluster_address("local") == "local"
     assert backend_of("local").cluster == "local"
 
 
@@ -342,7 +342,7 @@ def test_the_cluster_is_the_one_asked_for_else_rays_own_variable_else_this_machi
 )  # fmt: skip
 def test_what_is_no_cluster_is_refused(cluster):
     with pytest.raises(UserError) as error:
-        chosen(cluster)
+        cluster_address(cluster)
     assert str(error.value) == (
         f"--cluster {cluster.replace('me:pw', '***')}: allowed: local, or the address of Ray's dashboard, as in http://127.0.0.1:8265"
     )
