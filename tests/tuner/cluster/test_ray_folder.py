@@ -56,7 +56,10 @@ def test_a_folder_of_the_users_is_taken_or_refused(short, temporary, monkeypatch
     temporary(short / "other")
     monkeypatch.setenv("RAY_TMPDIR", str(short))
     assert base_folder() == short
-    for folder, fault in [(of_length(short, MOST_BYTES + 1), "is longer than the"), (short / "none", "is no folder")]:
+    for folder, fault in [
+        (of_length(short, MOST_BYTES + 1), "is longer than the"),
+        (short / "none", "is not a folder"),
+    ]:
         monkeypatch.setenv("RAY_TMPDIR", str(folder))
         with pytest.raises(UserError, match=rf"^RAY_TMPDIR: {folder} {fault}.*; set a shorter one that can be written"):
             base_folder()

@@ -246,7 +246,7 @@ def test_more_cores_than_there_are_are_refused(plan):
         ("val/msee", r"search\.metric: 'val/msee' cannot be optimised; did you mean `val/mse`\?"),
         ("train/kl", r"search\.metric: train/kl is not measured on validation data"),
         *(
-            (metrics, rf"search\.metric: {name} rests on an estimate that cannot exceed ln N .*use val/agg_kl_gauss")
+            (metrics, rf"search\.metric: {name} is estimated from N examples .*use val/agg_kl_gauss")
             for name in SATURATING
             for metrics in (name, f"val/elbo,{name}")
         ),
