@@ -21,7 +21,7 @@ from ports import free_port
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "open-ports.md"
 HEAD = ("started by", "process", "listens on", "port", "without the token")
-STARTERS = ("head of cluster.yaml", "worker machine", "sweep, submit --cluster local")
+STARTERS = ("head of cluster.yaml", "worker machine", "sweep on the cluster", "sweep, submit --cluster local")
 DEFAULTS = {"port": 6379, "object-manager-port": 8076, "dashboard-port": 8265}
 RAYS_DEFAULTS = {"ray-client-server-port": 10001}
 OBJECTS = "raylet, its objects"
@@ -58,6 +58,23 @@ task = work.remote()
 time.sleep(1000)
 """
 """A trial on a sweep's own Ray."""
+WORK_THERE = """
+import sys
+import time
+import ray
+from tuner.cluster.ray_address import connect
+from tuner.cluster.ray_session import quiet_ray
+
+@ray.remote(num_cpus=1)
+def work():
+    time.sleep(1000)
+
+quiet_ray()
+connect(sys.argv[1])
+tasks = [work.remote() for _ in range(2)]
+time.sleep(1000)
+"""
+"""A trial on each node of a cluster, each of which has one core."""
 
 
 # --- what a table is made of ------------------------------------------------------------------------------------------
@@ -229,7 +246,7 @@ def test_nothing_is_open_that_the_table_does_not_have(command, environment):
     chosen = {option: free_port() for option in (*DEFAULTS, *RAYS_DEFAULTS)}
     fixed = {chosen[option]: str(port) for option, port in DEFAULTS.items()}
     fixed |= {chosen[option]: f"{port}, Ray's default" for option, port in RAYS_DEFAULTS.items()}
-    head, worker, local = STARTERS
+    head, worker, joined, local = STARTERS
     small = ("--block", "--num-cpus=1", "--object-store-memory=100000000")
     address = f"127.0.0.1:{chosen['port']}"
     with ExitStack() as stack:
@@ -241,8 +258,10 @@ def test_nothing_is_open_that_the_table_does_not_have(command, environment):
         started.start(local, sys.executable, "-c", WORK)
         started.wait_for((head, "dashboard.py"), (head, "raylet/raylet"))
         started.start(worker, ray, "start", f"--address={address}", *small, "--dashboard-agent-listen-port=0", **token)
+        started.wait_for((worker, "raylet/raylet"))
+        started.start(joined, sys.executable, "-c", WORK_THERE, address, **token)
         agents = [(who, "ray::DashboardAgent") for who in (head, worker, local)]
-        started.wait_for((local, "ray::work"), *agents)
+        started.wait_for(*((who, "ray::work") for who in (head, worker, local)), *agents)
         rows = [row_of(*socket, fixed) for socket in started.settled()]
     print(made := table(rows))
     assert set(made.splitlines()) <= set(documented().splitlines())

@@ -80,6 +80,12 @@ def test_object_storage_keeps_what_is_shipped_from_where_every_node_reads_it(
     assert RemoteFolder(remote_root).names() == [f".data/1f/{name}"]
 
 
+def test_a_uri_with_options_is_one_word_where_data_are_kept(head, tmp_path):
+    stays = "s3://bucket/it's/.data/1f?region=eu&x=$(touch owned)"
+    given = request_of("s3://bucket/sweeps", tmp_path, kept={stays: "shipped/1f"})
+    assert head(given).stdout.splitlines()[1:5] == ["jobs", "keep", "shipped/1f", stays]
+
+
 def test_a_step_that_fails_starts_no_sweep(head, tmp_path):
     (tmp_path / "file").touch()
     below = str(tmp_path / "file" / "below")

@@ -14,6 +14,12 @@ from tuner.sweeps.state import fold
 
 
 @pytest.fixture
+def sweeps(sweeps):
+    """In a folder whose name has to be quoted."""
+    return replace(sweeps, storage=sweeps.storage.parent / "my sweeps")
+
+
+@pytest.fixture
 def swept(sweeps):
     """swept(paths of its spec) → the sweep that ended, and its page's elements."""
 
@@ -32,7 +38,7 @@ def test_the_page_names_the_best_and_all_that_was_searched(swept, sweeps):
     assert best.rows()[0][0] == "0002"
     space = sweeps.plan("t", space="geco-vs-annealing").space
     assert [row[0] for row in searched.rows()] == [row.path for row in space.describe()]
-    assert root.one("code").text.startswith("vae-tuner sweep ")
+    assert root.one("code").text == f"vae-tuner sweep '{sweeps.storage}/s/spec.yaml' --name s-again"
 
 
 @pytest.mark.parametrize(

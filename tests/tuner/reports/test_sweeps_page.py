@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from html_pages import check_page
@@ -9,6 +10,12 @@ from trainables.errors import UserError
 from tuner import compare_sweeps
 
 RANDOM = {"scheduler.kind": "none", "search.trials": 6}
+
+
+@pytest.fixture
+def sweeps(sweeps):
+    """In a folder whose name has to be quoted."""
+    return replace(sweeps, storage=sweeps.storage.parent / "my sweeps")
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def test_figures_and_numbers_lie_beside_the_page(root, shown, sweeps):
         rows = list(csv.DictReader(file))
     assert [(row["sweep"], row["trial"]) for row in rows] == [(s, f"{n:04}") for s in "ab" for n in range(6)]
     command = root.one("code").text
-    assert command == f"vae-tuner compare --sweeps a,b --storage {sweeps.storage} --name a-beside-b"
+    assert command == f"vae-tuner compare --sweeps a,b --storage '{sweeps.storage}' --name a-beside-b"
 
 
 def test_a_name_that_is_no_folder_is_refused_before_anything_is_written(sweeps, tmp_path):

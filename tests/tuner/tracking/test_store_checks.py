@@ -58,6 +58,8 @@ def server(refused=(), known=True, files=EXPERIMENT["artifact_location"]):
                     if experiments
                     else (404, {"error_code": "RESOURCE_DOES_NOT_EXIST"})
                 )
+            elif "registered-models/get?name=known" in self.path:
+                body = {"registered_model": {"name": "known"}}
             elif any(word in self.path for word in ("runs/get?", "registered-models/get?")):
                 status, body = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
             elif NEW in self.path:
@@ -165,6 +167,7 @@ def test_wherever_a_store_is_named_its_password_is_not(place, sweeps):
     ("path", "ask"),
     [
         ("registered-models/get", lambda uri: run_of(uri, "models:/m")),
+        ("model-versions/get", lambda uri: run_of(uri, "models:/known/1")),
         ("runs/get", lambda uri: tuner.load("0123", tracking_uri=uri)),
     ],
 )
