@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from events import lines_of, new_event
+from ray_cluster import ray_cluster
 
 from search_spaces.compile import suggest_trial
 from trainables.config.paths import parse_config
@@ -86,13 +87,9 @@ class Meter:
 def swept_on(nodes, trials, data_dir):
     """A sweep of thin trials over the nodes of a cluster, two at a time on each."""
     quiet_ray()
-    import ray
-    from ray.cluster_utils import Cluster
-
     concurrency = CPUS_PER_NODE * nodes
     node = {"num_cpus": CPUS_PER_NODE, "object_store_memory": 10**8}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    try:
+    with ray_cluster(**node) as cluster:
         for _ in range(nodes - 1):
             cluster.add_node(**node)
         config = {"data": {"n_train": 128}, "model": {"hidden": [16], "latent_dim": 2}, "epochs": 1}
@@ -107,9 +104,6 @@ def swept_on(nodes, trials, data_dir):
         })  # fmt: skip
         meter = Meter(cluster.head_node)
         assert run_sweep(make_plan(spec, data_dir), meter.progress).exit_code == 0
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
     return timed(read_journal(Path("sweeps", spec.name, "journal.jsonl")), meter, 2 * concurrency)
 
 

@@ -11,10 +11,11 @@ import pytest
 import tiny_net
 from drivers import PATIENCE
 from ports import free_port
+from ray_cluster import ray_cluster
 
 pytestmark = pytest.mark.cluster
 
-SMALL = {"include_dashboard": False, "object_store_memory": 10**8}
+SMALL = {"object_store_memory": 10**8}
 EPOCHS = 12
 HELD = f"""
 import time
@@ -35,14 +36,11 @@ class Held(Net):
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster whose head runs no trials."""
-    from ray.cluster_utils import Cluster
-
     from tuner.cluster.ray_session import quiet_ray
 
     quiet_ray()
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
-    yield made
-    made.shutdown()
+    with ray_cluster(num_cpus=0, **SMALL) as made:
+        yield made
 
 
 def with_workers(cluster, n):

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from drivers import PATIENCE
-from ray.cluster_utils import Cluster
+from ray_cluster import ray_cluster
 
 from trainables.config.paths import parse_config
 from trainables.data.dataset import data_facts, load
@@ -15,11 +15,10 @@ from trainables.files.checkpoint import write
 from trainables.files.trial_files import FILE_NAME
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
-from tuner.cluster.ray_address import leave
 
 pytestmark = pytest.mark.cluster
 
-NODE = {"object_store_memory": 10**8, "include_dashboard": False}
+NODE = {"object_store_memory": 10**8}
 
 # Ray counts GPUs that are not there; what a trial was given decides whether its memory is enough.
 HUNGRY = """
@@ -55,15 +54,10 @@ def spec(**parts):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head of one core, and a node of two with two GPUs that Ray believes in.
-
-    Runs before any test starts Ray in this process: that would leave it a token which drivers here do not have.
-    """
-    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 1})
-    made.add_node(num_cpus=2, num_gpus=2, object_store_memory=10**8)
-    yield made
-    leave()
-    made.shutdown()
+    """A head of one core, and a node of two with two GPUs that Ray believes in."""
+    with ray_cluster(num_cpus=1, **NODE) as made:
+        made.add_node(num_cpus=2, num_gpus=2, **NODE)
+        yield made
 
 
 @pytest.fixture

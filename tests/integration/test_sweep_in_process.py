@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import ray
+from drivers import PATIENCE
 
 import tuner
 from trainables.config.paths import plain
@@ -43,7 +44,7 @@ def _timeless(metrics):
 
 def wait_for_free_cores(n):
     """A Ray of the caller's own has its cores back."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while ray.available_resources().get("CPU", 0) != n:
         assert time.monotonic() < end, ray.available_resources()
         time.sleep(0.1)

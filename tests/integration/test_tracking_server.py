@@ -128,7 +128,7 @@ class Head:
         headers = {"Authorization": f"Basic {token}"} if password else {}
         request = urllib.request.Request(self.uri + path, headers=headers | ({"Host": host} if host else {}))
         try:
-            return urllib.request.urlopen(request, timeout=10).status
+            return urllib.request.urlopen(request, timeout=PATIENCE).status
         except urllib.error.HTTPError as error:
             return error.code
         except OSError:

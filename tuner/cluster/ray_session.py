@@ -37,7 +37,10 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
+TOKENS = "RAY_AUTH_MODE"
+
 _folder: RayFolder | None = None
+_tokens: str | None = None
 _loud: tuple[int, dict[str, str]] | None = None
 """The level of Tune's log and the variables of the environment, as they were."""
 
@@ -118,10 +121,10 @@ def start_ray(cpus: float, storage: str) -> None:
 
     Raises StorageError where its processes do not come up.
     """
-    global _folder
+    global _folder, _tokens
     import ray
 
-    base = base_folder()
+    base, _tokens = base_folder(), os.environ.get(TOKENS)
     try:
         _folder = RayFolder()
         with _listening_locally(), in_own_sessions(), _seeing_what_they_need(storage):
@@ -143,15 +146,28 @@ def start_ray(cpus: float, storage: str) -> None:
 
 
 def end_ray() -> None:
-    """End Ray as `start_ray` has started it; nothing of it is left on the disk."""
+    """End Ray as `start_ray` has started it; nothing of it is left on the disk, or in this process's environment."""
     global _folder
     import ray
 
     ray.shutdown()
+    if _tokens is None:
+        _ask_for_no_token()
     end_sessions()
     if _folder is not None:
         _folder.remove()
         _folder = None
+
+
+def _ask_for_no_token() -> None:
+    """As before Ray started here. Ray asks for a token then, and goes on to do so as long as the process lives: on a
+    cluster without tokens it would start no actor, and one that it starts would ask for a token. It has no public way
+    back."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    os.environ.pop(TOKENS, None)
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager
