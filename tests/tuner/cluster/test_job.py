@@ -1,12 +1,13 @@
 """What a job tells of its sweep fits its own state."""
 
 import json
+import shlex
 
 import pytest
 
 from trainables.errors import UserError
 from tuner.cluster.backend import JobInfo
-from tuner.cluster.job import Job
+from tuner.cluster.job import Job, resume_command
 from tuner.cluster.job_log import PREFIX
 
 COUNTS = {"completed": 2, "starting": 1, "running": 1, "paused": 2, "interrupted": 1}
@@ -48,3 +49,11 @@ def test_only_what_runs_is_stopped_and_a_stop_that_takes_too_long_is_told():
     with pytest.raises(UserError, match=r"^job s has not ended within 0 seconds; look again later$"):
         Job("s", "s", "/shared", stuck).stop(seconds=0.0)
     assert (ended.stopped, stuck.stopped) == (0, 1)
+
+
+@pytest.mark.parametrize("storage", ["/shared/it's mine", "s3://bucket/s?region=eu&x=$HOME"])
+def test_the_command_that_resumes_can_be_copied(storage):
+    words = shlex.split(resume_command("s", "http://h:8265", storage, ("nets:make",)))
+    assert words[:4] == ["vae-tuner", "jobs", "resume", "s"]
+    assert words[4:] == ["--cluster", "http://h:8265", "--storage", storage, "--model", "nets:make"]
+    assert shlex.quote(storage) in resume_command("s", "http://h:8265", storage, ())

@@ -11,13 +11,14 @@ import pytest
 
 from trainables.config.paths import parse_config, plain
 from trainables.data.dataset import data_facts
+from trainables.errors import UserError
 from trainables.training.range_test import ramped
 from trainables.training.trainer import Trainer
 from trainables.worker.reach import ReachRun, reach_config
 from tuner import lr_range
 from tuner.api import load
 from tuner.cluster.signals import StoppedError
-from tuner.running.single_run import make_ready, retrain
+from tuner.running.single_run import make_ready, read_config, retrain
 from tuner.tracking.mlflow_store import open_client
 from tuner.tracking.ranked_epoch import RankedEpoch
 from tuner.tracking.run_files import RunFiles
@@ -208,3 +209,10 @@ def test_the_best_epoch_of_one_budget_is_none_of_another(trained):
     found, reports, notes = trained(RankedEpoch("best", "val/elbo_cal", 2, 4), epochs=3)
     assert (len(reports), found.metrics["epoch"], found.says) == (3, 3, "its last epoch")
     assert "epoch 2 was the best of 4 epochs and need not be of 3: trained to the end" in notes
+
+
+def test_a_sweeps_file_names_a_command_that_can_be_copied(tmp_path):
+    file = tmp_path / "my sweep.yaml"
+    file.write_text("space: lr")
+    with pytest.raises(UserError, match=f"run it with `vae-tuner sweep '{file}'`"):
+        read_config(file)

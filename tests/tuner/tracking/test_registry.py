@@ -154,9 +154,9 @@ def test_what_is_not_registered_is_named_with_what_is(source, message, uri, rows
 
 def test_an_empty_registry_says_how_to_fill_it(uri):
     with pytest.raises(
-        UserError, match=r"model 'm' is not registered in .*; `vae-tuner best --register m` registers one"
+        UserError, match=r"model 'our m' is not registered in .*; `vae-tuner best --register 'our m'` registers one"
     ):
-        run_of(uri, "models:/m")
+        run_of(uri, "models:/our m")
 
 
 def test_a_version_that_others_made_without_a_run_is_named(uri, tmp_path):

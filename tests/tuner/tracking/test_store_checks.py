@@ -176,6 +176,11 @@ def test_what_may_not_be_read_is_not_called_missing(path, ask):
         ask(uri)
 
 
+def test_the_command_that_makes_an_experiment_can_be_copied():
+    with server(files="file:///proc/files") as (uri, _), pytest.raises(UserError, match="--experiment-name 'our team'"):
+        check_artifacts(uri, "our team")
+
+
 def test_doctor_names_a_store_that_answers_without_its_password():
     with server() as (uri, _):
         found = check_tracking(parse_spec({"tracking": {"uri": uri.replace("//", "//me:hush@"), "experiment": "team"}}))
