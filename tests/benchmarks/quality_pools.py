@@ -28,7 +28,7 @@ from trainables.data.dataset import DataFacts, Dataset, data_facts, load
 from trainables.data.readers import data_dir
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
-from trainables.worker.reach import least, next_epoch, reach_config
+from trainables.worker.kappa_min import least, next_epoch, reach_config
 from tuner.comparison.methods import LR, free_paths, pool_space
 from tuner.comparison.request import Request, design_of
 from tuner.comparison.statistics import expected_best

@@ -74,7 +74,7 @@ class Moment:
 MOMENTS = (
     Moment("the command begins", lambda driver: driver.hears(signal.SIGHUP), False),
     Moment("PyTorch is loaded", lambda driver: driver.has_loaded(b"libtorch"), False),
-    Moment("κ_min is measured", lambda driver: driver.started(b"trainables.worker.reach"), False),
+    Moment("κ_min is measured", lambda driver: driver.started(b"trainables.worker.kappa_min"), False),
     Moment("Ray starts", lambda driver: driver.started(b"gcs_server"), True),
     Moment("Ray's node has come", lambda driver: driver.started(b"raylet"), True),
     Moment("a trial is handed out", lambda driver: driver.n_lines > 1, True),

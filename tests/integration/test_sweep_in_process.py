@@ -14,9 +14,9 @@ from drivers import PATIENCE
 
 import tuner
 from trainables.config.paths import plain
-from trainables.worker.reach import reach_config
+from trainables.worker.kappa_min import reach_config
 from tuner.cluster.capacity import Capacity, Node
-from tuner.running import exclusive_trials, reach, search_loop
+from tuner.running import exclusive_trials, kappa_min, search_loop
 from tuner.running.driver import run_sweep
 from tuner.sweeps.journal import read_journal
 from tuner.sweeps.state import fold
@@ -161,10 +161,10 @@ def test_a_cluster_measures_kappa_min_as_a_process_here_does_with_the_cores_of_a
     run = json.dumps(plain(reach_config(plan.biggest)))
     request = {"config": run, "data_dir": str(plan.data_dir), "working_dir": str(workplace)}
     wait_for_free_cores(2)
-    epochs = reach.epochs_on_cluster(request, 3, cpus=1.5, gpus=0)
+    epochs = kappa_min.epochs_on_cluster(request, 3, cpus=1.5, gpus=0)
     first = next(epochs)
     wait_for_free_cores(0.5)
-    assert [first, *epochs] == list(reach.epochs_here(request))
+    assert [first, *epochs] == list(kappa_min.epochs_here(request))
     wait_for_free_cores(2)
 
 

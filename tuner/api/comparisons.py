@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tuner.reports.zip_file import Exported
     from tuner.running.comparison_stages import Testing
     from tuner.running.comparisons import Compared
-    from tuner.running.reach import Measuring
+    from tuner.running.kappa_min import Measuring
     from tuner.running.session import ProgressFactory
 
 
@@ -103,7 +103,7 @@ def compare(
     from tuner.comparison.request import Request, named_after
     from tuner.running.comparison_stages import ComparisonRun
     from tuner.running.comparisons import compare_methods, folder_of
-    from tuner.running.reach import unseen
+    from tuner.running.kappa_min import unseen
     from tuner.running.session import silent
 
     request = Request(

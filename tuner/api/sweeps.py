@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from search_spaces.space import Space
     from tuner.planning.plans import Plan
-    from tuner.running.reach import Measuring
+    from tuner.running.kappa_min import Measuring
     from tuner.running.session import ProgressFactory
     from tuner.running.sweep_result import SweepResult
     from tuner.sweeps.status import SweepStatus
@@ -120,7 +120,7 @@ def sweep(
     """
     from tuner.planning.plans import Plan
     from tuner.running.driver import run_sweep
-    from tuner.running.reach import unseen
+    from tuner.running.kappa_min import unseen
     from tuner.running.session import silent
 
     ready = spec if isinstance(spec, Plan) else plan(spec, data_dir=data_dir, allow_changed=allow_changed)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from trainables.credentials import shown_uris
 from trainables.errors import UserError
-from tuner.cli.forgiving import forgiving_stderr, unwritten
+from tuner.cli.forgiving_stderr import forgiving_stderr, unwritten
 from tuner.cli.printable import printable
 from tuner.cluster.ray_thread import leave_process
 from tuner.cluster.signals import Signals, StoppedError, stop_signals

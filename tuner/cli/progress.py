@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from trainables.credentials import shown
 from trainables.ranking import mean, sign_of
 from tuner.cli.console import err, print_notes
-from tuner.cli.status_lines import status_lines
+from tuner.cli.job_status_lines import status_lines
 from tuner.sweeps.events import Asked, Decided, Ended, Event, Exhausted, Failed, Finished, Reported, Warned
 
 if TYPE_CHECKING:

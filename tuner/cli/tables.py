@@ -57,7 +57,7 @@ def show_plan(plan: Plan, output: str) -> None:
 
 def _plan_document(plan: Plan, seconds: float | None, estimate: float | None) -> dict[str, Any]:
     """seconds: of an epoch. estimate: the seconds of the sweep."""
-    from tuner.search.known import n_combinations
+    from tuner.search.duplicates import n_combinations
 
     return {
         "space": [row._asdict() for row in plan.known_space.describe()],

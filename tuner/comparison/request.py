@@ -25,8 +25,8 @@ from tuner.comparison.kinds import METHODS
 from tuner.comparison.methods import LR, Scale, free_paths
 from tuner.comparison.stages import REQUEST_FILE
 from tuner.comparison.statistics import MOST_SEEDS
+from tuner.sweeps.atomic_files import write_json
 from tuner.sweeps.journal import JOURNAL, read_journal
-from tuner.sweeps.keeping import write_json
 from tuner.sweeps.spec import NAME
 from tuner.sweeps.state import REFUSED, Sweep, fold
 

@@ -30,10 +30,10 @@ from trainables.ranking import Ranking
 from trainables.resolve import notes, resolve
 from tuner.cluster.capacity import Capacity, capacity_of
 from tuner.planning.given_trials import NO_SPACE, check_points
+from tuner.planning.kappa_min import KAPPA, as_begun, asks_for_reach, reach_notes
 from tuner.planning.memory_probe import largest, measured_share, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.planning.notes import budget_notes, describe_data, model_notes, phase_notes, rate_notes
-from tuner.planning.reach import KAPPA, as_begun, asks_for_reach, reach_notes
 from tuner.planning.resources import (
     auto_device,
     capacity_notes,

@@ -18,7 +18,7 @@ from tuner.search.asha import Asha, grace_for, rungs_for
 from tuner.search.hyperband import HyperBand
 from tuner.search.median import MedianRule
 from tuner.search.rules import Rule
-from tuner.search.together import Together
+from tuner.search.seed_groups import Together
 from tuner.sweeps.spec import SweepSpec
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from search_spaces.space import Space
-from tuner.search.known import n_combinations, n_known
+from tuner.search.duplicates import n_combinations, n_known
 from tuner.search.samplers import Sampling, trials_to_run
 from tuner.sweeps.events import EarlierTrial
 from tuner.sweeps.spec import Search, SweepSpec

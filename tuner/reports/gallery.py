@@ -21,7 +21,7 @@ from trainables.training.trajectory import trajectory
 from trainables.vae import Vae
 from tuner.comparison.design import Trained
 from tuner.reports.figures.method_looks import by_method, middle_level
-from tuner.sweeps.keeping import write_json
+from tuner.sweeps.atomic_files import write_json
 
 COLUMNS = 10
 STEPS, SPAN = 9, 2.5

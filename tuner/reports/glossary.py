@@ -70,8 +70,8 @@ TERMS = (
     Term("95 %", "an interval that holds the true value in 95 of 100 such experiments, by Student's t over seeds. "
          "Those of Q1 do so for all rivals together, and include what choosing learning rates on few pilots leaves "
          "open; those of Q2 are bootstrapped.", r"95 %"),
-    Term("equivalent", "the difference is surely within ±0.5 nat, a margin fixed beforehand, at every level: two "
-         "one-sided t tests at 5 % (TOST) for each level of each rival. Said also where a difference that small is "
+    Term("equivalent", "the difference is surely within ±0.5 nat, a margin fixed beforehand, at every level: "
+         "two one-sided t tests at 5 % (TOST) for each level of each rival. Said also where a difference that small is "
          "significant."),
     Term("lower / higher", "significantly so after Holm's correction, with an interval that leaves out 0.",
          r"\blower than\b|\bhigher than\b|^(?:lower|higher)$"),

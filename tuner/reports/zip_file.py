@@ -19,9 +19,9 @@ from trainables.source import code_digest, source_files
 from tuner.cluster.shipment import code_of
 from tuner.comparison.stages import REQUEST_FILE, STAGES
 from tuner.reports.csv_text import cells, columns_of, csv_text
+from tuner.sweeps.atomic_files import new_file
 from tuner.sweeps.folder import TRIALS, trials_of
 from tuner.sweeps.journal import JOURNAL, bytes_of
-from tuner.sweeps.keeping import new_file
 from tuner.sweeps.spec import as_yaml
 from tuner.sweeps.state import Sweep, Trial
 from tuner.sweeps.status import known_sweep, ranked_trials

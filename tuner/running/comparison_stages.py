@@ -53,11 +53,11 @@ from tuner.comparison.transfer import (
 from tuner.planning.checks import require_ready
 from tuner.planning.plans import Plan, make_plan
 from tuner.running.driver import resume_sweep, run_sweep
-from tuner.running.reach import Measuring, reached, unseen
+from tuner.running.kappa_min import Measuring, reached, unseen
 from tuner.running.session import ProgressFactory, silent
 from tuner.running.sweep_result import SweepResult
+from tuner.sweeps.atomic_files import write_json
 from tuner.sweeps.journal import JOURNAL, read_journal
-from tuner.sweeps.keeping import write_json
 from tuner.sweeps.lease import FencedError
 from tuner.sweeps.spec import SweepSpec, parse_spec
 from tuner.sweeps.state import Sweep, Trial, fold

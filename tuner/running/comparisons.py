@@ -19,8 +19,8 @@ from tuner.comparison.request import command_of, remembered
 from tuner.comparison.stages import STAGES
 from tuner.reports.gallery import examples_of, followed, kl_by_latent, write_gallery
 from tuner.running.comparison_stages import ComparisonRun
+from tuner.sweeps.atomic_files import held_alone
 from tuner.sweeps.journal import JOURNAL, read_journal
-from tuner.sweeps.keeping import held_alone
 from tuner.sweeps.state import fold
 from tuner.sweeps.tracking_uri import resolve_uri, without_secret
 from tuner.tracking.database_file import cause_at

@@ -17,7 +17,7 @@ from tuner.cluster.signals import STOPPING, Signals, stop_signals
 from tuner.planning.checks import require_ready
 from tuner.planning.plans import Plan
 from tuner.running import search_loop
-from tuner.running.reach import Measuring, reached, unseen
+from tuner.running.kappa_min import Measuring, reached, unseen
 from tuner.running.resuming import resumed_plan
 from tuner.running.session import Progress, ProgressFactory, Session, silent
 from tuner.running.sweep_result import SweepResult, result_of

@@ -13,9 +13,9 @@ from trainables.config.models import is_user_kind
 from trainables.config.paths import flatten, parse_config, plain, unflatten
 from trainables.errors import UserError
 from trainables.identity import differences, version_notes
+from tuner.planning.kappa_min import KAPPA
 from tuner.planning.plans import Plan, make_plan
-from tuner.planning.reach import KAPPA
-from tuner.search.known import all_known, is_exhausted
+from tuner.search.duplicates import all_known, is_exhausted
 from tuner.search.samplers import Sampling
 from tuner.sweeps.resumable import check_named, check_resumable
 from tuner.sweeps.spec import SweepSpec, parse_spec

@@ -27,11 +27,11 @@ from trainables.objectives import geco_notes
 from trainables.ranking import LAST, Ranking
 from trainables.resolve import notes, resolve
 from trainables.training.trainer import Report, Trainer
-from trainables.worker.reach import Reach, least, next_epoch, reach_config
+from trainables.worker.kappa_min import Reach, least, next_epoch, reach_config
 from trainables.worker.results import write_results
 from tuner.cluster.signals import STOPPING, StopSignal, stop_signals
+from tuner.planning.kappa_min import reach_notes
 from tuner.planning.notes import describe_data
-from tuner.planning.reach import reach_notes
 from tuner.sweeps.spec import SweepSpec
 from tuner.sweeps.yaml_files import read_yaml
 from tuner.tracking.database_file import cause_at

@@ -16,7 +16,7 @@ from trainables.folder import bytes_in
 from trainables.object_storage import folder_at
 from trainables.ranking import BY_LAST, Ranking
 from tuner.planning.plans import Plan
-from tuner.search.known import all_known, is_exhausted
+from tuner.search.duplicates import all_known, is_exhausted
 from tuner.search.past_best import impatience_note, past_best_note
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.metrics import pareto_front

@@ -17,7 +17,7 @@ from trainables.errors import RESULT_KEY, StorageError
 from trainables.ranking import BEST, is_spent
 from tuner.running.lost_workers import error_of, why
 from tuner.search.rules import Rule, Verdict
-from tuner.search.together import has_ended_all
+from tuner.search.seed_groups import has_ended_all
 from tuner.sweeps.events import Decided, Ended, Failed, Reported, Warned
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.state import Trial

@@ -13,7 +13,7 @@ from trainables.config import method_of
 from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.errors import UserError
 from trainables.ranking import BEST
-from tuner.search.known import Known
+from tuner.search.duplicates import Known
 from tuner.search.optuna_study import Assignment, OptunaTrials, Suggestion, suggest
 from tuner.search.samplers import Sampling, trials_to_run
 from tuner.sweeps.events import Asked, BudgetSpent, Ended, Exhausted

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from search_spaces.compile import distributions, parameters
 from search_spaces.space import Space
 from tuner.search.optuna_study import DIRECTIONS
-from tuner.sweeps.keeping import new_file
+from tuner.sweeps.atomic_files import new_file
 from tuner.sweeps.metrics import is_result
 from tuner.sweeps.state import Trial
 from tuner.sweeps.status import known_sweep

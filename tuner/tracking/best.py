@@ -16,13 +16,13 @@ from trainables.identity import Identity
 from trainables.ranking import BEST, LAST
 from tuner.sweeps.metrics import direction_of, is_result, pareto_front, rank_key, why_not_ranked
 from tuner.sweeps.origins import DATA, other_origin
-from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.conditions import Condition, is_metric, matches, number_of, parse_conditions
 from tuner.tracking.configurations import config_of
 from tuner.tracking.identity_tags import identity_of, json_of
 from tuner.tracking.mlflow_store import RANKED, MlflowClient, Run, Tag, as_ranked, find_runs, has_tags, number_in_filter
 from tuner.tracking.reachability import open_existing
 from tuner.tracking.rows import Row, rows_of
+from tuner.tracking.store_errors import in_a_sentence
 
 PAGE = 200
 _NARROWING = 16  # each is a join, of which SQLite allows 64

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 from trainables.credentials import shown
 from trainables.errors import UserError
 from tuner.sweeps.tracking_uri import sqlite_path
-from tuner.tracking.answering import answering
 from tuner.tracking.database_file import MEND, check_opens, reading
+from tuner.tracking.store_errors import answering
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient

@@ -7,12 +7,12 @@ from shlex import quote
 from trainables.config.paths import suggest
 from trainables.credentials import shown
 from trainables.errors import UserError
-from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.artifact_root import located
 from tuner.tracking.best import BestTrial
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, RegisteredModel, Tag, is_missing
 from tuner.tracking.reachability import open_existing
 from tuner.tracking.run_artifacts import require_artifact
+from tuner.tracking.store_errors import in_a_sentence
 
 ALIAS = "champion"
 

@@ -13,7 +13,7 @@ from tuner.sweeps.journal import check_begun
 from tuner.sweeps.state import Sweep, fold
 from tuner.sweeps.status import ranked_trials
 from tuner.sweeps.storage import open_storage
-from tuner.tracking.answering import in_a_sentence
+from tuner.tracking.store_errors import in_a_sentence
 from tuner.tracking.sweep_store import store_of
 
 

@@ -9,11 +9,11 @@ from trainables.credentials import shown
 from trainables.errors import UserError
 from trainables.files.trial_files import BEST_NAME, FILE_NAME
 from tuner.sweeps.tracking_uri import cause_of
-from tuner.tracking.answering import in_a_sentence
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Run, Tag, is_missing
 from tuner.tracking.reachability import open_existing
 from tuner.tracking.run_files import RunFiles
+from tuner.tracking.store_errors import in_a_sentence
 
 
 @in_a_sentence

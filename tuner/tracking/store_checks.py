@@ -14,9 +14,9 @@ from trainables.credentials import shown
 from trainables.errors import UserError
 from trainables.folder import LocalFolder
 from tuner.sweeps.tracking_uri import cause_of, sqlite_path
-from tuner.tracking.answering import answering
 from tuner.tracking.artifact_root import local_path, located, new_root, recorded_root
 from tuner.tracking.database_file import check_undamaged, reading
+from tuner.tracking.store_errors import answering
 
 if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient

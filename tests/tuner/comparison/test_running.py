@@ -15,7 +15,7 @@ from tuner.comparison.design import LEVELS
 from tuner.comparison.request import REACH_FILE, Request, as_begun, design_of
 from tuner.running import comparison_stages
 from tuner.running.comparison_stages import ComparisonRun, settled_weight
-from tuner.running.reach import unreached
+from tuner.running.kappa_min import unreached
 from tuner.sweeps.journal import JOURNAL, bytes_of
 
 KEY = "geco/lambda_median"

@@ -7,8 +7,11 @@ from comparisons import PRECISE, compared, without_levels
 from html_pages import check_page
 from PIL import Image
 
+from tuner.comparison.final_loss import MARGIN
+from tuner.comparison.hit_rate import KL_TOLERANCE
 from tuner.reports.comparison_page import GALLERY, write_comparison_page
 from tuner.reports.figures.comparison import FIGURES
+from tuner.reports.glossary import TERMS
 
 METHODS = ("geco", "beta", "linear", "free-bits")
 
@@ -151,3 +154,9 @@ def test_a_marginal_kl_that_is_saturated_is_no_result(tmp_path):
     tables = {table.one("caption").text: table for table in written(found, tmp_path).all("table")}
     secondary = next(table for caption, table in tables.items() if caption.startswith("Secondary"))
     assert [row[-1] for row in secondary.rows()] == ["0.5 (0.5 to 0.5)", "saturated"]
+
+
+def test_the_glossary_has_the_numbers_of_the_answers():
+    texts = {term.name: term.text for term in TERMS}
+    assert f"±{MARGIN:g} nat," in texts["equivalent"]
+    assert f"within {KL_TOLERANCE:g} nat" in texts["hit"]

@@ -14,7 +14,7 @@ from trainables.data.dataset import data_facts
 from trainables.errors import UserError
 from trainables.training.range_test import ramped
 from trainables.training.trainer import Trainer
-from trainables.worker.reach import ReachRun, reach_config
+from trainables.worker.kappa_min import ReachRun, reach_config
 from tuner import lr_range
 from tuner.api import load
 from tuner.cluster.signals import StoppedError

@@ -21,12 +21,12 @@ from tuner.running.comparison_stages import ComparisonRun
 from tuner.running.comparisons import recorded
 from tuner.running.single_run import retrain
 from tuner.sweeps.spec import parse_spec
-from tuner.tracking.answering import answering
 from tuner.tracking.database_file import check_undamaged
 from tuner.tracking.reachability import check_reachable
 from tuner.tracking.registry import register, run_of
 from tuner.tracking.removal import remove_sweep
 from tuner.tracking.store_checks import PROBE, begin_experiment, check_artifacts, check_store
+from tuner.tracking.store_errors import answering
 
 EXPERIMENT = {
     "experiment_id": "7",

@@ -14,7 +14,7 @@ from trainables.data.dataset import DataFacts, data_facts, load
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
 from trainables.values import steps_per_epoch
-from trainables.worker.reach import MOST_STEPS, ReachRun, least, next_epoch, reach_config
+from trainables.worker.kappa_min import MOST_STEPS, ReachRun, least, next_epoch, reach_config
 
 FACTS = DataFacts((4, 4), 100, 20, 20, 0.0, 1.0, False, {"re": 0.25, "nll": 0.5})
 
@@ -110,7 +110,7 @@ def test_another_process_measures_the_same(asked, vae_data_root):
     expected = [next_epoch(trainer) for _ in range(3)]
     run = ReachRun(asked)
     assert [run.epoch() for _ in range(3)] == expected
-    command = [sys.executable, "-P", "-m", "trainables.worker.reach", json.dumps(asked)]
+    command = [sys.executable, "-P", "-m", "trainables.worker.kappa_min", json.dumps(asked)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         assert [json.loads(line) for line in process.stdout] == expected
@@ -120,7 +120,7 @@ def test_another_process_measures_the_same(asked, vae_data_root):
 def test_the_process_ends_with_the_one_that_asked(asked):
     config = json.loads(asked["config"])
     endless = {**asked, "config": json.dumps({**config, "epochs": 10_000})}
-    command = [sys.executable, "-P", "-m", "trainables.worker.reach", json.dumps(endless)]
+    command = [sys.executable, "-P", "-m", "trainables.worker.kappa_min", json.dumps(endless)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout.readline()

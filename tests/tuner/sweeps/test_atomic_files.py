@@ -4,7 +4,7 @@ import os
 import pytest
 
 from trainables.errors import UserError
-from tuner.sweeps.keeping import held_alone, write_json
+from tuner.sweeps.atomic_files import held_alone, write_json
 
 
 def test_one_process_at_a_time_holds_a_comparison(tmp_path):

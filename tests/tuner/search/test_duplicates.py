@@ -8,7 +8,7 @@ import pytest
 from trainables.config.paths import parse_config
 from trainables.errors import UserError
 from trainables.resolve import identity
-from tuner.search.known import is_exhausted
+from tuner.search.duplicates import is_exhausted
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import fold
 

@@ -1,7 +1,7 @@
 """κ_min: how near a model comes to its training data in a run at β → 0, the least that GECO can ask of it.
 
-`python -m trainables.worker.reach REQUEST` takes it as JSON, prints a line of JSON an epoch, and ends with its standard
-input.
+`python -m trainables.worker.kappa_min REQUEST` takes it as JSON, prints a line of JSON an epoch, and ends with its
+standard input.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.forgiving import ForgivingStream, forgiving_stderr
+from tuner.cli.forgiving_stderr import ForgivingStream, forgiving_stderr
 
 PRINTS = """
 import sys
 from rich.progress import Progress
 from tuner.cli.console import err
-from tuner.cli.forgiving import forgiving_stderr
+from tuner.cli.forgiving_stderr import forgiving_stderr
 
 with forgiving_stderr():
     err().print("a line")
@@ -71,7 +71,7 @@ def test_what_can_be_written_arrives_whole_and_in_order():
 
 def test_a_stream_that_a_shell_has_closed_is_no_place_for_another_file(tmp_path):
     code = (
-        "from tuner.cli.forgiving import forgiving_stderr\n"
+        "from tuner.cli.forgiving_stderr import forgiving_stderr\n"
         "with forgiving_stderr():\n"
         "    import os, sys\n"
         "    kept = open('kept', 'w')\n"

@@ -8,9 +8,8 @@ import pytest
 
 from search_spaces.geco import KAPPA, UNMEASURED
 from trainables.errors import UserError
-from tuner.running import driver
-from tuner.running import reach as measuring_reach
-from tuner.running.reach import reached
+from tuner.running import driver, kappa_min
+from tuner.running.kappa_min import reached
 from tuner.sweeps.journal import bytes_of
 
 GECO = {"space": "geco-vs-annealing"}
@@ -25,7 +24,7 @@ def measured(monkeypatch):
         runs.append(json.loads(request["config"]))
         yield from ({"re": value, "nll": 2 * value} for value in (0.3, 0.1, 0.11))
 
-    monkeypatch.setattr(measuring_reach, "epochs_of", epochs)
+    monkeypatch.setattr(kappa_min, "epochs_of", epochs)
     monkeypatch.setattr(driver, "reached", reached)
     return runs
 
@@ -107,8 +106,8 @@ def test_a_sweep_without_geco_measures_nothing(space, sweeps, measured):
     ("epochs", "cause"),
     [
         (iter([{"re": 0.2}, {"re": float("nan")}]), "the run diverged"),
-        (measuring_reach.failure("Traceback …\n\nRuntimeError: no kernel image\n"), "RuntimeError: no kernel image"),
-        (measuring_reach.failure(" "), "its process died"),
+        (kappa_min.failure("Traceback …\n\nRuntimeError: no kernel image\n"), "RuntimeError: no kernel image"),
+        (kappa_min.failure(" "), "its process died"),
     ],
 )
 def test_a_run_that_fails_leaves_a_share_of_the_mean_images_error_and_is_told(epochs, cause, sweeps, monkeypatch):
@@ -117,7 +116,7 @@ def test_a_run_that_fails_leaves_a_share_of_the_mean_images_error_and_is_told(ep
             raise epochs
         return epochs
 
-    monkeypatch.setattr(measuring_reach, "epochs_of", failing)
+    monkeypatch.setattr(kappa_min, "epochs_of", failing)
     found = reached(sweeps.plan("s", **GECO))
     assert found.space.dimensions["objective.kappa"].low == pytest.approx(
         UNMEASURED["re"].low * found.facts.kappa_max["re"]
@@ -146,7 +145,7 @@ def test_a_model_that_raises_says_why(sweeps, tmp_path, monkeypatch):
         "    def decode(self, z):\n"
         "        return self.decoder(z)\n"
         "def make(shape, latent_dim):\n"
-        "    if sys.argv[0].endswith('reach.py'):\n"
+        "    if sys.argv[0].endswith('kappa_min.py'):\n"
         "        raise ValueError('secret' if 'MY_SECRET_TOKEN' in os.environ else 'as it should')\n"
         "    return Net(latent_dim)\n"
     )
@@ -168,8 +167,8 @@ def test_on_a_cluster_a_node_measures_with_the_share_of_a_trial(sweeps, monkeypa
         asked_for.append(arguments[1:])
         return iter([{"re": 0.1}])
 
-    monkeypatch.setattr(measuring_reach, "epochs_on_cluster", on_cluster)
-    monkeypatch.setattr(measuring_reach, "epochs_here", lambda request: pytest.fail("the driver may have no device"))
+    monkeypatch.setattr(kappa_min, "epochs_on_cluster", on_cluster)
+    monkeypatch.setattr(kappa_min, "epochs_here", lambda request: pytest.fail("the driver may have no device"))
     on_nodes = SimpleNamespace(spec=spec, gpus_per_trial=0.5)
-    assert list(measuring_reach.epochs_of(on_nodes, {}, 3)) == [{"re": 0.1}]
+    assert list(kappa_min.epochs_of(on_nodes, {}, 3)) == [{"re": 0.1}]
     assert asked_for == [(3, 2.0, 0.5)]

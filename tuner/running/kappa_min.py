@@ -13,7 +13,7 @@ from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
 
 from trainables.config.paths import plain
-from trainables.worker.reach import Reach, ReachRun, least, reach_config
+from trainables.worker.kappa_min import Reach, ReachRun, least, reach_config
 from tuner.cluster.ray_session import stdout_on_stderr
 from tuner.cluster.worker_environment import seen_by_workers
 from tuner.planning.plans import Plan
@@ -72,7 +72,7 @@ def epochs_of(plan: Plan, request: Mapping[str, str], n_epochs: int) -> Iterator
 
 def epochs_here(request: Mapping[str, str]) -> Iterator[Reach]:
     """In a process of its own, which ends with this one, not by its signals: what it takes of a GPU is given back."""
-    command = [sys.executable, "-P", "-m", "trainables.worker.reach", json.dumps(request)]
+    command = [sys.executable, "-P", "-m", "trainables.worker.kappa_min", json.dumps(request)]
     environment = seen_by_workers(os.environ, "")
     with (
         TemporaryFile("w+") as said,

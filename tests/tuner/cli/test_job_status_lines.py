@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tuner.cli import status_lines
+from tuner.cli import job_status_lines
+from tuner.cli.job_status_lines import PREFIX, StatusLines
 from tuner.cli.progress import SweepProgress
-from tuner.cli.status_lines import PREFIX, StatusLines
 from tuner.cluster.job_log import latest_status, readable
 from tuner.running import driver
 from tuner.sweeps.events import parse_event
@@ -19,8 +19,8 @@ SHARED = ("name", "planned", "n_trials", "stop_reasons", "epochs", "metric", "be
 @pytest.fixture
 def told(sweeps, monkeypatch, capsys):
     """told(a function that runs a sweep) → its status lines, one an event."""
-    monkeypatch.setenv(status_lines.STATUS_LINES, "1")
-    monkeypatch.setattr(status_lines, "LINE_SECONDS", 0.0)
+    monkeypatch.setenv(job_status_lines.STATUS_LINES, "1")
+    monkeypatch.setattr(job_status_lines, "LINE_SECONDS", 0.0)
 
     def run(act):
         act()
@@ -68,7 +68,7 @@ def test_the_rate_is_of_this_session_since_it_trains(sweeps, written_journal, mo
     journal.ask("0000")
     for epoch in range(1, 6):
         journal.report("0000", epoch, {"val/elbo_cal": 0.0})
-    monkeypatch.setattr(status_lines, "SteadyClock", lambda: lambda: now[0])
+    monkeypatch.setattr(job_status_lines, "SteadyClock", lambda: lambda: now[0])
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
     journal.report("0000", 6, {"val/elbo_cal": 0.0, "time/epoch_s": 2.0})
     now[0] = journal.events[-1]["t"] + 8.0
@@ -77,7 +77,7 @@ def test_the_rate_is_of_this_session_since_it_trains(sweeps, written_journal, mo
 
 
 def test_what_nothing_follows_is_told_all_the_same(sweeps, written_journal, monkeypatch, capsys):
-    monkeypatch.setattr(status_lines, "LINE_SECONDS", 0.05)
+    monkeypatch.setattr(job_status_lines, "LINE_SECONDS", 0.05)
     journal = written_journal()
     journal.events[0]["spec"] = {"search": {"trials": 10}}
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
@@ -90,7 +90,7 @@ def test_what_nothing_follows_is_told_all_the_same(sweeps, written_journal, monk
 
 
 def test_a_line_that_was_due_is_not_told_once_more_after_the_last(sweeps, written_journal, monkeypatch, capsys):
-    monkeypatch.setattr(status_lines, "LINE_SECONDS", 0.05)
+    monkeypatch.setattr(job_status_lines, "LINE_SECONDS", 0.05)
     journal = written_journal()
     journal.events[0]["spec"] = {"search": {"trials": 10}}
     lines = StatusLines(sweeps.plan("s"), fold(journal.events))
@@ -111,7 +111,7 @@ def test_notes_are_told_until_an_epoch_has_ended(sweeps, told):
 
 
 def test_no_one_who_did_not_ask_is_told(sweeps, monkeypatch, capsys):
-    monkeypatch.delenv(status_lines.STATUS_LINES, raising=False)
+    monkeypatch.delenv(job_status_lines.STATUS_LINES, raising=False)
     driver.run_sweep(sweeps.plan("s"), SweepProgress)
     log = capsys.readouterr().err
     assert readable(log) == log != ""
