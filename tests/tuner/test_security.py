@@ -11,6 +11,9 @@ from zipfile import ZipFile
 import pytest
 
 from trainables.errors import UserError
+from tuner.comparison.request import Request
+from tuner.running.comparison_stages import ComparisonRun
+from tuner.running.comparisons import compare_methods
 from tuner.running.single_run import read_config
 from tuner.sweeps.events import JournalError
 from tuner.sweeps.journal import bytes_of, read_journal
@@ -227,13 +230,20 @@ def test_a_secret_stays_out_of_all_that_is_written_and_printed(sweeps, uri, cli,
     named = {verb: found.err for verb, found in printed.items() if found.code == 2}
     assert "tracking.tags.api_key holds a name, a password or a key" in named["sweep", "own/spec.yaml"]
     assert "tracking.tags.api_key: *** is not allowed" in named["sweep", "own/wrong.yaml"]
-    assert "model.kwargs.client.password holds a name, a password" in named["train", "own/config.yaml"]
+    for verb in ("train", "lr-range"):
+        assert "model.kwargs.client.password holds a name, a password" in named[verb, "own/config.yaml"]
     laid_over = [found for verb, found in named.items() if verb[1] == "exported.yaml"]
     assert sum("model.kwargs.password holds a name, a password or a key" in found for found in laid_over) == 2
     assert not [path for path, content in written.items() if MARK.encode() in content and "/own/" not in path]
     looked_at = ("s.zip/s/journal.jsonl", "sweeps/s/journal.jsonl", "reports/s/index.html", "store/mlflow.db")
     assert all(any(path.endswith(name) for path in written) for name in looked_at)
     assert any(b"vae_tuner.sweep" in content for path, content in written.items() if path.endswith("mlflow.db"))
+
+
+def test_a_comparison_that_python_asks_for_is_looked_at_too(tmp_path):
+    request = Request("c", settings={"model.kwargs.password": MARK})
+    with pytest.raises(UserError, match=r"^model\.kwargs\.password holds a name, a password or a key"):
+        compare_methods(ComparisonRun(request, tmp_path, tmp_path / "sweeps", tmp_path / "reports"))
 
 
 # --- YAML -------------------------------------------------------------------------------------------------------------
