@@ -15,6 +15,7 @@ from trainables.files.checkpoint import write
 from trainables.files.trial_files import FILE_NAME
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
+from tuner.cluster.ray_address import leave
 
 pytestmark = pytest.mark.cluster
 
@@ -58,6 +59,7 @@ def cluster():
     with ray_cluster(num_cpus=1, **NODE) as made:
         made.add_node(num_cpus=2, num_gpus=2, **NODE)
         yield made
+        leave()
 
 
 @pytest.fixture
