@@ -1,6 +1,7 @@
 """A sweep as an Optuna study: the same trials, states, values and best, in memory and in a file."""
 
 import json
+import shlex
 
 import optuna
 import pytest
@@ -160,4 +161,7 @@ def test_the_command_writes_one_file(sweeps, monkeypatch, capsys, tmp_path):
     for words in ((), ("s.zip", "--optuna", "t.db")):
         assert command(*words) == 2
         assert "give FILE.zip, or --optuna FILE.db" in capsys.readouterr().err
-    assert {file.name for file in tmp_path.iterdir() if file.is_file()} == {"s.db"}
+    assert command("--optuna", "my study.db") == 0
+    printed = "".join(capsys.readouterr()).replace("\n", " ").partition("look at them with: ")[2]
+    assert shlex.split(printed)[:2] == ["optuna-dashboard", "sqlite:///my study.db"]
+    assert {file.name for file in tmp_path.iterdir() if file.is_file()} == {"s.db", "my study.db"}
