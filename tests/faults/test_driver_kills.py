@@ -35,9 +35,10 @@ def test_three_kills_leave_the_record_of_an_undisturbed_sweep(
 
 
 @pytest.mark.bench
+@pytest.mark.timeout(1800)
 def test_twenty_kills_at_random_moments(driver, new_driver, record, projected, uri, tally):
     """Most moments fall into the start of Ray and of its worker; the others into training."""
-    longer = ("sweep", "--name", "s", "--trials", "24", "--epochs", "40", "--grace", "4", "--concurrency", "1")
+    longer = ("sweep", "--name", "s", "--trials", "60", "--epochs", "40", "--grace", "4", "--concurrency", "1")
     undisturbed = new_driver({}, "undisturbed")
     began = time.time()
     assert undisturbed.start(*longer, "--offline").end() == 0, undisturbed.err
