@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 import typer
 import yaml
-from browser import Browser, find_chromium
+from browser import PATIENCE, browser_in
 
 import tuner
 from search_spaces.catalogue import parse_space, space_names
@@ -234,11 +234,7 @@ def site(tmp_path_factory):
 
 
 def test_the_handbook_is_searched_from_disk_and_asks_the_network_for_nothing(site, tmp_path):
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("no Chromium is installed")
-    browser = Browser(chromium, tmp_path)
-    try:
+    with browser_in(tmp_path) as browser:
         page = browser.open(site / "index.html", 1200, scripts=True)
         page.ask("document.querySelector('#__search').click()")
         page.ask("""(() => {
@@ -246,12 +242,10 @@ def test_the_handbook_is_searched_from_disk_and_asks_the_network_for_nothing(sit
             field.value = 'unsettled';
             field.dispatchEvent(new Event('keyup'));
         })()""")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         links = "[...document.querySelectorAll('.md-search-result__link')].map(link => link.getAttribute('href'))"
         while not any("outcomes.html" in link for link in page.ask(links)):
             assert time.monotonic() < deadline, "the search finds nothing"
             time.sleep(0.1)
         asked = {event["request"]["url"] for event in page.of("Network.requestWillBeSent")}
         assert {url for url in asked if not url.startswith(("file:", "data:", "about:", "blob:"))} == set()
-    finally:
-        browser.close()

@@ -1,7 +1,7 @@
 """The pages in a real browser: nothing is fetched, nothing is wider than a phone, all is there without scripts."""
 
 import pytest
-from browser import NAMES, Browser, find_chromium
+from browser import browser_in
 from comparisons import compared
 from html_pages import check_page
 from PIL import Image
@@ -37,12 +37,8 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip(f"no {', '.join(NAMES)} on PATH")
-    opened = Browser(chromium, tmp_path_factory.mktemp("browser"))
-    yield opened
-    opened.close()
+    with browser_in(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("dark", [False, True])

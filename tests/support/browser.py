@@ -6,14 +6,22 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import closing, contextmanager
+
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 60.0
 
 
-def find_chromium():
-    """The path of an installed Chromium, None where there is none."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+@contextmanager
+def browser_in(folder):
+    """A browser with its profile in a folder; the test is skipped where no Chromium is installed."""
+    chromium = next(filter(None, map(shutil.which, NAMES)), None)
+    if chromium is None:
+        pytest.skip(f"none of {', '.join(NAMES)} is on PATH; install one, as by apt-get install chromium")
+    with closing(Browser(chromium, folder)) as browser:
+        yield browser
 
 
 class Browser:

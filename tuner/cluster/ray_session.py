@@ -41,6 +41,7 @@ TOKENS = "RAY_AUTH_MODE"
 
 _folder: RayFolder | None = None
 _tokens: str | None = None
+"""Whether to ask for tokens, as it was before Ray started here."""
 _loud: tuple[int, dict[str, str]] | None = None
 """The level of Tune's log and the variables of the environment, as they were."""
 
