@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -102,6 +102,12 @@ class Trainer:
 
     def _tensor(self, value: float | tuple[float, ...] | Curve) -> Tensor:
         return torch.tensor(value, dtype=torch.float32, device=self.device)
+
+    @property
+    def group(self) -> Hashable:
+        """What trials have in common that can train in one step: everything that decides on shapes and kernels."""
+        config = self.config
+        return config.device, config.data, config.model, config.optimizer.kind, config.batch_size, config.threads
 
     @property
     def values(self) -> Params:
