@@ -19,14 +19,13 @@ from ray_cluster import ray_cluster
 from search_spaces.compile import suggest_trial
 from trainables.config.paths import parse_config
 from trainables.data.dataset import data_facts, load
-from trainables.errors import RESULT_KEY
 from trainables.resolve import resolve
 from trainables.training.trainer import Trainer
 from tuner.cluster.ray_session import quiet_ray
 from tuner.planning.plans import make_plan
+from tuner.running.decisions import Decisions
 from tuner.running.driver import header_of, run_sweep
-from tuner.running.tune_scheduler import JournalScheduler
-from tuner.running.tune_searcher import JournalSearcher
+from tuner.running.handing_out import HandingOut
 from tuner.search.optuna_study import study_of
 from tuner.search.samplers import Sampling, new_sampler
 from tuner.sweeps.events import Asked, Reported
@@ -156,16 +155,16 @@ def drive(plan, journal, metrics, sampler):
     with its trial's number."""
     journal.append(new_event("header", **header_of(plan, "driven", "sqlite:///mlflow.db")))
     search = plan.spec.search
-    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule)
-    searcher = JournalSearcher(
+    decisions = Decisions(journal, plan.metric, plan.epochs, plan.rule)
+    handing_out = HandingOut(
         journal, plan.space, {}, plan.trial,
         sampler=sampler, seed=0, n_trials=search.trials, concurrency=plan.concurrency,
-        settle=scheduler.settle,
+        settle=decisions.settle,
     )  # fmt: skip
     asks, reports = [], []
     for number in range(search.trials):
         started = time.process_time()
-        trial = searcher.suggest("")["trial"]
+        trial = handing_out.next_trial()["trial"]
         asks.append(time.process_time() - started)
         for epoch in range(1, plan.epochs + 1):
             report = {"trial": trial, "epoch": epoch, "outcome": None, "checkpoint": f"{epoch:06}", "diverged": False}
@@ -173,9 +172,9 @@ def drive(plan, journal, metrics, sampler):
             value = metrics[plan.metric] + (number if number % 3 == 0 else -number)
             text = json.dumps({**report, "metrics": {**metrics, plan.metric: value}})
             started = time.process_time()
-            decision = scheduler.on_trial_result(None, None, {RESULT_KEY: text})
+            goes_on = decisions.hear(json.loads(text))
             reports.append((number, time.process_time() - started))
-            if decision == "STOP":
+            if not goes_on:
                 break
     return asks, reports
 

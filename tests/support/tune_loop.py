@@ -1,6 +1,5 @@
 """Tune's loop without Ray."""
 
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -13,9 +12,8 @@ from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.config.paths import parse_config, plain
-from trainables.errors import RESULT_KEY
-from tuner.running.tune_scheduler import JournalScheduler
-from tuner.running.tune_searcher import JournalSearcher
+from tuner.running.decisions import Decisions
+from tuner.running.handing_out import HandingOut
 from tuner.sweeps.events import line_of
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.spec import Budget
@@ -63,8 +61,8 @@ class TuneLoop:
         self.heard: list[Any] = []
         self.journal.listeners.append(self.heard.append)
         spent = partial(is_spent, budget or Budget(), self.journal)
-        self.scheduler = JournalScheduler(self.journal, "val/elbo", epochs, rule, spent, retries)
-        self.searcher = JournalSearcher(
+        self.decisions = Decisions(self.journal, "val/elbo", epochs, rule, spent, retries)
+        self.handing_out = HandingOut(
             self.journal,
             SPACE,
             {},
@@ -73,18 +71,18 @@ class TuneLoop:
             seed=0,
             n_trials=n_trials,
             concurrency=concurrency,
-            settle=self.scheduler.settle,
+            settle=self.decisions.settle,
             is_spent=spent,
         )
 
     def fill(self) -> Any:
         """Start all that the searcher hands out; returns what it says then."""
-        while isinstance(given := self.searcher.suggest(""), dict):
+        while isinstance(given := self.handing_out.next_trial(), dict):
             self.running.append((given["trial"], given["epochs_done"] + 1))
             self.peak = max(self.peak, len(self.running))
         return given
 
-    def tell(self, trial: str, epoch: int) -> str:
+    def tell(self, trial: str, epoch: int) -> bool:
         """One epoch; the trainable leaves out what is not finite."""
         self.n_told += 1
         value = self.value(self.journal.sweep.trials[trial], epoch)
@@ -94,11 +92,10 @@ class TuneLoop:
         """What a trial reports after an epoch."""
         return self.curve(trial.number, epoch)
 
-    def hear(self, trial: str, ip: str | None = None, **report: Any) -> str:
-        """What the worker of a trial says, on its way through Tune. ip: of its node."""
+    def hear(self, trial: str, **report: Any) -> bool:
+        """What the worker of a trial says; whether it goes on."""
         told = {"trial": trial, "metrics": {}, "diverged": False, "outcome": None, "checkpoint": None, **report}
-        where = {"node_ip": ip} if ip else {}
-        return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps(told), **where})
+        return self.decisions.hear(told)
 
     def run(self, next_one: Callable[[int], int] = lambda n: 0, n_results: float = math.inf) -> Self:
         """To the end, or to the death of the driver after n_results. next_one: which of n running trials reports."""
@@ -108,7 +105,7 @@ class TuneLoop:
                 assert said == "FINISHED", "nothing runs, and nothing is to come"
                 break
             trial, epoch = self.running.pop(next_one(len(self.running)))
-            if self.tell(trial, epoch) == "CONTINUE":
+            if self.tell(trial, epoch):
                 self.running.append((trial, epoch + 1))
             n_results -= 1
         return self

@@ -127,7 +127,7 @@ class PlannedLoop(TuneLoop):
     def __init__(self, plan: Any, journal: Journal, curve: Callable[[int, int], float] = curve) -> None:
         self.curve, self.peak, self.n_told, self.running = curve, 0, 0, []
         self.plan, self.metric, self.journal = plan, plan.metric, journal
-        self.scheduler, self.searcher = search_loop.algorithms(plan, journal)
+        self.decisions, self.handing_out = search_loop.algorithms(plan, journal)
 
 
 def with_some_reach(plan: Any, measuring: Any) -> Any:

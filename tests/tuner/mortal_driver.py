@@ -14,16 +14,14 @@ import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 
 import torch
 from conftest import PlannedLoop, with_some_reach
 
-import tuner.running.tune_scheduler
-import tuner.running.tune_searcher
+import tuner.running.decisions
+import tuner.running.handing_out
 import tuner.tracking.mlflow_store
 from trainables.config.paths import parse_config
-from trainables.errors import RESULT_KEY
 from trainables.files import epoch_checkpoints
 from trainables.files.checkpoint import Checkpoint, write
 from trainables.files.epoch_checkpoints import EpochCheckpoints
@@ -32,6 +30,7 @@ from trainables.folder import LocalFolder
 from trainables.object_storage import RemoteFolder, is_remote
 from tuner.planning.plans import make_plan
 from tuner.running import driver, search_loop
+from tuner.running.lost_workers import why
 from tuner.sweeps import lease
 from tuner.sweeps.lease import FencedError
 from tuner.sweeps.spec import parse_spec
@@ -83,15 +82,14 @@ class Life(PlannedLoop):
         report = {"diverged": True, "epoch": epoch, "metrics": {}, "outcome": None, "checkpoint": None}
         if kind != "diverges":
             report = self.trained(trial, own.config, epoch)
-        result = {RESULT_KEY: json.dumps({"trial": trial, "warnings": [], **report})}
-        return self.scheduler.on_trial_result(None, None, result)
+        return self.decisions.hear({"trial": trial, "warnings": [], **report})
 
     def lose(self, trial, failures):
         """With its worker, then in its model."""
         if failures % 2 == 0:
-            self.scheduler.on_trial_error(None, SimpleNamespace(config={"trial": trial}, error_file=None))
-            return "STOP"
-        return self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps({"trial": trial, "error": "boom"})})
+            self.decisions.lose([trial], why(""))
+            return False
+        return self.decisions.hear({"trial": trial, "error": "boom"})
 
     def trained(self, trial, config, epoch):
         """An epoch, from the checkpoint before it; one that was trained and not heard of is told again."""

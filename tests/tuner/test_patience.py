@@ -128,11 +128,11 @@ def test_the_worker_is_told_the_best_of_what_the_driver_knows(sweeps, tmp_path, 
     told = []
     for n_results in (1, 6):
         loop = planned_loop(plan, journal, peak_at(5))
-        told.append(json.loads(loop.searcher.suggest("")["best"]))
+        told.append(json.loads(loop.handing_out.next_trial()["best"]))
         loop = planned_loop(plan, journal, peak_at(5))
         loop.run(n_results=n_results)
     loop = planned_loop(plan, journal, peak_at(5))
-    told.append(json.loads(loop.searcher.suggest("")["best"]))
+    told.append(json.loads(loop.handing_out.next_trial()["best"]))
     assert told == [None, [1, -4.0], [5, 0.0]]
 
 

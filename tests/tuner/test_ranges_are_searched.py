@@ -10,7 +10,7 @@ from trainables.errors import ConfigError
 from tuner.cli.options import overlaid_spec
 from tuner.cli.setup import STARTER
 from tuner.planning.plans import make_plan
-from tuner.running.tune_searcher import JournalSearcher
+from tuner.running.handing_out import HandingOut
 from tuner.sweeps.spec import parse_spec, spec_yaml, sweep_tree
 from tuner.sweeps.state import fold
 
@@ -123,14 +123,14 @@ def half_refused(monkeypatch):
 @pytest.fixture
 def handed_out(monkeypatch):
     """The trials that the searcher gave to Tune, as they were."""
-    found, suggest = [], JournalSearcher.suggest
+    found, next_trial = [], HandingOut.next_trial
 
-    def recorded(self, trial_id):
-        given = suggest(self, trial_id)
+    def recorded(self):
+        given = next_trial(self)
         found.extend([given["trial"]] if isinstance(given, dict) else [])
         return given
 
-    monkeypatch.setattr(JournalSearcher, "suggest", recorded)
+    monkeypatch.setattr(HandingOut, "next_trial", recorded)
     return found
 
 

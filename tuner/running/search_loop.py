@@ -17,6 +17,8 @@ from tuner.cluster.capacity import cluster_now, growing
 from tuner.cluster.ray_thread import done_by_ray_thread
 from tuner.cluster.signals import StopSignal, handler_kept
 from tuner.planning.plans import Plan
+from tuner.running.decisions import Decisions
+from tuner.running.handing_out import HandingOut
 from tuner.running.lost_workers import OUT_OF_MEMORY
 from tuner.running.session import Session
 from tuner.sweeps.events import Warned
@@ -51,13 +53,16 @@ def _fitted(session: Session) -> bool:
     from tuner.running.exclusive_trials import AloneWatch
     from tuner.running.silence import SilenceWatch, kill_worker
     from tuner.running.stop_watch import StopWatch
+    from tuner.running.tune_scheduler import JournalScheduler
+    from tuner.running.tune_searcher import JournalSearcher
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()
 
     plan, journal = session.plan, session.journal
     resources, silent = plan.spec.resources, session.shown.silent
-    scheduler, searcher = algorithms(plan, journal)
+    decisions, handing_out = algorithms(plan, journal)
+    scheduler = JournalScheduler(decisions)
     given = {
         "folder": session.trials,
         "data_dir": str(plan.data_dir),
@@ -78,7 +83,7 @@ def _fitted(session: Session) -> bool:
                 name,
                 param_space=given,
                 tune_config=tune.TuneConfig(
-                    search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True
+                    search_alg=JournalSearcher(handing_out), scheduler=scheduler, num_samples=-1, reuse_actors=True
                 ),
                 run_config=tune.RunConfig(
                     name="tune",
@@ -87,19 +92,21 @@ def _fitted(session: Session) -> bool:
                     callbacks=[
                         StopWatch(session.signals, session.shared.stays, kill_worker),
                         AloneWatch(resources.cpus_per_trial, lambda: cluster_now().most_cpus),
-                        SilenceWatch(journal, resources.epoch_timeout, silent, scheduler.expire, kill_worker),
+                        SilenceWatch(journal, resources.epoch_timeout, silent, decisions.expire, kill_worker),
                     ],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()
     except Exception as error:
-        _accept(error, journal, scheduler, searcher)
+        _accept(error, journal, partial(charge_memory, decisions, handing_out, scheduler.ips))
         return False
     return True
 
 
-def _accept(error: Exception, journal: Journal, scheduler: Any, searcher: Any) -> None:
-    """Take an error of Tune's loop after which the journal goes on, and write down what it means; raises any other."""
+def _accept(error: Exception, journal: Journal, charge: Callable[[str], None]) -> None:
+    """Take an error of Tune's loop after which the journal goes on, and write down what it means; raises any other.
+
+    charge: takes Ray's message where memory ran out."""
     from ray.exceptions import OutOfMemoryError
 
     from tuner.running.exclusive_trials import NodeGoneError
@@ -108,7 +115,7 @@ def _accept(error: Exception, journal: Journal, scheduler: Any, searcher: Any) -
     if _inner(error, StopAskedError):
         return
     if killed := _inner(error, OutOfMemoryError):
-        charge_memory(scheduler, searcher, str(killed))
+        charge(str(killed))
     elif gone := _inner(error, NodeGoneError):
         journal.append(Warned(gone.trial, str(gone)))
     elif full := _inner(error, StorageError):
@@ -131,16 +138,13 @@ def _inner(error: BaseException | None, kind: type[ErrorT]) -> ErrorT | None:
     return error
 
 
-def algorithms(plan: Plan, journal: Journal) -> tuple[Any, Any]:
-    """Scheduler and searcher, fresh: all they know is in the journal."""
-    from tuner.running.tune_scheduler import JournalScheduler
-    from tuner.running.tune_searcher import JournalSearcher
-
+def algorithms(plan: Plan, journal: Journal) -> tuple[Decisions, HandingOut]:
+    """What decides and what hands out, fresh: all they know is in the journal."""
     search = plan.spec.search
     spent = partial(is_spent, plan.spec.budget, journal)
     retries, patience = plan.spec.resources.retries, plan.spec.scheduler.patience
-    scheduler = JournalScheduler(journal, plan.metric, plan.epochs, plan.rule, spent, retries, patience)
-    searcher = JournalSearcher(
+    decisions = Decisions(journal, plan.metric, plan.epochs, plan.rule, spent, retries, patience)
+    handing_out = HandingOut(
         journal,
         plan.space,
         unflatten(plan.base),
@@ -152,10 +156,10 @@ def algorithms(plan: Plan, journal: Journal) -> tuple[Any, Any]:
         points=search.points,
         seeds=plan.seeds,
         concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
-        settle=scheduler.settle,
+        settle=decisions.settle,
         is_spent=spent,
     )
-    return scheduler, searcher
+    return decisions, handing_out
 
 
 def _slots(plan: Plan) -> int:
@@ -180,12 +184,13 @@ def places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
     return lambda config: PlacementGroupFactory([alone() if config["alone"] else shared])
 
 
-def charge_memory(scheduler: Any, searcher: Any, message: str) -> None:
+def charge_memory(decisions: Decisions, handing_out: HandingOut, ips: Mapping[str, str], message: str) -> None:
     """All that ran on a node shared its memory, which was too little: each goes on from its last checkpoint, alone.
 
-    message: Ray's, which names the node. A trial of which nothing was heard may have run there too.
+    ips: where each trial was heard of last. message: Ray's, which names the node. A trial of which nothing was heard
+    may have run there too.
     """
-    for trial in searcher.running():
-        ip = scheduler.ips.get(trial.id)
+    for trial in handing_out.running():
+        ip = ips.get(trial.id)
         if ip is None or "(IP: " not in message or f"(IP: {ip}," in message:
-            scheduler.fail(trial, OUT_OF_MEMORY, "memory")
+            decisions.fail(trial, OUT_OF_MEMORY, "memory")

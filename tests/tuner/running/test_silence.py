@@ -8,6 +8,7 @@ from events import lines_of
 from ray import tune
 from tune_loop import TuneLoop
 
+from tuner.running.lost_workers import why
 from tuner.running.silence import LOOK_SECONDS, SLOWEST, WHILE_SECONDS, SilenceWatch
 from tuner.sweeps.spec import parse_spec
 
@@ -20,7 +21,7 @@ class Watched:
         self.loop.fill()
         self.trials = [self._of_tune(name) for name, _ in self.loop.running]
         self.now, self.told, self.killed = 0.0, [], []
-        expire = self.loop.scheduler.expire
+        expire = self.loop.decisions.expire
         self.watch = SilenceWatch(
             self.loop.journal, limit, self.told.append, expire, lambda trial: self.kill(trial), lambda: self.now
         )
@@ -36,7 +37,7 @@ class Watched:
     def kill(self, trial):
         """As Tune does: the death of a worker is told to the scheduler."""
         self.killed.append(trial.config["trial"])
-        self.loop.scheduler.on_trial_error(None, trial)
+        self.loop.decisions.lose([trial.config["trial"]], why(""))
         trial.status = "ERROR"
 
     def wait(self, seconds, step=LOOK_SECONDS / 4):

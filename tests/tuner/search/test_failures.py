@@ -181,14 +181,14 @@ def test_after_a_resume_each_unfinished_trial_is_handed_out_or_decided_and_none_
     dying.journal.close()
 
     resumed, handed = loop(), set()
-    suggest = resumed.searcher.suggest
+    next_trial = resumed.handing_out.next_trial
 
-    def watched(trial_id):
-        given = suggest(trial_id)
+    def watched():
+        given = next_trial()
         handed.update([given["trial"]] if isinstance(given, dict) else [])
         return given
 
-    resumed.searcher.suggest = watched
+    resumed.handing_out.next_trial = watched
     resumed.journal.append(new_event("resume", more=0))
     resumed.run()
     assert {trial for trial, paused in unfinished.items() if not paused} <= handed

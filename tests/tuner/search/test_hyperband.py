@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import HyperBandScheduler, TrialScheduler
 
+from tuner.running.lost_workers import why
 from tuner.search.asha import rungs_for
 from tuner.search.hyperband import HyperBand
 
@@ -148,9 +149,9 @@ def test_what_diverges_or_fails_leaves_its_cohort(tmp_path, tune_loop, concurren
         assert loop.running, said
         trial, epoch = loop.running.pop(0)
         if trial == "0008" and epoch == 2:
-            loop.scheduler.on_trial_error(None, type("TuneTrial", (), {"config": {"trial": trial}, "error_file": None}))
+            loop.decisions.lose([trial], why(""))
             n_failed += 1
-        elif loop.tell(trial, epoch) == TrialScheduler.CONTINUE:
+        elif loop.tell(trial, epoch):
             loop.running.append((trial, epoch + 1))
     assert n_failed == 1
     ends = loop.ends()
@@ -194,18 +195,18 @@ def test_a_trial_that_tells_its_last_epoch_again_goes_on_as_decided(tmp_path, tu
     loop.fill()
     ((trial, _),) = loop.running
     for epoch in range(1, 9):
-        assert loop.tell(trial, epoch) == TrialScheduler.CONTINUE
+        assert loop.tell(trial, epoch)
     n_lines = [len(loop.journal.events)]
-    assert [loop.tell(trial, 9), loop.tell(trial, 9), loop.tell(trial, 10)] == [TrialScheduler.STOP] * 3
+    assert [loop.tell(trial, 9), loop.tell(trial, 9), loop.tell(trial, 10)] == [False] * 3
     loop.journal.append(new_event("decision", trial=trial, decision="continue", reason=None, rung=9, cutoff=0.0))
-    assert loop.tell(trial, 9) == TrialScheduler.CONTINUE
+    assert loop.tell(trial, 9)
     assert len(loop.journal.events) == n_lines[0] + 2
 
 
 def test_a_worker_that_dies_after_its_trial_has_paused_takes_nothing_with_it(tmp_path, tune_loop):
     loop = tune_loop(tmp_path / "j", hyperband(3, grace=9), worth, n_trials=3, epochs=EPOCHS).run(n_results=9)
     (paused,) = loop.journal.sweep.trials.values()
-    loop.scheduler.on_trial_error(None, type("TuneTrial", (), {"config": {"trial": paused.id}, "error_file": None}))
+    loop.decisions.lose([paused.id], why(""))
     assert paused.paused
     assert sorted(epoch for _, epoch in loop.run().ends().values()) == [9, 9, EPOCHS]
 

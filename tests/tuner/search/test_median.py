@@ -1,6 +1,5 @@
 """The median rule decides as Tune's own where the definitions agree, and mends what Tune gets wrong."""
 
-import json
 import math
 import random
 from dataclasses import dataclass
@@ -12,8 +11,7 @@ from configs import ANY
 from events import new_event
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
-from trainables.errors import RESULT_KEY
-from tuner.running.tune_scheduler import JournalScheduler
+from tuner.running.decisions import Decisions
 from tuner.search.median import LEAST_PEERS, MedianRule
 from tuner.sweeps.journal import Journal
 
@@ -52,13 +50,12 @@ class Ours:
             self.journal.append(
                 new_event("ask", trial=f"{number:04}", number=number, assignment={}, config=ANY, method="elbo")
             )
-        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, MedianRule(grace, direction))
+        self.decisions = Decisions(self.journal, METRIC, EPOCHS, MedianRule(grace, direction))
 
     def stops(self, number, epoch, value):
         metrics = {METRIC: value} if math.isfinite(value) else {}
         report = {"trial": f"{number:04}", "epoch": epoch, "metrics": metrics, "diverged": False}
-        result = {RESULT_KEY: json.dumps({**report, "outcome": None, "checkpoint": None})}
-        return self.scheduler.on_trial_result(None, None, result) == STOP
+        return not self.decisions.hear({**report, "outcome": None, "checkpoint": None})
 
     def last(self, name):
         return getattr(self.journal.events[-1], name)

@@ -19,15 +19,15 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
-from ray.tune.utils import flatten_dict
 
 from search_spaces.catalogue import parse_space
 from search_spaces.compile import distributions, suggest_trial
 from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.config.paths import parse_config, plain
-from trainables.errors import RESULT_KEY
-from tuner.running.tune_scheduler import JournalScheduler
+from tuner.running.decisions import Decisions
+from tuner.running.handing_out import HandingOut
+from tuner.running.lost_workers import why
 from tuner.running.tune_searcher import JournalSearcher
 from tuner.search import optuna_study
 from tuner.search.asha import Asha
@@ -76,7 +76,7 @@ class Sweeper:
             self.journal.append(new_event("header", **HEADER))
             for prior in priors:
                 self.journal.append(new_event("prior", **prior))
-        self.searcher = JournalSearcher(
+        self.handing_out = HandingOut(
             self.journal,
             SPACE,
             {},
@@ -87,19 +87,18 @@ class Sweeper:
             concurrency=concurrency,
         )
         asha = Asha(RUNGS, 3, "max")
-        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, asha)
+        self.decisions = Decisions(self.journal, METRIC, EPOCHS, asha)
 
     def tell(self, trial, epoch, value):
         """One result on its way through Tune; the trainable leaves out what is not finite."""
         metrics = {METRIC: value} if math.isfinite(value) else {}
         report = {"trial": trial, "epoch": epoch, "metrics": metrics, "diverged": False}
-        result = {RESULT_KEY: json.dumps({**report, "outcome": None, "checkpoint": None})}
-        return self.scheduler.on_trial_result(None, None, flatten_dict(result))
+        return self.decisions.hear({**report, "outcome": None, "checkpoint": None})
 
     def handed_out(self):
         """All that the searcher gives before it waits or has finished."""
         given = []
-        while isinstance(suggestion := self.searcher.suggest("tune's id"), dict):
+        while isinstance(suggestion := self.handing_out.next_trial(), dict):
             given.append(suggestion)
         return given
 
@@ -120,7 +119,7 @@ def drive(sweeper, *, curve=curve, next_one=lambda n: 0, n_results=math.inf):
         if not running:
             return sweeper
         trial, config, epoch = running.pop(next_one(len(running)))
-        if sweeper.tell(trial, epoch, curve(config, epoch)) == TrialScheduler.CONTINUE:
+        if sweeper.tell(trial, epoch, curve(config, epoch)):
             running.append((trial, config, epoch + 1))
         n_results -= 1
     return sweeper
@@ -159,12 +158,12 @@ def test_no_more_run_at_once_than_asked_for_and_no_more_in_all(tmp_path, concurr
     sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=4, concurrency=concurrency, sampler="random")
     given = sweeper.handed_out()
     assert len(given) == min(4, concurrency)
-    assert sweeper.searcher.suggest("") is None
+    assert sweeper.handing_out.next_trial() is None
     for suggestion in given:
         for epoch in range(1, EPOCHS + 1):
             sweeper.tell(suggestion["trial"], epoch, float(epoch))
     drive(sweeper)
-    assert sweeper.searcher.suggest("") == Searcher.FINISHED
+    assert sweeper.handing_out.next_trial() == Searcher.FINISHED
     assert len(sweeper.journal.sweep.trials) == 4
 
 
@@ -180,25 +179,23 @@ def test_each_draw_lies_in_the_space_and_two_seeds_differ(tmp_path):
 def test_an_error_ends_a_trial_and_frees_its_place(tmp_path):
     sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=2)
     (first,) = sweeper.handed_out()
-    sweeper.scheduler.on_trial_error(None, SimpleNamespace(config=first, error_file=None))
-    sweeper.searcher.on_trial_complete("tune's id", error=True)
+    sweeper.decisions.lose([first["trial"]], why(""))
     assert [given["trial"] for given in sweeper.handed_out()] == ["0001"]
 
 
 def test_a_trial_is_handed_out_again_each_time_its_node_is_lost(tmp_path):
-    (tmp_path / "error.txt").write_text("The actor died because its node has died. Node Id: 0f")
     sweeper = Sweeper(tmp_path / "journal.jsonl", n_trials=1)
     for _ in range(5):
         (given,) = sweeper.handed_out()
-        sweeper.scheduler.on_trial_error(None, SimpleNamespace(config=given, error_file=str(tmp_path / "error.txt")))
+        sweeper.decisions.lose([given["trial"]], why("The actor died because its node has died. Node Id: 0f"))
     assert sweeper.journal.sweep.trials["0000"].lost == 5
 
 
 def test_tune_can_pickle_the_searcher_of_an_open_journal(tmp_path):
-    sweeper = Sweeper(tmp_path / "journal.jsonl")
-    sweeper.searcher.unpicklable = (line for line in ())
-    pickle.loads(pickle.dumps(sweeper.searcher))
-    sweeper.searcher.save_to_dir(str(tmp_path))
+    searcher = JournalSearcher(Sweeper(tmp_path / "journal.jsonl").handing_out)
+    searcher.unpicklable = (line for line in ())
+    pickle.loads(pickle.dumps(searcher))
+    searcher.save_to_dir(str(tmp_path))
 
 
 # --- what Optuna is told ----------------------------------------------------------------------------------------------
@@ -410,7 +407,7 @@ def test_a_grid_is_handed_out_once_whatever_runs_at_once_and_then_the_sweep_ends
     drawn = assignments(sweeper.journal)
     grid = Sampling("grid", 0, 64, False, SPACE.default({})).grid(SPACE)
     assert len(drawn) == len({json.dumps(assignment) for assignment in drawn}) == grid.n_points < 64
-    assert sweeper.searcher.suggest("") == Searcher.FINISHED
+    assert sweeper.handing_out.next_trial() == Searcher.FINISHED
     assert drawn[0] == SPACE.default({})
 
 
@@ -435,8 +432,8 @@ def test_trap_02_pruned_trials_are_told_to_optuna_as_complete(tmp_path, tune_loo
         n_trials=2, epochs=EPOCHS, concurrency=2,
     )  # fmt: skip
     loop.fill()
-    assert [loop.tell(trial, 1) for trial, _ in loop.running] == [TrialScheduler.CONTINUE, TrialScheduler.STOP]
-    loop.searcher.on_trial_complete("tune's id", {METRIC: 0.1, "training_iteration": 1})
+    assert [loop.tell(trial, 1) for trial, _ in loop.running] == [True, False]
+    JournalSearcher(loop.handing_out).on_trial_complete("tune's id", {METRIC: 0.1, "training_iteration": 1})
     told = study_of(loop.journal.sweep, parse_space("lr"), optuna.samplers.RandomSampler()).trials[1]
     assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {1: 0.1})
 
@@ -450,7 +447,7 @@ def test_trap_03_nan_at_completion_leaves_the_trial_running_for_ever(tmp_path):
     (given,) = sweeper.handed_out()
     for epoch in range(1, EPOCHS):
         sweeper.tell(given["trial"], epoch, float(epoch))
-    assert sweeper.tell(given["trial"], EPOCHS, math.nan) == TrialScheduler.STOP
+    assert not sweeper.tell(given["trial"], EPOCHS, math.nan)
     (told,) = study_of(sweeper.journal.sweep, SPACE, optuna.samplers.RandomSampler()).trials
     assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {})
 

@@ -1,14 +1,12 @@
 """Trials that stand at other phases of their cycles are compared as if they did not."""
 
-import json
 import random
 
 import pytest
 from events import new_event
 
 from trainables.config.paths import parse_config, plain
-from trainables.errors import RESULT_KEY
-from tuner.running.tune_scheduler import JournalScheduler
+from tuner.running.decisions import Decisions
 from tuner.search.asha import Asha
 from tuner.search.hyperband import HyperBand
 from tuner.search.median import MedianRule
@@ -39,7 +37,7 @@ class Sweep:
         self.journal.append(
             new_event("header", format=1, metric=METRIC, direction="max", epochs=EPOCHS, rungs=list(RUNGS))
         )
-        self.scheduler = JournalScheduler(self.journal, METRIC, EPOCHS, rule)
+        self.decisions = Decisions(self.journal, METRIC, EPOCHS, rule)
 
     def ask(self, number, step_size):
         fields = {"number": number, "assignment": {}, "config": cyclical(step_size), "method": "elbo"}
@@ -51,7 +49,7 @@ class Sweep:
         for epoch in range(self.journal.sweep.trials[trial].epochs + 1, EPOCHS + 1):
             report = {"trial": trial, "epoch": epoch, "metrics": {METRIC: value(quality, step_size, epoch)}}
             report |= {"diverged": False, "outcome": None, "checkpoint": None}
-            self.scheduler.on_trial_result(None, None, {RESULT_KEY: json.dumps(report)})
+            self.decisions.hear(report)
             if not self.journal.sweep.trials[trial].unfinished or self.journal.sweep.trials[trial].paused:
                 break
         return epoch
@@ -110,7 +108,7 @@ def test_hyperbands_cohorts_wait_for_no_value_of_those_without_a_cycle(sweep):
             trial = found.journal.sweep.trials[f"{number:04}"]
             if trial.unfinished and not trial.paused:
                 found.run(number, float(number), step_size)
-        found.scheduler.settle()
+        found.decisions.settle()
     assert not [trial.id for trial in found.journal.sweep.trials.values() if trial.unfinished]
     assert found.journal.sweep.trials["0008"].stop_reason == "completed"
 

@@ -80,7 +80,7 @@ def test_paused_trials_are_left_for_the_end_of_the_sweep(tmp_path, tune_loop):
     loop = sweep(tune_loop, tmp_path / "journal", 4, 2, "hyperband").run()
     assert {reason for reason, _ in loop.ends().values()} <= {None, "budget"}
     assert [trial.paused for trial in loop.journal.sweep.trials.values()].count(True) >= 1
-    assert loop.searcher.suggest("") == "FINISHED"
+    assert loop.handing_out.next_trial() == "FINISHED"
 
 
 def test_a_sweep_that_dies_at_any_event_ends_as_the_undisturbed_one(tmp_path, tune_loop):

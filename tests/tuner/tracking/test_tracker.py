@@ -11,8 +11,8 @@ from events import parsed
 
 from trainables.config.paths import parse_config
 from tuner.running import driver, search_loop
-from tuner.running.tune_scheduler import JournalScheduler
-from tuner.running.tune_searcher import JournalSearcher
+from tuner.running.decisions import Decisions
+from tuner.running.handing_out import HandingOut
 from tuner.sweeps.lease import FencedError
 from tuner.tracking.configurations import config_of
 from tuner.tracking.mlflow_store import (
@@ -207,8 +207,8 @@ def test_the_driver_waits_for_no_server_that_does_not_answer(sweeps, monkeypatch
     monkeypatch.setattr(driver, "require_ready", lambda plan: None)
     monkeypatch.setattr(search_loop, "run", train)
     monkeypatch.setattr(driver, "SEND_SECONDS", 0.0)
-    monkeypatch.setattr(JournalScheduler, "on_trial_result", noted(JournalScheduler.on_trial_result))
-    monkeypatch.setattr(JournalSearcher, "suggest", noted(JournalSearcher.suggest))
+    monkeypatch.setattr(Decisions, "hear", noted(Decisions.hear))
+    monkeypatch.setattr(HandingOut, "next_trial", noted(HandingOut.next_trial))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
