@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -58,14 +59,15 @@ def _model_classes(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _model_classes(argument)
 
 
-def known_paths() -> list[str]:
+@cache
+def known_paths() -> tuple[str, ...]:
     """Every path a configuration can have, over all kinds, in order of declaration."""
     paths: dict[str, None] = {}
     for name in TrialConfig.model_fields:
         classes = _section_classes(name)
         fields = [f"{name}.{field}" for cls in classes for field in sorted(cls.model_fields, key="kind".__ne__)]
         paths |= dict.fromkeys(fields or [name])
-    return list(paths)
+    return tuple(paths)
 
 
 def field_of(path: str) -> str:

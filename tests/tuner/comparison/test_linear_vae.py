@@ -17,12 +17,12 @@ from tuner.running.comparison_stages import settled_weight
 
 SPECTRUM = np.array([4, 2, 1, 0.5, 0.25, 0.1])
 LATENTS, SEEDS = 4, 3
-FIXED = {"batch_size": 128, "lr.base_batch_size": 128, "lr.base": 0.02, "model.latent_dim": LATENTS}
+FIXED = {"batch_size": 512, "lr.base_batch_size": 512, "lr.base": 0.04, "model.latent_dim": LATENTS}
 
 
 @pytest.fixture
 def train(tmp_path):
-    """The design on draws of a Gaussian, at two learning rates, and its runs trained by the trainer itself."""
+    """The design on draws of a Gaussian, at one learning rate, and its runs trained by the trainer itself."""
     x = np.random.default_rng(0).standard_normal((8000, 6)) * np.sqrt(SPECTRUM)
     np.save(tmp_path / "gaussian.npy", x.astype(np.float32))
     asked = Request("c", str(tmp_path / "gaussian.npy"), "linear-vae", ("geco", "beta"), 12, SEEDS, settings=FIXED)
@@ -36,7 +36,7 @@ def train(tmp_path):
         test = trainer.test_metrics() if run.stage == "path" else {}
         return Trained(run, "completed", reports[-1].outcome, history[-1], settled_weight(history), test)
 
-    return replace(design, rates=(0.01, 0.02)), lambda runs: [end(run) for run in runs]
+    return replace(design, rates=(0.04,)), lambda runs: [end(run) for run in runs]
 
 
 @pytest.mark.slow

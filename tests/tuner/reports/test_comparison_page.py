@@ -142,12 +142,12 @@ def test_without_a_level_the_page_says_so_and_shows_the_pools(tmp_path):
 
 
 @pytest.mark.parametrize("methods", [("geco",), ("geco", "free-bits")])
-def test_without_a_rival_on_the_path_nothing_is_claimed(methods, tmp_path):
+def test_without_a_rival_on_the_path_nothing_is_claimed(methods, undrawn, tmp_path):
     root = written(compared(*methods), tmp_path)
     assert "no rival was there whose path could be compared" in root.one("main").text
 
 
-def test_a_marginal_kl_that_is_saturated_is_no_result(tmp_path):
+def test_a_marginal_kl_that_is_saturated_is_no_result(undrawn, tmp_path):
     found = compared("geco", "beta")
     for each in found.trained["path"]:
         each.test["test/mi_saturated"] = float(each.run.method == "beta")

@@ -57,7 +57,7 @@ def test_the_page_says_how_the_best_trial_ended(outcome, method, said, sweeps):
     assert said in lead(sweep, [replace(trial, outcome=outcome, method=method)])
 
 
-def test_the_numbers_lie_beside_the_page(swept, sweeps, tmp_path):
+def test_the_numbers_lie_beside_the_page(undrawn, swept, sweeps, tmp_path):
     swept()
     answer = json.loads((tmp_path / "page" / "answer.json").read_text())
     assert (answer["name"], answer["best"]["trial"]) == ("s", "0002")
@@ -71,7 +71,7 @@ def test_the_numbers_lie_beside_the_page(swept, sweeps, tmp_path):
     assert float(rows[2]["val/elbo_cal"]) == answer["best"]["metrics"]["val/elbo_cal"]
 
 
-def test_the_best_trials_pictures_are_in_the_page(sweeps):
+def test_the_best_trials_pictures_are_in_the_page(undrawn, sweeps):
     sweeps.run("s")
     Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(sweeps.storage / "s" / "trials" / "0002" / "samples.png")
     root = check_page(write_sweep_page(sweeps.storage, "s", sweeps.storage.parent / "page").read_text())
@@ -88,7 +88,7 @@ def test_of_given_trials_the_page_shows_what_they_differ_in(swept):
     assert [figure.attributes["id"] for figure in root.all("figure")] == ["curves", "parallel", "slices"]
 
 
-def test_a_data_set_of_any_name_is_text(sweeps, tmp_path, swept):
+def test_a_data_set_of_any_name_is_text(undrawn, sweeps, tmp_path, swept):
     np.save(tmp_path / "<b>&.npy", np.random.default_rng(0).random((60, 6)))
     root = swept(**{"config.data.name": "<b>&.npy", "config.batch_size": 8})
     assert any("<b>&.npy" in text.text for text in root.all("dd"))
@@ -110,7 +110,7 @@ def saturate(sweeps, trials):
     sweeps.journal("s").write_bytes(bytes_of(events))
 
 
-def test_trials_that_cannot_be_ranked_are_named_with_the_reason(sweeps, tmp_path, swept):
+def test_trials_that_cannot_be_ranked_are_named_with_the_reason(undrawn, sweeps, tmp_path, swept):
     swept(**{"search.trials": 4, "scheduler.kind": "none"})
     reason = "val/mutual_info is estimated from N examples and has reached its bound ln N (val/mi_cap)"
     saturate(sweeps, ["0001", "0003"])

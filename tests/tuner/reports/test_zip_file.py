@@ -43,7 +43,7 @@ def test_everything_known_of_a_sweep_is_in_its_file(packed, sweeps):
     assert found.keys() == {"README.txt", "spec.yaml", "journal.jsonl", "best/config.yaml", *per_trial, *report}
 
 
-def test_curves_have_a_row_for_each_epoch(packed, sweeps):
+def test_curves_have_a_row_for_each_epoch(undrawn, packed, sweeps):
     rows = list(csv.DictReader(io.StringIO(packed()["trials/0002/curves.csv"].decode())))
     reports = [event for event in sweeps.events("s") if event["event"] == "report" and event["trial"] == "0002"]
     assert [(int(row["epoch"]), float(row["val/elbo_cal"])) for row in rows] == [
@@ -51,14 +51,14 @@ def test_curves_have_a_row_for_each_epoch(packed, sweeps):
     ]
 
 
-def test_the_reader_is_told_of_what_is_there_and_nothing_else(packed):
+def test_the_reader_is_told_of_what_is_there_and_nothing_else(undrawn, packed):
     text = packed()["README.txt"].decode()
     for part in ("report/", "best/", "trials/", "spec.yaml", "journal.jsonl"):
         assert f"  {part} " in text
     assert "vae-tuner train" not in text, "there is no checkpoint"
 
 
-def test_a_checkpoint_comes_with_the_commands_that_use_it(sweeps, tmp_path):
+def test_a_checkpoint_comes_with_the_commands_that_use_it(undrawn, sweeps, tmp_path):
     sweeps.run("s")
     (sweeps.storage / "s" / "trials" / "0002" / "checkpoint.safetensors").write_bytes(b"weights")
     result = export(sweeps.storage, "s", tmp_path / "a.zip")
@@ -68,7 +68,7 @@ def test_a_checkpoint_comes_with_the_commands_that_use_it(sweeps, tmp_path):
     assert 'tuner.load("best/checkpoint.safetensors")' in found["README.txt"].decode()
 
 
-def test_a_sweep_that_runs_is_packed_as_it_stands(sweeps, tmp_path):
+def test_a_sweep_that_runs_is_packed_as_it_stands(undrawn, sweeps, tmp_path):
     sweeps.run("s")
     sweeps.cut("s", 4)
     before = (sweeps.storage / "s" / "journal.jsonl").read_bytes()
@@ -80,7 +80,7 @@ def test_a_sweep_that_runs_is_packed_as_it_stands(sweeps, tmp_path):
     assert (sweeps.storage / "s" / "journal.jsonl").read_bytes() == before
 
 
-def test_a_link_that_lies_in_wait_is_not_written_through(sweeps, tmp_path):
+def test_a_link_that_lies_in_wait_is_not_written_through(undrawn, sweeps, tmp_path):
     sweeps.run("s")
     (tmp_path / "precious").write_text("mine")
     (tmp_path / ".s.zip.part").symlink_to(tmp_path / "precious")
@@ -89,7 +89,7 @@ def test_a_link_that_lies_in_wait_is_not_written_through(sweeps, tmp_path):
 
 
 @pytest.mark.parametrize("linked", ["trials/0002/samples.png", "trials/0002", "trials"])
-def test_no_link_is_followed(linked, sweeps, tmp_path):
+def test_no_link_is_followed(undrawn, linked, sweeps, tmp_path):
     sweeps.run("s")
     place = sweeps.storage / "s" / linked
     secret = tmp_path / "secret"
@@ -103,12 +103,12 @@ def test_no_link_is_followed(linked, sweeps, tmp_path):
     assert ("best/config.yaml" in found) == (linked == "trials/0002/samples.png")
 
 
-def test_no_password_is_packed(packed):
+def test_no_password_is_packed(undrawn, packed):
     found = packed(**{"tracking.uri": "http://me:pa55word@127.0.0.1:9"})
     assert not [path for path, content in found.items() if b"pa55word" in content]
 
 
-def test_a_file_is_never_overwritten_and_never_half_there(sweeps, tmp_path, monkeypatch):
+def test_a_file_is_never_overwritten_and_never_half_there(undrawn, sweeps, tmp_path, monkeypatch):
     sweeps.run("s")
     (tmp_path / "a.zip").write_text("mine")
     with pytest.raises(UserError, match=r"a\.zip exists; name another file, or remove it first"):
@@ -121,7 +121,7 @@ def test_a_file_is_never_overwritten_and_never_half_there(sweeps, tmp_path, monk
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_mistakes_are_one_sentence(sweeps, tmp_path):
+def test_mistakes_are_one_sentence(undrawn, sweeps, tmp_path):
     sweeps.run("s")
     with pytest.raises(ConfigError, match=r"a\.tar: the file must end in \.zip"):
         export(sweeps.storage, "s", tmp_path / "a.tar")
@@ -133,7 +133,7 @@ def test_mistakes_are_one_sentence(sweeps, tmp_path):
     assert not (tmp_path / "a.zip").exists()
 
 
-def test_a_comparison_is_packed_with_its_page_and_its_journals(sweeps, tmp_path):
+def test_a_comparison_is_packed_with_its_page_and_its_journals(undrawn, sweeps, tmp_path):
     remembered(Request("c"), sweeps.storage / "c")
     sweeps.run("c.pilot")
     with pytest.raises(UserError, match=r"comparison c has no page in .*reports/c yet; repeat its command"):
