@@ -162,9 +162,9 @@ def test_a_sweep_of_nothing_but_refused_draws_ends(sweeps, monkeypatch):
     monkeypatch.setattr("tuner.planning.plans.check", lambda space, base, parse: None)
     space = {"objective.groups": {"choice": ["none", *range(5, 2000)]}}
     config = {"config.objective": {"kind": "free-bits"}, "config.model": {"latent_dim": 4}}
-    result = sweeps.run("s", space=space, **config, **{"search.trials": 1200, "search.sampler": "grid"})
-    assert result.stop_reasons == {"completed": 1, "error": 1199}
-    assert sweeps.resume("s", more_trials=5).stop_reasons == {"completed": 1, "error": 1204}
+    result = sweeps.run("s", space=space, **config, **{"search.trials": 1050, "search.sampler": "grid"})
+    assert result.stop_reasons == {"completed": 1, "error": 1049}, "more than Python calls within each other"
+    assert sweeps.resume("s", more_trials=5).stop_reasons == {"completed": 1, "error": 1054}
 
 
 def test_the_table_of_trials_gives_the_reason(sweeps, half_refused):

@@ -28,10 +28,14 @@ class Known:
     def __init__(self, resolved: Callable[[dict[str, Any]], tuple[dict[str, Any], str]]) -> None:
         self._resolved = resolved
         self._identities: dict[str, str] = {}
+        self._of_trials: dict[str, str] = {}
 
     def test(self, sweep: Sweep) -> Callable[[Assignment], bool]:
-        """Whether the sweep has an assignment's configuration."""
-        known = set(map(self._of, _assignments(sweep)))
+        """Whether the sweep has an assignment's configuration; each ask is of the same sweep, as it has gone on."""
+        for trial in sweep.trials.values():
+            if trial.id not in self._of_trials:
+                self._of_trials[trial.id] = self._of(trial.assignment)
+        known = {self._of(prior.assignment) for prior in sweep.priors} | {self._of_trials[id] for id in sweep.trials}
         return lambda assignment: self._of(assignment) in known
 
     def _of(self, assignment: Assignment) -> str:
