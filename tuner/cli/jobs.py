@@ -55,6 +55,7 @@ JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, a
 
 
 def submit(
+    context: typer.Context,
     spec: Annotated[Path, typer.Argument(help="YAML file of a sweep; options override it.", show_default=False)],
     cluster: ClusterOption = None,
     follow: FollowOption = False,
@@ -88,22 +89,7 @@ def submit(
     from tuner import api
     from tuner.cli.console import working
 
-    parsed = overlaid_spec(
-        spec,
-        settings,
-        name=name,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        trials=trials,
-        repeats=repeats,
-        model=model,
-        epochs=epochs,
-        ranking=ranking,
-        patience=patience,
-        concurrency=concurrency,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-    )
+    parsed = overlaid_spec(spec, settings, **context.params)
     if plan:
         _show_plan(parsed, cluster, allow_changed, output)
         return

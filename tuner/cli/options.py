@@ -132,11 +132,15 @@ PATHS = {
 """Which field of a sweep's file an option is laid over."""
 
 
-def overlaid_spec(file: Path | None, settings: list[str] | None, **options: Any) -> SweepSpec:
-    """A sweep's file, or none, under the options that were given, and these under `--set PATH=VALUE`."""
+def overlaid_spec(file: Path | None, settings: list[str] | None, /, **options: Any) -> SweepSpec:
+    """A sweep's file, or none, under the options that were given, and these under `--set PATH=VALUE`.
+
+    options: of a command, as they stand in its context; those without a field of the file are passed over.
+    """
     from tuner.sweeps.spec import parse_spec, sweep_tree
 
-    tree = sweep_tree(file or {}, {PATHS[name]: value for name, value in options.items()})
+    given = {name: value for name, value in options.items() if value is not False and value != []}
+    tree = sweep_tree(file or {}, {PATHS[name]: value for name, value in given.items() if name in PATHS})
     return parse_spec(sweep_tree(tree, parsed_settings(settings or [])))
 
 

@@ -13,6 +13,7 @@ from tuner.cli.options import (
     Format,
     FormatOption,
     UriOption,
+    overlaid_spec,
     write_text,
 )
 
@@ -70,6 +71,7 @@ def init(
 
 
 def doctor(
+    context: typer.Context,
     spec: Annotated[Path | None, typer.Argument(help="YAML file of a sweep.", show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option(help="As for sweep.")] = None,
     data_dir: DataDirOption = None,
@@ -84,17 +86,8 @@ def doctor(
 ) -> None:
     """Check what a sweep needs, with the fix beside each failure: packages, data, storage, tracking, disk, device."""
     from tuner.cli import console, tables
-    from tuner.sweeps.spec import parse_spec, sweep_tree
 
-    options = {
-        "config.data.name": dataset,
-        "config.model.kind": model,
-        "tracking.experiment": experiment,
-        "tracking.uri": tracking_uri,
-        "resources.ray_address": ray_address,
-        "storage": storage,
-    }
-    parsed = parse_spec(sweep_tree(spec or {}, options))
+    parsed = overlaid_spec(spec, None, **context.params)
     with console.working("Looking around"):
         from tuner.planning.checks import examine
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
+    context: typer.Context,
     spec: Annotated[Path | None, typer.Argument(help="YAML file; options override it.", show_default=False)] = None,
     name: Annotated[str | None, typer.Option(help="State is kept under this name; default SPACE-DATASET-N.")] = None,
     space: Annotated[
@@ -97,35 +98,7 @@ def sweep(
     from tuner import api
     from tuner.cli import console, progress, tables
 
-    parsed = overlaid_spec(
-        spec,
-        settings,
-        name=name,
-        space=space,
-        dataset=dataset,
-        model=model,
-        epochs=epochs,
-        device=device,
-        trials=trials,
-        repeats=repeats,
-        seed=seed,
-        sampler=sampler,
-        metric=metric,
-        ranking=ranking,
-        patience=patience,
-        warm_start=warm_start or None,
-        time_budget=time_budget,
-        scheduler=scheduler,
-        grace=grace,
-        concurrency=concurrency,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        ray_address=ray_address,
-        experiment=experiment,
-        tracking_uri=tracking_uri,
-        offline=offline or None,
-        storage=storage,
-    )
+    parsed = overlaid_spec(spec, settings, **context.params)
     with console.working("Reading the data"):
         ready = api.plan(parsed, data_dir=data_dir, allow_changed=allow_changed)
     if plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
@@ -17,13 +16,12 @@ from trainables.config.models import is_user_kind
 from trainables.config.paths import flatten, parse_config, unflatten
 from trainables.credentials import holds_secret, shown
 from trainables.data.readers import check_known
-from trainables.data.readers.fetched import file_name
 from trainables.errors import ConfigError, UserError
 from trainables.object_storage import checked_storage, is_remote
 from tuner.cluster.backend import LOCAL, Backend, JobInfo, JobRequest, TakenError
 from tuner.cluster.job import Job
 from tuner.cluster.shipment import SPEC, Shipment, code_of, factories_of, shipment_of
-from tuner.sweeps.folder import taken, unknown
+from tuner.sweeps.folder import named_after, taken, unknown
 from tuner.sweeps.resumable import check_named, check_resumable, named
 from tuner.sweeps.spec import NAME, SweepSpec, check_public
 from tuner.sweeps.state import fold
@@ -207,10 +205,8 @@ def _free_id(sweep: str, known: Set[str]) -> str:
 
 def _new_name(spec: SweepSpec) -> str:
     """SPACE-DATASET-RANDOM: which numbers are free is known only where the storage is."""
-    space = parse_space(spec.space).name.replace("+", "-") or "custom"
-    dataset = Path(file_name(str(flatten(spec.config).get("data.name", DataConfig().name)))).stem
-    stem = re.sub(r"[^A-Za-z0-9._-]", "-", f"{space}-{dataset}")
-    return f"{stem[:58].strip('.-')}-{secrets.token_hex(2)}"
+    stem = named_after(parse_space(spec.space).name, str(flatten(spec.config).get("data.name", DataConfig().name)))
+    return f"{stem}-{secrets.token_hex(2)}"
 
 
 def _check_fixed(spec: SweepSpec) -> None:

@@ -35,7 +35,9 @@ class Known:
         for trial in sweep.trials.values():
             if trial.id not in self._of_trials:
                 self._of_trials[trial.id] = self._of(trial.assignment)
-        known = {self._of(prior.assignment) for prior in sweep.priors} | {self._of_trials[id] for id in sweep.trials}
+        known = {self._of(prior.assignment) for prior in sweep.priors} | {
+            self._of_trials[trial] for trial in sweep.trials
+        }
         return lambda assignment: self._of(assignment) in known
 
     def _of(self, assignment: Assignment) -> str:
