@@ -142,6 +142,24 @@ def cli(monkeypatch, capfd, vae_data_root):
     return call
 
 
+@pytest.fixture
+def mistake(cli):
+    """mistake(folder, *arguments) → the one sentence of a command that refuses them and leaves nothing behind."""
+
+    def call(folder, *arguments):
+        def left():
+            return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+        before = left()
+        done = cli(folder, *arguments)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.err
+        assert done.err.startswith("Error: ")
+        assert left() == before
+        return done.err.removeprefix("Error: ").removesuffix("\n")
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory):
     """An empty database of MLflow, to copy: making one takes seconds. `swept` makes its own, as a user's sweep does."""

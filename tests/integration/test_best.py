@@ -24,16 +24,11 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("line", MISTAKES)
-def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(line, tmp_path, cli):
+def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(line, tmp_path, mistake):
     (tmp_path / "empty.db").touch()
     (tmp_path / "sweep.yaml").write_text("space: geco\nsearch: {trials: 3}")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    done = cli(tmp_path, *(word.replace("_", " ") for word in line.split()))
-    assert done.code == 2
-    assert done.err.startswith(f"Error: {MISTAKES[line].format(folder=tmp_path)}")
-    assert done.err.count("\n") == 1
-    assert done.out == ""
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    said = mistake(tmp_path, *(word.replace("_", " ") for word in line.split()))
+    assert said.startswith(MISTAKES[line].format(folder=tmp_path))
 
 
 @pytest.mark.cluster

@@ -17,3 +17,14 @@ def parsed(lines):
 def lines_of(events):
     """The lines of events, as plain data."""
     return [line_of(event) for event in events]
+
+
+def asked(lines):
+    """What was drawn for each trial."""
+    return [line["assignment"] for line in lines if line["event"] == "ask"]
+
+
+def happened(lines):
+    """What happened in the trials, but for who wrote it and when."""
+    kept = [line for line in lines if line["event"] in ("prior", "ask", "report", "decision")]
+    return [{key: line[key] for key in line if key not in ("seq", "session", "t")} for line in kept]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events import happened
 from tune_loop import TuneLoop
 
 from trainables.config import method_of
@@ -164,6 +165,15 @@ class Sweeps:
         """What a driver leaves that was killed after so many lines; a negative number leaves so many out."""
         lines = self.journal(name).read_bytes().splitlines(keepends=True)
         self.journal(name).write_bytes(b"".join(lines[:n_events]))
+
+    def check_cut_anywhere(self, name: str) -> None:
+        """Cut after any of its lines and gone on with, a sweep ends as it did."""
+        whole = self.events(name)
+        for n in range(1, len(whole)):
+            self.cut(name, n)
+            self.resume(name)
+            assert happened(self.events(name)) == happened(whole)
+            assert self.events(name)[-1]["reason"] == "completed"
 
     def rewrite(self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """A journal with each event changed."""

@@ -58,11 +58,6 @@ def sweep_of(sweeps, name):
     return fold(sweeps.events(name))
 
 
-def told(events):
-    kept = [event for event in events if event["event"] in ("ask", "report", "decision")]
-    return [{key: event[key] for key in event if key not in ("seq", "session", "t")} for event in kept]
-
-
 # --- which seeds ------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +192,7 @@ def test_a_sweep_decides_and_learns_as_one_of_single_seeds_that_report_the_means
 @pytest.mark.parametrize("concurrency", [1, 2, 3, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_seeds_stop_together_and_nobody_waits_for_ever(sweeps, kind, concurrency, value):
-    for order in range(3):
+    for order in range(3 if concurrency > 1 else 1):
         sweeps.hooks.update(value=value, next_one=shuffled(order))
         paths = {**PRUNED, "scheduler.kind": kind, "resources.concurrency": concurrency}
         result = sweeps.run(f"s{order}", **paths)
@@ -271,11 +266,7 @@ def test_a_sweep_cut_at_any_line_ends_as_the_undisturbed_one(sweeps, kind):
     sweeps.hooks["value"] = failing
     paths = {**PRUNED, "scheduler.kind": kind, "search.trials": 4, "search.repeats": 2, "config.epochs": 4}
     sweeps.run("s", **paths, **{"search.sampler": "tpe"})
-    whole = sweeps.events("s")
-    for n in range(1, len(whole)):
-        sweeps.cut("s", n)
-        sweeps.resume("s")
-        assert told(sweeps.events("s")) == told(whole)
+    sweeps.check_cut_anywhere("s")
 
 
 def test_a_seed_that_fails_is_a_failure_of_its_configuration(sweeps):

@@ -1,18 +1,17 @@
 """Everything that can be known to fail before a start: found, with the fix beside it."""
 
-import http.server
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections import namedtuple
-from contextlib import closing, contextmanager
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import pytest
+from http_server import serving
 
 from trainables.config.paths import unflatten
 from trainables.errors import ConfigError, UserError
@@ -179,33 +178,9 @@ def _plan():
 # --- tracking ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def serving(status, body=b"{}"):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_server_that_refuses_access_names_the_variables_and_prints_no_password(status, found):
-    with serving(status) as host:
+    with serving(lambda *asked: (status, {})) as host:
         says, fix = failure(found(**{"tracking.uri": f"http://me:secret@{host}"}), "tracking")
     assert "refused access" in says
     assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in fix
@@ -253,7 +228,7 @@ def test_a_database_whose_driver_is_missing_names_the_package(module, found, mon
 
 
 def test_a_server_that_is_not_mlflow_is_not_told_to_be_upgraded(found):
-    with serving(200, b'["not", "mlflow"]') as host:
+    with serving(lambda *asked: (200, ["not", "mlflow"])) as host:
         says, fix = failure(found(**{"tracking.uri": f"http://{host}"}), "tracking")
     assert "cannot be queried" in says
     assert fix == "name an MLflow server with --tracking-uri"

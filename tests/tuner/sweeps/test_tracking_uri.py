@@ -1,11 +1,10 @@
-import http.server
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from http_server import serving
 
 from trainables.credentials import shown
 from trainables.errors import UserError
@@ -16,30 +15,6 @@ from tuner.tracking.reachability import check_reachable
 @pytest.fixture(autouse=True)
 def _no_uri_of_the_users_own(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-@contextmanager
-def serving(status: int, content_type: str = "application/json") -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_the_explicit_uri_wins_then_the_environment_then_the_working_directory(monkeypatch, tmp_path):
@@ -104,21 +79,24 @@ def test_a_server_that_never_answers_is_given_up():
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_server_that_refuses_access_is_told_apart_from_one_that_is_down(status):
-    with serving(status) as uri, pytest.raises(UserError, match=f"refused access.*{status}.*MLFLOW_TRACKING_USERNAME"):
-        check_reachable(uri)
+    with (
+        serving(lambda *asked: (status, {})) as host,
+        pytest.raises(UserError, match=f"refused access.*{status}.*MLFLOW_TR"),
+    ):
+        check_reachable(f"http://{host}")
 
 
 @pytest.mark.parametrize(
     ("status", "content_type"), [(200, "text/html"), (404, "text/html"), (503, "application/json")]
 )
 def test_a_server_that_is_not_mlflow_is_refused(status, content_type):
-    with serving(status, content_type) as uri, pytest.raises(UserError, match=f"{uri} answer"):
-        check_reachable(uri)
+    with serving(lambda *asked: (status, {}, content_type)) as host, pytest.raises(UserError, match=f"{host} answer"):
+        check_reachable(f"http://{host}")
 
 
 def test_a_server_that_answers_is_reachable():
-    with serving(200) as uri:
-        check_reachable(uri)
+    with serving(lambda *asked: (200, {})) as host:
+        check_reachable(f"http://{host}")
 
 
 def test_looking_at_a_database_creates_nothing(tmp_path):

@@ -1,15 +1,13 @@
 """A store that may be read and not written is told before anything is trained, and one that cannot be opened always."""
 
-import http.server
-import json
 import re
 import sqlite3
-import threading
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
+from http_server import serving
 
 import tuner
 from trainables.config import TrialConfig
@@ -43,46 +41,26 @@ def server(refused=(), known=True, files=EXPERIMENT["artifact_location"]):
     experiment = {**EXPERIMENT, "artifact_location": files}
     asked, experiments = [], [experiment] if known else []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def answer(self):
-            asked.append(f"{self.command} {self.path}")
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, body = 200, {"experiments": experiments}
-            if any(word in f"{self.command} {self.path}" for word in refused):
-                status, body = 403, {"error_code": "PERMISSION_DENIED", "message": "Permission denied"}
-            elif "name=other" in self.path:
-                status, body = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
-            elif "get-by-name" in self.path or "experiments/get?" in self.path:
-                status, body = (
-                    (200, {"experiment": experiment})
-                    if experiments
-                    else (404, {"error_code": "RESOURCE_DOES_NOT_EXIST"})
-                )
-            elif "registered-models/get?name=known" in self.path:
-                body = {"registered_model": {"name": "known"}}
-            elif any(word in self.path for word in ("runs/get?", "registered-models/get?")):
-                status, body = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
-            elif NEW in self.path:
-                experiments.append(experiment)
-                body = {"experiment_id": "7"}
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+    def answer(method, path):
+        asked.append(f"{method} {path}")
+        absent = 404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}
+        if any(word in f"{method} {path}" for word in refused):
+            return 403, {"error_code": "PERMISSION_DENIED", "message": "Permission denied"}
+        if "name=other" in path:
+            return absent
+        if "get-by-name" in path or "experiments/get?" in path:
+            return (200, {"experiment": experiment}) if experiments else absent
+        if "registered-models/get?name=known" in path:
+            return 200, {"registered_model": {"name": "known"}}
+        if any(word in path for word in ("runs/get?", "registered-models/get?")):
+            return absent
+        if NEW in path:
+            experiments.append(experiment)
+            return 200, {"experiment_id": "7"}
+        return 200, {"experiments": experiments}
 
-        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
-
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{running.server_port}", asked
-        finally:
-            running.shutdown()
-            thread.join()
+    with serving(answer) as host:
+        yield f"http://{host}", asked
 
 
 def wrote(asked, what):
