@@ -16,6 +16,7 @@ from tuner.cluster.signals import handler_kept
 from tuner.running.driver import run_sweep
 from tuner.sweeps.journal import read_journal
 from tuner.sweeps.state import fold
+from tuner.tracking.database_records import DatabaseRecords
 from tuner.tracking.mlflow_store import MlflowClient, MlflowException, Tag, open_client
 from tuner.tracking.tracker import Tracker
 
@@ -38,9 +39,9 @@ def store(tmp_path_factory, migrated_database):
 
 
 @contextmanager
-def away(method, is_away):
-    """A call of MLflow's client that fails while MLflow is away; yields the threads that have waited for it."""
-    original, waited = getattr(MlflowClient, method), []
+def away(owner, method, is_away):
+    """A call that fails while MLflow is away; yields the threads that have waited for it."""
+    original, waited = getattr(owner, method), []
 
     def call(self, *arguments, **options):
         if is_away():
@@ -49,7 +50,7 @@ def away(method, is_away):
         return original(self, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MlflowClient, method, call)
+        patch.setattr(owner, method, call)
         yield waited
 
 
@@ -107,7 +108,7 @@ def stock(store, shared_ray, tmp_path_factory, patch):
         return str(death.value)
 
     with handler_kept(signal.SIGINT):  # Tune's own would swallow the next Ctrl-C
-        with away("log_metric", lambda: len(runs()) == 2) as waited, files_closed():
+        with away(MlflowClient, "log_metric", lambda: len(runs()) == 2) as waited, files_closed():
             death = death_of_the_first()
         before = runs()
         results = tune.Tuner.restore(f"{folder}/s", train).fit()
@@ -132,7 +133,7 @@ def ours(store, shared_ray, tmp_path_factory, patch, vae_data_root):
     def progress(*_):
         yield SimpleNamespace(event=lambda event: None, silent=print, sending=lambda *_: waited and back.set())
 
-    with away("log_batch", lambda: not back.is_set()) as waited:
+    with away(DatabaseRecords, "write", lambda: not back.is_set()) as waited:
         result = run_sweep(plan, progress)
     journal = folder / "s" / "journal.jsonl"
     lines, before = journal.read_bytes().splitlines(keepends=True), read_journal(journal)

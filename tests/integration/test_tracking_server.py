@@ -7,11 +7,9 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +21,7 @@ import pytest
 import yaml
 from drivers import PATIENCE, check_projection
 from ports import free_port
+from postgresql import postgresql_server
 from tracking_server import LEAN
 
 from tuner.sweeps.journal import read_journal
@@ -163,48 +162,17 @@ def recorded(head, tmp_path_factory, command):
 @pytest.fixture
 def postgresql(head):
     """The other BACKEND of cluster.yaml, on a PostgreSQL of our own, set up by the command that is offered there."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not binaries:
-        pytest.skip("no PostgreSQL in /usr/lib/postgresql: apt-get install postgresql")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg comes with the extra `server`")
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # a socket's path has at most 107 characters
-    server = _as_nobody(folder)
-    subprocess.run([*server, binaries[-1], "-D", folder / "data", "-U", "postgres", "-A", "trust"], check=True)
-    process = subprocess.Popen([
-        *server, binaries[-1].with_name("postgres"), "-D", folder / "data", "-k", folder, "-c", "listen_addresses=",
-    ])  # fmt: skip
-    try:
-        _wait_for(folder / ".s.PGSQL.5432")
+    with postgresql_server() as folder:
         head.run(_offered(CLUSTER), PGHOST=str(folder), PGUSER="postgres")
         uri = re.search(r"^# Environment=BACKEND=(\S+)", head.unit, re.MULTILINE)[1]
         yield uri.replace("/var/run/postgresql", str(folder))
-    finally:
         head.stop()
-        process.send_signal(signal.SIGINT)  # a fast shutdown
-        process.wait(PATIENCE)
-        shutil.rmtree(folder)
-
-
-def _as_nobody(folder):
-    """PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return []
-    shutil.chown(folder, "nobody")
-    return ["setpriv", "--reuid=nobody", "--clear-groups"]
 
 
 def _offered(text):
     """The command for PostgreSQL, without its #."""
     block = re.search(r"^  # - \|\n((?:  #   .*\n)+)", text, re.MULTILINE)[1]
     return re.sub(r"^  #   ", "", block, flags=re.MULTILINE)
-
-
-def _wait_for(path):
-    end = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert time.monotonic() < end, f"no {path}"
-        time.sleep(0.1)
 
 
 @pytest.fixture

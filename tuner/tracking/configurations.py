@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from tuner.tracking.mlflow_store import MlflowClient, Run
 
 CONFIG = "config.yaml"
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # five times faster, where PyYAML was built with it
 
 
 def config_text(tree: Mapping[str, Any]) -> str:
     """A configuration's tree as the text of `config.yaml`."""
-    return yaml.safe_dump(written(tree), sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(written(tree), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def config_digest(tree: Mapping[str, Any]) -> str:

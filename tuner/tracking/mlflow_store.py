@@ -1,6 +1,6 @@
 """MLflow as this project uses it: imported quietly, opened by URI, with the names of its tags.
 
-MLflow is imported here and nowhere else, because it reads its settings as it is imported. That takes a second or two:
+MLflow is imported here first, because it reads its settings as it is imported. That takes a second or two:
 modules that can do without it import this one inside functions.
 """
 
@@ -13,15 +13,18 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout carries results only
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # its seven block for minutes; the tracker retries itself
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Thread
 
 from mlflow.entities import Metric, Param, Run, RunData, RunTag
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
+from mlflow.protos.service_pb2 import LogBatch
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.store.tracking.rest_store import RestStore
 from mlflow.tracking import MlflowClient
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
@@ -31,11 +34,16 @@ from tuner.tracking.artifact_root import follow, located, new_root
 
 __all__ = [
     "RANKED",
+    "LocalArtifactRepository",
+    "LogBatch",
     "Metric",
     "MlflowClient",
     "MlflowException",
+    "Param",
     "RegisteredModel",
+    "RestStore",
     "Run",
+    "RunTag",
     "Tag",
     "artifact_repository",
     "as_ranked",
@@ -47,7 +55,6 @@ __all__ = [
     "has_tags",
     "is_missing",
     "knock",
-    "log_batches",
     "number_in_filter",
     "open_client",
     "server_root",
@@ -58,7 +65,6 @@ RANKED = "ranked/"
 """Before the metrics that a trial is ranked by, where that is not its last epoch: MLflow has the last value of each."""
 END_SECONDS = 2.0
 _PAGE = 1000
-_METRICS_PER_CALL = 800  # with 100 params and 100 tags MLflow's limit of 1,000 entities a call
 
 
 class Tag:
@@ -199,25 +205,6 @@ def as_ranked(run: Run) -> Run:
     del data.metrics[:]
     data.metrics.extend(ranked)
     return Run(run.info, RunData.from_proto(data))
-
-
-def log_batches(
-    client: MlflowClient,
-    run_id: str,
-    metrics: Sequence[Metric] = (),
-    params: Mapping[str, str] | None = None,
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Log in as few calls as MLflow's limits allow; tags go last, so a run that says `completed` has its metrics."""
-    chunks = [metrics[start : start + _METRICS_PER_CALL] for start in range(0, len(metrics), _METRICS_PER_CALL)] or [[]]
-    for chunk in chunks[:-1]:
-        client.log_batch(run_id, metrics=chunk)
-    client.log_batch(
-        run_id,
-        metrics=chunks[-1],
-        params=[Param(key, value) for key, value in (params or {}).items()],
-        tags=[RunTag(key, value) for key, value in (tags or {}).items()],
-    )
 
 
 def status_of(stop_reason: str | None) -> str:

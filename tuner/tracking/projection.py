@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,16 @@ from tuner.tracking.configurations import CONFIG, config_digest, config_text, is
 from tuner.tracking.identity_tags import identity_tags
 from tuner.tracking.mlflow_store import (
     RANKED,
-    Metric,
     MlflowClient,
     Run,
     Tag,
     ensure_experiment,
     find_runs,
     has_tags,
-    log_batches,
     status_of,
 )
 from tuner.tracking.params import altered, to_params
+from tuner.tracking.records import Change, NewRun, Point, records_of
 from tuner.tracking.run_files import RunFiles
 
 _PARENT = ""
@@ -64,7 +64,7 @@ class Projection:
         self.unsent_files = {} if unsent_files is None else unsent_files
         self.mended = 0
         self.notes: list[str] = []
-        self._client = client
+        self._client, self._records = client, records_of(client)
         self._experiment_id = ensure_experiment(client, experiment)
         self._trials = trials
         self._tags = dict(tags or {})
@@ -75,6 +75,7 @@ class Projection:
         self._runs: dict[str, str] = {}
         self._places: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
+        self._tags_there: dict[str, dict[str, str]] = {}
         self._reopened: set[str] = set()
         self._times: dict[tuple[str, str], dict[int, int]] = {}
 
@@ -105,7 +106,7 @@ class Projection:
     def project(self, events: Iterable[Event]) -> None:
         """Send a sweep's next events."""
         by_trial: dict[str, list[Event]] = {}
-        parent_points: list[Metric] = []
+        parent_points: list[Point] = []
         last: Event | None = None
         for last in events:
             if self._fold(last) and (trial := _trial_of(last)):
@@ -114,10 +115,9 @@ class Projection:
                 parent_points += self._final_points(last)
         if last is None:
             return
-        self._ensure_parent()
-        for trial, own in by_trial.items():
-            self._project_trial(self._sweep.trials[trial], own)
-        self._project_parent(last, parent_points)
+        self._ensure_runs(by_trial)
+        changes = [self._change_of(self._sweep.trials[trial], own) for trial, own in by_trial.items()]
+        self._write([*changes, *self._changes_of_parent(last, parent_points)])
 
     # --- the fold -----------------------------------------------------------------------------------------------------
 
@@ -178,57 +178,72 @@ class Projection:
         return True
 
     def _remember(self, run: Run) -> None:
-        self._places[run.info.run_id] = run.info.artifact_uri
-        self._statuses[run.info.run_id] = run.info.status
+        self._note(run.info.run_id, run.info.artifact_uri, run.info.status, run.data.tags)
+
+    def _note(self, run_id: str, artifact_uri: str, status: str, tags: Mapping[str, str]) -> None:
+        self._places[run_id], self._statuses[run_id], self._tags_there[run_id] = artifact_uri, status, dict(tags)
 
     def _mark_there(self) -> str:
         return str(self._parent.data.tags.get(Tag.SYNCED, "")) if self._parent else ""
 
-    def _ensure_run(self, trial: str, name: str, tags: Mapping[str, str], t: float) -> str:
-        if trial not in self._runs:
-            identity = {Tag.SWEEP: self._header["name"], Tag.SWEEP_ID: self._header["sweep_id"]}
-            run = self._client.create_run(
-                self._experiment_id, milliseconds(t), {**self._tags, **identity, **tags}, name
-            )
-            self._runs[trial] = run.info.run_id
-            self._remember(run)
-        return self._runs[trial]
+    def _ensure_runs(self, by_trial: Mapping[str, Sequence[Event]]) -> None:
+        """Make the runs that are missing of the sweep and of these trials; a trial's begins with its first event."""
+        if _PARENT not in self._runs:
+            self._make({_PARENT: NewRun(self._header["name"], milliseconds(self._begun), self._parent_tags())})
+        missing = [trial for trial in by_trial if trial not in self._runs]
+        if missing:
+            self._make({trial: self._run_of(trial, by_trial[trial][0]) for trial in missing})
 
-    def _set_status(self, run_id: str, status: str, event: Event) -> None:
-        if self._statuses[run_id] == status:
-            return
-        if status == "RUNNING":
-            self._client.update_run(run_id, status)
-        else:
-            self._client.set_terminated(run_id, status, milliseconds(event.t))
-        self._statuses[run_id] = status
+    def _run_of(self, trial: str, first: Event) -> NewRun:
+        tags = self._identity_of(self._sweep.trials[trial])
+        return NewRun(f"{self._header['name']}-{trial}", milliseconds(first.t), tags)
+
+    def _make(self, runs: Mapping[str, NewRun]) -> None:
+        ours = {**self._tags, Tag.SWEEP: self._header["name"], Tag.SWEEP_ID: self._header["sweep_id"]}
+        new = [replace(run, tags={**ours, **run.tags}) for run in runs.values()]
+        made = self._records.create(self._experiment_id, new)
+        for key, run, (run_id, artifact_uri) in zip(runs, new, made, strict=True):
+            self._runs[key] = run_id
+            self._note(run_id, artifact_uri, "RUNNING", run.tags)
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        self._records.write(changes)
+        for change in changes:
+            self._tags_there[change.run_id].update(change.tags)
+            self._statuses[change.run_id] = change.status or self._statuses[change.run_id]
+
+    def _new_tags(self, run_id: str, tags: Mapping[str, str]) -> dict[str, str]:
+        return {tag: text for tag, text in tags.items() if self._tags_there[run_id].get(tag) != text}
+
+    def _new_status(self, run_id: str, status: str, last: Event) -> dict[str, Any]:
+        if status == self._statuses[run_id]:
+            return {}
+        return {"status": status, "end": None if status == "RUNNING" else milliseconds(last.t)}
 
     # --- one trial ----------------------------------------------------------------------------------------------------
 
-    def _project_trial(self, trial: Trial, events: Sequence[Event]) -> None:
-        run_id = self._ensure_run(trial.id, f"{self._header['name']}-{trial.id}", self._identity_of(trial), events[0].t)
+    def _change_of(self, trial: Trial, events: Sequence[Event]) -> Change:
+        run_id = self._runs[trial.id]
         asked = any(isinstance(event, Asked) for event in events)
-        if asked:
-            self._send_files(trial, [CONFIG])
-        log_batches(
-            self._client,
+        self._send_files(trial, [*([CONFIG] if asked else []), *self._results_of(trial)])
+        reports = [event for event in events if isinstance(event, Reported)]
+        return Change(
             run_id,
-            metrics=[
-                *(point for event in events if isinstance(event, Reported) for point in self._news(run_id, event)),
+            [
+                *(point for report in reports for point in self._news(run_id, report)),
                 *_ranked_points(trial, events[-1].t),
             ],
-            params=self._params_lacking(run_id, trial) if asked else {},
-            tags=self._tags_of(trial),
+            self._params_lacking(run_id, trial) if asked else {},
+            self._new_tags(run_id, self._tags_of(trial)),
+            **self._new_status(run_id, status_of(trial.stop_reason), events[-1]),
         )
-        self._send_files(trial, self._results_of(trial))
-        self._set_status(run_id, status_of(trial.stop_reason), events[-1])
 
     def _params_lacking(self, run_id: str, trial: Trial) -> dict[str, str]:
         """MLflow refuses a parameter that it has with another value."""
         there = self._client.get_run(run_id).data.params if run_id in self._reopened else {}
         return {path: text for path, text in to_params(trial.config).items() if path not in there}
 
-    def _news(self, run_id: str, report: Reported) -> list[Metric]:
+    def _news(self, run_id: str, report: Reported) -> list[Point]:
         """A report's points, but for those of an epoch that MLflow has from another line: a journal that lost its tail
         in a power failure has the epoch again, at another time and with other seconds."""
         points = points_of(report.metrics, report.t, report.epoch)
@@ -236,7 +251,7 @@ class Projection:
             return points
         return [point for point in points if self._time_there(run_id, point) is None]
 
-    def _time_there(self, run_id: str, point: Metric) -> int | None:
+    def _time_there(self, run_id: str, point: Point) -> int | None:
         """The time of a metric's step in a run that was there before."""
         return self._times_there(run_id, point.key).get(point.step)
 
@@ -350,23 +365,21 @@ class Projection:
         for event in known:
             if (trial := _trial_of(event)) and lacks.get(trial) != []:
                 by_trial.setdefault(trial, []).append(event)
-        for trial, own in by_trial.items():
-            self._project_trial(self._sweep.trials[trial], own)
-            self.mended += len(own)
-        self._mend_parent(known[-1])
+        self._ensure_runs(by_trial)
+        changes = [self._change_of(self._sweep.trials[trial], own) for trial, own in by_trial.items()]
+        lacking = self._lacking_of_parent(known[-1])
+        self._write([*changes, *lacking])
+        self.mended += sum(map(len, by_trial.values())) + bool(lacking)
 
-    def _mend_parent(self, last: Event) -> None:
+    def _lacking_of_parent(self, last: Event) -> list[Change]:
         assert self._parent is not None  # it bears the mark by which events are known
         points = self._final_points(last) if isinstance(last, Finished) else []
         tags, there = {**self._parent_tags(), **self._summary()}, self._parent.data
-        if not tags.items() <= there.tags.items() or not {point.key for point in points} <= there.metrics.keys():
-            self._project_parent(last, points)
-            self.mended += 1
+        if tags.items() <= there.tags.items() and {point.key for point in points} <= there.metrics.keys():
+            return []
+        return self._changes_of_parent(last, points)
 
     # --- the parent ---------------------------------------------------------------------------------------------------
-
-    def _ensure_parent(self) -> None:
-        self._ensure_run(_PARENT, self._header["name"], self._parent_tags(), self._begun)
 
     def _parent_tags(self) -> dict[str, str]:
         metric = self._header["metric"]
@@ -379,12 +392,14 @@ class Projection:
             **self._repeats(),
         }
 
-    def _project_parent(self, last: Event, points: Sequence[Metric]) -> None:
-        run_id = self._runs[_PARENT]
-        # The mark comes last: what is before it is not sent again.
-        self._set_status(run_id, status_of(self._sweep.finished), last)
+    def _changes_of_parent(self, last: Event, points: Sequence[Point]) -> list[Change]:
+        """The mark comes last: what is before it is not sent again."""
+        run_id, status = self._runs[_PARENT], status_of(self._sweep.finished)
         tags = {**self._parent_tags(), **self._summary(), Tag.SYNCED: _mark(last)}
-        log_batches(self._client, run_id, points, tags=tags)
+        return [
+            Change(run_id, **self._new_status(run_id, status, last)),
+            Change(run_id, points, tags=self._new_tags(run_id, tags)),
+        ]
 
     def _summary(self) -> dict[str, str]:
         trials = list(self._sweep.trials.values())
@@ -417,13 +432,13 @@ class Projection:
         tags |= {Tag.CODE: json.dumps(said)} if said else {}
         return tags | ({Tag.CHANGED: "; ".join(self._sweep.changed)} if self._sweep.changed else {})
 
-    def _final_points(self, finish: Finished) -> list[Metric]:
+    def _final_points(self, finish: Finished) -> list[Point]:
         """The best metric, and how many trials ended how, at the number of trials so far."""
         step, metric, best = len(self._sweep.trials), self._header["metric"], self._best()
         values = {f"trials/{reason}": float(count) for reason, count in self._counts().items()}
         if best:
             values[metric] = best.ranked[metric]
-        return [Metric(key, value, milliseconds(finish.t), step) for key, value in values.items()]
+        return [Point(key, value, milliseconds(finish.t), step) for key, value in values.items()]
 
 
 def _lost(trials: Iterable[str], lacks: Mapping[str, Sequence[str]]) -> list[str]:
@@ -469,13 +484,13 @@ def milliseconds(t: float) -> int:
     return round(float(t) * 1000)
 
 
-def points_of(metrics: Mapping[str, float], t: float, epoch: int) -> list[Metric]:
+def points_of(metrics: Mapping[str, float], t: float, epoch: int) -> list[Point]:
     """The finite metrics of an epoch; MLflow would store ±inf as numbers that win rankings. t: seconds since 1970."""
     time = milliseconds(t)
-    return [Metric(name, float(value), time, epoch) for name, value in metrics.items() if is_usable(value)]
+    return [Point(name, float(value), time, epoch) for name, value in metrics.items() if is_usable(value)]
 
 
-def _ranked_points(trial: Trial, t: float) -> list[Metric]:
+def _ranked_points(trial: Trial, t: float) -> list[Point]:
     """What a trial is ranked by, at the epoch that it ended with; none where that is its last epoch."""
     if trial.ranking.kind == LAST or trial.stop_reason is None:
         return []

@@ -181,9 +181,10 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
     """
     from tuner.tracking.configurations import CONFIG, config_digest, config_text
     from tuner.tracking.identity_tags import identity_tags
-    from tuner.tracking.mlflow_store import Tag, ended_anyway, ensure_experiment, log_batches, open_client, status_of
+    from tuner.tracking.mlflow_store import Tag, ended_anyway, ensure_experiment, open_client, status_of
     from tuner.tracking.params import to_params
     from tuner.tracking.projection import milliseconds, points_of, results_in, send_result
+    from tuner.tracking.records import Change, records_of
     from tuner.tracking.run_files import RunFiles
 
     client, tree, of = open_client(uri), run.config.model_dump(mode="json"), run.origin
@@ -198,13 +199,14 @@ def log_retrain(uri: str, experiment: str, run: RetrainedRun, results: Path) -> 
         **identity_tags(run.identity),
     }
     made = client.create_run(ensure_experiment(client, experiment), milliseconds(run.started), own, run.name)
-    run_id, source = str(made.info.run_id), LocalFolder(results)
+    run_id, source, records = str(made.info.run_id), LocalFolder(results), records_of(client)
     with ended_anyway(client, run_id):
         files = RunFiles(client, made.info.artifact_uri)
         points = [point for said in run.reports for point in points_of(said["metrics"], said["t"], said["epoch"])]
-        log_batches(client, run_id, points, to_params(tree))
+        records.write([Change(run_id, points, to_params(tree))])
         files.send_text(CONFIG, config_text(tree))
         for name in results_in(source):
             send_result(files, source, name)
-        client.set_terminated(run_id, status_of(run.stop_reason), milliseconds(run.reports[-1]["t"]))
+        ended = milliseconds(run.reports[-1]["t"])
+        records.write([Change(run_id, status=status_of(run.stop_reason), end=ended)])
     return run_id

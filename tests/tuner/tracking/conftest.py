@@ -20,3 +20,10 @@ def swept(uri, written_journal):
     journal.report("0010", 1, {"val/elbo_cal": -0.2})
     project(uri, journal)
     return uri
+
+
+@pytest.fixture(params=["database", "client"])
+def way(request, monkeypatch):
+    """How records are written: as they are into a database, or by MLflow's client, as where its tables are unknown."""
+    if request.param == "client":
+        monkeypatch.setattr("tuner.tracking.database_records.is_known", lambda store: False)

@@ -229,7 +229,7 @@ def test_epochs_that_a_journal_has_lost_and_has_again_are_in_mlflow_once(marked,
     reported(before, [3, 4], seconds=0.1)
     with monkeypatch.context() as patch:
         if not marked:
-            patch.setattr(Projection, "_project_parent", lambda *_: None)
+            patch.setattr(Projection, "_changes_of_parent", lambda *_: [])
         projected(uri, before.events)
     run_id = runs_of(uri)["0000"].info.run_id
     open_client(uri).log_metric(
@@ -335,6 +335,7 @@ def test_trap_7_chatty_logging(new_store, written_journal, monkeypatch):
     assert chatty["log_metric"] == 3 * 5 * 15
     assert chatty["get_run"] >= 3 * 5
 
+    monkeypatch.setattr("tuner.tracking.database_records.is_known", lambda store: False)
     projection = Projection(open_client(new_store("ours")), "vae-tuner")
     batched = requests_while(monkeypatch, lambda: projection.project(parsed(journal.events)))
     assert batched == {"search_runs": 2, "create_run": 4, "log_batch": 4, "update_run_info": 3}

@@ -15,6 +15,7 @@ from tuner.running.decisions import Decisions
 from tuner.running.handing_out import HandingOut
 from tuner.sweeps.lease import FencedError
 from tuner.tracking.configurations import config_of
+from tuner.tracking.database_records import DatabaseRecords
 from tuner.tracking.mlflow_store import (
     MlflowClient,
     MlflowException,
@@ -28,8 +29,9 @@ from tuner.tracking.origin import Origin
 from tuner.tracking.run_files import RunFiles
 from tuner.tracking.tracker import RetrainedRun, Tracker, log_retrain
 
-CALLS = [(MlflowClient, name) for name in ("create_run", "log_batch", "search_runs", "set_terminated")]
-CALLS += [(RunFiles, "send_text")]
+CALLS = [(MlflowClient, "search_runs"), (RunFiles, "send_text")]
+CALLS += [(DatabaseRecords, name) for name in ("create", "write")]
+CALLS += [(MlflowClient, name) for name in ("create_run", "log_batch", "set_terminated")]
 
 
 def points_of_sweep(uri):
@@ -82,7 +84,8 @@ def test_a_growing_journal_is_sent_while_it_grows(uri, eventful_journal, undistu
     assert client.get_run(tracker.run_ids()["0006"]).data.tags[Tag.PARENT] == tracker.parent_run_id
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.usefixtures("way")
 def test_an_outage_costs_nothing(seed, uri, eventful_journal, undisturbed, monkeypatch):
     """Calls fail at random, before they reach the store or after they did (a lost answer)."""
     chance = random.Random(seed)
@@ -103,6 +106,7 @@ def test_an_outage_costs_nothing(seed, uri, eventful_journal, undisturbed, monke
         return call
 
     with monkeypatch.context() as patch:
+        patch.setattr("tuner.tracking.tracker._BATCH", 3)
         for owner, name in CALLS:
             patch.setattr(owner, name, unreliable(name, getattr(owner, name)))
         sent(uri, parsed(eventful_journal.events), interval=0.01)
@@ -115,7 +119,7 @@ def test_what_an_outage_left_unsent_is_counted_and_sent_by_the_next_tracker(
 ):
     events = parsed(eventful_journal.events)
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_batch", lambda *args, **kwargs: (_ for _ in ()).throw(MlflowException("away")))
+        patch.setattr(DatabaseRecords, "write", lambda *_: (_ for _ in ()).throw(MlflowException("away")))
         tracker = Tracker(uri, "vae-tuner", events, interval=0.01)
         tracker.start()
         while tracker.error is None:
@@ -155,11 +159,11 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_and_is_tried_again(
 ):
     """A folder of files that cannot be written; it can again when the sweep ends, or not."""
 
-    def refuse(self, path):
+    def refuse(file):
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFiles, "send", refuse)
+        patch.setattr("tuner.tracking.run_files.replacing", refuse)
         tracker = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01)
         tracker.start()
         while tracker.unsent:
@@ -264,9 +268,7 @@ def test_who_waits_is_told_what_for(uri, eventful_journal, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tuner.tracking.tracker.NOTE_SECONDS", 0.05)
-    monkeypatch.setattr(
-        MlflowClient, "log_batch", lambda *args, **kwargs: (_ for _ in ()).throw(MlflowException("away"))
-    )
+    monkeypatch.setattr(DatabaseRecords, "write", lambda *_: (_ for _ in ()).throw(MlflowException("away")))
     tracker = Tracker(uri, "vae-tuner", parsed(eventful_journal.events), interval=0.01)
     tracker.start()
     while tracker.error is None:
