@@ -6,7 +6,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from trainables.elementwise import softplus
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -60,7 +61,7 @@ def gaussian_nll(sse: Tensor, sigma: Tensor, n_elements: int) -> Tensor:
 
 
 def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
-    """−Σ_d [x_d·ln p_d + (1 − x_d)·ln(1 − p_d)] in nats, with p = sigmoid(logits).
+    """−Σ_d [x_d·ln p_d + (1 − x_d)·ln(1 − p_d)] = Σ_d [softplus(l_d) − x_d·l_d] in nats, with p = sigmoid(l).
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
     >>> bernoulli_nll(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]]))  # 2·ln 2
     tensor([1.3863])
     """
-    return functional.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
+    return (softplus(logits) - x * logits).sum(-1)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -151,25 +152,27 @@ def log_normal_pairs(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * (square + (log_variance + LOG_2PI).sum(-1))
 
 
-def log_mean_exp(values: Tensor) -> Tensor:
-    """log (1/K)Σ_k exp(v_k), over the first axis.
+def log_mean_exp(values: Tensor, dim: int) -> Tensor:
+    """log (1/K)Σ_k exp(v_k).
 
     Parameters
     ----------
     values
-        v, [K, ...].
+        v, with K values along an axis.
+    dim
+        That axis.
 
     Returns
     -------
     Tensor
-        [...].
+        Without the axis.
 
     Examples
     --------
-    >>> log_mean_exp(torch.tensor([-1000.0, -1000.0]))
+    >>> log_mean_exp(torch.tensor([-1000.0, -1000.0]), dim=0)
     tensor(-1000.)
     """
-    return values.logsumexp(0) - math.log(len(values))
+    return values.logsumexp(dim) - math.log(values.shape[dim])
 
 
 def kl_full_gaussian(mean: Tensor, covariance: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ import torch
 from trainables.config.paths import parse_config
 from trainables.data.dataset import DataFacts, Dataset, data_facts, load
 from trainables.resolve import resolve
+from trainables.training.report import Report
 from trainables.training.step import members_step
-from trainables.training.trainer import Report, Trainer
+from trainables.training.trainer import Trainer
 
 
 def run_study(measure: Callable[[str, Path], None], table: Callable[[Path], str], parts: Sequence[str]) -> None:

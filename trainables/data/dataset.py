@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from hashlib import blake2b
 from operator import add
@@ -243,11 +243,25 @@ class Dataset:
     dynamic: bool
     ahead: bool = False
     digest: str | None = None
+    _evaluated: dict[tuple[str, int, int], Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def device(self) -> torch.device:
         """Where batches come to lie."""
         return self.val.device
+
+    def evaluated(self, part: str, n_train: int, seed: int) -> Tensor:
+        """The examples of an evaluation, in the units of the model. part: `val`, `test`, or `train_eval` for the first
+        n_train training examples, in the bits of a seed where they are drawn.
+        """
+        if part == "test":
+            return self.floats(self.test)
+        key = part, n_train, seed
+        if key not in self._evaluated:
+            rows = torch.arange(min(n_train, len(self.train)), device=self.device)
+            made = self.train_batch(rows, seed, step=0) if part == "train_eval" else self.floats(self.val)
+            self._evaluated[key] = made
+        return self._evaluated[key]
 
     def floats(self, values: Tensor) -> Tensor:
         """Examples in the units of the model."""
@@ -276,7 +290,7 @@ class Dataset:
             return self._as_seen(self.train.take(index.cpu().numpy()).to(self.device), seed, step)
         return self._as_seen(self.train.index_select(0, index), seed, step)
 
-    def train_batches(self, order: Sequence[Tensor], seed: int, first_step: int) -> Iterator[Tensor]:
+    def train_batches(self, order: Sequence[Tensor], seed: int, first_step: int) -> Generator[Tensor, None, None]:
         """`train_batch` of each index in turn, at the steps from `first_step` on; closing it ends what runs ahead."""
         if isinstance(self.train, Examples):
             yield from self._gathered(self.train, order, seed, first_step)

@@ -11,6 +11,7 @@ from torch import Tensor
 from trainables import distributions
 from trainables.config import DataConfig, TrialConfig
 from trainables.data.dataset import DataFacts
+from trainables.elementwise import sigmoid
 from trainables.errors import ConfigError
 from trainables.likelihoods.base import Likelihood, has_bits
 from trainables.schedules.beta import GqnBeta
@@ -55,7 +56,7 @@ class Bernoulli(Likelihood):
         return None
 
     def mean(self, output: Tensor) -> Tensor:
-        return output.sigmoid()
+        return sigmoid(output)
 
     def terms(
         self, x: Tensor, output: Tensor, params: Mapping[str, Tensor], hyper: Mapping[str, Tensor]

@@ -12,6 +12,7 @@ from torch import Tensor
 from trainables import distributions
 from trainables.config import DataConfig, TrialConfig
 from trainables.data.dataset import DataFacts
+from trainables.elementwise import sigmoid
 from trainables.errors import ConfigError
 from trainables.likelihoods.base import Fit, Likelihood
 
@@ -77,13 +78,13 @@ class Gaussian(Likelihood):
         return hyper["sigma"]
 
     def mean(self, output: Tensor) -> Tensor:
-        return output.sigmoid() if self.output == "sigmoid" else output
+        return sigmoid(output) if self.output == "sigmoid" else output
 
     def terms(
         self, x: Tensor, output: Tensor, params: Mapping[str, Tensor], hyper: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         sse = distributions.squared_error(x, self.mean(output))
-        return distributions.gaussian_nll(sse, self.sigma_of(params, hyper), x.shape[-1]), sse
+        return distributions.gaussian_nll(sse, self.sigma_of(params, hyper)[..., None], x.shape[-1]), sse
 
     def metrics(self, found: Fit, train: Fit, n_elements: int) -> dict[str, Tensor]:
         return {"elbo_cal": calibrated_elbo(found, train, n_elements)}
@@ -117,5 +118,5 @@ def calibrated_elbo(found: Fit, train: Fit, n_elements: int) -> Tensor:
     Tensor
         A scalar, in nats per example.
     """
-    variance = train.sse.mean() / n_elements
-    return -distributions.gaussian_nll(found.sse.mean(), variance.sqrt(), n_elements) - found.kl.sum(-1).mean()
+    variance = train.sse.mean(-1) / n_elements
+    return -distributions.gaussian_nll(found.sse.mean(-1), variance.sqrt(), n_elements) - found.kl.sum(-1).mean(-1)

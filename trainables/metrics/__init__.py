@@ -8,7 +8,7 @@ from trainables.metrics.aggregate import (
     mutual_information,
     saturated,
 )
-from trainables.metrics.evaluation import Evaluation, evaluate, evaluation_noise
+from trainables.metrics.evaluation import Evaluation, evaluate, evaluate_members, evaluation_noise
 from trainables.metrics.importance import NLL_EXAMPLES, ImportanceEstimate, importance_nll
 from trainables.metrics.two_sample import agg_c2st
 
@@ -22,6 +22,7 @@ __all__ = [
     "agg_kl_dims",
     "agg_kl_gauss",
     "evaluate",
+    "evaluate_members",
     "evaluation_noise",
     "importance_nll",
     "mutual_information",

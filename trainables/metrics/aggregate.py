@@ -22,7 +22,7 @@ def active_units(mean: Tensor) -> Tensor:
     Parameters
     ----------
     mean
-        Means of the posteriors, [N, M]. Of fewer than two examples no unit is active.
+        Means of the posteriors, [..., N, M]. Of fewer than two examples no unit is active.
 
     Returns
     -------
@@ -34,9 +34,9 @@ def active_units(mean: Tensor) -> Tensor:
     >>> active_units(torch.tensor([[0.0, 1.0], [0.1, -1.0]])).item()  # variances of 0.005 and 2
     1
     """
-    if len(mean) < 2:
-        return torch.zeros((), device=mean.device)
-    return (mean[:AGGREGATE_EXAMPLES].var(0) > ACTIVE_VARIANCE).sum()
+    if mean.shape[-2] < 2:
+        return torch.zeros(mean.shape[:-2], device=mean.device)
+    return (mean[..., :AGGREGATE_EXAMPLES, :].var(-2) > ACTIVE_VARIANCE).sum(-1)
 
 
 def agg_kl_gauss(mean: Tensor, log_variance: Tensor, prior: Prior = STANDARD_NORMAL) -> Tensor:

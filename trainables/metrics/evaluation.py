@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ CHUNK = 1_000
 @dataclass(frozen=True)
 class Evaluation:
     """The result of one pass over N examples, with z ~ q under a fixed noise. Nats, except the squared errors.
+
+    Of several members each has a leading axis more.
 
     Attributes
     ----------
@@ -41,7 +43,11 @@ class Evaluation:
 
     def elbo(self) -> Tensor:
         """−(mean recon_nll + mean KL): β = 1, no free bits, the configured likelihood with its constants."""
-        return -(self.recon_nll.mean() + self.kl.sum(-1).mean())
+        return -(self.recon_nll.mean(-1) + self.kl.sum(-1).mean(-1))
+
+    def of_member(self, i: int) -> Evaluation:
+        """That of one of several members."""
+        return Evaluation(*(getattr(self, each.name)[i] for each in fields(self)))
 
     def distortion(self, constraint: str) -> Tensor:
         """The error that a GECO constraint bounds.
@@ -108,12 +114,37 @@ def evaluate(
     Evaluation
         Terms of each example.
     """
+    members, own = ({name: value[None] for name, value in some.items()} for some in (params, scales))
+    return evaluate_members(program, members, x, noise, own).of_member(0)
+
+
+@torch.no_grad()
+def evaluate_members(
+    program: Program, params: Mapping[str, Tensor], x: Tensor, noise: Tensor, scales: Mapping[str, Tensor]
+) -> Evaluation:
+    """`evaluate` of several members in one pass.
+
+    Parameters
+    ----------
+    program
+        The parts that they share.
+    params, scales
+        As for `evaluate`, with a leading member axis.
+    x, noise
+        As for `evaluate`: the same for all.
+
+    Returns
+    -------
+    Evaluation
+        With a leading member axis.
+    """
     parts: list[tuple[Tensor, ...]] = []
+    values = dict(params)
     for batch, draw in zip(torch.split(x, CHUNK), torch.split(noise, CHUNK), strict=True):
-        mean, log_variance = program.model.encode(params, batch)
+        mean, log_variance = program.model.encode_members(values, batch)
         z = distributions.reparameterise(mean, log_variance, draw)
-        recon_nll, sse = program.likelihood.terms(batch, program.model.decode(params, z), params, scales)
-        _, sse_mean_z = program.likelihood.terms(batch, program.model.decode(params, mean), params, scales)
+        recon_nll, sse = program.likelihood.terms(batch, program.model.decode_members(values, z), params, scales)
+        _, sse_mean_z = program.likelihood.terms(batch, program.model.decode_members(values, mean), params, scales)
         kl = program.prior.kl(mean, log_variance)
         parts.append((recon_nll, sse, sse_mean_z, kl, mean, log_variance, z))
-    return Evaluation(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return Evaluation(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainables.elementwise import softplus
+
 SHARPNESS = 5.0
 HIDDEN_BOUNDS = (0.0, 50.0)
 MEAN_BOUNDS = (-50.0, 50.0)
@@ -21,13 +23,13 @@ def soft_clip(x: Tensor, low: float, high: float, sharpness: float = SHARPNESS) 
     Computed as a difference of softplus. 1-Lipschitz with |f''| ≤ s/4, s = sharpness; the hard clip as s → ∞.
     Surendran, Godichon-Baggioni & Le Corff 2024, arXiv 2410.16750.
     """
-    return low + functional.softplus(x - low, sharpness) - functional.softplus(x - high, sharpness)
+    return low + softplus(x - low, sharpness) - softplus(x - high, sharpness)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "tanh": torch.tanh,
-    "softplus": functional.softplus,
+    "softplus": softplus,
     "soft-clip": partial(soft_clip, low=HIDDEN_BOUNDS[0], high=HIDDEN_BOUNDS[1]),
 }
 

@@ -1,18 +1,19 @@
-"""A VAE's networks as pure functions of their parameters, so that several members can share one step."""
+"""A VAE's networks as pure functions of their parameters, so that several trials can share one step."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trainables.config.models import ModelConfig
 from trainables.random_streams import generator
 
+T = TypeVar("T")
 Params = dict[str, Tensor]
 Buffers = dict[str, Tensor]
 
@@ -27,8 +28,12 @@ class Model(ABC):
     ----------
     latent_dim
         M, the number of latents.
+    batched
+        Whether `encode` and `decode` also take the parameters of N members at once, each with a leading member axis;
+        x and z are [N, B, …] then, or [B, …] for all. Where they do not, members are taken one after the other.
     """
 
+    batched: ClassVar[bool] = False
     latent_dim: int
 
     @classmethod
@@ -123,6 +128,57 @@ class Model(ABC):
             [B, D].
         """
 
+    def encode_members(self, params: MutableMapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """`encode` of N members.
+
+        Parameters
+        ----------
+        params
+            By name, [N, …].
+        x
+            Examples of each, [N, B, D], or of all, [B, D].
+
+        Returns
+        -------
+        tuple of Tensor
+            Mean and log-variance, [N, B, M] each.
+        """
+        if self.batched:
+            return self.encode(params, x)
+        mean, log_variance = zip(*_one_by_one(self.encode, params, x), strict=True)
+        return torch.stack(mean), torch.stack(log_variance)
+
+    def decode_members(self, params: MutableMapping[str, Tensor], z: Tensor) -> Tensor:
+        """`decode` of N members.
+
+        Parameters
+        ----------
+        params
+            By name, [N, …].
+        z
+            Latents of each, [N, B, M], or of all, [B, M].
+
+        Returns
+        -------
+        Tensor
+            [N, B, D].
+        """
+        return self.decode(params, z) if self.batched else torch.stack(_one_by_one(self.decode, params, z))
+
+
+def _one_by_one(
+    side: Callable[[Mapping[str, Tensor], Tensor], T], params: MutableMapping[str, Tensor], x: Tensor
+) -> list[T]:
+    """What a side gives for each member. A buffer that it replaces among the parameters is replaced there too."""
+    columns = zip(*(value.unbind() for value in params.values()), strict=True)
+    members = [dict(zip(params, column, strict=True)) for column in columns]
+    given = [dict(member) for member in members]
+    found = [side(member, x if x.ndim == 2 else x[i]) for i, member in enumerate(members)]
+    for name in params:
+        if any(member[name] is not before[name] for member, before in zip(members, given, strict=True)):
+            params[name] = torch.stack([member[name] for member in members])
+    return found
+
 
 def initial_uniform(name: str, shape: tuple[int, ...], fan_in: int, seed: int, device: torch.device) -> Tensor:
     """Draw a parameter from U(−1/√fan_in, 1/√fan_in), torch's default for linear layers.
@@ -165,19 +221,22 @@ def linear(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     name
         Of the layer.
     x
-        [..., n_in].
+        [B, n_in]; where the parameters are of N members also [N, B, n_in].
 
     Returns
     -------
     Tensor
-        [..., n_out].
+        [B, n_out], or [N, B, n_out] of N members.
 
     Examples
     --------
-    >>> linear({"a.weight": torch.tensor([[2.0, 0.0]]), "a.bias": torch.tensor([1.0])}, "a", torch.tensor([3.0, 5.0]))
-    tensor([7.])
+    >>> linear({"a.weight": torch.tensor([[2.0, 0.0]]), "a.bias": torch.tensor([1.0])}, "a", torch.tensor([[3.0, 5.0]]))
+    tensor([[7.]])
     """
-    return functional.linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
+    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
+    if weight.ndim == 2:
+        return torch.baddbmm(bias[None, None], x[None], weight.T[None])[0]
+    return torch.baddbmm(bias[:, None], x.expand(len(weight), -1, -1), weight.mT)
 
 
 def linear_params(name: str, n_in: int, n_out: int, seed: int, device: torch.device) -> Params:

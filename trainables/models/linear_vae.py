@@ -17,6 +17,8 @@ from trainables.models.base import Model, Params, linear, linear_params
 class LinearVaeModel(Model):
     """q(z|x) = N(Vx + v, diag D) with D the same for all x; decoder Wz + w."""
 
+    batched = True
+
     n_elements: int
     latent_dim: int
 
@@ -31,7 +33,7 @@ class LinearVaeModel(Model):
 
     def encode(self, params: Mapping[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         mean = linear(params, "encoder", x)
-        return mean, params["encoder.log_variance"].expand_as(mean)
+        return mean, params["encoder.log_variance"].unsqueeze(-2).expand_as(mean)
 
     def decode(self, params: Mapping[str, Tensor], z: Tensor) -> Tensor:
         return linear(params, "decoder", z)

@@ -19,6 +19,8 @@ from trainables.models.base import Model, Params, linear, linear_params
 class MlpVae(Model):
     """D → hidden → (mean, log-variance) of M latents → hidden reversed → D."""
 
+    batched = True
+
     n_elements: int
     latent_dim: int
     hidden: tuple[int, ...]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from trainables.config import TrialConfig
@@ -26,6 +27,8 @@ FAR_ABOVE = 10  # times the mean image's error
 @dataclass(frozen=True)
 class Terms:
     """What a batch of B examples costs, with K draws z ~ q(z|x) of each. Nats, except sse.
+
+    Of several members each has a leading axis more, [N, …].
 
     Attributes
     ----------
@@ -47,6 +50,25 @@ class Terms:
     log_variance: Tensor
     prior: Prior
 
+    def split(self, sizes: list[int]) -> list[Terms]:
+        """Those of so many members each.
+
+        Parameters
+        ----------
+        sizes
+            Whose sum is N.
+
+        Returns
+        -------
+        list of Terms
+            In their order.
+        """
+        if len(sizes) == 1:
+            return [self]
+        tensors = self.recon_nll, self.sse, self.kl, self.z, self.mean, self.log_variance
+        parts = zip(*(torch.split(each, sizes) for each in tensors), strict=True)
+        return [Terms(*of_some, self.prior) for of_some in parts]  # type: ignore[call-arg]
+
     @cached_property
     def log_ratio(self) -> Tensor:
         """log q(z|x) − log p(z) of each draw, [K·B]."""
@@ -55,12 +77,12 @@ class Terms:
     @cached_property
     def mean_recon_nll(self) -> Tensor:
         """Over examples and draws."""
-        return self.recon_nll.mean()
+        return self.recon_nll.mean(-1)
 
     @cached_property
     def mean_kl(self) -> Tensor:
         """KL(q(z|x) ‖ p(z)) over examples."""
-        return self.kl.sum(-1).mean()
+        return self.kl.sum(-1).mean(-1)
 
 
 class EpochEnd(NamedTuple):
@@ -69,7 +91,7 @@ class EpochEnd(NamedTuple):
     Attributes
     ----------
     states
-        Its state after each step.
+        Its state after each step: by name, [steps].
     beta
         β of the last step.
     params
@@ -80,7 +102,7 @@ class EpochEnd(NamedTuple):
         Means over validation examples: `val/mse` per element, `val/recon_nll` per example.
     """
 
-    states: Sequence[State]
+    states: State
     beta: float
     params: Mapping[str, Tensor]
     likelihood: Likelihood
@@ -194,6 +216,11 @@ class Objective(ABC):
         """Its own numbers, fixed over the trial."""
         return {}
 
+    @property
+    def formula(self) -> Hashable:
+        """What decides on the formula of `step`: objectives of equal ones take their step together."""
+        return type(self)
+
     def init(self) -> dict[str, float]:
         """The state before the first step."""
         return {}
@@ -209,12 +236,13 @@ class Objective(ABC):
         state
             As of `init`, or of the last step, as tensors.
         hyper
-            Tensors: `constants()`, and at every step `beta` and `progress` (step / budget).
+            Tensors: `constants()`, and at every step `beta` and `progress` (step / budget), each of one member, or [N]
+            of several.
 
         Returns
         -------
         tuple of Tensor and dict of str to Tensor
-            A scalar, and the state after the step.
+            A scalar, [N] of several members, and the state after the step.
         """
 
     def metrics(self, end: EpochEnd) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +34,13 @@ class FreeBitsObjective(Objective):
         return cls(config.objective.free_bits, config.objective.groups or config.model.latent_dim)
 
     def constants(self) -> Constants:
-        return {"free_bits": self.free_bits}
+        each = self.free_bits if isinstance(self.free_bits, tuple) else (self.free_bits,) * self.groups
+        return {"free_bits": each}
+
+    @property
+    def formula(self) -> Hashable:
+        return type(self), self.groups
 
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
-        kl = terms.kl.mean(0).reshape(self.groups, -1).sum(-1)
-        return terms.mean_recon_nll + hyper["beta"] * torch.maximum(kl, hyper["free_bits"]).sum(), state
+        kl = torch.unflatten(terms.kl.mean(-2), -1, (self.groups, -1)).sum(-1)
+        return terms.mean_recon_nll + hyper["beta"] * torch.maximum(kl, hyper["free_bits"]).sum(-1), state

@@ -22,7 +22,7 @@ there s is 0.3 of the target, or relative violations are too small to bring λ b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -144,6 +144,10 @@ class GecoObjective(Objective):
             "log_lambda_0": math.log(self.initial_lambda),
         }
 
+    @property
+    def formula(self) -> Hashable:
+        return type(self), self.constraint, self.bounded
+
     def init(self) -> dict[str, float]:
         log_lambda = math.log(self.initial_lambda)
         state = {"log_lambda": log_lambda, "moving": math.inf, "met": 0.0, "ceiling_steps": 0.0}
@@ -151,7 +155,7 @@ class GecoObjective(Objective):
 
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
         distortion = terms.sse if self.constraint == "re" else terms.recon_nll
-        violation = distortion.mean() / self.n_elements - hyper["target"]
+        violation = distortion.mean(-1) / self.n_elements - hyper["target"]
         moving = self._moving_average(state["moving"], violation.detach())
         weight = state["log_lambda"].exp()
         constraint = violation + (moving - violation).detach()
@@ -194,15 +198,14 @@ class GecoObjective(Objective):
         """λ and its median over the epoch, the constraint's moving average, the β and σ that weigh the same, and by how
         much of its target the constraint, kept on training data, is violated on validation data.
         """
-        last = end.states[-1]
-        weight = math.exp(float(last["log_lambda"]))
+        weight = math.exp(float(end.states["log_lambda"][-1]))
         distortion = end.val["val/mse"] if self.constraint == "re" else end.val["val/recon_nll"] / self.n_elements
         return {
             "geco/lambda": weight,
-            "geco/constraint": float(last["moving"]),
+            "geco/constraint": float(end.states["moving"][-1]),
             **self._equivalents(weight, end.likelihood),
             "geco/val_violation": distortion / self.target - 1,
-            "geco/lambda_median": float(torch.stack([state["log_lambda"] for state in end.states]).median().exp()),
+            "geco/lambda_median": float(end.states["log_lambda"].median().exp()),
         }
 
     def _equivalents(self, weight: float, likelihood: Likelihood) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from trainables import distributions
@@ -33,5 +34,6 @@ class IwaeObjective(Objective):
         return cls(config.objective.samples)
 
     def step(self, terms: Terms, state: State, hyper: Hyper) -> tuple[Tensor, State]:
-        log_weights = -(terms.recon_nll + hyper["beta"] * terms.log_ratio).reshape(self.samples, -1)
-        return -distributions.log_mean_exp(log_weights).mean(), state
+        log_weights = -(terms.recon_nll + hyper["beta"][..., None] * terms.log_ratio)
+        bounds = distributions.log_mean_exp(torch.unflatten(log_weights, -1, (self.samples, -1)), dim=-2)
+        return -bounds.mean(-1), state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainables.config import TrialConfig
 from trainables.optimizers.adam import AdamOptimizer
 from trainables.optimizers.adamw import AdamWOptimizer
-from trainables.optimizers.base import ONE_GROUP, LrGroups, Optimizer, OptimizerState, is_decayed
+from trainables.optimizers.base import ONE_GROUP, LrGroups, Moments, Optimizer, is_decayed
 from trainables.optimizers.clipping import clip_by_norm, global_norm
 from trainables.optimizers.radam import RAdamOptimizer
 from trainables.optimizers.sgd import SgdOptimizer
@@ -16,8 +16,8 @@ __all__ = [
     "AdamOptimizer",
     "AdamWOptimizer",
     "LrGroups",
+    "Moments",
     "Optimizer",
-    "OptimizerState",
     "RAdamOptimizer",
     "SgdOptimizer",
     "build_optimizer",

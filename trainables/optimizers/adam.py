@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
 from trainables.config.optimizers import Adam, AdamW, RAdam
-from trainables.optimizers.base import Optimizer, OptimizerState, Params
+from trainables.optimizers.base import Moments, Optimizer
 
 
 @dataclass(frozen=True)
 class Adaptive(Optimizer):
-    """m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  t ← t + 1.
-
-    t is a count for each parameter, as torch's kernels want it; it is the same for all.
-    """
+    """m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  t ← t + 1."""
 
     moments = ("first", "second")
+    counted = True
 
     config: Adam | AdamW | RAdam
 
-    def init(self, params: Mapping[str, Tensor]) -> OptimizerState:
-        count = {name: torch.zeros((), device=value.device) for name, value in params.items()}
-        return {**super().init(params), "count": count}
-
-    def directions(
-        self, params: Params, gradients: Sequence[Tensor], state: OptimizerState
-    ) -> tuple[Iterable[Tensor], OptimizerState]:
+    def direction(self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, decay: float) -> Tensor:
         beta1, beta2 = self.config.beta1, self.config.beta2
-        by_name = dict(zip(params, gradients, strict=True))
-        first = {name: beta1 * state["first"][name] + (1 - beta1) * g for name, g in by_name.items()}
-        second = {name: beta2 * state["second"][name] + (1 - beta2) * g.square() for name, g in by_name.items()}
-        count = {name: t + 1 for name, t in state["count"].items()}
-        t = next(iter(count.values())).double()  # five digits cancel in float32 where β is near 1
-        directions = self.scaled(first.values(), second.values(), t)
-        return directions, {"first": first, "second": second, "count": count}
+        first = moments["first"].mul_(beta1).add_(gradients, alpha=1 - beta1)
+        second = moments["second"].mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
+        return self.scaled(first, second, count)
 
     @abstractmethod
-    def scaled(self, first: Iterable[Tensor], second: Iterable[Tensor], t: Tensor) -> Iterable[Tensor]:
-        """The direction of each parameter from its averages m and v after t updates; t in float64."""
+    def scaled(self, first: Tensor, second: Tensor, t: Tensor) -> Tensor:
+        """The direction from the averages m and v, [N, P], after t updates, [N, 1].
+
+        t is in float64: five digits of 1 − βᵗ cancel in float32 where β is near 1.
+        """
 
 
 @dataclass(frozen=True)
@@ -54,36 +43,44 @@ class AdamOptimizer(Adaptive):
     --------
     The first step is of size lr in every element, whatever the gradient.
 
-    >>> optimizer, params = AdamOptimizer(Adam()), {"encoder.bias": torch.zeros(2)}
-    >>> moved, _ = optimizer.update(params, [torch.tensor([3.0, -0.5])], optimizer.init(params), lr=0.5)
-    >>> moved["encoder.bias"].tolist()
-    [-0.5, 0.5]
+    >>> import torch
+    >>> from trainables.layout import Layout
+    >>> optimizer, params = AdamOptimizer(Adam()), torch.zeros(1, 2)
+    >>> layout = Layout(("encoder.bias",), ((2,),))
+    >>> optimizer.step(params, torch.tensor([[3.0, -0.5]]), optimizer.init(params), torch.tensor([0.5]), layout)
+    >>> params.tolist()
+    [[-0.5, 0.5]]
     """
 
     config: Adam | AdamW
 
-    def scaled(self, first: Iterable[Tensor], second: Iterable[Tensor], t: Tensor) -> Iterable[Tensor]:
-        of_first, of_second = 1 - self.config.beta1**t, 1 - self.config.beta2**t
-        for m, v in zip(first, second, strict=True):
-            yield m / of_first.to(m.dtype) / ((v / of_second.to(v.dtype)).sqrt() + self.config.eps)
+    def scaled(self, first: Tensor, second: Tensor, t: Tensor) -> Tensor:
+        of_first, of_second = (1 - beta**t for beta in (self.config.beta1, self.config.beta2))
+        return first / of_first.to(first.dtype) / ((second / of_second.to(first.dtype)).sqrt() + self.config.eps)
 
-    def update_in_place(self, params: Params, gradients: Sequence[Tensor], state: OptimizerState, lr: float) -> None:
-        """By torch's fused kernel."""
-        for part in self.parts(params, gradients, state, lr):
+    def move(
+        self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, lr: Tensor, decay: float
+    ) -> None:
+        """On a CPU by torch's fused kernel, member by member: a step is one pass over memory."""
+        if params.device.type != "cpu":
+            super().move(params, gradients, moments, count, lr, decay)
+            return
+        rows = zip(params, gradients, moments["first"], moments["second"], count - 1, lr.tolist(), strict=True)
+        for row, gradient, first, second, before, rate in rows:
             adam(
-                part.params,
-                part.gradients,
-                part.moments["first"],
-                part.moments["second"],
+                [row],
+                [gradient],
+                [first],
+                [second],
                 [],
-                part.moments["count"],
+                [before],
                 fused=True,
                 decoupled_weight_decay=True,
                 amsgrad=False,
                 beta1=self.config.beta1,
                 beta2=self.config.beta2,
-                lr=part.lr,
-                weight_decay=part.weight_decay,
+                lr=rate,
+                weight_decay=decay,
                 eps=self.config.eps,
                 maximize=False,
             )

@@ -1,21 +1,23 @@
-"""The optimiser family: a pure update of parameters and moments, and the same update in place."""
+"""The optimiser family: a step of flat parameters, in place, for one member or several."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, groupby, pairwise
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from trainables.config.optimizers import OptimizerConfig
-from trainables.optimizers.clipping import clip_by_norm, clip_by_value
+from trainables.layout import Layout
+from trainables.optimizers.clipping import clip_by_norm
 
-Params = dict[str, Tensor]
-OptimizerState = dict[str, Params]
-"""By the name of a moment, a tensor for each parameter."""
+Moments = dict[str, Tensor]
+"""By name, a value for each parameter's value."""
 
 
 class LrGroups(NamedTuple):
@@ -56,7 +58,7 @@ class LrGroups(NamedTuple):
 ONE_GROUP = LrGroups()
 
 
-def is_decayed(value: Tensor) -> bool:
+def is_decayed(shape: tuple[int, ...]) -> bool:
     """Whether weight decay applies to a parameter: to one of two axes or more (matrices, kernels).
 
     A parameter of at most one axis is a bias, the gain of a norm, or a scale: a log-variance or a learned σ, whose 0 is
@@ -64,46 +66,41 @@ def is_decayed(value: Tensor) -> bool:
 
     Parameters
     ----------
-    value
-        The parameter.
+    shape
+        Of the parameter.
 
     Returns
     -------
     bool
         False for at most one axis.
     """
-    return value.ndim > 1
+    return len(shape) > 1
 
 
 class Part(NamedTuple):
-    """The parameters that share one learning rate and one weight decay.
+    """Neighbouring parameters that share one learning rate and one weight decay.
 
     Attributes
     ----------
-    params, gradients
-        In the same order.
-    moments
-        By name, in the same order.
-    lr, weight_decay
-        Of all of them.
+    where
+        Their values among all.
+    factor
+        Of the learning rate.
+    decay
+        Their weight decay.
     """
 
-    params: list[Tensor]
-    gradients: list[Tensor]
-    moments: dict[str, list[Tensor]]
-    lr: float
-    weight_decay: float
+    where: slice
+    factor: float
+    decay: float
 
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """θ ← θ − lr·wd·θ − lr·direction: a member of the family gives its `moments` and its `directions`.
+    """θ ← θ − lr·wd·θ − lr·direction: a member of the family gives its `moments` and its `direction`.
 
     The learning rate is that of the step, times the factor of the parameter's group. wd is a weight decay decoupled
     from the gradient (Loshchilov & Hutter 2019, arXiv 1711.05101), 0 by default and for parameters of at most one axis.
-
-    `update` works under `torch.func.vmap`, so that members with different learning rates share a step;
-    `update_in_place` is what a single trial uses. A test holds both equal.
 
     Attributes
     ----------
@@ -112,49 +109,60 @@ class Optimizer(ABC):
     groups
         The factors of the learning rate.
     moments
-        The names of what it keeps for each parameter: tensors of the parameter's shape, 0 before the first step.
+        The names of what it keeps for each value: 0 before the first step.
+    counted
+        Whether it keeps the number of its steps too, in `count`.
     decoupled
-        Whether its weight decay is apart from the gradient; otherwise `directions` holds it.
+        Whether its weight decay is apart from the gradient; otherwise `direction` holds it.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
+    counted: ClassVar[bool] = False
     decoupled: ClassVar[bool] = True
 
     config: OptimizerConfig
     groups: LrGroups = ONE_GROUP
 
-    def init(self, params: Mapping[str, Tensor]) -> OptimizerState:
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The names of the moments that it keeps under this configuration."""
+        return self.moments
+
+    def init(self, params: Tensor) -> Moments:
         """The state before the first step.
 
         Parameters
         ----------
         params
-            By name.
+            [P], or [N, P] of N members.
 
         Returns
         -------
-        OptimizerState
-            Zeros, by the name of the moment and of the parameter.
+        dict of str to Tensor
+            Zeros by name: of the same shape, and `count` without the last axis.
         """
-        return {moment: {name: torch.zeros_like(value) for name, value in params.items()} for moment in self.moments}
+        count = {"count": params.new_zeros(params.shape[:-1], dtype=torch.float32)} if self.counted else {}
+        return {moment: torch.zeros_like(params) for moment in self.kept} | count
 
     @abstractmethod
-    def directions(
-        self, params: Params, gradients: Sequence[Tensor], state: OptimizerState
-    ) -> tuple[Iterable[Tensor], OptimizerState]:
-        """The direction that each parameter moves against, and the next state. It changes none of its arguments.
+    def direction(self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, decay: float) -> Tensor:
+        """The direction that parameters move against.
 
         Parameters
         ----------
         params, gradients
-            Parameters by name, and their clipped gradients in the same order.
-        state
-            As of `init`, or of the last step.
+            Parameters and their clipped gradients, [N, P].
+        moments
+            By name, [N, P]; it brings them up to date in place.
+        count
+            The steps of each member, this one among them, [N, 1] in float64; 0 where it does not count.
+        decay
+            Their weight decay, for those that are not decoupled.
 
         Returns
         -------
-        tuple of Iterable of Tensor and OptimizerState
-            The directions in the order of the parameters, and the state after the step.
+        Tensor
+            [N, P].
         """
 
     @property
@@ -162,101 +170,118 @@ class Optimizer(ABC):
         """wd of the parameters that are decayed."""
         return 0.0
 
-    def decay(self, value: Tensor) -> float:
-        """wd of a parameter.
-
-        Parameters
-        ----------
-        value
-            The parameter.
-
-        Returns
-        -------
-        float
-            `weight_decay`, or 0 for a parameter of at most one axis.
-        """
-        return self.weight_decay if is_decayed(value) else 0.0
-
-    def clipped(self, gradients: list[Tensor], norm: Tensor) -> list[Tensor]:
+    def clipped(self, gradients: Tensor, norm: Tensor) -> Tensor:
         """Gradients within the configured bounds: first on their global norm, then on each element.
 
         Parameters
         ----------
         gradients
-            Of all parameters.
+            [..., P].
         norm
-            Their global norm.
+            Their global norm, [...].
 
         Returns
         -------
-        list of Tensor
-            The same list without bounds.
+        Tensor
+            The same tensor without bounds.
         """
         if self.config.clip_norm is not None:
             gradients = clip_by_norm(gradients, norm, self.config.clip_norm)
         if self.config.clip_value is not None:
-            gradients = clip_by_value(gradients, self.config.clip_value)
+            gradients = gradients.clamp(-self.config.clip_value, self.config.clip_value)
         return gradients
 
-    def update(
-        self, params: Params, gradients: Sequence[Tensor], state: OptimizerState, lr: Tensor | float
-    ) -> tuple[Params, OptimizerState]:
-        """The parameters and the state after a step. It changes none of its arguments.
+    def step(self, params: Tensor, gradients: Tensor, state: Moments, lr: Tensor, layout: Layout) -> None:
+        """A step, in place.
 
         Parameters
         ----------
         params, gradients
-            Parameters by name, and their clipped gradients in the same order.
+            Parameters and their clipped gradients, [N, P].
         state
-            As of `init`, or of the last step.
+            As of `init`, or of the last step; it is brought up to date.
         lr
-            The learning rate of the step.
-
-        Returns
-        -------
-        tuple of dict of str to Tensor and OptimizerState
-            Parameters and state after the step.
+            The learning rate of each member, [N].
+        layout
+            Of the parameters.
         """
-        directions, state = self.directions(params, gradients, state)
-        moved: Params = {}
-        for (name, value), direction in zip(params.items(), directions, strict=True):
-            rate, decay = lr * self.groups.factor(name), self.decay(value) if self.decoupled else 0.0
-            moved[name] = (value * (1 - rate * decay) if decay else value) - rate * direction
-        return moved, state
+        count = state["count"].add_(1) if self.counted else torch.zeros_like(lr)
+        for where, factor, decay in self.parts(layout):
+            moments = {moment: state[moment][:, where] for moment in self.kept}
+            self.move(params[:, where], gradients[:, where], moments, count, lr * factor, decay)
 
-    def update_in_place(self, params: Params, gradients: Sequence[Tensor], state: OptimizerState, lr: float) -> None:
-        """The same step, written into `params` and `state`.
+    def move(
+        self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, lr: Tensor, decay: float
+    ) -> None:
+        """A step of parameters with one learning rate and one weight decay, in place.
 
         Parameters
         ----------
-        params, gradients, state, lr
-            As for `update`.
+        params, gradients, moments, decay
+            As for `direction`.
+        count, lr
+            The steps and the learning rate of each member, [N].
         """
-        moved, new = self.update(params, gradients, state, lr)
-        for name, value in moved.items():
-            params[name].copy_(value)
-        state.update(new)
+        rate = lr[:, None].to(params.dtype)
+        direction = self.direction(params, gradients, moments, count[:, None].double(), decay)
+        if self.decoupled and decay:
+            params.mul_(1 - rate * decay)
+        params.sub_(rate * direction)
 
-    def parts(self, params: Params, gradients: Sequence[Tensor], state: OptimizerState, lr: float) -> Iterator[Part]:
-        """The parameters in parts of one rate and one weight decay each, for kernels that take one of each.
+    @lru_cache(maxsize=64)  # noqa: B019
+    def parts(self, layout: Layout) -> tuple[Part, ...]:
+        """The parameters in parts of one rate and one weight decay each, neighbours together.
 
         Parameters
         ----------
-        params, gradients, state, lr
-            As for `update`.
+        layout
+            Of the parameters.
 
         Returns
         -------
-        Iterator of Part
-            Each parameter is in one part.
+        tuple of Part
+            Each value is in one part.
         """
-        kinds = [(self.groups.factor(name), self.decay(value)) for name, value in params.items()]
-        for kind in set(kinds):
-            names = [name for name, own in zip(params, kinds, strict=True) if own == kind]
-            yield Part(
-                [params[name] for name in names],
-                [gradient for gradient, own in zip(gradients, kinds, strict=True) if own == kind],
-                {moment: [values[name] for name in names] for moment, values in state.items()},
-                lr * kind[0],
-                kind[1],
-            )
+        edges = pairwise(accumulate(layout.sizes, initial=0))
+        kinds = [
+            (self.groups.factor(name), self.weight_decay if is_decayed(shape) else 0.0)
+            for name, shape in zip(layout.names, layout.shapes, strict=True)
+        ]
+        runs = [[*run] for _, run in groupby(zip(kinds, edges, strict=True), key=lambda pair: pair[0])]
+        return tuple(Part(slice(run[0][1][0], run[-1][1][1]), *run[0][0]) for run in runs)
+
+    def named(self, state: Mapping[str, Tensor], layout: Layout) -> dict[str, dict[str, Tensor]]:
+        """The state of one member by the names of its parameters, as a checkpoint keeps it.
+
+        Parameters
+        ----------
+        state
+            [P] each, and the count.
+        layout
+            Of the parameters.
+
+        Returns
+        -------
+        dict of str to dict of str to Tensor
+            By moment and parameter; the count stands with each.
+        """
+        found = {moment: layout.views(state[moment]) for moment in self.kept}
+        return found | ({"count": {name: state["count"].clone() for name in layout.names}} if self.counted else {})
+
+    def unnamed(self, groups: Mapping[str, Mapping[str, Tensor]], layout: Layout) -> Moments:
+        """The state that `named` has given.
+
+        Parameters
+        ----------
+        groups
+            By moment and parameter.
+        layout
+            Of the parameters.
+
+        Returns
+        -------
+        dict of str to Tensor
+            [P] each, and the count.
+        """
+        found = {moment: layout.flat(groups[moment]) for moment in self.kept}
+        return found | ({"count": groups["count"][layout.names[0]].clone()} if self.counted else {})

@@ -1,4 +1,4 @@
-"""Gradients within bounds."""
+"""Gradients within bounds, those of each member by themselves."""
 
 from __future__ import annotations
 
@@ -6,62 +6,43 @@ import torch
 from torch import Tensor
 
 
-def global_norm(gradients: list[Tensor]) -> Tensor:
+def global_norm(gradients: Tensor) -> Tensor:
     """√Σ|g|² over all parameters.
 
     Parameters
     ----------
     gradients
-        Of all parameters.
+        [..., P].
 
     Returns
     -------
     Tensor
-        A scalar.
+        [...].
 
     Examples
     --------
-    >>> global_norm([torch.tensor([3.0, 0.0]), torch.tensor(4.0)]).item()
-    5.0
+    >>> global_norm(torch.tensor([[3.0, 0.0, 4.0]]))
+    tensor([5.])
     """
-    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    norm: Tensor = torch.linalg.vector_norm(gradients, dim=-1)
     return norm
 
 
-def clip_by_norm(gradients: list[Tensor], norm: Tensor, bound: float) -> list[Tensor]:
+def clip_by_norm(gradients: Tensor, norm: Tensor, bound: float) -> Tensor:
     """Gradients scaled so that their global norm is at most `bound`.
 
     Parameters
     ----------
     gradients
-        Of all parameters.
+        [..., P].
     norm
-        Their global norm.
+        Their global norm, [...].
     bound
         Above 0.
 
     Returns
     -------
-    list of Tensor
-        Unchanged where the norm is within the bound.
+    Tensor
+        [..., P]; unchanged where the norm is within the bound.
     """
-    scale = (bound / (norm + 1e-6)).clamp(max=1.0)
-    return [gradient * scale for gradient in gradients]
-
-
-def clip_by_value(gradients: list[Tensor], bound: float) -> list[Tensor]:
-    """Gradients with each element within [−bound, bound].
-
-    Parameters
-    ----------
-    gradients
-        Of all parameters.
-    bound
-        Above 0.
-
-    Returns
-    -------
-    list of Tensor
-        In the same order.
-    """
-    return [gradient.clamp(-bound, bound) for gradient in gradients]
+    return gradients * (bound / (norm + 1e-6)).clamp(max=1.0)[..., None]

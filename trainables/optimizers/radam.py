@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -23,13 +22,12 @@ class RAdamOptimizer(Adaptive):
 
     config: RAdam
 
-    def scaled(self, first: Iterable[Tensor], second: Iterable[Tensor], t: Tensor) -> Iterable[Tensor]:
-        of_first, of_second = 1 - self.config.beta1**t, 1 - self.config.beta2**t
-        rectification = _rectification(self.config.beta2, t, of_second)
-        for m, v in zip(first, second, strict=True):
-            corrected, r = m / of_first.to(m.dtype), rectification.to(m.dtype)
-            rectified = corrected * (r * (of_second.sqrt().to(v.dtype) / (v.sqrt() + self.config.eps)))
-            yield torch.where(r > 0, rectified, corrected.clamp(-1.0, 1.0))
+    def scaled(self, first: Tensor, second: Tensor, t: Tensor) -> Tensor:
+        of_first, of_second = (1 - beta**t for beta in (self.config.beta1, self.config.beta2))
+        r = _rectification(self.config.beta2, t, of_second)
+        corrected, scale = first / of_first.to(first.dtype), (r * of_second.sqrt()).to(first.dtype)
+        rectified = corrected * (scale / (second.sqrt() + self.config.eps))
+        return torch.where(r > 0, rectified, corrected.clamp(-1.0, 1.0))
 
 
 def _rectification(beta2: float, t: Tensor, correction: Tensor) -> Tensor:

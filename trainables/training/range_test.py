@@ -102,11 +102,9 @@ def run(trainer: Trainer) -> RangeTest:
 
 def _held(trainer: Trainer) -> Iterator[Tensor]:
     """The loss of each step, the objective's state (GECO's multiplier) as it is before the first."""
-    state = trainer.state
     for _ in range(trainer.config.epochs):
-        for record in trainer.steps():
-            trainer.state = state
-            yield record.loss
+        for record in trainer.steps(hold_state=True):
+            yield record.loss[0]
 
 
 def smoothed(losses: Curve, window: int) -> Curve:

@@ -1,184 +1,177 @@
-"""One train step: a pure function of (parameters, state, batch, noise, hyper-parameters as tensors).
+"""One train step of several members: trials that differ in numbers, and not in shapes.
 
-Losses are written per member: `torch.func.vmap` takes many members' losses at once, and one gradient of their sum
-serves all, since no member's loss depends on another's parameters.
+All parameters lie in one tensor [N, P]. Each member has a loss of its own, and no loss depends on another member's
+parameters: one gradient of their sum serves all. On a CPU a member's numbers do not depend on how many train beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from trainables import distributions
+from trainables.layout import Layout
 from trainables.models import Buffers, Params
-from trainables.objectives import Hyper, State, Terms
-from trainables.optimizers import OptimizerState, global_norm
+from trainables.objectives import Hyper, Objective, State, Terms
+from trainables.optimizers import Moments, Optimizer, global_norm
 from trainables.program import Program
 
 
 class Record(NamedTuple):
-    """The numbers that are kept of a step, scalars on the device.
+    """The numbers that are kept of a step, on the device.
 
     Attributes
     ----------
     loss
-        The objective's.
+        The objective's, [N].
     recon_nll, kl
-        Their means over the batch, in nats.
+        Their means over the batch, in nats, [N].
     grad_norm
-        √Σ|g|² before clipping.
+        √Σ|g|² before clipping, [N].
+    states
+        Of the objectives after the step, one for each formula.
     """
 
     loss: Tensor
     recon_nll: Tensor
     kl: Tensor
     grad_norm: Tensor
+    states: tuple[State, ...]
 
 
-def _loss(
-    program: Program,
-    params: Params,
-    buffers: Buffers,
-    state: State,
-    batch: Tensor,
-    noise: Tensor,
-    hyper: Hyper,
-) -> tuple[Tensor, tuple[Buffers, State, Tensor, Tensor]]:
-    """One member's loss, its next buffers and objective state, and the batch means of recon_nll and KL."""
-    values = {**params, **buffers} if buffers else params
-    posterior = program.model.encode(values, batch)
-    x, mean, log_variance = (_repeated(rows, len(noise)) for rows in (batch, *posterior))
-    z = distributions.reparameterise(mean, log_variance, noise.flatten(0, 1))
-    recon_nll, sse = program.likelihood.terms(x, program.model.decode(values, z), params, hyper)
-    terms = Terms(recon_nll, sse, program.prior.kl(*posterior), z, mean, log_variance, program.prior)
-    loss, state = program.objective.step(terms, state, hyper)
-    buffers = {name: values[name].detach() for name in buffers}
-    return loss, (buffers, state, terms.mean_recon_nll.detach(), terms.mean_kl.detach())
+class Inputs(NamedTuple):
+    """What a step takes.
+
+    Attributes
+    ----------
+    batch
+        Examples of each member, [N, B, D], or of all, [B, D].
+    noise
+        [N, K, B, M] or [K, B, M], with K the draws of the objective.
+    scales
+        The likelihood's numbers at this step, [N].
+    hypers
+        The objectives' numbers, for each formula those of its members, [n]: its constants, `beta` and `progress`.
+    lr
+        The learning rates, [N], in float64.
+    """
+
+    batch: Tensor
+    noise: Tensor
+    scales: Hyper
+    hypers: Sequence[Hyper]
+    lr: Tensor
+
+
+@dataclass
+class Members:
+    """The state of N members, which `step` brings forward in place.
+
+    Attributes
+    ----------
+    program
+        The parts that they share: model, prior and likelihood.
+    layout
+        Of the parameters.
+    params
+        [N, P].
+    moments
+        Of the optimisers: [N, P] each, and the count [N].
+    buffers
+        Of the model, [N, …] by name.
+    objectives, optimizers
+        One a member. Those of one formula are neighbours.
+    states
+        Of the objectives, for each formula [n] by name.
+    """
+
+    program: Program
+    layout: Layout
+    params: Tensor
+    moments: Moments
+    buffers: Buffers
+    objectives: Sequence[Objective]
+    optimizers: Sequence[Optimizer]
+    states: tuple[State, ...] = ()
+
+    @cached_property
+    def named(self) -> Params:
+        """The parameters by name, [N, …]: views of `params` that gradients are taken of."""
+        return {name: view.requires_grad_() for name, view in self.layout.views(self.params).items()}
+
+    @cached_property
+    def _gradients(self) -> tuple[Tensor, list[Tensor]]:
+        """Where the gradients are put: [N, P], and views of it by parameter."""
+        flat = torch.empty_like(self.params)
+        return flat, list(self.layout.views(flat).values())
+
+    @cached_property
+    def formulas(self) -> list[slice]:
+        """Neighbours whose objectives have one formula, which take the step of their objective together."""
+        sizes = [len([*run]) for _, run in groupby(objective.formula for objective in self.objectives)]
+        return [slice(*edges) for edges in pairwise(accumulate(sizes, initial=0))]
+
+    @cached_property
+    def _alike(self) -> list[tuple[slice, Optimizer]]:
+        """Neighbours whose optimisers are the same."""
+        runs = [(optimizer, len([*run])) for optimizer, run in groupby(self.optimizers)]
+        edges = pairwise(accumulate((size for _, size in runs), initial=0))
+        return [(slice(*edge), optimizer) for edge, (optimizer, _) in zip(edges, runs, strict=True)]
+
+    def step(self, inputs: Inputs) -> Record:
+        """Take a step.
+
+        Parameters
+        ----------
+        inputs
+            Of the step.
+
+        Returns
+        -------
+        Record
+            Its numbers.
+        """
+        terms = self._terms(inputs)
+        losses, self.states = self._losses(terms, inputs.hypers)
+        gradients, views = self._gradients
+        torch._foreach_copy_(views, torch.autograd.grad(losses.sum(), list(self.named.values())))
+        with torch.no_grad():
+            norm = global_norm(gradients)
+            self._move(gradients, norm, inputs.lr)
+        return Record(losses.detach(), terms.mean_recon_nll.detach(), terms.mean_kl.detach(), norm, self.states)
+
+    def _terms(self, inputs: Inputs) -> Terms:
+        program, values = self.program, {**self.named, **self.buffers}
+        posterior = program.model.encode_members(values, inputs.batch)
+        samples = inputs.noise.shape[-3]
+        x, mean, log_variance = (_repeated(rows, samples) for rows in (inputs.batch, *posterior))
+        z = distributions.reparameterise(mean, log_variance, inputs.noise.flatten(-3, -2))
+        output = program.model.decode_members(values, z)
+        recon_nll, sse = program.likelihood.terms(x, output, self.named, inputs.scales)
+        self.buffers = {name: values[name].detach() for name in self.buffers}
+        return Terms(recon_nll, sse, program.prior.kl(*posterior), z, mean, log_variance, program.prior)
+
+    def _losses(self, terms: Terms, hypers: Sequence[Hyper]) -> tuple[Tensor, tuple[State, ...]]:
+        """The losses, [N], and the next states of the objectives."""
+        shares = terms.split([where.stop - where.start for where in self.formulas])
+        given = zip(self.formulas, shares, self.states, hypers, strict=True)
+        found = [self.objectives[where.start].step(share, state, hyper) for where, share, state, hyper in given]
+        losses, states = zip(*found, strict=True)
+        return torch.cat(losses) if len(losses) > 1 else losses[0], states
+
+    def _move(self, gradients: Tensor, norm: Tensor, lr: Tensor) -> None:
+        for where, optimizer in self._alike:
+            state = {name: value[where] for name, value in self.moments.items()}
+            clipped = optimizer.clipped(gradients[where], norm[where])
+            optimizer.step(self.params[where], clipped, state, lr[where], self.layout)
 
 
 def _repeated(rows: Tensor, samples: int) -> Tensor:
-    """K times the rows, [B, …] → [K·B, …]; no copy at K = 1."""
-    return rows if samples == 1 else rows.repeat(samples, 1)
-
-
-def _gradients(loss: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, list(params.values())))
-
-
-def train_step(
-    program: Program,
-    params: Params,
-    buffers: Buffers,
-    optimizer: OptimizerState,
-    state: State,
-    batch: Tensor,
-    noise: Tensor,
-    hyper: Hyper,
-) -> tuple[Params, Buffers, OptimizerState, State, Record]:
-    """One step: the next parameters, buffers, optimiser state and objective state, and its record.
-
-    Parameters
-    ----------
-    program
-        The parts of the trial.
-    params, buffers
-        By name.
-    optimizer, state
-        The states of the optimiser and of the objective.
-    batch
-        Examples, [B, D].
-    noise
-        [K, B, M], with K the objective's samples.
-    hyper
-        Numbers of the step as tensors, `lr` and `beta` among them.
-
-    Returns
-    -------
-    tuple
-        Parameters, buffers, optimiser state, objective state, and the Record.
-    """
-    params = {name: value.detach().requires_grad_() for name, value in params.items()}
-    loss, (buffers, state, recon_nll, kl) = _loss(program, params, buffers, state, batch, noise, hyper)
-    params, optimizer, norm = _update(program, params, _gradients(loss, params), optimizer, hyper["lr"])
-    return params, buffers, optimizer, state, Record(loss.detach(), recon_nll, kl, norm)
-
-
-def members_step(
-    program: Program,
-    params: Params,
-    buffers: Buffers,
-    optimizer: OptimizerState,
-    state: State,
-    batch: Tensor,
-    noise: Tensor,
-    hyper: Hyper,
-) -> tuple[Params, Buffers, OptimizerState, State, Record]:
-    """`train_step` of several members at once.
-
-    Parameters
-    ----------
-    program
-        The parts that the members share.
-    params, buffers, optimizer, state, batch, noise, hyper
-        As for `train_step`, each with a leading member axis.
-
-    Returns
-    -------
-    tuple
-        As of `train_step`, with the member axis.
-    """
-    params = {name: value.detach().requires_grad_() for name, value in params.items()}
-    losses, (buffers, state, recon_nll, kl) = torch.func.vmap(lambda *member: _loss(program, *member))(
-        params, buffers, state, batch, noise, hyper
-    )
-    gradients = _gradients(losses.sum(), params)
-
-    params, optimizer, norm = torch.func.vmap(lambda *member: _update(program, *member))(
-        params, gradients, optimizer, hyper["lr"]
-    )
-    return params, buffers, optimizer, state, Record(losses.detach(), recon_nll, kl, norm)
-
-
-def _update(
-    program: Program, params: Params, gradients: list[Tensor], optimizer: OptimizerState, lr: Tensor
-) -> tuple[Params, OptimizerState, Tensor]:
-    with torch.no_grad():
-        norm = global_norm(gradients)
-        params, optimizer = program.optimizer.update(params, program.optimizer.clipped(gradients, norm), optimizer, lr)
-    return params, optimizer, norm
-
-
-def advance(
-    program: Program,
-    params: Params,
-    buffers: Buffers,
-    optimizer: OptimizerState,
-    state: State,
-    batch: Tensor,
-    noise: Tensor,
-    hyper: Hyper,
-    lr: float,
-) -> tuple[Buffers, State, Record]:
-    """`train_step` of a single trial, which updates parameters and optimiser state in place.
-
-    Parameters
-    ----------
-    program, params, buffers, optimizer, state, batch, noise, hyper
-        As for `train_step`.
-    lr
-        The learning rate as a number, for torch's fused kernels.
-
-    Returns
-    -------
-    tuple
-        Buffers, objective state, and the Record.
-    """
-    loss, (buffers, state, recon_nll, kl) = _loss(program, params, buffers, state, batch, noise, hyper)
-    gradients = _gradients(loss, params)
-    with torch.no_grad():
-        norm = global_norm(gradients)
-        program.optimizer.update_in_place(params, program.optimizer.clipped(gradients, norm), optimizer, lr)
-    return buffers, state, Record(loss.detach(), recon_nll, kl, norm)
+    """K times the rows, [..., B, D] → [..., K·B, D]; no copy at K = 1."""
+    return rows if samples == 1 else torch.cat([rows] * samples, dim=-2)

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainables import metrics
 from trainables.likelihoods import Gaussian
 from trainables.random_streams import generator
+from trainables.training.report import fit_metrics
 from trainables.training.trainer import Trainer
 
 EXAMPLES = slice(metrics.AGGREGATE_EXAMPLES)
@@ -25,7 +26,7 @@ def held_out_metrics(trainer: Trainer, draws: int) -> dict[str, float]:
     number.
     """
     first = trainer.evaluation("test")
-    passes = [_numbers(trainer.fit_metrics(each, "test")) for each in _passes(trainer, first, draws)]
+    passes = [_numbers(fit_metrics(each, trainer.n_elements, "test")) for each in _passes(trainer, first, draws)]
     averaged = {name: fmean(found[name] for found in passes) for name in passes[0]}
     return {**trainer.test_metrics(), **averaged, **_aggregate(trainer, first)}
 

@@ -30,4 +30,6 @@ def trajectory(trainer: Trainer, every: int = EVERY) -> dict[str, list[float]]:
 
 
 def _values(trainer: Trainer, record: Record) -> dict[str, Tensor]:
-    return {"recon_nll": record.recon_nll, "kl": record.kl, **trainer.program.objective.traced(trainer.state)}
+    (state,) = record.states
+    found = {"recon_nll": record.recon_nll, "kl": record.kl, **trainer.program.objective.traced(state)}
+    return {name: value[0] for name, value in found.items()}

@@ -28,7 +28,8 @@ from trainables.identity import Identity, differences, parse_identity
 from trainables.models.user import keep_loaded, make_importable
 from trainables.out_of_memory import is_out_of_memory
 from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_of, is_spent
-from trainables.training.trainer import Report, Trainer
+from trainables.training.report import Report
+from trainables.training.trainer import Trainer
 from trainables.worker.results import write_results
 
 

@@ -12,7 +12,8 @@ from trainables.config.paths import plain
 from trainables.files.checkpoint import Checkpoint, write
 from trainables.files.pictures import is_image, write_grid
 from trainables.files.trial_files import BEST_NAME, FILE_NAME
-from trainables.training.trainer import Report, Trainer
+from trainables.training.report import Report
+from trainables.training.trainer import Trainer
 from trainables.vae import Vae
 
 GRID = 8

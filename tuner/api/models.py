@@ -14,7 +14,7 @@ from trainables.user_warnings import Notes, warn_all
 
 if TYPE_CHECKING:
     from trainables.config import TrialConfig
-    from trainables.training.trainer import Report
+    from trainables.training.report import Report
     from trainables.vae import Vae
     from tuner.running.lr_range import LrRange
     from tuner.running.single_run import Retrained

@@ -20,7 +20,7 @@ from tuner.cli.job_status_lines import status_lines
 from tuner.sweeps.events import Asked, Decided, Ended, Event, Exhausted, Failed, Finished, Reported, Warned
 
 if TYPE_CHECKING:
-    from trainables.training.trainer import Report
+    from trainables.training.report import Report
     from tuner.planning.plans import Plan
     from tuner.sweeps.state import Sweep, Trial
 

@@ -26,7 +26,8 @@ from trainables.models.inspection import check_user_model
 from trainables.objectives import geco_notes
 from trainables.ranking import LAST, Ranking
 from trainables.resolve import notes, resolve
-from trainables.training.trainer import Report, Trainer
+from trainables.training.report import Report
+from trainables.training.trainer import Trainer
 from trainables.worker.kappa_min import Reach, least, next_epoch, reach_config
 from trainables.worker.results import write_results
 from tuner.cluster.signals import STOPPING, StopSignal, stop_signals

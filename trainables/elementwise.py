@@ -1,0 +1,98 @@
+"""Functions of single numbers whose bits do not depend on where in a tensor a number stands.
+
+torch computes the last elements of a tensor, those that do not fill two vector registers, by other code: its sigmoid
+and softplus of a number differ there in the last bit, so that a trial would depend on how many others share its step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Sigmoid(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return _sigmoid(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        value: Tensor = ctx.saved_tensors[0]
+        return gradient * (value - value * value)
+
+
+class _Softplus(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clamp(min=0) + (-x.abs()).exp().log1p()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x: Tensor = ctx.saved_tensors[0]
+        return gradient * _sigmoid(x)
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    return 0.5 + 0.5 * (0.5 * x).tanh()
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1/(1 + e⁻ˣ) = ½ + ½·tanh(x/2).
+
+    Parameters
+    ----------
+    x
+        Of any shape.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape, in [0, 1].
+
+    Examples
+    --------
+    >>> sigmoid(torch.tensor([-1000.0, 0.0, 1000.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    value: Tensor = _Sigmoid.apply(x)
+    return value
+
+
+def softplus(x: Tensor, sharpness: float = 1.0) -> Tensor:
+    """(1/s)·ln(1 + eˢˣ) = max(x, 0) + (1/s)·ln(1 + e^−|sx|).
+
+    Parameters
+    ----------
+    x
+        Of any shape.
+    sharpness
+        s.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape.
+
+    Examples
+    --------
+    >>> softplus(torch.tensor([-1000.0, 0.0, 1000.0]))
+    tensor([   0.0000,    0.6931, 1000.0000])
+    """
+    if sharpness == 1.0:
+        value: Tensor = _Softplus.apply(x)
+        return value
+    return softplus(sharpness * x) / sharpness
