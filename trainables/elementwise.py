@@ -26,7 +26,7 @@ class _Sigmoid(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         value: Tensor = ctx.saved_tensors[0]
-        return gradient * (value - value * value)
+        return (1 - value).mul_(value).mul_(gradient)
 
 
 class _Softplus(torch.autograd.Function):
@@ -34,7 +34,7 @@ class _Softplus(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        return x.clamp(min=0) + (-x.abs()).exp().log1p()
+        return x.abs().neg_().exp_().log1p_().add_(x.clamp(min=0))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -43,11 +43,11 @@ class _Softplus(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         x: Tensor = ctx.saved_tensors[0]
-        return gradient * _sigmoid(x)
+        return _sigmoid(x).mul_(gradient)
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    return 0.5 + 0.5 * (0.5 * x).tanh()
+    return (0.5 * x).tanh_().mul_(0.5).add_(0.5)
 
 
 def sigmoid(x: Tensor) -> Tensor:

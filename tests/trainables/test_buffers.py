@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from stepping import initial, inputs_of, members_of
 
 from trainables.config.paths import parse_config
 from trainables.files import checkpoint as checkpoints
 from trainables.models import LinearVaeModel
 from trainables.program import build_program
-from trainables.training.step import advance, members_step, train_step
 from trainables.vae import Vae
 
 CPU = torch.device("cpu")
@@ -24,6 +24,8 @@ OLDER = Path(__file__).parent / "older"
 class Centred(LinearVaeModel):
     """Takes from every batch the running mean of those before it."""
 
+    batched = False
+
     def buffers(self, device):
         return {"encoder.mean": torch.zeros(self.n_elements, device=device)}
 
@@ -33,54 +35,29 @@ class Centred(LinearVaeModel):
         return super().encode(params, x - mean)
 
 
-@pytest.fixture
-def program():
-    tree = {"data": {"name": "memory.npy", "likelihood": "gaussian"}, "model": {"latent_dim": M, "sigma": 0.8}}
-    return replace(build_program(parse_config(tree), (D,), STEPS), model=Centred(D, M))
+def batch_of(step, seed):
+    return torch.rand(B, D, generator=torch.Generator().manual_seed(10 * seed + step), dtype=torch.float64)
 
 
-def begun(program, seed=0):
-    params = program.model.init(seed, CPU)
-    return params, program.model.buffers(CPU), program.optimizer.init(params), {}
-
-
-def inputs(step):
-    draw = torch.Generator().manual_seed(step)
-    hyper = {"beta": 1.0, "sigma": 0.8, "lr": 1e-2, "progress": step / STEPS}
-    tensors = {name: torch.tensor(value) for name, value in hyper.items()}
-    return torch.rand(B, D, generator=draw), torch.randn(1, B, M, generator=draw), tensors
-
-
-def running_mean():
-    mean = torch.zeros(D)
+def running_mean(seed):
+    mean = torch.zeros(D, dtype=torch.float64)
     for step in range(STEPS):
-        mean = mean + MOMENTUM * (inputs(step)[0].mean(0) - mean)
+        mean = mean + MOMENTUM * (batch_of(step, seed).mean(0) - mean)
     return mean
 
 
-def test_a_step_gives_the_next_buffers_and_leaves_those_it_was_given(program):
-    state = begun(program)
+def test_a_step_gives_each_member_its_next_buffers_and_leaves_those_it_was_given():
+    tree = {"data": {"name": "memory.npy", "likelihood": "gaussian"}, "model": {"latent_dim": M, "sigma": 0.8}}
+    program = replace(build_program(parse_config(tree), (D,), STEPS), model=Centred(D, M))
+    members = members_of([program] * 2, [initial(program, seed) for seed in range(2)])
+    hyper = {"beta": 1.0, "sigma": 0.8, "progress": 0.0}
     for step in range(STEPS):
-        given = state[1]["encoder.mean"].clone()
-        *after, _ = train_step(program, *state, *inputs(step))
-        assert state[1]["encoder.mean"].equal(given)
-        state = tuple(after)
-    torch.testing.assert_close(state[1]["encoder.mean"], running_mean())
-
-
-def test_the_step_in_place_and_that_of_several_members_give_the_same(program):
-    params, buffers, moments, state = begun(program)
-    params = {name: value.requires_grad_() for name, value in params.items()}
-    many = [torch.utils._pytree.tree_map(lambda value: torch.stack([value] * 2), part) for part in begun(program)[:2]]
-    count = {name: torch.zeros(2) for name in many[0]}
-    many += [{**program.optimizer.init(many[0]), "count": count}, {}]
-    for step in range(STEPS):
-        batch, noise, hyper = inputs(step)
-        buffers, state, _ = advance(program, params, buffers, moments, state, batch, noise, hyper, 1e-2)
-        shared = [torch.stack([value] * 2) for value in (batch, noise)]
-        *many, _ = members_step(program, *many, *shared, {name: torch.stack([v] * 2) for name, v in hyper.items()})
-    torch.testing.assert_close(buffers["encoder.mean"], running_mean())
-    torch.testing.assert_close(many[1]["encoder.mean"], torch.stack([running_mean()] * 2))
+        given = members.buffers["encoder.mean"]
+        before = given.clone()
+        batches = [batch_of(step, seed) for seed in range(2)]
+        members.step(inputs_of(members, batches, [torch.zeros(1, B, M).double()] * 2, [hyper] * 2, [1e-2] * 2))
+        assert given.equal(before)
+    torch.testing.assert_close(members.buffers["encoder.mean"], torch.stack([running_mean(0), running_mean(1)]))
 
 
 @pytest.fixture

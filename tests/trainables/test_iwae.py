@@ -8,11 +8,11 @@ import math
 
 import pytest
 import torch
+from stepping import inputs_of, members_of
 from torch import distributions as td
 
 from trainables.config.paths import parse_config
 from trainables.program import build_program
-from trainables.training.step import train_step
 
 S, SIGMA = torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64), math.sqrt(0.5)
 M = len(S)
@@ -44,14 +44,15 @@ def names_in(params):
 
 def step_of(program, params, x, noise, beta=1.0, sigma=SIGMA):
     """By a step of plain SGD, which moves parameters by their gradient."""
-    hyper = {"beta": beta, "sigma": sigma, "progress": 0.0, "lr": 1.0}
-    hyper = {name: torch.tensor(value, dtype=torch.float64) for name, value in hyper.items()}
-    moved, *_, record = train_step(program, params, {}, program.optimizer.init(params), {}, x, noise, hyper)
+    members = members_of([program], [params])
+    hyper = {"beta": beta, "sigma": sigma, "progress": 0.0}
+    record = members.step(inputs_of(members, [x], [noise], [hyper], [1.0]))
+    moved = members.layout.views(members.params[0])
     return record, {name: value - moved[name] for name, value in params.items()}
 
 
 def loss_of(*arguments, **options):
-    return step_of(*arguments, **options)[0].loss
+    return step_of(*arguments, **options)[0].loss[0]
 
 
 def optimum(program, spread=1.0):
@@ -163,7 +164,7 @@ def test_draws_are_averaged_by_the_elbo_and_their_weights_by_iwae(objective, tog
     """Of one example, so that the loss of a draw is its own; what is recorded beside the loss are means for both."""
     one, several = program_of(objective), program_of(objective, samples=6)
     params, x, noise = initial(one), draws(1, M), draws(6, 1, M)
-    losses, recon_nll, kl, _ = zip(*(step_of(one, params, x, draw[None])[0] for draw in noise), strict=True)
+    losses, recon_nll, kl, *_ = zip(*(step_of(one, params, x, draw[None])[0] for draw in noise), strict=True)
     assert torch.stack(losses).std() > 0.01
     found = step_of(several, params, x, noise)[0]
     torch.testing.assert_close(found.loss, together(torch.stack(losses)))

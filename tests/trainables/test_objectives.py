@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from trainables.config.paths import parse_config, variants
+from trainables.layout import Layout
 from trainables.models.priors import STANDARD_NORMAL
 from trainables.objectives import (
     ElboObjective,
@@ -424,14 +425,13 @@ def test_geco_bounds_its_loss_where_a_larger_loss_would_make_a_larger_step(kind,
     optimizer, moves = build_optimizer(config), []
     for size in (1.0, 100.0):
         moved = []
-        params = {"decoder.bias": torch.zeros(3, dtype=torch.float64)}
+        params, layout = torch.zeros(1, 3, dtype=torch.float64), Layout(("decoder.bias",), ((3,),))
         state = optimizer.init(params)
         for _ in range(20):
-            before = params["decoder.bias"]
-            gradients = [size * tensor([0.01, 0.02, -0.5])]
+            before, gradients = params.clone(), size * tensor([[0.01, 0.02, -0.5]])
             gradients = optimizer.clipped(gradients, global_norm(gradients))
-            params, state = optimizer.update(params, gradients, state, tensor(1e-3))
-            moved.append(params["decoder.bias"] - before)
+            optimizer.step(params, gradients, state, tensor([1e-3]), layout)
+            moved.append(params - before)
         moves.append(torch.stack(moved))
     blind = torch.allclose(*moves, rtol=1e-4) and not clip
     assert build_objective(config, D, T).bounded == (not blind)

@@ -12,7 +12,8 @@ from trainables.files import checkpoint as checkpoints
 from trainables.metrics import evaluation
 from trainables.random_streams import generator
 from trainables.resolve import resolve
-from trainables.training import trainer as trainers
+from trainables.training.members import batches_of, noise_of
+from trainables.training.step import Members
 from trainables.training.trainer import Trainer
 from trainables.worker.results import config_yaml
 
@@ -117,11 +118,13 @@ def test_the_noise_held_at_once_is_64_draws_or_one_steps(samples, start, monkeyp
     trainer = start({"objective": {"kind": "iwae", "samples": samples}})
     randn = torch.randn
     monkeypatch.setattr(torch, "randn", spy)
-    noises = [noise.clone() for noise in trainer._noise(0)]
+    noises = [noise.clone() for _, noise in batches_of(trainer)]
+    assert len(noises) == trainer.steps_per_epoch
     assert all(noise.shape == (samples, 10, 3) for noise in noises)
     assert max(sizes) <= max(64, samples) * 10 * 3
     monkeypatch.undo()
-    torch.testing.assert_close(next(trainer._noise(2)), noises[2], rtol=0, atol=0)
+    later = next(noise_of(trainer.program, trainer.config, 2, trainer.device))
+    torch.testing.assert_close(later, noises[2], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("tree", [{}, *OTHERS], ids=str)
@@ -145,34 +148,19 @@ def test_an_exported_configuration_trains_again_to_the_same_numbers(start):
         assert numbers(second)[1] == pytest.approx(numbers(first)[1], rel=1e-6)
 
 
-def test_all_trials_of_a_seed_share_their_order_and_noise(start, monkeypatch):
-    seen = []
-
-    def spy(program, params, buffers, optimizer, state, batch, noise, *rest):
-        seen.append((batch.clone(), noise.clone()))
-        return advance(program, params, buffers, optimizer, state, batch, noise, *rest)
-
-    advance = trainers.advance
-    monkeypatch.setattr(trainers, "advance", spy)
-    train(start({"lr": {"kind": "clr"}, "objective": {"kind": "geco"}}), 2)
-    train(start({"model": {"kind": "linear-vae"}, "optimizer": {"kind": "adamw"}}), 2)
-    half = len(seen) // 2
-    torch.testing.assert_close(seen[:half], seen[half:], rtol=0, atol=0)
-    assert not seen[0][0].equal(seen[1][0])
-    assert not seen[0][1].equal(seen[1][1])
+def test_all_trials_of_a_seed_share_their_order_and_noise(start):
+    first, other = (
+        list(batches_of(start(tree)))
+        for tree in ({"lr": {"kind": "clr"}, "objective": {"kind": "geco"}}, {"model": {"kind": "linear-vae"}})
+    )
+    torch.testing.assert_close(first, other, rtol=0, atol=0)
+    assert not first[0][0].equal(first[1][0])
+    assert not first[0][1].equal(first[1][1])
 
 
-def test_an_epoch_sees_no_example_twice_and_leaves_out_only_the_ragged_rest(start, monkeypatch):
-    seen = []
-
-    def spy(program, params, buffers, optimizer, state, batch, *rest):
-        seen.extend(map(tuple, batch.tolist()))
-        return advance(program, params, buffers, optimizer, state, batch, *rest)
-
-    advance = trainers.advance
-    monkeypatch.setattr(trainers, "advance", spy)
+def test_an_epoch_sees_no_example_twice_and_leaves_out_only_the_ragged_rest(start):
     trainer = start({})
-    train(trainer, 1)
+    seen = [tuple(row) for batch, _ in batches_of(trainer) for row in batch.tolist()]
     n_train = len(trainer.dataset.train)
     assert len(seen) == len(set(seen)) == 40 < n_train
     assert set(seen) <= set(map(tuple, trainer.dataset.train.tensor(trainer.device).tolist()))
@@ -276,12 +264,12 @@ def spied_hyper(monkeypatch):
     """β and σ of each step's loss, as they are taken."""
     seen = []
 
-    def spy(program, params, buffers, optimizer, state, batch, noise, hyper, lr):
-        seen.append((float(hyper["beta"]), float(hyper["sigma"])))
-        return advance(program, params, buffers, optimizer, state, batch, noise, hyper, lr)
+    def spy(members, inputs):
+        seen.append((float(inputs.hypers[0]["beta"]), float(inputs.scales["sigma"])))
+        return step(members, inputs)
 
-    advance = trainers.advance
-    monkeypatch.setattr(trainers, "advance", spy)
+    step = Members.step
+    monkeypatch.setattr(Members, "step", spy)
     return seen
 
 

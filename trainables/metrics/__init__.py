@@ -8,7 +8,7 @@ from trainables.metrics.aggregate import (
     mutual_information,
     saturated,
 )
-from trainables.metrics.evaluation import Evaluation, evaluate, evaluate_members, evaluation_noise
+from trainables.metrics.evaluation import Evaluation, evaluate, evaluate_members, evaluation_noise, squared_errors
 from trainables.metrics.importance import NLL_EXAMPLES, ImportanceEstimate, importance_nll
 from trainables.metrics.two_sample import agg_c2st
 
@@ -27,4 +27,5 @@ __all__ = [
     "importance_nll",
     "mutual_information",
     "saturated",
+    "squared_errors",
 ]

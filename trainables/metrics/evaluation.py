@@ -12,7 +12,7 @@ from trainables import distributions
 from trainables.program import Program
 from trainables.random_streams import generator
 
-CHUNK = 1_000
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Evaluation:
     ----------
     recon_nll
         −log p(x|z), [N].
-    sse, sse_mean_z
-        Squared error of the decoder's mean at z, and at z = E q, summed over elements, [N].
+    sse
+        Squared error of the decoder's mean at z, summed over elements, [N].
     kl
         KL(q ‖ p) of each latent, [N, M].
     mean, log_variance, z
@@ -35,7 +35,6 @@ class Evaluation:
 
     recon_nll: Tensor
     sse: Tensor
-    sse_mean_z: Tensor
     kl: Tensor
     mean: Tensor
     log_variance: Tensor
@@ -63,6 +62,35 @@ class Evaluation:
             [N].
         """
         return self.sse if constraint == "re" else self.recon_nll
+
+
+@torch.no_grad()
+def squared_errors(
+    program: Program, params: Mapping[str, Tensor], x: Tensor, z: Tensor, scales: Mapping[str, Tensor]
+) -> Tensor:
+    """The squared errors of the decoder's mean at given latents, of several members.
+
+    Parameters
+    ----------
+    program
+        The parts that they share.
+    params, scales
+        As for `evaluate_members`.
+    x
+        Examples, [E, D].
+    z
+        Their latents, [N, E, M].
+
+    Returns
+    -------
+    Tensor
+        Summed over elements, [N, E].
+    """
+    values, found = dict(params), []
+    for batch, latents in zip(torch.split(x, CHUNK), torch.split(z, CHUNK, dim=1), strict=True):
+        output = program.model.decode_members(values, latents)
+        found.append(program.likelihood.terms(batch, output, params, scales)[1])
+    return torch.cat(found, dim=1)
 
 
 def evaluation_noise(n: int, latent_dim: int, seed: int, part: str, device: torch.device, sample: int = 0) -> Tensor:
@@ -144,7 +172,6 @@ def evaluate_members(
         mean, log_variance = program.model.encode_members(values, batch)
         z = distributions.reparameterise(mean, log_variance, draw)
         recon_nll, sse = program.likelihood.terms(batch, program.model.decode_members(values, z), params, scales)
-        _, sse_mean_z = program.likelihood.terms(batch, program.model.decode_members(values, mean), params, scales)
         kl = program.prior.kl(mean, log_variance)
-        parts.append((recon_nll, sse, sse_mean_z, kl, mean, log_variance, z))
+        parts.append((recon_nll, sse, kl, mean, log_variance, z))
     return Evaluation(*(torch.cat(column, dim=1) for column in zip(*parts, strict=True)))

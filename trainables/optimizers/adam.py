@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 from trainables.config.optimizers import Adam, AdamW, RAdam
 from trainables.optimizers.base import Moments, Optimizer
@@ -65,17 +65,16 @@ class AdamOptimizer(Adaptive):
         if params.device.type != "cpu":
             super().move(params, gradients, moments, count, lr, decay)
             return
-        rows = zip(params, gradients, moments["first"], moments["second"], count - 1, lr.tolist(), strict=True)
-        for row, gradient, first, second, before, rate in rows:
-            adam(
+        columns = (params, gradients, moments["first"], moments["second"], count)
+        rows = zip(*(torch.split(each, 1) for each in columns), lr.tolist(), strict=True)
+        for row, gradient, first, second, t, rate in rows:
+            torch._fused_adamw_(
                 [row],
                 [gradient],
                 [first],
                 [second],
                 [],
-                [before],
-                fused=True,
-                decoupled_weight_decay=True,
+                [t],
                 amsgrad=False,
                 beta1=self.config.beta1,
                 beta2=self.config.beta2,

@@ -136,22 +136,23 @@ class _End(NamedTuple):
 def _ends(trainers: Sequence[Trainer], members: Members, records: Sequence[Record]) -> Iterator[_End]:
     """Each member at the end, from one pass over validation and one over training examples."""
     values = {name: value.detach() for name, value in {**members.named, **members.buffers}.items()}
-    val, train_eval = (_pass(trainers, values, part) for part in ("val", "train_eval"))
-    n_elements = trainers[0].n_elements
-    shared = shared_metrics(trainers[0].program.likelihood, val, train_eval, n_elements, "val")
-    shared["train_eval/mse"] = train_eval.sse.mean(-1) / n_elements
+    first, scales = trainers[0], _stacked_scales(trainers)
+    val, train_eval = (
+        metrics.evaluate_members(first.program, values, first.examples(part), first.evaluation_noise(part), scales)
+        for part in ("val", "train_eval")
+    )
+    shared = shared_metrics(first.program.likelihood, val, train_eval, first.n_elements, "val")
+    errors = metrics.squared_errors(first.program, values, first.examples("val"), val.mean, scales)
+    shared["val/mse_mean_z"] = errors.mean(-1) / first.n_elements
+    shared["train_eval/mse"] = train_eval.sse.mean(-1) / first.n_elements
     numbers = torch.stack([value.double() for value in shared.values()]).T.tolist()
     for i, (trainer, states, row) in enumerate(zip(trainers, _states_of_steps(members, records), numbers, strict=True)):
         own = {name: value[i] for name, value in values.items()}
         yield _End(trainer, own, states, dict(zip(shared, row, strict=True)), val.of_member(i), train_eval.of_member(i))
 
 
-def _pass(trainers: Sequence[Trainer], values: Params, part: str) -> metrics.Evaluation:
-    """Of all members over a part of the data."""
-    first = trainers[0]
-    scales = {name: torch.stack([each.scales[name] for each in trainers]) for name in first.scales}
-    x, noise = first.examples(part), first.evaluation_noise(part)
-    return metrics.evaluate_members(first.program, values, x, noise, scales)
+def _stacked_scales(trainers: Sequence[Trainer]) -> dict[str, Tensor]:
+    return {name: torch.stack([each.scales[name] for each in trainers]) for name in trainers[0].scales}
 
 
 def shared_metrics(
@@ -186,7 +187,7 @@ def shared_metrics(
 
 
 def fit_metrics(found: metrics.Evaluation, n_elements: int, part: str) -> dict[str, Tensor]:
-    """ELBO, its two terms, and the squared errors.
+    """ELBO, its two terms, and the squared error.
 
     Parameters
     ----------
@@ -203,7 +204,6 @@ def fit_metrics(found: metrics.Evaluation, n_elements: int, part: str) -> dict[s
         f"{part}/recon_nll": found.recon_nll.mean(-1),
         f"{part}/kl": found.kl.sum(-1).mean(-1),
         f"{part}/mse": found.sse.mean(-1) / n_elements,
-        f"{part}/mse_mean_z": found.sse_mean_z.mean(-1) / n_elements,
     }
 
 

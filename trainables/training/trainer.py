@@ -146,6 +146,24 @@ class Trainer:
         noise = self.evaluation_noise(part, sample)
         return metrics.evaluate(self.program, self.values, self.examples(part), noise, self.scales)
 
+    def errors_at_mean(self, part: str, mean: Tensor) -> Tensor:
+        """The squared errors of reconstructions at z = E q.
+
+        Parameters
+        ----------
+        part
+            As for `evaluation`.
+        mean
+            As it gives them, [N, M].
+
+        Returns
+        -------
+        Tensor
+            Summed over elements, [N].
+        """
+        params, scales = ({name: value[None] for name, value in some.items()} for some in (self.values, self.scales))
+        return metrics.squared_errors(self.program, params, self.examples(part), mean[None], scales)[0]
+
     def evaluation_noise(self, part: str, sample: int = 0) -> Tensor:
         """The noise of an evaluation.
 
@@ -222,6 +240,7 @@ class Trainer:
         """`test/*`: for a final report, never for a search."""
         test, train = self.evaluation("test"), self.evaluation("train_eval")
         values = shared_metrics(self.program.likelihood, test, train, self.n_elements, "test")
+        values["test/mse_mean_z"] = self.errors_at_mean("test", test.mean).mean() / self.n_elements
         return finite_ones({name: float(value) for name, value in values.items()} | self.nll_metrics("test"))
 
     @property
