@@ -17,7 +17,7 @@ class _Sigmoid(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        return _sigmoid(x)
+        return (0.5 * x).tanh_().mul_(0.5).add_(0.5)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -26,28 +26,24 @@ class _Sigmoid(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         value: Tensor = ctx.saved_tensors[0]
-        return (1 - value).mul_(value).mul_(gradient)
+        return gradient * (value - value * value)
 
 
 class _Softplus(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.abs().neg_().exp_().log1p_().add_(x.clamp(min=0))
+    def forward(x: Tensor, sharpness: float) -> Tensor:
+        return x.abs().mul_(-sharpness).exp_().log1p_().div_(sharpness).add_(x.clamp(min=0))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        x, ctx.sharpness = inputs
+        ctx.save_for_backward(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        x: Tensor = ctx.saved_tensors[0]
-        return _sigmoid(x).mul_(gradient)
-
-
-def _sigmoid(x: Tensor) -> Tensor:
-    return (0.5 * x).tanh_().mul_(0.5).add_(0.5)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * sigmoid(ctx.sharpness * ctx.saved_tensors[0]), None
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -89,10 +85,8 @@ def softplus(x: Tensor, sharpness: float = 1.0) -> Tensor:
 
     Examples
     --------
-    >>> softplus(torch.tensor([-1000.0, 0.0, 1000.0]))
-    tensor([   0.0000,    0.6931, 1000.0000])
+    >>> softplus(torch.tensor([-1000.0, 0.0, 9.0]))
+    tensor([0.0000, 0.6931, 9.0001])
     """
-    if sharpness == 1.0:
-        value: Tensor = _Softplus.apply(x)
-        return value
-    return softplus(sharpness * x) / sharpness
+    value: Tensor = _Softplus.apply(x, sharpness)
+    return value

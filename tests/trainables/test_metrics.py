@@ -180,7 +180,9 @@ def test_the_elbo_and_both_errors_are_what_torch_says(likelihood, gaussian):
     torch.testing.assert_close(found.elbo(), (p.log_prob(x).sum(1) - kl).mean())
     torch.testing.assert_close(found.sse, (x - p.mean).square().sum(1))
     mean_image = at_mean if gaussian_likelihood else at_mean.sigmoid()
-    torch.testing.assert_close(found.sse_mean_z, (x - mean_image).square().sum(1))
+    one = ({name: value[None] for name, value in values.items()} for values in (params, at(0.7)))
+    (errors,) = metrics.squared_errors(model, next(one), x, found.mean[None], next(one))
+    torch.testing.assert_close(errors, (x - mean_image).square().sum(1))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10, 29, 1000])

@@ -47,7 +47,7 @@ def test_the_nll_is_that_of_a_trial_and_says_how_it_was_taken(trained):
 def test_another_sigma_is_that_of_a_model_that_has_it(trained, in_memory, trial, gaussian):
     model = {"kind": "linear-vae", "latent_dim": 2, "sigma": 0.7}
     other = trial(in_memory(gaussian([4, 2, 0.5], 600)), model=model, epochs=3)
-    other.params = trained.params
+    other.flat = trained.flat
     at_sigma = held_out_nll(trained, samples=20, sigma=0.7)
     assert at_sigma.pop("test/nll_sigma") == 0.7
     assert at_sigma == pytest.approx(held_out_nll(other, samples=20))

@@ -40,7 +40,7 @@ def test_a_model_from_its_file_is_the_trainers(kind, tree, trained, tmp_path):
     errors = (vae.decode(evaluation.z) - x).square().sum((1, 2))
     torch.testing.assert_close(errors, evaluation.sse)
     errors = (vae.reconstruct(x) - x).square().sum((1, 2))
-    torch.testing.assert_close(errors, evaluation.sse_mean_z)
+    torch.testing.assert_close(errors, trainer.errors_at_mean("val", evaluation.mean))
 
 
 def test_shapes(trained):

@@ -100,7 +100,7 @@ def test_a_model_that_raises_fails_its_trial_and_the_worker_goes_on(settings, mo
 
     worker = VaeTrainable(settings("0000", seed=0))
     with monkeypatch.context() as broken:
-        broken.setattr("trainables.training.trainer.advance", raises)
+        broken.setattr("trainables.training.step.Members.step", raises)
         assert json.loads(worker.train()[RESULT_KEY])["error"].rstrip().endswith("RuntimeError: CUDA out of memory")
     worker.reset(settings("0001", seed=0))
     assert metrics(worker)["epoch"] == 1

@@ -45,7 +45,18 @@ class Evaluation:
         return -(self.recon_nll.mean(-1) + self.kl.sum(-1).mean(-1))
 
     def of_member(self, i: int) -> Evaluation:
-        """That of one of several members."""
+        """That of one of several members.
+
+        Parameters
+        ----------
+        i
+            Its place.
+
+        Returns
+        -------
+        Evaluation
+            Without the member axis.
+        """
         return Evaluation(*(getattr(self, each.name)[i] for each in fields(self)))
 
     def distortion(self, constraint: str) -> Tensor:
@@ -74,12 +85,14 @@ def squared_errors(
     ----------
     program
         The parts that they share.
-    params, scales
+    params
         As for `evaluate_members`.
     x
         Examples, [E, D].
     z
         Their latents, [N, E, M].
+    scales
+        As for `evaluate_members`.
 
     Returns
     -------

@@ -48,8 +48,8 @@ class AdamOptimizer(Adaptive):
     >>> optimizer, params = AdamOptimizer(Adam()), torch.zeros(1, 2)
     >>> layout = Layout(("encoder.bias",), ((2,),))
     >>> optimizer.step(params, torch.tensor([[3.0, -0.5]]), optimizer.init(params), torch.tensor([0.5]), layout)
-    >>> params.tolist()
-    [[-0.5, 0.5]]
+    >>> params
+    tensor([[-0.5000,  0.5000]])
     """
 
     config: Adam | AdamW

@@ -217,10 +217,12 @@ class Optimizer(ABC):
 
         Parameters
         ----------
-        params, gradients, moments, decay
+        params, gradients, moments
             As for `direction`.
         count, lr
             The steps and the learning rate of each member, [N].
+        decay
+            Their weight decay.
         """
         rate = lr[:, None].to(params.dtype)
         direction = self.direction(params, gradients, moments, count[:, None].double(), decay)
