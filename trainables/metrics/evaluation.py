@@ -169,10 +169,12 @@ def evaluate_members(
     ----------
     program
         The parts that they share.
-    params, scales
+    params
         As for `evaluate`, with a leading member axis.
     x, noise
         As for `evaluate`: the same for all.
+    scales
+        As for `evaluate`, with a leading member axis.
 
     Returns
     -------
