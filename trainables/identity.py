@@ -11,6 +11,9 @@ from typing import Any
 from trainables.data.readers.fetched import file_name
 
 PACKAGES = ("torch", "vae-tuner")
+STEP, STEP_VERSION = "train step", "2"
+"""How a step is computed; what was recorded before it was numbered is of the first, with a trial a step."""
+NAMES = (*PACKAGES, STEP)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ def _texts(value: object) -> dict[str, str]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Of the packages that decide the numbers; a build for another device is the same version."""
-    return {name: version(name).partition("+")[0] for name in PACKAGES}
+    """Of what decides the numbers: packages, where a build for another device is the same version, and the step."""
+    return {**{name: version(name).partition("+")[0] for name in PACKAGES}, STEP: STEP_VERSION}
 
 
 def differences(here: Identity, recorded: Identity, data_name: str, those: str) -> list[str]:
@@ -64,7 +67,8 @@ def _both(here: str, there: str) -> str:
 
 def version_notes(here: Identity, recorded: Identity) -> list[str]:
     """A sentence on versions that differ, which changes numbers in their last digits, and is never refused."""
-    pairs = [(name, here.versions.get(name), recorded.versions.get(name)) for name in PACKAGES]
+    there = {STEP: "1", **recorded.versions} if recorded.versions else {}
+    pairs = [(name, here.versions.get(name), there.get(name)) for name in NAMES]
     differing = [
         f"{name} is {now} here and was {then} there" for name, now, then in pairs if now and then and now != then
     ]

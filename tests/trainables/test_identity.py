@@ -11,7 +11,7 @@ from trainables.config.paths import parse_config
 from trainables.data.dataset import Dataset
 from trainables.files import checkpoint as checkpoints
 from trainables.files.checkpoint import Checkpoint, read, write
-from trainables.identity import PACKAGES, Identity, differences, notes_on, parse_identity, version_notes, versions
+from trainables.identity import NAMES, Identity, differences, notes_on, parse_identity, version_notes, versions
 
 KIND = "nets:make"
 ONE = Identity("a" * 16, {KIND: "c" * 16}, {"torch": "2.14.1", "vae-tuner": "0.1.0"})
@@ -61,6 +61,14 @@ def test_a_sentence_names_what_differs_and_both_digests():
     ]
 
 
+def test_what_was_recorded_before_the_step_was_numbered_is_of_the_first():
+    recorded = {name: text for name, text in versions().items() if name != "train step"}
+    assert version_notes(Identity(versions=versions()), Identity(versions=recorded)) == [
+        "train step is 2 here and was 1 there: numbers may differ in their last digits"
+    ]
+    assert version_notes(Identity(versions=versions()), UNKNOWN) == []
+
+
 def test_the_code_of_other_models_is_no_difference():
     assert differences(ONE, Identity("a" * 16, {"nets:wide": "d" * 16}), "x.npy", "of s") == []
 
@@ -69,5 +77,5 @@ def test_a_trainer_says_what_it_trains_on(trial):
     x = torch.rand(20, 4)
     trainer = trial(Dataset((4,), x, x, x, 1.0, dynamic=False, digest="e" * 16), epochs=1)
     assert trainer.checkpoint().identity == Identity("e" * 16, versions=versions())
-    assert set(versions()) == set(PACKAGES)
+    assert set(versions()) == set(NAMES)
     assert not any("+" in version for version in versions().values())

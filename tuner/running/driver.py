@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import StorageError
+from trainables.identity import STEP, STEP_VERSION
 from tuner.cluster.ray_session import stdout_on_stderr
 from tuner.cluster.shared_ray import SharedRay
 from tuner.cluster.signals import STOPPING, Signals, stop_signals
@@ -31,6 +32,7 @@ from tuner.sweeps.storage import open_storage
 from tuner.sweeps.tracking_uri import resolve_uri, without_secret
 from tuner.tracking.tracker import Tracker
 
+PACKAGES = "vae-tuner", "ray", "optuna", "mlflow", "torch"
 SEND_SECONDS = 120.0
 SEND_SECONDS_AFTER_A_SIGNAL = 6.0
 """From the signal on, of the ten in which the process has to end; what is left is for `sync`."""
@@ -183,5 +185,5 @@ def header_of(plan: Plan, name: str, uri: str) -> dict[str, Any]:
         "data": plan.identity.data,
         "code": dict(plan.identity.code),
         "changed": list(plan.changed),
-        "versions": {package: version(package) for package in ("vae-tuner", "ray", "optuna", "mlflow", "torch")},
+        "versions": {**{package: version(package) for package in PACKAGES}, STEP: STEP_VERSION},
     }

@@ -5,13 +5,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.identity import PACKAGES, Identity, parse_identity
+from trainables.identity import NAMES, Identity, parse_identity
 from tuner.tracking.mlflow_store import Tag
 
 
 def identity_tags(identity: Identity) -> dict[str, str]:
     """What is known of a run's identity; its code is that of its own model."""
-    versions = {name: identity.versions[name] for name in PACKAGES if name in identity.versions}
+    versions = {name: identity.versions[name] for name in NAMES if name in identity.versions}
     tags = {
         Tag.DATA: identity.data,
         Tag.CODE: ", ".join(identity.code.values()),
