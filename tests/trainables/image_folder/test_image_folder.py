@@ -1,12 +1,12 @@
 import os
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from picture_files import pixels
+from PIL import Image
 from torchvision import transforms
 
 from trainables.config import DataConfig
@@ -15,49 +15,6 @@ from trainables.data.dataset import data_facts, load
 from trainables.data.readers import image_folder
 from trainables.data.readers.image_folder import SUFFIXES
 from trainables.data.readers.pixels import read_pixels
-from trainables.errors import DataError
-
-
-def pixels(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "faces"
-
-
-@pytest.fixture
-def write(folder):
-    """Save an image under a relative path in the folder."""
-
-    def save(path, image, **options):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        image.save(folder / path, **({"lossless": True} if path.lower().endswith(".webp") else {}), **options)
-
-    return save
-
-
-@pytest.fixture
-def read(folder, tmp_path):
-    def read(image_size=None):
-        return readers.read(str(folder), tmp_path / "data", image_size)
-
-    return read
-
-
-@pytest.fixture
-def message(read, tmp_path):
-    """What is said of the folder, without where it lies."""
-
-    def fail(image_size=None):
-        with pytest.raises(DataError) as error:
-            read(image_size)
-        return str(error.value).replace(f"{tmp_path}/", "")
-
-    return fail
-
 
 # --- what is read -----------------------------------------------------------------------------------------------------
 
@@ -313,14 +270,6 @@ def test_more_than_8_bits(message, write):
     assert message() == ("data.name: faces/a.png has more than 8 bits a value (mode I;16); save it with 8 bits")
 
 
-def test_a_link_to_nothing(message, write, folder):
-    write("a.png", pixels(4, 4))
-    (folder / "b.png").symlink_to("gone.png")
-    assert message() == (
-        "data.name: faces/b.png cannot be read as an image: No such file or directory; replace or remove it"
-    )
-
-
 def test_a_folder_that_cannot_be_opened_is_named(message, write, folder, monkeypatch):
     write("a.png", pixels(4, 4))
     write("b/c/a.png", pixels(4, 4))
@@ -334,15 +283,6 @@ def test_a_folder_that_cannot_be_opened_is_named(message, write, folder, monkeyp
     monkeypatch.setattr(os, "scandir", refused)
     assert message() == (
         "data.name: faces/b/c cannot be read as a folder: Permission denied; make it readable or move it away"
-    )
-
-
-def test_a_link_that_leads_nowhere_at_all_is_named(message, write, folder):
-    write("b/a.png", pixels(4, 4))
-    (folder / "b" / "loop").symlink_to("loop")
-    assert message() == (
-        "data.name: faces/b/loop cannot be read as a file or a folder: Too many levels of symbolic links; replace or "
-        "remove it"
     )
 
 
@@ -368,51 +308,6 @@ def test_a_name_that_is_no_text_is_read_and_can_be_named(read, message, write, f
     assert found.encode()
 
 
-# --- as it is shown ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_is_turned_as_its_exif_data_say(orientation, suffix, write, read, folder):
-    """To what Pillow itself makes of it."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    levels = np.repeat(np.repeat(np.array([[0, 80, 160], [240, 40, 120]], np.uint8), 16, 0), 16, 1)
-    write(f"a{suffix}", levels, exif=exif)
-    with Image.open(folder / f"a{suffix}") as image:
-        expected = np.asarray(ImageOps.exif_transpose(image).convert("L"))
-    found = read().train[0]
-    found = found if found.ndim == 2 else found[0]
-    assert found.shape == ((48, 32) if orientation > 4 else (32, 48))
-    assert np.abs(found.astype(int) - expected).max() <= 3
-
-
-def test_images_that_lie_and_that_stand_have_one_size(write, read):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    standing = np.zeros((16, 8), np.uint8)
-    standing[:4] = 255
-    write("a.png", standing)
-    write("b.png", Image.fromarray(standing).transpose(Image.Transpose.ROTATE_90), exif=exif)
-    assert np.array_equal(*read().train)
-
-
-TIFF = b"Exif\0\0II*\0"
-DAMAGED = {
-    "no header": b"Exif\0\0no exif data at all",
-    "cut in its header": TIFF[:-2],
-    "no directory": TIFF + (8).to_bytes(4, "little"),
-    "values beyond its end": TIFF + struct.pack("<IHHHII", 8, 1, 0x010E, 2, 99, 6),
-}
-
-
-@pytest.mark.parametrize("exif", DAMAGED.values(), ids=DAMAGED)
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_damaged_exif_data_turn_nothing_and_are_not_warned_about(suffix, exif, write, read):
-    write(f"a{suffix}", pixels(8, 16), exif=exif)
-    assert read().train.shape[-2:] == (8, 16)
-
-
 # --- what is skipped, and what stands twice ---------------------------------------------------------------------------
 
 
@@ -434,66 +329,6 @@ def test_of_many_suffixes_the_rest_is_one_number(write, read, folder):
     assert (
         read().notes[0].startswith("faces: skipped 1 .0, 1 .1, 1 .10, 1 .11, 1 .12, 1 .13, 44 of other suffixes, which")
     )
-
-
-@pytest.mark.parametrize(
-    ("links", "said"),
-    [
-        ({"again": "."}, "again"),
-        ({"again": ".", "b/again": ".."}, "again, b/again"),
-        ({"up": ".."}, "up"),
-        ({"b/to_c": "../c", "c/to_b": "../b"}, "b/to_c, c/to_b"),
-        ({f"l{i}": "." for i in range(5)}, "l0, l1, l2 and 2 more"),
-    ],
-)
-def test_every_folder_is_read_once_and_links_to_it_are_named(links, said, write, read, folder):
-    for name in ("a.png", "b/a.png", "c/a.png"):
-        write(name, pixels(2, 2))
-    for name, target in links.items():
-        (folder / name).symlink_to(target)
-    found = read()
-    assert found.notes == (
-        f"faces: each folder is read once; skipped {said}, leading to one that is read under another name or lies "
-        "above",
-    )
-    assert len(found.train) == 3
-
-
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
-def test_links_between_many_folders_take_no_longer_than_the_folders(elsewhere, write, read, folder, tmp_path):
-    """Twelve folders that hold links to each other have 12! ways through them."""
-    for i in range(12):
-        write(f"{i}/a.png", pixels(2, 2, seed=i))
-    for i in range(12):
-        for j in range(12):
-            (folder / f"{i}" / f"to_{j}").symlink_to(f"../{j}")
-    if elsewhere:
-        folder.rename(tmp_path / "elsewhere")
-        folder.mkdir()
-        for i in range(12):
-            (folder / f"{i:02}").symlink_to(tmp_path / "elsewhere" / f"{i}")
-    assert len(read().train) == 12
-
-
-def test_a_folder_within_a_linked_one_is_read_once_too(write, read, folder, tmp_path):
-    write("all/cats/a.png", pixels(2, 2))
-    write("all/dogs/a.png", pixels(2, 2))
-    folder.rename(tmp_path / "elsewhere")
-    folder.mkdir()
-    (folder / "a").symlink_to(tmp_path / "elsewhere" / "all" / "cats")
-    (folder / "b").symlink_to(tmp_path / "elsewhere" / "all")
-    found = read()
-    assert len(found.train) == 2
-    assert "skipped b/cats, " in found.notes[0]
-
-
-def test_a_link_to_a_folder_elsewhere_is_followed(write, read, folder, tmp_path):
-    write("a.png", pixels(2, 2))
-    folder.rename(tmp_path / "elsewhere")
-    folder.mkdir()
-    (folder / "linked").symlink_to(tmp_path / "elsewhere")
-    found = read()
-    assert (len(found.train), found.notes) == (1, ())
 
 
 @pytest.mark.parametrize(
