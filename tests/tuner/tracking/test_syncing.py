@@ -169,7 +169,7 @@ def test_a_store_of_artifacts_that_refuses_is_named_without_the_password(kind, k
         raise kind("403 Client Error: Forbidden for url: http://bob:SECRET@host/api/2.0/mlflow-artifacts/artifacts/1")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunFiles, "send", refuse)
+        patch.setattr(RunFiles, "send_text", refuse)
         patch.setattr(syncing, "check_reachable", lambda uri: None)
         client = open_client(uri)
         patch.setattr(mlflow_store, "open_client", lambda uri: client)
