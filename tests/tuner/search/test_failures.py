@@ -1,6 +1,5 @@
 """What a search makes of trials that end without a result: the law that it leaves their region."""
 
-import json
 import math
 from functools import cache
 from typing import get_args
@@ -8,7 +7,7 @@ from typing import get_args
 import optuna
 import pytest
 from configs import ANY
-from events import new_event
+from events import ToldSweep, new_event
 
 from search_spaces.catalogue import parse_space
 from search_spaces.domains import Choice, Float
@@ -17,10 +16,9 @@ from tuner.search.asha import Asha
 from tuner.search.hyperband import HyperBand
 from tuner.search.optuna_study import OptunaTrials, study_of, suggest
 from tuner.search.samplers import LEARNING, Sampling
-from tuner.sweeps.events import parse_event
 from tuner.sweeps.journal import close_session
 from tuner.sweeps.spec import Search
-from tuner.sweeps.state import Sweep, fold
+from tuner.sweeps.state import fold
 
 STAMP = {"session": "a", "t": 0.0}
 SAMPLERS = [kind for kind in get_args(Search.model_fields["sampler"].annotation) if kind != "grid"]  # it draws nothing
@@ -46,39 +44,28 @@ def with_sgd(assignment):
 HALVES = {"cliff": (CLIFF, beyond_half), "option": (OPTION, with_sgd)}
 
 
-class Search50:
+class Search50(ToldSweep):
     """A sweep, `ahead` trials at once, of a function that is best near the edge of what fails."""
 
     def __init__(self, space, kind, seed, metrics, fails, end, ahead=1):
-        self.space, self.fails, self.end, self.metrics = space, fails, end, metrics
-        self.sampling = Sampling(kind, seed, TRIALS, ahead > 1, space.default({}))
-        directions = dict.fromkeys(metrics, "min")
-        self.sweep, self.told = Sweep(), OptunaTrials()
-        self.add("header", metric=metrics[0], direction="min", metrics=directions)
+        super().__init__(dict.fromkeys(metrics, "min"))
+        self.fails, self.end, self.metrics = fails, end, metrics
+        sampling, told = Sampling(kind, seed, TRIALS, ahead > 1, space.default({})), OptunaTrials()
         for number in range(TRIALS + ahead - 1):
             if number < TRIALS:
-                self.ask(number)
+                self.ask(suggest(self.sweep, space, sampling, told))
             if number >= ahead - 1:
                 self.finish(f"{number - ahead + 1:04}")
-
-    def add(self, event, **fields):
-        self.sweep.apply(parse_event({**STAMP, "event": event, **json.loads(json.dumps(fields))}))
-
-    def ask(self, number):
-        asked = suggest(self.sweep, self.space, self.sampling, self.told)
-        self.add("ask", trial=f"{number:04}", number=number, config=ANY, method="elbo", **asked._asdict())
 
     def finish(self, trial):
         drawn = self.sweep.trials[trial].assignment
         loss = abs(drawn["lr.base"] - 0.4)
-        reason, metrics = "completed", {metric: loss + n for n, metric in enumerate(self.metrics)}
-        if self.fails(drawn):
-            if self.end != "diverged":
-                self.add("end", trial=trial, reason="error", error="", kind=self.end)
-                return
-            reason, metrics = "diverged", {}
-        stop = {"decision": "stop", "reason": reason, "rung": None, "outcome": None}
-        self.add("report", trial=trial, epoch=1, metrics=metrics, **stop)
+        if not self.fails(drawn):
+            self.report(trial, {metric: loss + n for n, metric in enumerate(self.metrics)})
+        elif self.end == "diverged":
+            self.report(trial, {}, reason="diverged")
+        else:
+            self.add("end", trial=trial, reason="error", error="", kind=self.end)
 
     @property
     def share(self):

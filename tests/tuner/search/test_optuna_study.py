@@ -12,8 +12,7 @@ from typing import get_args
 
 import optuna
 import pytest
-from configs import ANY
-from events import lines_of, new_event
+from events import ToldSweep, lines_of, new_event
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
@@ -31,9 +30,8 @@ from tuner.running.lost_workers import why
 from tuner.running.tune_searcher import JournalSearcher
 from tuner.search import optuna_study
 from tuner.search.asha import Asha
-from tuner.search.optuna_study import study_of, suggest
+from tuner.search.optuna_study import Suggestion, study_of, suggest
 from tuner.search.samplers import Sampling, new_sampler
-from tuner.sweeps.events import parse_event
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.spec import Search
 from tuner.sweeps.state import fold
@@ -43,7 +41,6 @@ SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
 ASKED = ("trial", "number", "assignment", "memory", "config", "method")
 EPOCHS, RUNGS = 9, (1, 3)
 SPACE = parse_space("geco-vs-annealing+lr").scaled(kappa_max=0.27)
-STAMP = {"session": "a", "t": 0.0}
 HEADER = {"format": 1, "metric": METRIC, "direction": "max", "epochs": EPOCHS, "rungs": list(RUNGS)}
 
 
@@ -374,19 +371,17 @@ def test_the_default_goes_first_unless_a_prior_has_exactly_it(tmp_path, sampler)
 
 
 def test_of_several_metrics_optuna_is_told_all_of_completed_trials_and_none_of_pruned_ones():
-    sweep = fold([{**STAMP, "event": "header", **HEADER, "metrics": {METRIC: "max", "val/kl": "min"}}])
-    ends = {
-        "0000": ({METRIC: 1.0, "val/kl": 2.0}, "completed"),
-        "0001": ({METRIC: 1.0, "val/kl": math.nan}, "completed"),
-        "0002": ({METRIC: 1.0}, "completed"),
-        "0003": ({METRIC: 0.5, "val/kl": 3.0}, "pruned"),
-    }
-    default = SPACE.default({})
-    for number, (trial, (metrics, reason)) in enumerate(ends.items()):
-        ask_event = {**STAMP, "event": "ask", "trial": trial, "number": number, "assignment": default, "config": ANY}
-        sweep.apply(parse_event({**ask_event, "method": "elbo"}))
-        report = {**STAMP, "event": "report", "trial": trial, "epoch": 1, "metrics": metrics, "decision": "stop"}
-        sweep.apply(parse_event({**report, "reason": reason, "rung": None, "outcome": None}))
+    told = ToldSweep({METRIC: "max", "val/kl": "min"})
+    ends = [
+        ({METRIC: 1.0, "val/kl": 2.0}, "completed"),
+        ({METRIC: 1.0, "val/kl": math.nan}, "completed"),
+        ({METRIC: 1.0}, "completed"),
+        ({METRIC: 0.5, "val/kl": 3.0}, "pruned"),
+    ]
+    default, sweep = SPACE.default({}), told.sweep
+    for number, (metrics, reason) in enumerate(ends):
+        told.ask(Suggestion(default, {}))
+        told.report(f"{number:04}", metrics, reason=reason)
     study = study_of(sweep, SPACE, optuna.samplers.RandomSampler())
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     states = [trial.state for trial in study.trials]

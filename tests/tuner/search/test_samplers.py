@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import optuna
 import pytest
-from configs import ANY
+from events import ToldSweep
 from scipy.stats import qmc
 
 from search_spaces.catalogue import parse_space, space_named, space_names
@@ -17,11 +17,8 @@ from search_spaces.space import Space, assemble
 from trainables.config.paths import flatten, parse_config
 from tuner.search.optuna_study import suggest
 from tuner.search.samplers import Sampling, new_sampler, sampler_notes, trials_to_run
-from tuner.sweeps.events import parse_event
 from tuner.sweeps.spec import Search
-from tuner.sweeps.state import Sweep
 
-STAMP = {"session": "a", "t": 0.0}
 SAMPLERS = get_args(Search.model_fields["sampler"].annotation)
 FLAT = Space(
     "flat", {}, {"lr.base": Float(1e-4, 1e-2, log=True), "beta.end": Float(0, 4), "batch_size": Choice((8, 16))}
@@ -86,32 +83,17 @@ def test_what_does_not_learn_reaches_every_option_and_both_ends(name, sampler):
 
 def swept(space, sampling, objective, n, metrics=("val/mse", "val/kl"), priors=(), ahead=1):
     """A sweep of n trials of one epoch, `ahead` at a time; each is asked with sampler and study built anew."""
-    sweep = Sweep()
-    directions = dict.fromkeys(metrics, "min")
-    sweep.apply(
-        parse_event({**STAMP, "event": "header", "metric": metrics[0], "direction": "min", "metrics": directions})
-    )
+    told = ToldSweep(dict.fromkeys(metrics, "min"))
     for prior in priors:
-        sweep.apply(parse_event({**STAMP, "event": "prior", **prior}))
+        told.add("prior", **prior)
     for number in range(n + ahead - 1):
         if number < n:
-            asked = json_of(suggest(sweep, space, sampling)._asdict())
-            known = {"trial": f"{number:04}", "number": number, "config": ANY, "method": "elbo"}
-            sweep.apply(parse_event({**STAMP, "event": "ask", **known, **asked}))
+            told.ask(suggest(told.sweep, space, sampling))
         if number >= ahead - 1:
-            finish(sweep, f"{number - ahead + 1:04}", metrics, objective)
-    return sweep
-
-
-def finish(sweep, trial, metrics, objective):
-    values = dict(zip(metrics, objective(sweep.trials[trial].assignment), strict=True))
-    report = {"epoch": 1, "metrics": values, "decision": "stop", "reason": "completed", "rung": None, "outcome": None}
-    sweep.apply(parse_event({**STAMP, "event": "report", "trial": trial, **report}))
-
-
-def json_of(data):
-    """As a journal gives it back."""
-    return json.loads(json.dumps(data))
+            trial = f"{number - ahead + 1:04}"
+            values = objective(told.sweep.trials[trial].assignment)
+            told.report(trial, dict(zip(metrics, values, strict=True)))
+    return told.sweep
 
 
 def assignments(sweep):
@@ -158,26 +140,12 @@ def test_16_qmc_points_lie_one_in_each_of_16_equal_bins(seed):
 
 def test_qmc_keeps_its_place_when_trials_fail():
     def ends(reason):
-        sweep = Sweep()
-        sweep.apply(parse_event({**STAMP, "event": "header", "metric": "val/mse", "direction": "min"}))
+        told = ToldSweep({"val/mse": "min"})
         for number in range(6):
-            trial, asked = f"{number:04}", suggest(sweep, FLAT, sampling_of("qmc", FLAT))._asdict()
-            sweep.apply(
-                parse_event(
-                    {
-                        **STAMP,
-                        "event": "ask",
-                        "trial": trial,
-                        "number": number,
-                        "config": ANY,
-                        "method": "elbo",
-                        **asked,
-                    }
-                )
-            )
+            told.ask(suggest(told.sweep, FLAT, sampling_of("qmc", FLAT)))
             if reason:
-                sweep.apply(parse_event({**STAMP, "event": "end", "trial": trial, "reason": reason, "error": ""}))
-        return assignments(sweep)
+                told.add("end", trial=f"{number:04}", reason=reason, error="")
+        return assignments(told.sweep)
 
     assert ends("error") == ends(None)
 

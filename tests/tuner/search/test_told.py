@@ -1,36 +1,30 @@
 """What Optuna is told from ask to ask: kept, and yet all that a sweep told anew would tell."""
 
-import json
 from typing import get_args
 
 import optuna
 import pytest
-from configs import ANY
+from events import ToldSweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.catalogue import parse_space
 from tuner.search.optuna_study import OptunaTrials, study_of, suggest
 from tuner.search.samplers import Sampling
-from tuner.sweeps.events import parse_event
 from tuner.sweeps.spec import Search
-from tuner.sweeps.state import Sweep, fold
+from tuner.sweeps.state import fold
 
 SAMPLERS = [kind for kind in get_args(Search.model_fields["sampler"].annotation) if kind != "grid"]  # it has no study
 SPACE = parse_space("geco-vs-annealing+lr").scaled(kappa_max=0.27)
 METRICS = ({"val/elbo": "max"}, {"val/mse": "min", "val/kl": "min"})
-STAMP = {"session": "a", "t": 0.0}
 RANDOM = Sampling("random", 1, 100, False, SPACE.default({}))
 
 
-class History:
+class History(ToldSweep):
     """A sweep's events as they come, whatever may happen to whichever of its trials."""
 
     def __init__(self, metrics, n_priors):
-        first = next(iter(metrics.items()))
-        header = {"metric": first[0], "direction": first[1], "metrics": metrics}
-        self.sweep, self._events = Sweep(), []
-        self.add("header", **header)
+        super().__init__(metrics)
         self._value = lambda value: {metric: value + n for n, metric in enumerate(metrics)}
         for number in range(n_priors):
             assignment = suggest(self.sweep, SPACE, RANDOM).assignment if number else SPACE.default({})
@@ -38,16 +32,8 @@ class History:
             values = self._value(float(number % 5)) if number % 4 != 3 else {}
             self.add("prior", **source, assignment=assignment, values=values)
 
-    def add(self, event, **fields):
-        self._events.append({**STAMP, "event": event, **json.loads(json.dumps(fields))})
-        self.sweep.apply(parse_event(self._events[-1]))
-
-    def asked(self, asked):
-        number = len(self.sweep.trials)
-        self.add("ask", trial=f"{number:04}", number=number, config=ANY, method="elbo", **asked._asdict())
-
     def read_again(self):
-        self.sweep = fold(self._events)
+        self.sweep = fold(self.lines)
 
     def happens(self, what, which, value):
         """One event of one trial that runs, or waits to be decided on, if there is such a one."""
@@ -66,9 +52,9 @@ class History:
                 self.add("end", trial=trial.id, reason=what, error="", **kind)
             case _:
                 ends = what in ("completed", "pruned", "budget", "diverged")
-                report = {"epoch": trial.epochs + 1, "metrics": {} if what == "diverged" else self._value(value)}
-                decided = {"decision": "stop" if ends else what, "reason": what if ends else None}
-                self.add("report", trial=trial.id, **report, **decided, rung=None, outcome=None)
+                metrics = {} if what == "diverged" else self._value(value)
+                decided = ("stop", what) if ends else (what, None)
+                self.report(trial.id, metrics, *decided, epoch=trial.epochs + 1)
 
 
 def facts(sweep, told):
@@ -108,7 +94,7 @@ def test_a_search_that_keeps_its_trials_asks_as_one_that_is_told_of_all_anew(
                 kept, anew = (suggest(happening.sweep, SPACE, sampling, each) for each in (told, None))
                 assert kept == anew
                 assert facts(happening.sweep, told) == facts(happening.sweep, None)
-                happening.asked(kept)
+                happening.ask(kept)
             case "resume":
                 happening.add("resume", more=0)
             case "read again":
