@@ -258,22 +258,6 @@ def test_what_cannot_run_fails_with_its_reason(story, site):
 # --- of one backend ---------------------------------------------------------------------------------------------------
 
 
-def test_a_local_job_whose_process_was_killed_has_failed(local):
-    local.run("submit", held(local, "killed"))
-    while local.status("killed")["progress"] is None:  # told a moment after the journal has begun
-        time.sleep(0.1)
-    (pid,) = (local.folder / "state").glob("vae-tuner/jobs/*/killed/pid")
-    os.kill(int(pid.read_text()), signal.SIGKILL)
-    while (state := local.state("killed")) == "running":
-        time.sleep(0.1)
-    assert state == "failed"
-    with subprocess.Popen(["sleep", "60"]) as other:
-        pid.write_text(str(other.pid))  # a number that another process has got since
-        assert "Go on with: " in local.run("jobs", "stop", "killed")[0]
-        assert other.poll() is None
-        other.kill()
-
-
 @pytest.mark.parametrize(
     "variables", [{"RAY_AUTH_TOKEN": "another-token-of-32-characters.."}, {"RAY_AUTH_MODE": "disabled"}]
 )

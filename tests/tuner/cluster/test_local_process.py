@@ -1,6 +1,10 @@
 """What is kept of a job of this machine: all of it or nothing."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -53,3 +57,33 @@ def test_what_is_left_of_a_job_is_none_and_its_name_is_free(left, jobs):
     assert backend.jobs() == []
     backend.submit(request)
     assert [(job.id, job.state) for job in backend.jobs()] == [("s", "failed")]
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from filelock import FileLock
+from tuner.cluster.local_process import JobFolder
+
+folder = JobFolder(Path(sys.argv[1]))
+with FileLock(folder.lock):
+    folder.pid.write_text(str(os.getpid()))
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_job_whose_process_was_killed_has_failed_and_a_process_that_has_its_number_since_is_left_alone(jobs):
+    backend, root, request = jobs
+    backend.submit(request)
+    command = [sys.executable, "-c", HOLD, str(root / "s")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert backend.job("s").state == "running"
+        os.kill(process.pid, signal.SIGKILL)
+    assert (backend.job("s").state, backend.job("s").message) == ("failed", "its process is gone")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        JobFolder(root / "s").pid.write_text(str(other.pid))
+        backend.stop("s")
+        other.kill()
+        assert other.wait() == -signal.SIGKILL, "nothing else ended it"
