@@ -14,6 +14,7 @@ from tuner.sweeps.journal import read_journal
 pytestmark = pytest.mark.cluster
 
 LISTENING = "0A"
+SERVANTS = (b"dashboard.py", b"monitor.py", b"log_monitor.py")
 SECRET = "a-secret-of-the-trackers"
 SPY = f"""
 import os
@@ -94,6 +95,7 @@ def test_a_sweep_listens_on_this_machine_alone_and_its_workers_know_no_secret(
         driver.terminate()
         _, printed = driver.communicate(timeout=PATIENCE)
     assert len(pids) > 4, "Ray's processes are below the driver"
+    assert not [said for said in called if any(name in said for name in SERVANTS)], "Ray starts what nobody asks for"
     assert any(b"RAY_" in known for known in started.values()), "their environment is read"
     assert not any(SECRET.encode() in known for known in (*started.values(), *called))
     assert addresses

@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
+from types import ModuleType
 from typing import Any, TextIO
 
 from trainables.cores import allotted_cores
@@ -128,7 +130,7 @@ def start_ray(cpus: float, storage: str) -> None:
     base, _tokens = base_folder(), os.environ.get(TOKENS)
     try:
         _folder = RayFolder()
-        with _listening_locally(), in_own_sessions(), _seeing_what_they_need(storage):
+        with _listening_locally(), in_own_sessions(), _seeing_what_they_need(storage), _without_servants():
             ray.init(
                 address="local",  # another Ray on this machine, or RAY_ADDRESS, is not asked for
                 num_cpus=max(allotted_cores().n, math.ceil(cpus)),
@@ -172,6 +174,30 @@ def _ask_for_no_token() -> None:
 
 
 @contextmanager
+def _without_servants() -> Iterator[None]:
+    """Ray starts without its autoscaler, its reader of logs and its dashboard, which comes up also where none is asked
+    for: three processes that take 2.5 s of a core, one of which it waits for. Ray has no setting for that."""
+    from ray._private import parameter, services, utils
+
+    with (
+        _replaced(parameter, "RayParams", partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)),
+        _replaced(services, "start_api_server", lambda *_, **__: ("", None)),
+        _replaced(utils, "get_dashboard_dependency_error", lambda: ImportError("there is no dashboard")),
+    ):
+        yield
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+@contextmanager
 def _seeing_what_they_need(storage: str) -> Iterator[None]:
     """Ray's processes, and with them the workers, are given what a trial needs of this environment, which stays as it
     is: other threads read it. Ray has no setting for that."""
@@ -182,11 +208,8 @@ def _seeing_what_they_need(storage: str) -> Iterator[None]:
     def started(*command: Any, env: Mapping[str, str], **options: Any) -> Any:
         return before(*command, env=seen_by_workers(env, storage), **options)
 
-    services.ConsolePopen = started
-    try:
+    with _replaced(services, "ConsolePopen", started):
         yield
-    finally:
-        services.ConsolePopen = before
 
 
 @contextmanager
@@ -200,10 +223,9 @@ def _listening_locally() -> Iterator[None]:
     if NETWORKED in os.environ:
         yield
         return
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[NETWORKED], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    os.environ[NETWORKED] = "0"
     try:
-        yield
+        with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", False):
+            yield
     finally:
         del os.environ[NETWORKED]
-        ray_constants.ENABLE_RAY_CLUSTER = before

@@ -46,7 +46,7 @@ def test_what_mlflow_does_not_take_is_kept_and_one_sentence(uri, vae_data_root, 
     def refuse(*_):
         raise PermissionError(13, "Permission denied: http://me:SECRET@host")
 
-    monkeypatch.setattr(RunFiles, "send", refuse)
+    monkeypatch.setattr(RunFiles, "send_text", refuse)
     config = parse_config({"data": {"n_train": 64}, "epochs": 1, "model": {"hidden": [8]}, "threads": 1})
     with pytest.raises(UserError, match=r"did not accept the run: .*Permission denied.*its files are in ") as refusal:
         retrain(config, uri, "vae-tuner", vae_data_root)
