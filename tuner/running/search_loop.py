@@ -31,13 +31,12 @@ ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 def run(session: Session, tracker: Tracker | None) -> None:
     """Run Tune on Ray until the search ends; raises StopSignal where a signal asks it to stop."""
-    with session.shared.started(session.plan.cpus):
-        if tracker is not None:
-            tracker.start()
-        with session.told_before_ray_ends():
-            while not _fitted(session):
-                if session.signals.received:
-                    raise StopSignal
+    if tracker is not None:
+        tracker.start()  # which opens MLflow's database, or makes it, while Ray starts
+    with session.shared.started(session.plan.cpus), session.told_before_ray_ends():
+        while not _fitted(session):
+            if session.signals.received:
+                raise StopSignal
 
 
 def _fitted(session: Session) -> bool:
