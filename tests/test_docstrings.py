@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tuner.search.rules import Rule
+
 ROOT = Path(__file__).parents[1]
-FILES = [path.relative_to(ROOT) for name in ("trainables", "search_spaces") for path in (ROOT / name).rglob("*.py")]
+PURE = ("trainables", "search_spaces", *(f"tuner/{name}" for name in ("comparison", "planning", "search", "sweeps")))
+FILES = [path.relative_to(ROOT) for name in PURE for path in (ROOT / name).rglob("*.py")]
 WITH_EXAMPLES = sorted(path for path in FILES if ">>> " in (ROOT / path).read_text(encoding="utf-8"))
 
 
@@ -45,6 +48,10 @@ FACES = [
     *(f"trainables.config.{name}" for name in ("paths", "trial")),
     *(f"search_spaces.{name}" for name in SPACES),
     *(f"tuner.api.{name}" for name in ("comparisons", "jobs", "models", "sweeps")),
+    *(f"tuner.comparison.{name}" for name in ("statistics", "frontier", "final_loss", "tuning_cost", "hit_rate")),
+    *(f"tuner.comparison.{name}" for name in ("likelihood", "methods")),
+    *(f"tuner.search.{name}" for name in ("rules", "asha", "hyperband", "median", "seed_groups", "past_best")),
+    *("tuner.search.duplicates", "tuner.sweeps.metrics", "tuner.sweeps.means", "tuner.planning.rungs"),
 ]
 
 
@@ -56,7 +63,8 @@ def named_in(text, title):
 
 
 def public(module):
-    """The functions of a module, and the methods of its classes that have words of their own, by their names."""
+    """The functions of a module, and the methods of its classes that have words of their own, by their names; what
+    every pruning rule has is explained once."""
     for name, value in vars(module).items():
         if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
             continue
@@ -65,7 +73,8 @@ def public(module):
         elif inspect.isclass(value):
             for below, method in vars(value).items():
                 function = getattr(method, "__func__", method)
-                if inspect.isfunction(function) and not below.startswith("_") and function.__doc__:
+                is_explained = below in vars(Rule) and value is not Rule
+                if inspect.isfunction(function) and not below.startswith("_") and function.__doc__ and not is_explained:
                     yield f"{name}.{below}", function
 
 

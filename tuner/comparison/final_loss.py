@@ -41,7 +41,21 @@ def answer_path(
 ) -> PathAnswer:
     """J = KL + λ̂·distortion on the test set, GECO's minus each rival's, by seed over the mean of the levels.
 
-    pilots: GECO's and the rivals', on which the learning rates were chosen.
+    Parameters
+    ----------
+    design
+        The comparison's.
+    levels
+        With their λ̂; those that are dropped are passed over.
+    pilots
+        GECO's and the rivals', on which the learning rates were chosen.
+    trained
+        The path's runs.
+
+    Returns
+    -------
+    PathAnswer
+        `undecided` where fewer than three levels or four fifths of the runs are left.
     """
     weights = {level.kappa: level.weight for level in levels if level.kept and level.weight}
     table: dict[Cell, dict[str, float]] = {}
@@ -78,7 +92,25 @@ def _lost(trained: Sequence[Trained]) -> dict[str, float]:
 
 
 def differences(table: Table, rivals: Sequence[str]) -> dict[str, dict[float, dict[int, float]]]:
-    """By rival, κ and seed GECO's J minus the rival's, where both have ended."""
+    """By rival, κ and seed GECO's J minus the rival's, where both have ended.
+
+    Parameters
+    ----------
+    table
+        J by κ and seed, then by method.
+    rivals
+        Their names.
+
+    Returns
+    -------
+    dict
+        By rival, κ and seed; a rival without a pair is left out.
+
+    Examples
+    --------
+    >>> differences({(0.1, 7): {"geco": 3.0, "beta": 5.0}, (0.1, 8): {"geco": 3.0}}, ["beta", "linear"])
+    {'beta': {0.1: {7: -2.0}}}
+    """
     found: dict[str, dict[float, dict[int, float]]] = {}
     for rival in rivals:
         for (kappa, seed), cell in table.items():
@@ -88,7 +120,22 @@ def differences(table: Table, rivals: Sequence[str]) -> dict[str, dict[float, di
 
 
 def rejected_under_shuffling(table: Table, rivals: Sequence[str], seed: int = 0) -> float | None:
-    """The null check: how often any rival is told from GECO once the labels of each cell are shuffled."""
+    """The null check: how often any rival is told from GECO once the labels of each cell are shuffled.
+
+    Parameters
+    ----------
+    table
+        J by κ and seed, then by method.
+    rivals
+        Their names.
+    seed
+        Of the shuffling.
+
+    Returns
+    -------
+    float or None
+        A share of 1,000 shufflings, at most some 5 % for a valid test; None without a pair.
+    """
     if not differences(table, rivals):
         return None
     draw = np.random.default_rng(seed)
@@ -155,12 +202,24 @@ class RivalResult:
 def judge(
     differences: Mapping[str, Differences], selection: Mapping[str, Mapping[float, float]] | None = None
 ) -> list[RivalResult]:
-    """What the differences to each rival amount to. selection: by rival and κ, the standard deviation that the choice
-    of both learning rates adds; none where nothing was chosen.
+    """What the differences to each rival amount to.
 
     Equivalence needs two one-sided t tests at 5 % at every level (an intersection-union test, which needs no correction
     for the number of levels; Berger 1982): of effects of both signs the mean alone may be small. The 5 % are each
     rival's own.
+
+    Parameters
+    ----------
+    differences
+        GECO's J minus the rival's, by rival, κ and seed.
+    selection
+        By rival and κ, the standard deviation that the choice of both learning rates adds; None where nothing was
+        chosen.
+
+    Returns
+    -------
+    list of RivalResult
+        In the order of the rivals.
     """
     adjusted = adjusted_p(differences)
     together = 1 - ALPHA / max(1, len(differences))
@@ -171,12 +230,34 @@ def judge(
 
 
 def adjusted_p(differences: Mapping[str, Differences]) -> dict[str, float]:
-    """By rival, the sign-flip test over seeds with Holm's correction."""
+    """By rival, the sign-flip test over seeds with Holm's correction.
+
+    Parameters
+    ----------
+    differences
+        By rival, κ and seed.
+
+    Returns
+    -------
+    dict of str to float
+        By rival.
+    """
     return holm({rival: sign_flip_p(means_by_seed(found)) for rival, found in differences.items()})
 
 
 def means_by_seed(found: Differences) -> list[float]:
-    """For each seed the mean over the levels that have it."""
+    """For each seed the mean over the levels that have it.
+
+    Parameters
+    ----------
+    found
+        Differences by κ, then by seed.
+
+    Returns
+    -------
+    list of float
+        By seed, in the order of their first level.
+    """
     seeds = grouped(pair for values in found.values() for pair in values.items())
     return [fmean(values) for values in seeds.values()]
 

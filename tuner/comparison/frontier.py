@@ -28,14 +28,46 @@ class Point:
 
 
 def place(design: Design, test: Mapping[str, float], weight: float | None = None) -> Point:
-    """Of a run, by what the test set says of it."""
+    """Where a run lies, by what the test set says of it.
+
+    Parameters
+    ----------
+    design
+        The comparison's.
+    test
+        Metrics by name.
+    weight
+        The λ it was trained at, if any.
+
+    Returns
+    -------
+    Point
+        In the information plane.
+    """
     distortion = design.distortion(test)
     across = distortion if design.scale.sigma is None else math.log(distortion / design.scale.n_elements)
     return Point(across, test["test/kl"], weight)
 
 
 def path_points(design: Design, levels: Sequence[Level], path: Sequence[Trained], method: str) -> list[Point]:
-    """Of a method's runs at each level the mean over seeds, in the order of their distortion."""
+    """Of a method's runs at each level the mean over seeds.
+
+    Parameters
+    ----------
+    design
+        The comparison's.
+    levels
+        With their λ̂.
+    path
+        Runs of all methods; those that did not train to their end are left out.
+    method
+        Its name.
+
+    Returns
+    -------
+    list of Point
+        In the order of their distortion.
+    """
     found = []
     for level in levels:
         own = [
@@ -48,7 +80,20 @@ def path_points(design: Design, levels: Sequence[Level], path: Sequence[Trained]
 
 
 def curve_through(design: Design, points: Sequence[Point]) -> Callable[[Values], Values]:
-    """KL over `across` through points that were trained each at its λ, for what lies between them."""
+    """KL over `across` through points that were trained each at its λ, for what lies between them.
+
+    Parameters
+    ----------
+    design
+        The comparison's; it says whether the reconstruction is a squared error or nats.
+    points
+        Two or more, in any order.
+
+    Returns
+    -------
+    callable
+        `across` [N] → KL [N], in nats.
+    """
     across = np.array([point.across for point in points])
     kl, weight = [point.kl for point in points], [point.weight or 0.0 for point in points]
     if design.scale.sigma is None:
@@ -65,14 +110,50 @@ def kl_curve(sse: Sequence[float], kl: Sequence[float], weight: Sequence[float])
     """KL as a function of ln SSE through points that minimise KL + λ·SSE each at its own λ.
 
     There dKL/dSSE = −λ, so that dKL/d ln SSE = −λ·SSE (Alemi et al. 2018, 1711.00464): cubic Hermite pieces with that
-    slope. sse: per example, distinct. weight: λ of each point.
+    slope.
+
+    Parameters
+    ----------
+    sse
+        Per example; distinct.
+    kl
+        Nats.
+    weight
+        λ of each point.
+
+    Returns
+    -------
+    CubicHermiteSpline
+        ln SSE → KL.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> curve = kl_curve([1.0, 2.0], [3.0, 2.0], [1.5, 0.75])  # KL = 3 − 1.5·ln SSE has these slopes
+    >>> round(float(curve(np.log(2)) - curve(0.0)), 3), round(float(curve.derivative()(0.0)), 3)
+    (-1.0, -1.5)
     """
     x, y, w = _in_order(sse, kl, weight)
     return CubicHermiteSpline(np.log(x), y, -w * x)
 
 
 def kl_curve_of_nats(nats: Sequence[float], kl: Sequence[float], weight: Sequence[float]) -> CubicHermiteSpline:
-    """The same under bits, as a function of the reconstruction's nats, over which the slope is −λ itself."""
+    """The same under bits, as a function of the reconstruction's nats, over which the slope is −λ itself.
+
+    Parameters
+    ----------
+    nats
+        Per example; distinct.
+    kl
+        Nats.
+    weight
+        λ of each point.
+
+    Returns
+    -------
+    CubicHermiteSpline
+        Nats → KL.
+    """
     x, y, w = _in_order(nats, kl, weight)
     return CubicHermiteSpline(x, y, -w)
 
@@ -102,8 +183,23 @@ class Placed:
 def place_beside_curve(
     design: Design, levels: Sequence[Level], trained: Mapping[str, Sequence[Trained]]
 ) -> list[Placed]:
-    """Of the plain ELBO its runs at the learning rate that suits it, of free bits the whole pool; none where constant β
-    has no two levels to draw a curve through. trained: by stage."""
+    """What has no λ̂ beside the curve of constant β: of the plain ELBO the runs at the learning rate that suits it, of
+    free bits the whole pool.
+
+    Parameters
+    ----------
+    design
+        The comparison's.
+    levels
+        With their λ̂.
+    trained
+        Ends of runs by stage.
+
+    Returns
+    -------
+    list of Placed
+        Empty where constant β has no two levels to draw a curve through.
+    """
     curve = path_points(design, levels, trained["path"], BASELINE)
     if len(curve) < 2:
         return []

@@ -28,11 +28,27 @@ class TargetAnswer:
 
 
 def answer_target(design: Design, targets: Sequence[Trained], pools: Sequence[Trained]) -> TargetAnswer:
-    """GECO's pool is the one at κ*, where its dial needs no search: the learning rates of the grid in turn, each with
+    """How many trials of each method hit κ*, and the chance that one of n does.
+
+    GECO's pool is the one at κ*, where its dial needs no search: the learning rates of the grid in turn, each with
     seeds of its own. A rival's dials and learning rates are random, its seed one.
 
     A run hits where its error on training data, which is what κ constrains, is within 2 % of κ*, and its KL on test
     data, carried to κ* along the frontier, within half a nat of the lowest.
+
+    Parameters
+    ----------
+    design
+        The comparison's.
+    targets
+        GECO's runs at κ*.
+    pools
+        All methods' random trials; GECO's count for nothing here.
+
+    Returns
+    -------
+    TargetAnswer
+        Without a hit where no run comes near κ*.
     """
     rivals = grouped((each.run.method, each) for each in pools if each.run.method != "geco")
     own = {"geco": list(targets), **rivals}

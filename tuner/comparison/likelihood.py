@@ -42,13 +42,37 @@ class NllAnswer:
 
 
 def measured_level(levels: Sequence[Level]) -> Level | None:
-    """The middle one of those that are kept: an NLL takes some 10 s a model."""
+    """The level at which NLLs are taken: the middle one of those that are kept, since an NLL takes some 10 s a model.
+
+    Parameters
+    ----------
+    levels
+        All of them.
+
+    Returns
+    -------
+    Level or None
+        None where none is kept.
+    """
     kept = [level for level in levels if level.kept]
     return kept[len(kept) // 2] if kept else None
 
 
 def answer_nll(levels: Sequence[Level], path: Sequence[Trained]) -> NllAnswer | None:
-    """None where no run of that level trained to its end."""
+    """The NLL of each method at the level at which it is measured.
+
+    Parameters
+    ----------
+    levels
+        All of them.
+    path
+        Their runs.
+
+    Returns
+    -------
+    NllAnswer or None
+        None where no run of that level trained to its end.
+    """
     level = measured_level(levels)
     runs = [each for each in path if "test/nll" in each.test]
     if level is None or not runs:

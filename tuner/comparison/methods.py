@@ -37,7 +37,18 @@ class Scale:
         return 1.0 if self.sigma is None else 1 / (2 * self.sigma**2)
 
     def sigma_at(self, weight: float) -> float | None:
-        """The pixel σ that weighs as λ does at β = 1, √(1/2λ); None under bits."""
+        """The pixel σ that weighs as λ does at β = 1, √(1/2λ).
+
+        Parameters
+        ----------
+        weight
+            λ.
+
+        Returns
+        -------
+        float or None
+            None under bits.
+        """
         return None if self.sigma is None else math.sqrt(1 / (2 * weight))
 
 
@@ -60,14 +71,50 @@ _FREE: Mapping[str, tuple[str, ...]] = {
 
 
 def free_paths(method: str) -> tuple[str, ...]:
-    """What a search of the method varies beside the learning rate. Raises ConfigError for an unknown method."""
+    """What a search of the method varies beside the learning rate.
+
+    Parameters
+    ----------
+    method
+        Its name.
+
+    Returns
+    -------
+    tuple of str
+        Configuration paths.
+
+    Raises
+    ------
+    ConfigError
+        There is no such method.
+
+    Examples
+    --------
+    >>> free_paths("cyclical")
+    ('beta.end', 'beta.period')
+    """
     if method not in METHODS:
         raise ConfigError(f"methods: {method!r} cannot be compared{suggest(method, METHODS)}")
     return _FREE[method]
 
 
 def pool_space(method: str, scale: Scale, learning_rates: tuple[float, ...]) -> dict[str, Any]:
-    """The space a method's pool of random trials is drawn from, in the form that `parse_space` takes."""
+    """The space that a method's pool of random trials is drawn from.
+
+    Parameters
+    ----------
+    method
+        Its name.
+    scale
+        What the data say of the dials.
+    learning_rates
+        The grid.
+
+    Returns
+    -------
+    dict
+        In the form that `parse_space` takes.
+    """
     rates = {LR: {"choice": list(learning_rates)}, "lr.kind": "constant"}
     if method == "gqn":
         return {**_gqn_space(scale), **rates}
@@ -91,6 +138,25 @@ def ending_at(method: str, weight: float, scale: Scale) -> dict[str, Any]:
     """A rival's assignment that ends at GECO's λ: with the squared error β_end = 1/(2λσ²), with the nats 1/λ.
 
     GQN ends at the pixel σ that weighs the same, √(1/2λ). All else is as by default.
+
+    Parameters
+    ----------
+    method
+        A rival's name.
+    weight
+        λ.
+    scale
+        What the data say of the dials.
+
+    Returns
+    -------
+    dict
+        By configuration path.
+
+    Examples
+    --------
+    >>> ending_at("beta", 2.0, Scale(kappa_max=0.25, sigma=0.5, n_elements=784))
+    {'objective.kind': 'elbo', 'beta.kind': 'constant', 'beta.end': 1.0}
     """
     if method == "gqn":
         return {"objective.kind": "elbo", "beta.kind": "gqn", "model.sigma": scale.sigma_at(weight)}

@@ -31,10 +31,22 @@ class PoolAnswer:
 
 
 def answer_quality(trained: Sequence[Trained], metric: str) -> list[PoolAnswer]:
-    """By method, selected by `val/…` and reported as `test/…` of the same metric.
+    """What n random trials of each method buy, selected by `val/…` and reported as `test/…` of the same metric.
 
     A diverged trial is never selected beside another; where all that were drawn diverged, it counts as the worst value
-    that any trial of all pools has reached. Empty where no trial at all trained to its end.
+    that any trial of all pools has reached.
+
+    Parameters
+    ----------
+    trained
+        The pools' runs.
+    metric
+        As `val/elbo_cal`.
+
+    Returns
+    -------
+    list of PoolAnswer
+        By method; empty where no trial at all trained to its end.
     """
     sign = sign_of(direction_of(metric))
     on_test = on_test_data(metric)
@@ -54,6 +66,17 @@ def answer_quality(trained: Sequence[Trained], metric: str) -> list[PoolAnswer]:
 
 
 def shares_of_ends(own: Sequence[Trained]) -> dict[str, float]:
-    """Of the outcomes, or of the stop reasons of those that did not train to their end; the largest first."""
+    """Shares of the outcomes, or of the stop reasons of those that did not train to their end; the largest first.
+
+    Parameters
+    ----------
+    own
+        At least one run.
+
+    Returns
+    -------
+    dict of str to float
+        They sum to 1.
+    """
     counts = Counter(each.outcome or each.stop_reason if each.completed else each.stop_reason for each in own)
     return {name: count / len(own) for name, count in counts.most_common()}

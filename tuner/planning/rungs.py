@@ -25,9 +25,30 @@ from tuner.sweeps.spec import SweepSpec
 def rungs_of(
     spec: SweepSpec, space: Space, base: Mapping[str, Any], default: TrialConfig, facts: DataFacts
 ) -> tuple[tuple[int, ...], list[str]]:
-    """The epochs at which trials are compared, none without a scheduler, and what the user should know of them.
+    """The epochs at which trials are compared, and what the user should know of them.
 
-    Raises ConfigError for a grace beyond the budget.
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    space
+        What it searches, in numbers.
+    base
+        The fixed part of every trial, by path.
+    default
+        The default configuration, resolved.
+    facts
+        Of the data.
+
+    Returns
+    -------
+    tuple
+        The rungs, none without a scheduler, and notes.
+
+    Raises
+    ------
+    ConfigError
+        The grace is beyond the budget.
     """
     epochs, grace = default.epochs, spec.scheduler.grace
     if grace != "auto" and grace > epochs:
@@ -47,7 +68,26 @@ def rungs_of(
 
 
 def rule_of(spec: SweepSpec, rungs: tuple[int, ...], direction: str, epochs: int, n_seeds: int) -> Rule | None:
-    """The pruning rule, None without rungs. epochs: of a trial. n_seeds: of a configuration, which go on together."""
+    """The pruning rule of a sweep.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    rungs
+        As `rungs_of` gives them.
+    direction
+        `max` or `min`.
+    epochs
+        Of a trial that is not pruned.
+    n_seeds
+        Of a configuration, which go on together.
+
+    Returns
+    -------
+    Rule or None
+        None without rungs.
+    """
     if not rungs:
         return None
     rule = _rule(spec, rungs, direction, epochs)
@@ -70,6 +110,19 @@ def _rule(spec: SweepSpec, rungs: tuple[int, ...], direction: str, epochs: int) 
 
 
 def largest_batch(space: Space, default: TrialConfig) -> int:
-    """The largest batch that the space can draw, at which an epoch has the fewest steps."""
+    """The largest batch that the space can draw, at which an epoch has the fewest steps.
+
+    Parameters
+    ----------
+    space
+        What is searched.
+    default
+        The default configuration, whose batch it is where the space has none.
+
+    Returns
+    -------
+    int
+        A number of examples.
+    """
     domain = space.dimensions.get("batch_size")
     return int(max(domain.levels())) if domain else default.batch_size

@@ -50,7 +50,23 @@ class Asha:
         return sum(max(1, round(trials / self.reduction_factor**i)) * length for i, length in enumerate(lengths))
 
     def cutoff(self, values: Iterable[float | None]) -> float | None:
-        """The value that 1/reduction_factor of the values reach, interpolated; None where there are none."""
+        """The value that 1/reduction_factor of the values reach, interpolated.
+
+        Parameters
+        ----------
+        values
+            Filed at a rung; None for a trial that passed without one.
+
+        Returns
+        -------
+        float or None
+            None where there are none.
+
+        Examples
+        --------
+        >>> Asha((1, 3), 2, "max").cutoff([1.0, 2.0, None, 4.0])
+        2.0
+        """
         known = [value for value in values if value is not None]
         if not known:
             return None
@@ -65,7 +81,22 @@ class Asha:
 def grace_for(epochs: int, warmup_epochs: int) -> tuple[int, bool]:
     """The first rung: when every warm-up has ended, at least 4 epochs and 10 % of the budget, at most half of it.
 
-    Returns it and whether the cap cut a warm-up short.
+    Parameters
+    ----------
+    epochs
+        Of a trial that is not pruned.
+    warmup_epochs
+        Of the longest warm-up.
+
+    Returns
+    -------
+    tuple of int and bool
+        The rung, and whether the cap cut a warm-up short.
+
+    Examples
+    --------
+    >>> grace_for(40, 0), grace_for(40, 12), grace_for(40, 30)
+    ((4, False), (12, False), (20, True))
     """
     wanted = max(LEAST_GRACE_EPOCHS, math.ceil(LEAST_GRACE_SHARE * epochs), warmup_epochs)
     cap = max(1, epochs // 2)
@@ -73,7 +104,27 @@ def grace_for(epochs: int, warmup_epochs: int) -> tuple[int, bool]:
 
 
 def rungs_for(epochs: int, grace: int, reduction_factor: int) -> tuple[int, ...]:
-    """grace·reduction_factor^k below `epochs`: at the end nothing is left to prune."""
+    """grace·reduction_factor^k below `epochs`: at the end nothing is left to prune.
+
+    Parameters
+    ----------
+    epochs
+        Of a trial that is not pruned.
+    grace
+        The first rung.
+    reduction_factor
+        At least 2.
+
+    Returns
+    -------
+    tuple of int
+        Rising.
+
+    Examples
+    --------
+    >>> rungs_for(40, 4, 3)
+    (4, 12, 36)
+    """
     rungs = []
     while grace < epochs:
         rungs.append(grace)

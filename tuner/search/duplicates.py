@@ -31,7 +31,18 @@ class Known:
         self._of_trials: dict[str, str] = {}
 
     def test(self, sweep: Sweep) -> Callable[[Assignment], bool]:
-        """Whether the sweep has an assignment's configuration; each ask is of the same sweep, as it has gone on."""
+        """What tells whether a sweep has an assignment's configuration.
+
+        Parameters
+        ----------
+        sweep
+            The same one each time, as it has gone on.
+
+        Returns
+        -------
+        callable
+            assignment → bool.
+        """
         for trial in sweep.trials.values():
             if trial.id not in self._of_trials:
                 self._of_trials[trial.id] = self._of(trial.assignment)
@@ -56,25 +67,71 @@ class Known:
 
 
 def n_combinations(space: Space) -> int | None:
-    """How many assignments a space has; None where there is no end of them."""
+    """How many assignments a space has.
+
+    Parameters
+    ----------
+    space
+        The space.
+
+    Returns
+    -------
+    int or None
+        None where there is no end of them.
+    """
     points = every_point(space, space.default({})) if space.dimensions else None
     return None if points is None else points.n_points
 
 
 def n_known(priors: Sequence[EarlierTrial]) -> int:
-    """How many assignments earlier sweeps tell of."""
+    """How many assignments earlier sweeps tell of.
+
+    Parameters
+    ----------
+    priors
+        Their trials.
+
+    Returns
+    -------
+    int
+        Each assignment once.
+    """
     return len({_text(prior.assignment) for prior in priors})
 
 
 def is_exhausted(sweep: Sweep, space: Space) -> bool:
-    """Whether no configuration of the space is left that the sweep does not know."""
+    """Whether no configuration of the space is left that the sweep does not know.
+
+    Parameters
+    ----------
+    sweep
+        As it stands.
+    space
+        What it searches.
+
+    Returns
+    -------
+    bool
+        True also where a search found nothing new.
+    """
     n_points = n_combinations(space)
     known = set(map(_text, _assignments(sweep)))
     return sweep.exhausted or (n_points is not None and len(known) >= n_points)
 
 
 def all_known(space: Space) -> str:
-    """Why nothing is left to try."""
+    """Why nothing is left to try.
+
+    Parameters
+    ----------
+    space
+        What was searched.
+
+    Returns
+    -------
+    str
+        Part of a sentence.
+    """
     n_points = n_combinations(space)
     if n_points is None:
         return "every configuration that was drawn has been tried"

@@ -21,7 +21,25 @@ class Bracket:
     rungs: tuple[int, ...]
 
     def rounds(self, epochs: int, reduction_factor: int) -> list[tuple[int, int]]:
-        """(trials, epoch up to which they train) of each round, if none of them fails."""
+        """How many trials train up to which epoch, round by round, if none of them fails.
+
+        Parameters
+        ----------
+        epochs
+            Of a trial that is not pruned.
+        reduction_factor
+            Of the trials that wait at a rung one in so many goes on.
+
+        Returns
+        -------
+        list of tuple
+            (trials, epoch).
+
+        Examples
+        --------
+        >>> Bracket(range(9), (1, 3)).rounds(9, 3)
+        [(9, 1), (3, 3), (1, 9)]
+        """
         survivors = accumulate(self.rungs, lambda n, _: _kept(n, reduction_factor), initial=len(self.numbers))
         return list(zip(survivors, (*self.rungs, epochs), strict=True))
 

@@ -33,7 +33,18 @@ class PastBest:
 
 def past_best(trial: Trial) -> PastBest | None:
     """Whether a trial has fallen from its best epoch by more than CHANGES times its median change from one epoch that
-    can be compared to the next, and has had as many of them since; None where it is ranked by its best."""
+    can be compared to the next, and has had as many of them since.
+
+    Parameters
+    ----------
+    trial
+        As it stands.
+
+    Returns
+    -------
+    PastBest or None
+        None where it has not, or is ranked by its best.
+    """
     best, metric = trial.best, trial.ranking.metric
     if best is None or trial.ranking.kind == BEST or metric not in trial.ranked:
         return None
@@ -48,7 +59,18 @@ def past_best(trial: Trial) -> PastBest | None:
 
 
 def impatience_note(trials: Iterable[Trial]) -> str | None:
-    """Which trials patience has ended, and why; None where it was none."""
+    """Which trials patience has ended, and why.
+
+    Parameters
+    ----------
+    trials
+        Of a sweep.
+
+    Returns
+    -------
+    str or None
+        None where it was none.
+    """
     ended = [trial for trial in trials if trial.why]
     shown = "; ".join(f"trial {trial.id}, {trial.why}" for trial in ended[:NAMED])
     more = f"; and {len(ended) - NAMED} more" if len(ended) > NAMED else ""
@@ -56,7 +78,18 @@ def impatience_note(trials: Iterable[Trial]) -> str | None:
 
 
 def past_best_note(trials: Iterable[Trial]) -> str | None:
-    """Which of these trials are past their best, and what one can do; None where none is."""
+    """Which of these trials are past their best, and what one can do.
+
+    Parameters
+    ----------
+    trials
+        Of a sweep.
+
+    Returns
+    -------
+    str or None
+        None where none is.
+    """
     found = [str(past) for past in map(past_best, trials) if past]
     return (
         f"{'; '.join(found)}; rank by the best epoch with --ranking best, or stop with --patience N" if found else None

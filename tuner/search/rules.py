@@ -36,21 +36,79 @@ class Rule(Protocol):
     def decide(self, sweep: Sweep, trial: str, epoch: int, value: float | None) -> Verdict:
         """The verdict on a trial's next report, which the sweep does not hold yet.
 
-        value: that of the trial's last complete cycle; None before, and while a warm-up rises: then it goes on.
+        Parameters
+        ----------
+        sweep
+            What has been seen before this report.
+        trial
+            Its id.
+        epoch
+            From 1.
+        value
+            That of the trial's last complete cycle; None before, and while a warm-up rises: then it goes on.
+
+        Returns
+        -------
+        Verdict
+            With the rung at which the value is filed.
         """
 
     def release(self, sweep: Sweep) -> Sequence[tuple[str, Verdict]]:
-        """The verdicts that are due on paused trials, which go on or stop."""
+        """The verdicts that are due on paused trials.
+
+        Parameters
+        ----------
+        sweep
+            What has been seen.
+
+        Returns
+        -------
+        sequence of tuple
+            (id of the trial, `continue` or `stop`).
+        """
 
     def expected_epochs(self, trials: int, epochs: int) -> int:
-        """About how many epochs so many trials of so many epochs train in all."""
+        """About how many epochs a sweep trains in all.
+
+        Parameters
+        ----------
+        trials
+            Of the sweep.
+        epochs
+            Of a trial that is not pruned.
+
+        Returns
+        -------
+        int
+            If the rule prunes as planned.
+        """
 
 
 def rung_reached(rungs: Iterable[int], filed: Mapping[int, Container[str]], trial: str, epoch: int) -> int | None:
-    """The rung at which a report is filed: the highest that has been reached, once a trial; None where it is not.
+    """The rung at which a report is filed: the highest that has been reached, once a trial.
 
-    A trial that reports seldom is never compared with what others reached much earlier. filed: by rung, the trials that
-    were filed there.
+    A trial that reports seldom is never compared with what others reached much earlier.
+
+    Parameters
+    ----------
+    rungs
+        Epochs.
+    filed
+        By rung, the trials that were filed there.
+    trial
+        Its id.
+    epoch
+        Of the report.
+
+    Returns
+    -------
+    int or None
+        None where the report is not filed.
+
+    Examples
+    --------
+    >>> rung_reached((4, 12), {4: {"0001"}}, "0000", 5), rung_reached((4, 12), {4: {"0000"}}, "0000", 5)
+    (4, None)
     """
     rung = max((rung for rung in rungs if rung <= epoch), default=None)
     known = rung is not None and any(trial in trials for other, trials in filed.items() if other >= rung)

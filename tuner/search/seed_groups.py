@@ -65,7 +65,18 @@ class Together:
 
 
 def has_ended_all(run: Trial) -> bool:
-    """Whether this seed ends those beside it."""
+    """Whether this seed ends those beside it.
+
+    Parameters
+    ----------
+    run
+        A trial of a configuration of several seeds.
+
+    Returns
+    -------
+    bool
+        True where it diverged, failed or was pruned.
+    """
     return run.stop_reason in ("diverged", "error", "pruned")
 
 

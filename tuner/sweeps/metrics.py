@@ -82,7 +82,28 @@ NAMED_TRIALS = 3
 
 
 def direction_of(metric: str) -> Direction:
-    """Which way `metric` is better; raises UserError for a name that cannot be ranked by, test metrics included."""
+    """Which way a metric is better.
+
+    Parameters
+    ----------
+    metric
+        As `val/elbo`.
+
+    Returns
+    -------
+    str
+        `max` or `min`.
+
+    Raises
+    ------
+    UserError
+        Trials cannot be ranked by that name, a test metric's included.
+
+    Examples
+    --------
+    >>> direction_of("val/elbo"), direction_of("val/kl")
+    ('max', 'min')
+    """
     if metric.startswith("test/"):
         raise UserError(
             f"metric {metric!r} is refused: test data must not select; use its validation counterpart, "
@@ -94,12 +115,36 @@ def direction_of(metric: str) -> Direction:
 
 
 def is_usable(value: float) -> bool:
-    """Finite, also after a trip through a database that stores ±inf as the largest float."""
+    """Whether a value is finite, also after a trip through a database that stores ±inf as the largest float.
+
+    Parameters
+    ----------
+    value
+        Of a metric.
+
+    Returns
+    -------
+    bool
+        False for NaN too.
+    """
     return math.isfinite(value) and abs(value) < sys.float_info.max
 
 
 def is_result(metrics: Mapping[str, float], metric: str) -> bool:
-    """Whether a trial can be ranked by a metric: its value is finite, and no estimate that stands at its own bound."""
+    """Whether a trial can be ranked by a metric: its value is finite, and no estimate that stands at its own bound.
+
+    Parameters
+    ----------
+    metrics
+        Of the trial.
+    metric
+        Its name.
+
+    Returns
+    -------
+    bool
+        False where it was not reported.
+    """
     return _refusal(metrics, metric) is None
 
 
@@ -114,7 +159,25 @@ def _refusal(metrics: Mapping[str, float], metric: str) -> str | None:
 
 
 def why_not_ranked(trials: Iterable[tuple[str, Mapping[str, float]]], metrics: Sequence[str]) -> list[str]:
-    """Which of these trials, by name and metrics, cannot be ranked by all `metrics`, and why: a text a reason."""
+    """Which trials cannot be ranked, and why.
+
+    Parameters
+    ----------
+    trials
+        (id, its metrics) of each.
+    metrics
+        The names that a trial must have a result for.
+
+    Returns
+    -------
+    list of str
+        A text for each reason; of many trials the first three are named.
+
+    Examples
+    --------
+    >>> why_not_ranked([("0000", {"val/kl": 1.0}), ("0001", {})], ["val/kl"])
+    ['trial 0001: val/kl was not reported, or was not finite']
+    """
     refused: dict[str, list[str]] = {}
     for trial, values in trials:
         reason = next(filter(None, (_refusal(values, metric) for metric in metrics)), None)
@@ -131,8 +194,23 @@ def _named(trials: Sequence[str]) -> str:
 def unranked_by_nll(found: Mapping[NameT, tuple[float, float]]) -> list[NameT]:
     """The names, lowest NLL first, that cannot be told from the lowest; empty where the lowest is the best.
 
-    found: by name, the NLL and by how much ten times the samples have lowered it. Estimates still fall by at least that
-    much, unequally, so that smaller differences may turn round.
+    Estimates still fall by at least as much as ten times the samples have lowered them, unequally, so that smaller
+    differences may turn round.
+
+    Parameters
+    ----------
+    found
+        By name, the NLL and by how much ten times the samples have lowered it.
+
+    Returns
+    -------
+    list
+        Names.
+
+    Examples
+    --------
+    >>> unranked_by_nll({"geco": (90.0, 0.3), "beta": (90.2, 0.1), "linear": (91.0, 0.1)})
+    ['geco', 'beta']
     """
     first, *others = sorted(found, key=lambda name: found[name][0])
     near = [each for each in others if found[each][0] - found[first][0] < max(found[first][1], found[each][1])]
@@ -140,22 +218,73 @@ def unranked_by_nll(found: Mapping[NameT, tuple[float, float]]) -> list[NameT]:
 
 
 def rank_key(value: float, direction: Direction, trial: str) -> tuple[float, str]:
-    """Sorts best first, ties by trial id."""
+    """What sorts trials best first, and ties by their ids.
+
+    Parameters
+    ----------
+    value
+        Of the metric.
+    direction
+        `max` or `min`.
+    trial
+        Its id.
+
+    Returns
+    -------
+    tuple
+        The smaller, the better.
+    """
     return (-value if direction == "max" else value, trial)
 
 
 def on_test_data(metric: str) -> str:
-    """The same metric on test data: `val/elbo` gives `test/elbo`."""
+    """The same metric on test data.
+
+    Parameters
+    ----------
+    metric
+        Of validation data.
+
+    Returns
+    -------
+    str
+        Its name.
+
+    Examples
+    --------
+    >>> on_test_data("val/elbo")
+    'test/elbo'
+    """
     return metric.replace("val/", "test/", 1)
 
 
 def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -> list[int]:
-    """The rows of values [n, m] that are not dominated, in their order.
+    """The rows that are not dominated, in their order.
 
     A row dominates another if it is at least as good in every column and better in one. Equal rows stay together; a row
     with a value that is not finite is never on the front and dominates nothing.
 
-    directions: `max` or `min` of each column. Raises ValueError where their number is not that of the columns.
+    Parameters
+    ----------
+    values
+        [n, m].
+    directions
+        `max` or `min` of each column.
+
+    Returns
+    -------
+    list of int
+        Numbers of rows.
+
+    Raises
+    ------
+    ValueError
+        There are not as many directions as columns.
+
+    Examples
+    --------
+    >>> pareto_front([[0.1, 3.0], [0.2, 2.0], [0.2, 4.0]], ["min", "min"])
+    [0, 1]
     """
     if not len(values):
         return []
