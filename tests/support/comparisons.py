@@ -22,7 +22,7 @@ class Drawn:
 
     cost: nats for each doubling of the learning rate away from 1e-3.
     effects: by method, in nats; at some levels others, by level as a share of κ_max. outcomes: by level, ok elsewhere.
-    spread: of the noise.
+    spread: of the noise. epochs: of which a run tells.
     """
 
     draw: np.random.Generator
@@ -30,6 +30,7 @@ class Drawn:
     effects: dict[str, float | dict[float, float]] = field(default_factory=dict)
     outcomes: dict[float, str] = field(default_factory=dict)
     spread: float = SPREAD
+    epochs: int = 0
 
     def train(self, runs):
         noises = self.draw.normal(0, self.spread, size=(len(runs), 2)).tolist()
@@ -44,8 +45,7 @@ class Drawn:
         end |= {"train_eval/mse": level**2, "train/recon_nll": N_PIXELS * level}
         test = {"test/kl": kl + noise[1], "test/mse": level**2, "test/elbo_cal": -kl + noise[1]}
         bits = {"test/recon_nll": N_PIXELS * level, "test/elbo": -kl + noise[1], "test/mi_saturated": 0.0}
-        every_epoch = {**end, "val/recon_nll": 1.0, "schedule/beta": 0.5, "schedule/lr": run.rate}
-        every_epoch["geco/constraint"] = 0.1
+        schedules = {"val/recon_nll": 1.0, "schedule/beta": 0.5, "schedule/lr": run.rate, "geco/constraint": 0.1}
         return Trained(
             run,
             "completed",
@@ -53,7 +53,7 @@ class Drawn:
             {**end, "val/recon_nll": N_PIXELS * level, "val/elbo": end["val/elbo_cal"]},
             1 / (2 * level**2) if geco else None,
             {**dict.fromkeys(SECONDARY, 0.5), **bits, **test},
-            [{**every_epoch, "epoch": epoch} for epoch in range(1, EPOCHS + 1)],
+            [{**end, **schedules, "epoch": epoch} for epoch in range(1, self.epochs + 1)],
         )
 
     def _effect(self, method, level):
@@ -77,7 +77,8 @@ def follow(design, ends):
 
 def compared(*methods, exploratory=False, seed=0, dataset="mnist", pool=24, sigma=0.15, base=None, **given):
     """A finished comparison of drawn runs. given: what Drawn takes."""
-    of, ends = design_of(*methods, pool=pool, sigma=sigma, base=base), Drawn(np.random.default_rng(seed), **given)
+    of = design_of(*methods, pool=pool, sigma=sigma, base=base)
+    ends = Drawn(np.random.default_rng(seed), **given, epochs=EPOCHS)
     levels, pilots, path = follow(of, ends)
     by_stage = {stage: [each for each in pilots if each.run.stage == stage] for stage in ("pilot", "rivals")}
     trained = {**by_stage, "path": _with_nll(levels, path), "pool": ends.train(of.pools())}

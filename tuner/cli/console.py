@@ -41,7 +41,7 @@ def print_json(document: Any) -> None:
 
 
 def command(*words: object) -> str:
-    """`vae-tuner` with these words as it can be copied into a shell here: by its path where it is not on PATH."""
+    """A `vae-tuner` command that can be copied into a shell here: by its path where it is not on PATH."""
     beside = Path(sys.executable).with_name("vae-tuner")
     is_known = shutil.which("vae-tuner") or not beside.exists()
     return shlex.join(["vae-tuner" if is_known else os.path.relpath(beside), *map(str, words)])

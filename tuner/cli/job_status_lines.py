@@ -87,13 +87,13 @@ class StatusLines:
         }
 
     def seconds_left(self, rate: float) -> float:
-        """Until the end of the trials or of the budget of time, at a rate of epochs a second."""
+        """The seconds until all trials, or the budget of time, have ended, at a rate of epochs a second."""
         seconds = self.epochs_left() / rate
         limit = self._plan.spec.budget.time
         return seconds if limit is None else min(seconds, max(0.0, limit - self._sweep.seconds))
 
     def epochs_left(self) -> float:
-        """Of the trials without an end, each as long as those with one were, or else as the plan expects."""
+        """The epochs to come, if each trial is as long as those that have ended, or else as the plan expects."""
         trials = self._sweep.trials.values()
         ended = [trial.epochs for trial in trials if not trial.unfinished]
         mean = sum(ended) / len(ended) if ended else self._plan.expected_epochs / self._plan.n_trials

@@ -28,7 +28,7 @@ TAIL_LINES = 15
 
 
 def show_submitted(job: Job, output: str) -> None:
-    """The id, and what to do with it."""
+    """Print a job's id, and the commands that look at it, read its log and stop it."""
     if output == "json":
         print_json({"id": job.id, "sweep": job.sweep, "storage": job.storage, "cluster": job.backend.cluster})
         return
@@ -38,7 +38,7 @@ def show_submitted(job: Job, output: str) -> None:
 
 
 def show_submission(ready: Submission, cluster: str, output: str) -> None:
-    """What would be sent, file by file."""
+    """Print what would be sent, file by file."""
     files = [(name, path.stat().st_size, str(path)) for name, path in sorted(ready.shipment.files.items())]
     if output == "json":
         job = {"sweep": ready.sweep, "storage": ready.storage, "cluster": cluster, "arguments": ready.arguments}
@@ -54,7 +54,7 @@ def _verb(job: Job, verb: str) -> str:
 
 
 def show_jobs(jobs: Sequence[JobInfo], cluster: str, output: str) -> None:
-    """One line a job, the latest last."""
+    """Print a line for each job, the latest last."""
     if output == "json":
         print_json([{**vars(job), "cluster": cluster} for job in jobs])
         return
@@ -64,7 +64,7 @@ def show_jobs(jobs: Sequence[JobInfo], cluster: str, output: str) -> None:
 
 
 def show_job(job: Job, output: str) -> None:
-    """How a job and its sweep stand."""
+    """Print how a job and its sweep stand."""
     status = job.status()
     if output == "json":
         print_json(status)
@@ -105,14 +105,14 @@ def _clock(seconds: float | None) -> str:
 
 
 def show_stopped(job: Job, state: str) -> None:
-    """That it has ended, and how to go on."""
+    """Print that a job has ended, and how to go on."""
     out().print(f"Job {job.id}: {state}")
     if state != "succeeded" and job.status()["progress"]:
         out().print(f"Go on with: {_resume(job)}", soft_wrap=True)
 
 
 def _resume(job: Job) -> str:
-    """As it can be typed here."""
+    """The command that goes on with a job's sweep, as it can be typed here."""
     return job.resume_command.replace("vae-tuner", command(), 1)
 
 
@@ -170,7 +170,7 @@ def _progress_line(progress: Mapping[str, Any]) -> str:
 
 
 def show_followed(job: Job, followed: Followed, output: str) -> int:
-    """The result of a job that was followed, or why there is none; returns the exit code."""
+    """Print the result of a job that was followed, or why there is none; returns the exit code."""
     has_succeeded = followed.info is not None and followed.info.state == "succeeded"
     if not has_succeeded:
         _explain(job, followed)

@@ -160,7 +160,7 @@ def parsed_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def parsed_more_trials(trials: str) -> int:
-    """`+N` as how many trials are added."""
+    """The number of trials to add, written `+N`."""
     if not re.fullmatch(r"\+[0-9]{1,6}", trials):
         raise ConfigError(f"--trials {trials}: write how many more, up to +999999, as in --trials +10")
     return int(trials)

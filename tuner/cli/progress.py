@@ -180,12 +180,12 @@ def epoch_progress(epochs: int) -> Iterator[tuple[Callable[[Report], None], Call
 
 
 def testing(stage: str, n: int) -> AbstractContextManager[Callable[[], None]]:
-    """Of a stage's n models on the test set: what is called for each."""
+    """A bar over the n models of a stage while they are tested; yields what to call after each."""
     return _counting(f"test set: {stage}", n)
 
 
 def measuring(n_epochs: int) -> AbstractContextManager[Callable[[], None]]:
-    """Of the run that measures κ_min: what is called for each of its epochs."""
+    """A bar over the epochs of the run that measures κ_min; yields what to call after each."""
     return _counting("κ_min: the largest model at β → 0, epochs", n_epochs)
 
 

@@ -33,7 +33,7 @@ MAIN_METRICS = ("val/elbo_cal", "val/elbo", "val/mse", "val/kl", "val/active_uni
 
 
 def show_plan(plan: Plan, output: str) -> None:
-    """Trials, rungs, epochs and cost of a sweep that has not started."""
+    """Print the trials, rungs, epochs and cost of a sweep that has not started."""
     from tuner.planning.cost import seconds_per_epoch
 
     with working("Timing a few steps"):
@@ -152,7 +152,7 @@ def show_spaces(name: str | None, output: str) -> None:
 
 
 def show_result(result: SweepResult, output: str) -> None:
-    """The end of a sweep: how trials ended, and the best configuration."""
+    """Print how the trials of a sweep ended, and its best configuration."""
     from tuner.running.sweep_result import SHOWN_TRIALS
 
     where = () if Path(result.storage) == Path("sweeps") else ("--storage", result.storage)
@@ -215,7 +215,7 @@ def _epoch_of(ranking: Ranking) -> str:
 
 
 def _epoch_column(ranking: Ranking) -> list[str]:
-    """Where trials are ranked by different epochs, which those are."""
+    """A column for the epoch, where each trial is ranked by an epoch of its own."""
     return ["epoch"] if ranking.kind == "best" else []
 
 
@@ -306,7 +306,7 @@ def show_best(
     plot: Path | None = None,
     registered: ModelVersion | None = None,
 ) -> None:
-    """The best trials, what their metric rewards, and the winner's configuration."""
+    """Print the best trials, what their metric rewards, and the winner's configuration."""
     from tuner.sweeps.metrics import METRICS
 
     _print_written(rows, export, plot, registered)
@@ -381,7 +381,7 @@ def exported(row: BestTrial) -> str:
 
 
 def show_retrained(result: Retrained, output: str) -> None:
-    """The metrics of the epoch that counts, test included."""
+    """Print the metrics of the epoch that counts, those on test data too."""
     from trainables.config.paths import plain
 
     if output == "json":
@@ -401,7 +401,7 @@ def show_retrained(result: Retrained, output: str) -> None:
 
 
 def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> None:
-    """The suggested bounds, and how to take them over."""
+    """Print the suggested bounds of the learning rate, and the commands that use them."""
     print_notes(err(), result.notes)
     if output == "json":
         print_json({**result.document(), "files": files})
@@ -429,7 +429,7 @@ def show_lr_range(result: LrRange, files: Mapping[str, Path], output: str) -> No
 
 
 def show_findings(findings: Sequence[Finding], output: str) -> None:
-    """What doctor found, with the fix beside what is not as it should be."""
+    """Print what `doctor` found, with the fix beside each failure."""
     if output == "json":
         print_json([vars(finding) for finding in findings])
         return
@@ -438,7 +438,7 @@ def show_findings(findings: Sequence[Finding], output: str) -> None:
 
 
 def show_status(statuses: Sequence[SweepStatus], name: str | None, output: str) -> None:
-    """One line a sweep; for a named one its trials too."""
+    """Print a line for each sweep, and the trials of one that is named."""
     if output == "json":
         print_json([status.document() for status in statuses])
         return

@@ -73,7 +73,8 @@ def _fit(whole: float, part: float) -> int:
 
 
 def capacity_of(address: str | None) -> Capacity:
-    """Of this machine, or of the cluster at an address, which is joined; raises UserError where none answers."""
+    """The nodes of this machine, or of the cluster at an address, which is joined. Raises UserError where none answers
+    there."""
     if address is not None:
         return done_by_ray_thread(partial(_joined, address))
     connect(None)
@@ -82,13 +83,14 @@ def capacity_of(address: str | None) -> Capacity:
 
 
 def _joined(address: str) -> Capacity:
-    """As one piece of work: another sweep of this process may leave this cluster for its own the next moment."""
+    """The nodes of a cluster, joined and asked in one piece of work: another sweep of this process may leave it for its
+    own the next moment."""
     connect(address)
     return cluster_now(address)
 
 
 def cluster_now(address: str | None = None) -> Capacity:
-    """Of the nodes that Ray, which this process is connected to, has at the moment."""
+    """The nodes that Ray, which this process is connected to, has at the moment."""
     import ray
 
     return Capacity(tuple(_node(each) for each in ray.nodes() if each["Alive"]), address)

@@ -137,7 +137,7 @@ class LocalProcesses:
 
 
 def _folders() -> list[JobFolder]:
-    """Of all jobs; what is left of one is none."""
+    """The folders of all jobs; what is left of a job that did not start is passed over."""
     found = [JobFolder(path) for path in jobs_folder().glob("*") if not path.name.startswith(".")]
     return [folder for folder in found if _is_job(folder)]
 

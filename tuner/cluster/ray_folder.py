@@ -73,7 +73,7 @@ class RayFolder:
 
 
 def _remove_where_left(folder: Path) -> None:
-    """Of this user alone, and no folder that is just being made: that has no lock yet."""
+    """Remove a folder of this user's that nobody holds. One that is just being made has no lock yet, and stays."""
     with suppress(OSError), _held(folder / LOCK):
         if folder.stat().st_uid == os.geteuid():
             shutil.rmtree(folder, ignore_errors=True)

@@ -15,12 +15,12 @@ from tuner.cluster.worker_environment import keys_of_storage
 
 @dataclass(frozen=True, eq=False)
 class RayUse:
-    """One sweep's. address: of its cluster, None for this machine. storage: where its trials keep their files."""
+    """A sweep that uses Ray. address: of its cluster, None for this machine. storage: where its trials keep files."""
 
     address: str | None
     storage: str
     keys: Mapping[str, str] = field(init=False, repr=False)
-    """Of object storage: the variables that its workers need and have from the Ray that is started here."""
+    """The variables for object storage that its workers need and get from the Ray that is started here."""
 
     def __post_init__(self) -> None:
         keys = keys_of_storage(os.environ, self.storage) if self.address is None else {}
@@ -36,13 +36,13 @@ def in_use() -> bool:
 
 
 def first() -> RayUse:
-    """Of those that use it now: Ray is started with what this one's workers need."""
+    """The first of the sweeps that use Ray now: it is started with what this one's workers need."""
     return _users[0]
 
 
 def begin(use: RayUse) -> None:
-    """One user more, of a Ray that `check_shared` let pass. Raises UserError where its workers need other keys than
-    those that Ray gives to all of them: they would lack some, or see some that are none of theirs."""
+    """Count one more sweep on a Ray that `check_shared` has accepted. Raises UserError where its workers need other
+    keys than Ray gives to all of them: they would lack some, or see another sweep's."""
     given = first().keys if in_use() else use.keys
     others = sorted(name for name in {*given, *use.keys} if given.get(name) != use.keys.get(name))
     if others:
@@ -55,7 +55,7 @@ def begin(use: RayUse) -> None:
 
 
 def end(use: RayUse) -> bool:
-    """One user fewer; whether it was the last."""
+    """Count one sweep fewer; returns whether it was the last."""
     if use not in _users:
         return False
     _users.remove(use)

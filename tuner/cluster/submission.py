@@ -261,8 +261,8 @@ def _tracking_uri(uri: str | None, is_local: bool, here: Path) -> str | None:
 
 
 def _default_uri(storage: str, is_local: bool, here: Path) -> str:
-    """Where nothing names a store: here in the folder where it was submitted, on a cluster beside the sweeps, and
-    nowhere, where these are objects."""
+    """The store of a sweep that names none: here a file in the folder where it was submitted, on a cluster one beside
+    the sweeps; empty where these are in object storage."""
     if is_local:
         return resolve_uri(None, here)
     return "" if is_remote(storage) else f"sqlite:///{Path(storage)}/mlflow.db"

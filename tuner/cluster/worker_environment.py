@@ -34,8 +34,10 @@ STORAGES = {
 
 
 def seen_by_workers(environment: Mapping[str, str], storage: str | None) -> dict[str, str]:
-    """Of these variables those that a trial needs; of the keys of object storage, and of proxies with a password, those
-    of the sweep's storage, None where that is not known. Nothing else passes whose name or value holds a secret.
+    """The variables that a trial needs, among these. No other variable passes whose name or value holds a secret.
+
+    storage: of the sweep, whose keys pass, and proxies with a password where it is object storage; None where it is not
+    known: then the keys of every object storage do.
     """
     given = (*RAYS_OWN, *_of_storage(storage), *_named(environment))
     return {
@@ -47,7 +49,7 @@ def seen_by_workers(environment: Mapping[str, str], storage: str | None) -> dict
 
 
 def keys_of_storage(environment: Mapping[str, str], storage: str) -> dict[str, str]:
-    """Of these variables those that workers see for the sake of a sweep's storage alone."""
+    """The variables that workers see for the sake of a sweep's storage alone, among these."""
     seen_anyway = seen_by_workers(environment, "")
     return {n: value for n, value in seen_by_workers(environment, storage).items() if n not in seen_anyway}
 

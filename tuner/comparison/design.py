@@ -54,7 +54,7 @@ class Run:
 
     @property
     def full(self) -> dict[str, Any]:
-        """By configuration path."""
+        """All that it sets, by configuration path."""
         return {**self.assignment, LR: self.rate, "seed": self.seed}
 
 
@@ -82,7 +82,7 @@ class Trained:
 
     @property
     def violation(self) -> Violation | None:
-        """Of GECO's constraint at the end; None where the record does not have it, as an older one."""
+        """By how much GECO's constraint is violated at the end; None where an older record does not have it."""
         mean, stderr = (self.val.get(name) for name in ("geco/violation", "geco/violation_se"))
         return None if mean is None or stderr is None else Violation(mean, stderr)
 

@@ -92,7 +92,7 @@ def _lost(trained: Sequence[Trained]) -> dict[str, float]:
 
 
 def differences(table: Table, rivals: Sequence[str]) -> dict[str, dict[float, dict[int, float]]]:
-    """By rival, κ and seed GECO's J minus the rival's, where both have ended.
+    """GECO's J minus each rival's, where both runs have ended.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ class RivalResult:
         return max(self.levels, key=lambda level: abs(level.mean))
 
     def document(self) -> dict[str, Any]:
-        """As plain data."""
+        """The same as plain data."""
         return {**vars(self), "levels": [vars(level) for level in self.levels]}
 
 

@@ -45,12 +45,12 @@ class FinishedSweeps:
 
     @property
     def changed(self) -> str | None:
-        """In which data or code they differ, None where they do not."""
+        """What data or code they differ in, None where they do not."""
         return other_origin({name: sweep.origins for name, sweep in self.sweeps.items()})
 
     @property
     def ranking(self) -> Ranking:
-        """By which epochs the trials of all of them count."""
+        """The epochs by which all their trials are ranked."""
         return next(iter(self.sweeps.values())).ranking
 
     def best(self, name: str) -> Trial:
@@ -68,8 +68,8 @@ class FinishedSweeps:
         return [trial.ranked[self.metric] for trial in ranked_trials(self.sweeps[name])]
 
     def expected(self, name: str) -> list[Expected]:
-        """Of the best of n = 1 … 20 random, unpruned trials, by the metric that selects them; empty where a sweep has
-        none: what a search has sought, or pruning cut, says nothing about other draws."""
+        """The expected best of n = 1 … 20 random, unpruned trials, by the metric that selects them. Empty where a sweep
+        has no such trials: those of a search that learns, or prunes, say nothing about other draws."""
         sweep, sign = self.sweeps[name], sign_of(self.direction)
         usable = [trial for trial in _random_trials(sweep) if trial.stop_reason in ("completed", "diverged")]
         values = [_score(trial, self.metric, sign) for trial in usable]

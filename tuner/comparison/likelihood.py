@@ -37,7 +37,7 @@ class NllAnswer:
         return unranked_by_nll({name: (value.mean, self.drop[name] or 0.0) for name, value in self.values.items()})
 
     def document(self) -> dict[str, Any]:
-        """As plain data."""
+        """The same as plain data."""
         return {**vars(self), "values": {method: vars(found) for method, found in self.values.items()}}
 
 

@@ -150,8 +150,8 @@ def known_reach(folder: Path) -> dict[str, float]:
 
 
 def as_begun(design: Design, config: TrialConfig, pilot: Path) -> Design:
-    """With the learning rates that the sweep of its pilot was begun with, and the rule by which they follow the batch
-    size: defaults may have changed since. config: what all methods share, by today's defaults."""
+    """A design with the learning rates that its pilot was begun with, and the rule by which they follow the batch size:
+    defaults may have changed since. config: what all methods share, by today's defaults."""
     file = pilot / JOURNAL
     events = read_journal(file) if file.exists() else []
     if not events:
@@ -164,7 +164,7 @@ def as_begun(design: Design, config: TrialConfig, pilot: Path) -> Design:
 
 
 def schedule_begun(sweep: Sweep) -> dict[str, Any] | None:
-    """`schedule_of` the first trial of a sweep that was not refused; None without one."""
+    """The schedule of the first trial of a sweep that was not refused; None without one."""
     first = next((trial for trial in sweep.trials.values() if trial.kind != REFUSED), None)
     return None if first is None else schedule_of(parse_config(first.config))
 
@@ -207,6 +207,6 @@ def command_of(request: Request, options: Mapping[str, Any] | None = None) -> st
 
 
 def _as_yaml(value: Any) -> str:
-    """On one line, as `--set` reads it back."""
+    """A value on one line, as `--set` reads it back."""
     text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
     return text.removesuffix("...\n").strip()

@@ -35,7 +35,7 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two data sets. best: by method, what its pool is best by validation, in `metric`."""
+    """One of the two data sets. best: by method, the trial of its pool that is best by `metric` on validation data."""
 
     dataset: str
     design: Design
@@ -75,7 +75,7 @@ class Transferred:
     ends: Mapping[str, float]
 
     def document(self) -> dict[str, Any]:
-        """As plain data."""
+        """The same as plain data."""
         return {**vars(self), "loss": self.loss and vars(self.loss)}
 
 
@@ -151,7 +151,8 @@ ALIKE = ("model", "methods", "epochs", "quick", "settings")
 
 
 def other_comparison(request: Request, design: Design, storage: Path, data_dir: Path) -> tuple[Request, Design]:
-    """Of the one that a request names. Raises UserError for one with which nothing can be exchanged."""
+    """The request and the design of the comparison that a request names. Raises UserError where nothing can be
+    exchanged with it."""
     name = request.transfer
     assert name is not None
     other = read_request(storage / name)
@@ -173,7 +174,7 @@ def other_comparison(request: Request, design: Design, storage: Path, data_dir: 
 
 
 def _rule(design: Design) -> Any:
-    """By which rule its learning rates follow the batch size; None where they are used as they are."""
+    """The rule by which its learning rates follow the batch size; None where they are used as they are."""
     return schedule_of(parse_config(unflatten(design.base))).get(SCALING)
 
 

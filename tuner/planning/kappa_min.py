@@ -51,7 +51,10 @@ def as_begun(space: Space, header: Mapping[str, Any]) -> Space:
 
 
 def reach_notes(kappa: Domain | None, constraint: str, facts: DataFacts, *, awaited: bool) -> list[str]:
-    """On κ_min. kappa: what is searched, in absolute terms. awaited: whether it is measured at the start."""
+    """What the user should know of κ_min.
+
+    kappa: what is searched, in absolute terms. awaited: whether κ_min is measured at the start.
+    """
     if awaited:
         return ["κ_min, the error that the largest model reaches at β → 0, is measured at the start; κ begins there"]
     reach = (facts.kappa_min or {}).get(constraint)

@@ -51,7 +51,7 @@ def largest(
 
 @fresh()
 def n_parameters(model: ModelConfig, shape: tuple[int, ...]) -> int:
-    """How many numbers a model of examples of this shape learns."""
+    """The number of parameters of a model for examples of this shape."""
     return sum(value.numel() for value in build_model(model, shape).init(0, torch.device("cpu")).values())
 
 
@@ -97,7 +97,7 @@ def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, li
 
 
 def measured_here(request: Mapping[str, str]) -> Answer:
-    """In a process of its own, which gives back what it takes of a GPU."""
+    """What a trial takes of this machine's GPU, measured in a process of its own, which gives it back."""
     command = [sys.executable, "-m", "trainables.worker.probe"]
     environment, asked = seen_by_workers(os.environ, ""), json.dumps(request)
     done = subprocess.run(
@@ -116,7 +116,7 @@ def measured_here(request: Mapping[str, str]) -> Answer:
 
 
 def measured_on_cluster(request: Mapping[str, str], cpus: float) -> tuple[Answer, Node, str]:
-    """On a node of the cluster that was joined, with that node and the name of its GPU."""
+    """What a trial takes of a GPU of the cluster that was joined, the node that measured it, and the GPU's name."""
     import ray
 
     probe = ray.remote(num_gpus=1, num_cpus=cpus, max_retries=0, max_calls=1)(_there)

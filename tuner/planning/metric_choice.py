@@ -86,7 +86,8 @@ def metric_notes(spec: SweepSpec, metrics: tuple[str, ...]) -> list[str]:
 
 
 def scheduler_kind(spec: SweepSpec) -> str:
-    """`auto` prunes by one metric; of several none says alone what is hopeless."""
+    """The scheduler, with `auto` settled: ASHA for one metric, none for several, of which none alone says what is
+    hopeless."""
     if spec.scheduler.kind != "auto":
         return spec.scheduler.kind
     return "asha" if isinstance(spec.search.metric, str) else "none"

@@ -71,7 +71,7 @@ def model_notes(
     facts: DataFacts,
     resolved: Callable[[Mapping[str, Any]], TrialConfig],
 ) -> list[str]:
-    """On the user's own models that the sweep can draw; an error where one cannot be trained."""
+    """What the user should know of their own models; raises UserError where one that can be drawn cannot be trained."""
     domain = space.dimensions.get("model.kind")
     found = []
     for kind in domain.levels() if domain else (default.model.kind,):
@@ -81,7 +81,7 @@ def model_notes(
 
 
 def phase_notes(space: Space, base: Mapping[str, Any], default: TrialConfig) -> list[str]:
-    """One sentence on cycles and one on one-cycle rates, where the space can draw them."""
+    """A sentence on cycles and one on one-cycle rates, where the space can draw them."""
     drawn = list(_schedules_drawn(space, base, default))
     cycles = ", ".join(f"{path} {kind}" for path, kind in drawn if _has_cycles(path, kind))
     found = []
@@ -141,7 +141,7 @@ def _span(values: Iterable[float]) -> str:
 
 
 def budget_notes(space: Space, default: TrialConfig, given: Sequence[TrialConfig], facts: DataFacts) -> list[str]:
-    """On the shortest budget of a GECO trial: of the given ones, or without them of those that the space can draw."""
+    """Whether the budget is too short for GECO: for the given trials, or without them for those that can be drawn."""
     found = (
         [config for config in given if isinstance(config.objective, Geco)] if given else _slowest_drawn(space, default)
     )

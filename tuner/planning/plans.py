@@ -442,7 +442,7 @@ def _drawn(
 
 
 def _training_notes(ground: _Ground, default: TrialConfig) -> list[str]:
-    """On the learning rates of its trials, and on budgets too short for GECO."""
+    """What the user should know of learning rates, and of budgets too short for GECO."""
     given = [ground.trial(point) for point in ground.spec.search.points]
     rates = rate_notes(ground.space, ground.base, given or [default])
     return [*rates, *budget_notes(ground.space, default, given, ground.facts)]

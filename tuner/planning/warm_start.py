@@ -130,7 +130,7 @@ def _warm_start(
 
 
 def _changed(name: str, sweep: Sweep, here: Known) -> tuple[str, ...]:
-    """In what its trials on the data of this name had other data or code; other data sets are skipped by their name."""
+    """What data or code a sweep's trials on the data set of this name had that is not the same here."""
     trials = [trial for trial in sweep.trials.values() if _is_on(trial, here.data)]
     found = [differences(here.identity, trial.identity, here.data.name, f"of sweep {name}") for trial in trials]
     return tuple(dict.fromkeys(text for texts in found for text in texts))

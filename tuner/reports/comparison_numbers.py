@@ -80,7 +80,7 @@ def _schedules(comparison: Comparison) -> Numbers:
 
 
 def _epochs(comparison: Comparison, *names: str) -> Numbers:
-    """Of the runs that are shown, a row for each epoch."""
+    """A row for each epoch of the runs that are shown."""
     runs = by_method(middle_level(comparison.trained["path"])).items()
     rows = [
         [method, each.run.kappa, each.run.seed, metrics["epoch"], *(metrics.get(name, "") for name in names)]

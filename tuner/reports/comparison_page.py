@@ -256,7 +256,7 @@ def _secondary(comparison: Comparison) -> list[Table]:
 
 
 def _over_seeds(trained: Sequence[Trained], metric: str) -> str:
-    """Of seeds' means over levels; a marginal KL only where no estimate was saturated."""
+    """The mean over seeds of their means over levels; of a marginal KL only where no estimate was saturated."""
     if metric == "test/marginal_kl" and any(each.test["test/mi_saturated"] for each in trained):
         return "saturated"
     seeds = grouped((each.run.seed, each.test[metric]) for each in trained)

@@ -35,7 +35,7 @@ def examples_of(path: Sequence[Trained]) -> dict[str, Trained]:
 
 
 def kl_by_latent(examples: Mapping[str, Trained], data_dir: Path) -> dict[str, list[float]]:
-    """By method, the mean KL of each latent on test images, largest first. Nats."""
+    """The mean KL of each latent on test images, by method, the largest first. Nats."""
     found = {}
     for method, each in examples.items():
         vae, x = _opened(each, data_dir)

@@ -117,7 +117,8 @@ TERMS = (
 
 
 def explained(blocks: Sequence[Sequence[str]]) -> list[list[Term]]:
-    """For each block of texts the terms that no block before has used, those that explanations use among them."""
+    """The terms to explain in each block of texts: those that no block before has used, and those in their
+    explanations."""
     found: list[list[Term]] = []
     left = list(TERMS)
     for texts in blocks:

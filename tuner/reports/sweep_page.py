@@ -141,7 +141,7 @@ def _counted(sweep: Sweep) -> str:
 
 
 def _value(trial: Trial, metric: str) -> str:
-    """Of several seeds their mean with its standard error."""
+    """A trial's metric in words; of several seeds their mean with its standard error."""
     value = text_of(trial.ranked[metric])
     return f"{value} ± {trial.stderr[metric]:.2g} over {len(trial.seeds)} seeds" if trial.stderr else value
 

@@ -38,7 +38,7 @@ class Shown:
     page: Path
 
     def document(self) -> dict[str, Any]:
-        """As plain data."""
+        """The same as plain data."""
         return self.beside.document(self.page)
 
 

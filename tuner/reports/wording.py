@@ -20,7 +20,7 @@ def minus(text: str) -> str:
 
 
 def with_interval(mean: float, lo: float, hi: float, form: str = ".2f") -> str:
-    """`mean` above `(lo to hi)`."""
+    """A mean, with its interval `(lo to hi)` on a line below."""
     bounds = f"({lo:{form.lstrip('+')}} to {hi:{form.lstrip('+')}})".replace(" ", NO_BREAK)
     return minus(f"{mean:{form}}\n{bounds}")
 
@@ -30,7 +30,7 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In hours, below one in minutes."""
+    """A time in hours, or in minutes where it is less than one hour."""
     return f"{seconds / 3_600:.2g} hours" if seconds >= 3_600 else f"{seconds / 60:.2g} minutes"
 
 

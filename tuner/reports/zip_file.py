@@ -73,7 +73,7 @@ class Exported:
     best: str | None
 
     def document(self) -> dict[str, Any]:
-        """As plain data."""
+        """The same as plain data."""
         return {**vars(self), "file": str(self.file)}
 
 

@@ -121,5 +121,5 @@ class RemoteStorage:
 
 
 def _cache() -> Path:
-    """Where drivers work on sweeps that are kept elsewhere."""
+    """The folder in which drivers work on sweeps that are kept elsewhere."""
     return Path(os.environ.get("VAE_TUNER_CACHE", "~/.cache/vae-tuner")).expanduser() / "storage"

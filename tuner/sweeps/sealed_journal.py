@@ -128,7 +128,8 @@ class _Watch:
         self._since: dict[float, float] = {}
 
     def __call__(self) -> OwnerView:
-        """Of those with the highest number the one that keeps it longest: one may have begun in vain and died."""
+        """The owner to wait for: among those with the highest number the one that keeps it longest. Another may have
+        begun in vain and died."""
         return max(_looks(self._folder, self._age), key=seconds_until_takeover, default=OwnerView(True))
 
     def _age(self, renewed: float) -> float:

@@ -23,7 +23,7 @@ def marker_of(method: str) -> str:
 
 
 def look_of(method: str) -> dict[str, Any]:
-    """Of a line: its colour, and dashes by which it is seen beneath another."""
+    """A line's colour, and dashes by which it is seen beneath another."""
     at = SHOWN.index(method)
     return {"color": COLOURS[at], "linestyle": LINES[at], "linewidth": 1.9 if at == 0 else 1.5}
 

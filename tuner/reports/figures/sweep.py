@@ -64,12 +64,12 @@ def ended(sweep: Sweep, reasons: Sequence[str] = ("completed", "pruned")) -> lis
 
 
 def colours_of(sweep: Sweep) -> dict[str, str]:
-    """By method."""
+    """The colour of each method."""
     return {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(_methods(sweep))}
 
 
 def markers_of(sweep: Sweep) -> dict[str, str]:
-    """By method."""
+    """The marker of each method."""
     return {method: MARKERS[i % len(MARKERS)] for i, method in enumerate(_methods(sweep))}
 
 
@@ -113,7 +113,7 @@ class Axis:
         self.ticks = list(map(word, self._domain.options)) if isinstance(self._domain, Choice) else []
 
     def numbers(self, values: Sequence[object]) -> NDArray[np.float64]:
-        """Of a choice the numbers of its options."""
+        """The values as numbers; of a choice the numbers of its options."""
         if isinstance(self._domain, Choice):
             return np.array([self._domain.place(value) for value in values], dtype=np.float64)
         return np.array(values, dtype=np.float64)

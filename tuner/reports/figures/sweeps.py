@@ -35,7 +35,7 @@ class Look:
 
 
 def looks_of(names: Iterable[str]) -> dict[str, Look]:
-    """By name, in order."""
+    """The look of each sweep, by its name."""
     return {
         name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
         for i, name in enumerate(names)
