@@ -11,26 +11,29 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from ray import tune
+from trainables.importing import uncollected
 
-from trainables import global_settings
-from trainables.config import DataConfig, TrialConfig
-from trainables.config.models import UserModel
-from trainables.config.paths import parse_config
-from trainables.data import readers
-from trainables.data.dataset import Dataset, load
-from trainables.data.readers import on_this_node
-from trainables.errors import RESULT_KEY, StorageError
-from trainables.files.epoch_checkpoints import EpochCheckpoints
-from trainables.files.trial_files import FILE_NAME, trial_files
-from trainables.identity import Identity, differences, parse_identity
-from trainables.models.user import keep_loaded, make_importable
-from trainables.out_of_memory import is_out_of_memory
-from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_of, is_spent
-from trainables.training.report import Report
-from trainables.training.trainer import Trainer
-from trainables.worker.results import write_results
+with uncollected():
+    import torch
+    from ray import tune
+
+    from trainables import global_settings
+    from trainables.config import DataConfig, TrialConfig
+    from trainables.config.models import UserModel
+    from trainables.config.paths import parse_config
+    from trainables.data import readers
+    from trainables.data.dataset import Dataset, load
+    from trainables.data.readers import on_this_node
+    from trainables.errors import RESULT_KEY, StorageError
+    from trainables.files.epoch_checkpoints import EpochCheckpoints
+    from trainables.files.trial_files import FILE_NAME, trial_files
+    from trainables.identity import Identity, differences, parse_identity
+    from trainables.models.user import keep_loaded, make_importable
+    from trainables.out_of_memory import is_out_of_memory
+    from trainables.ranking import BEST, BY_LAST, Best, Eligible, Ranking, eligible_of, is_spent
+    from trainables.training.report import Report
+    from trainables.training.trainer import Trainer
+    from trainables.worker.results import write_results
 
 
 @lru_cache(maxsize=1)

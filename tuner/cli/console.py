@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trainables.importing import uncollected
 from tuner.cli.printable import printable
 
 
@@ -58,7 +59,7 @@ def working(what: str) -> Iterator[None]:
     """A sign of life where something takes seconds; what a user's code prints meanwhile goes to stderr too."""
     console = err()
     sign = console.status(f"{what} …") if console.is_terminal else nullcontext()
-    with sign, redirect_stdout(sys.stderr):
+    with sign, redirect_stdout(sys.stderr), uncollected():
         yield
 
 

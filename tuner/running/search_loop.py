@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from trainables.config.paths import unflatten
 from trainables.errors import StorageError
+from trainables.importing import uncollected
 from trainables.ranking import BEST
 from tuner.cluster.capacity import cluster_now, growing
 from tuner.cluster.ray_thread import done_by_ray_thread
@@ -45,15 +46,16 @@ def _fitted(session: Session) -> bool:
     It has to where Ray has killed a worker for lack of memory, which Tune does not survive, or a trial waits for a node
     that is gone.
     """
-    from ray import tune
-    from ray.tune.execution import class_cache
+    with uncollected():
+        from ray import tune
+        from ray.tune.execution import class_cache
 
-    from trainables.worker.ray_tune import VaeTrainable
-    from tuner.running.exclusive_trials import AloneWatch
-    from tuner.running.silence import SilenceWatch, kill_worker
-    from tuner.running.stop_watch import StopWatch
-    from tuner.running.tune_scheduler import JournalScheduler
-    from tuner.running.tune_searcher import JournalSearcher
+        from trainables.worker.ray_tune import VaeTrainable
+        from tuner.running.exclusive_trials import AloneWatch
+        from tuner.running.silence import SilenceWatch, kill_worker
+        from tuner.running.stop_watch import StopWatch
+        from tuner.running.tune_scheduler import JournalScheduler
+        from tuner.running.tune_searcher import JournalSearcher
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()

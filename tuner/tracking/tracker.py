@@ -11,6 +11,7 @@ from trainables.config import TrialConfig, method_of
 from trainables.errors import UserError
 from trainables.folder import LocalFolder
 from trainables.identity import Identity
+from trainables.importing import uncollected
 from tuner.sweeps.events import Event
 from tuner.tracking.database_file import cause_at
 from tuner.tracking.origin import Origin
@@ -129,11 +130,12 @@ class Tracker(threading.Thread):
             self._projection.check_files(list(self.unsent_files))
 
     def _opened(self) -> "Projection":
-        from tuner.tracking.mlflow_store import open_client
-        from tuner.tracking.projection import Projection
+        with uncollected():
+            from tuner.tracking.mlflow_store import open_client
+            from tuner.tracking.projection import Projection
 
-        client = open_client(self._uri)
-        projection = Projection(client, self._experiment, self._trials, self._tags, self.unsent_files)
+            client = open_client(self._uri)
+            projection = Projection(client, self._experiment, self._trials, self._tags, self.unsent_files)
         self._advance(projection, projection.resume(self._events))
         return projection
 
