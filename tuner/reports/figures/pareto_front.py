@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 
 from trainables.errors import UserError
-from tuner.reports.figures.style import COLOURS, MARKERS, style_axes, wide_figure
+from tuner.reports.figures.style import DECADE, looks_of, style_axes, wide_figure
 from tuner.sweeps.metrics import direction_of
 
 if TYPE_CHECKING:
     from tuner.tracking.best import Front
 
-DECADE = 10.0
 UNITS = {
     "mse": "squared error per element",
     "mse_mean_z": "squared error per element",
@@ -56,10 +55,9 @@ def staircase(ends: Sequence[tuple[float, float]], directions: tuple[str, str]) 
 
 
 def _draw_panel(axes: Axes, front: Front, column: int) -> None:
-    for i, (method, points) in enumerate(sorted(front.cloud.items())):
-        across, up = [point[0] for point in points], [point[column] for point in points]
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        axes.scatter(across, up, 18, colour, marker=marker, alpha=0.7, linewidths=0, label=method)
+    for method, look in looks_of(sorted(front.cloud)).items():
+        across, up = ([point[at] for point in front.cloud[method]] for at in (0, column))
+        axes.scatter(across, up, 18, look.colour, marker=look.marker, alpha=0.7, linewidths=0, label=method)
     across_name, up_name = front.metrics[0], front.metrics[column]
     ends = sorted((row.metrics[across_name], row.metrics[up_name]) for row in front.rows)
     if len(front.metrics) == 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, ParamSpec
@@ -41,6 +41,23 @@ class Drawing(Generic[Given]):
     title: str
     caption: str
     draw: Callable[Given, Figure | None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is one in a figure: its colour, the marker of its points, the dashes of its line."""
+
+    colour: str
+    marker: str
+    line: object
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each name, by their order."""
+    return {
+        name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
+        for i, name in enumerate(names)
+    }
 
 
 def wide_figure(n_panels: int = 1) -> tuple[Figure, list[Axes]]:

@@ -20,14 +20,14 @@ from trainables.grouping import grouped
 from tuner.reports.figures.pareto_front import label_of
 from tuner.reports.figures.style import (
     BLUE,
-    COLOURS,
     DPI,
-    MARKERS,
     WIDTH,
     Drawing,
+    Look,
     count_along_x,
     legend_above,
     log_scale,
+    looks_of,
     style_axes,
     wide_figure,
 )
@@ -43,13 +43,13 @@ def trials_plane_figure(sweep: Sweep, space: Space) -> Figure | None:
         return None
     figure, [axes] = wide_figure()
     style_axes(axes, named, "KL  [nats per example]")
-    colours, markers = colours_of(sweep), markers_of(sweep)
+    looks = methods_looks(sweep)
     for trial in trials:
-        x, y, look = [trial.ranked[error]], [trial.ranked["val/kl"]], markers[trial.method]
-        axes.plot(x, y, look, color=colours[trial.method], markersize=5, alpha=0.8)
+        x, y, look = [trial.ranked[error]], [trial.ranked["val/kl"]], looks[trial.method]
+        axes.plot(x, y, look.marker, color=look.colour, markersize=5, alpha=0.8)
     if error == "val/mse":
         log_scale(axes, "x")
-    legend_above(axes, marks({trial.method for trial in trials}, colours, markers))
+    legend_above(axes, marks({trial.method for trial in trials}, looks))
     return figure
 
 
@@ -63,25 +63,15 @@ def ended(sweep: Sweep, reasons: Sequence[str] = ("completed", "pruned")) -> lis
     return [trial for trial in found if is_usable(trial.ranked.get(metric, math.nan))]
 
 
-def colours_of(sweep: Sweep) -> dict[str, str]:
-    """The colour of each method."""
-    return {method: COLOURS[i % len(COLOURS)] for i, method in enumerate(_methods(sweep))}
+def methods_looks(sweep: Sweep) -> dict[str, Look]:
+    """The look of each method; GECO comes first, and looks the same on every page."""
+    return looks_of(sorted({trial.method for trial in sweep.trials.values()}, key=lambda name: (name != "geco", name)))
 
 
-def markers_of(sweep: Sweep) -> dict[str, str]:
-    """The marker of each method."""
-    return {method: MARKERS[i % len(MARKERS)] for i, method in enumerate(_methods(sweep))}
-
-
-def _methods(sweep: Sweep) -> list[str]:
-    """GECO first: it looks the same on every page."""
-    return sorted({trial.method for trial in sweep.trials.values()}, key=lambda method: (method != "geco", method))
-
-
-def marks(methods: Iterable[str], colours: Mapping[str, str], markers: Mapping[str, str]) -> list[Line2D]:
+def marks(methods: Iterable[str], looks: Mapping[str, Look]) -> list[Line2D]:
     """What the marks of each look like, for a legend."""
     return [
-        Line2D([], [], linestyle="", marker=markers[method], color=colours[method], label=method)
+        Line2D([], [], linestyle="", marker=looks[method].marker, color=looks[method].colour, label=method)
         for method in sorted(methods)
     ]
 
@@ -135,7 +125,7 @@ def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
         _draw(axes, sweep, space, path, [trial for trial in trials if path in trial.assignment])
     figure.supylabel(label_of(metric), fontsize="medium")
     panels[0].set_ylim(*middle_half([trial.ranked[metric] for trial in trials]))
-    legend = marks(colours_of(sweep), colours_of(sweep), markers_of(sweep))
+    legend = marks(methods_looks(sweep), methods_looks(sweep))
     figure.legend(handles=legend, loc="outside upper right", ncols=4, frameon=False, fontsize="small")
     for axes in panels[len(paths) :]:
         axes.set_visible(False)
@@ -145,11 +135,11 @@ def slices_figure(sweep: Sweep, space: Space) -> Figure | None:
 def _draw(axes: Axes, sweep: Sweep, space: Space, path: str, trials: list[Trial]) -> None:
     style_axes(axes, path, "")
     axis, metric = Axis(space, path), sweep.header["metric"]
-    colours, markers = colours_of(sweep), markers_of(sweep)
+    looks = methods_looks(sweep)
     for trial in trials:
         alpha = 0.9 if trial.stop_reason == "completed" else 0.3
-        x, look = axis.numbers([trial.assignment[path]]), markers[trial.method]
-        axes.plot(x, [trial.ranked[metric]], look, color=colours[trial.method], alpha=alpha, markersize=5)
+        x, look = axis.numbers([trial.assignment[path]]), looks[trial.method]
+        axes.plot(x, [trial.ranked[metric]], look.marker, color=look.colour, alpha=alpha, markersize=5)
     if axis.ticks:
         axes.set_xticks(range(len(axis.ticks)), axis.ticks, rotation=20, ha="right")
     elif axis.log:
@@ -219,17 +209,17 @@ def learning_curves_figure(sweep: Sweep, space: Space) -> Figure | None:
     figure, [axes] = wide_figure()
     style_axes(axes, "epoch", label_of(metric))
     count_along_x(axes)
-    colours, named = colours_of(sweep), set()
+    looks, named = methods_looks(sweep), set()
     for trial in trials:
         points = [(report.epoch, report.metrics[metric]) for report in trial.reports if metric in report.metrics]
         alpha = 0.85 if trial.stop_reason == "completed" else 0.3
-        axes.plot(*zip(*points, strict=True), color=colours[trial.method], alpha=alpha, linewidth=1.1)
+        axes.plot(*zip(*points, strict=True), color=looks[trial.method].colour, alpha=alpha, linewidth=1.1)
         named.add(trial.method)
     for rung in sweep.header.get("rungs", ()):
         axes.axvline(rung, color="0.5", linewidth=0.8, linestyle=":")
     values = [report.metrics[metric] for trial in trials for report in trial.reports if metric in report.metrics]
     axes.set_ylim(*middle_half(values))
-    legend_above(axes, [Line2D([], [], color=colours[method], label=method) for method in sorted(named)])
+    legend_above(axes, [Line2D([], [], color=looks[method].colour, label=method) for method in sorted(named)])
     return figure
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
 from tuner.reports.figures.pareto_front import label_of
 from tuner.reports.figures.style import (
-    COLOURS,
-    LINES,
-    MARKERS,
     Drawing,
     count_along_x,
     draw_expected,
     legend_above,
     log_scale,
+    looks_of,
     style_axes,
     wide_figure,
 )
@@ -25,21 +21,6 @@ from tuner.reports.figures.sweep import ended, error_of, middle_half
 
 if TYPE_CHECKING:
     from tuner.comparison.finished_sweeps import FinishedSweeps
-
-
-@dataclass(frozen=True)
-class Look:
-    colour: str
-    marker: str
-    line: object
-
-
-def looks_of(names: Iterable[str]) -> dict[str, Look]:
-    """The look of each sweep, by its name."""
-    return {
-        name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
-        for i, name in enumerate(names)
-    }
 
 
 def progress_figure(beside: FinishedSweeps) -> Figure:
