@@ -48,10 +48,12 @@ FACES = [
     *(f"trainables.config.{name}" for name in ("paths", "trial")),
     *(f"search_spaces.{name}" for name in SPACES),
     *(f"tuner.api.{name}" for name in ("comparisons", "jobs", "models", "sweeps")),
-    *(f"tuner.comparison.{name}" for name in ("statistics", "frontier", "final_loss", "tuning_cost", "hit_rate")),
-    *(f"tuner.comparison.{name}" for name in ("likelihood", "methods")),
-    *(f"tuner.search.{name}" for name in ("rules", "asha", "hyperband", "median", "seed_groups", "past_best")),
-    *("tuner.search.duplicates", "tuner.sweeps.metrics", "tuner.sweeps.means", "tuner.planning.rungs"),
+    *(
+        f"tuner.{room}.{path.stem}"
+        for room in ("comparison", "search")
+        for path in (ROOT / "tuner" / room).glob("[a-z]*.py")
+    ),
+    *("tuner.sweeps.metrics", "tuner.sweeps.means", "tuner.planning.rungs"),
 ]
 
 

@@ -92,7 +92,18 @@ class Comparison:
         return f"The best of {n} random trials is expected to reach a {name} of {band} with {best}{beside}."
 
     def document(self, report: Path) -> dict[str, Any]:
-        """The answer as plain data, with null for a bound that is not known. report: where its page is."""
+        """The answer as plain data, with null for a bound that is not known.
+
+        Parameters
+        ----------
+        report
+            The path of its page.
+
+        Returns
+        -------
+        dict
+            Ready for JSON.
+        """
         found = {
             "name": self.name,
             "report": str(report),
@@ -167,7 +178,30 @@ def concluded(
     levels: list[Level],
     trained: Mapping[str, Sequence[Trained]],
 ) -> Comparison:
-    """All three answers from what was trained, by stage."""
+    """All three answers from what was trained.
+
+    Parameters
+    ----------
+    name
+        Of the comparison.
+    dataset, model
+        As they were asked for.
+    metric
+        By which trials are selected.
+    exploratory
+        Whether it was a quick one.
+    design
+        What was trained.
+    levels
+        What became of each κ.
+    trained
+        Ends of runs, by stage.
+
+    Returns
+    -------
+    Comparison
+        Without what is found by looking at the models.
+    """
     pilots = [*trained["pilot"], *trained["rivals"]]
     return Comparison(
         name,

@@ -145,7 +145,18 @@ class Design:
         return [float(share) * scale.kappa_max for share in np.geomspace(low, high, N_LEVELS)]
 
     def reaching(self, kappa_min: Mapping[str, float]) -> Design:
-        """The same where it is known what the model reaches, by constraint."""
+        """The same design where it is known what the model reaches.
+
+        Parameters
+        ----------
+        kappa_min
+            By constraint; empty where it could not be measured.
+
+        Returns
+        -------
+        Design
+            With its levels from there on.
+        """
         return replace(self, scale=replace(self.scale, kappa_min=kappa_min.get(self.scale.constraint)))
 
     # --- stages -------------------------------------------------------------------------------------------------------
@@ -160,7 +171,18 @@ class Design:
         ]
 
     def rival_pilots(self, levels: Sequence[Level]) -> list[Run]:
-        """Every rival at the λ̂ of each level that is kept."""
+        """Every rival at the λ̂ of each level that is kept.
+
+        Parameters
+        ----------
+        levels
+            All of them.
+
+        Returns
+        -------
+        list of Run
+            At each learning rate, on the pilots' seeds.
+        """
         return [
             self._rival("rivals", method, level, rate, seed)
             for level in _kept(levels)
@@ -170,7 +192,20 @@ class Design:
         ]
 
     def path(self, levels: Sequence[Level], rates: Mapping[tuple[str, float], float]) -> list[Run]:
-        """All of them on seeds that no pilot has seen. rates: by rival and κ."""
+        """GECO and all rivals on seeds that no pilot has seen.
+
+        Parameters
+        ----------
+        levels
+            All of them.
+        rates
+            Of each rival, by rival and κ.
+
+        Returns
+        -------
+        list of Run
+            At the levels that are kept.
+        """
         found = []
         for level in _kept(levels):
             assert level.rate is not None
@@ -230,8 +265,21 @@ class Design:
     # --- what the pilots say ------------------------------------------------------------------------------------------
 
     def levels(self, pilot: Iterable[Trained]) -> list[Level]:
-        """What became of each κ. A level is kept where GECO settles on it at a learning rate, by all pilot seeds
-        together; of several such rates it takes that of the lowest J by the λ of their runs, and λ̂ is of its runs."""
+        """What became of each κ.
+
+        A level is kept where GECO settles on it at a learning rate, by all pilot seeds together; of several such rates
+        it takes that of the lowest J by the λ of their runs, and λ̂ is of its runs.
+
+        Parameters
+        ----------
+        pilot
+            Ends of GECO's pilots.
+
+        Returns
+        -------
+        list of Level
+            In the order of the pilots.
+        """
         by_kappa = grouped((trained.run.kappa, trained) for trained in pilot)
         return [self._level(kappa, found) for kappa, found in by_kappa.items() if kappa is not None]
 
@@ -248,7 +296,20 @@ class Design:
         return Level(kappa, weight, rate, "ok" if _settle(at_rate) else failed[0])
 
     def rival_rates(self, levels: Sequence[Level], pilots: Sequence[Trained]) -> dict[tuple[str, float], float]:
-        """The learning rate of each rival at each level that is kept."""
+        """The learning rate of each rival at each level that is kept.
+
+        Parameters
+        ----------
+        levels
+            All of them.
+        pilots
+            Ends of the rivals' pilots.
+
+        Returns
+        -------
+        dict of tuple to float
+            By rival and κ.
+        """
         return {
             (method, level.kappa): best_rate(self._cell_of(method, level, pilots))
             for level in _kept(levels)
@@ -256,7 +317,20 @@ class Design:
         }
 
     def selection_sds(self, levels: Sequence[Level], pilots: Sequence[Trained]) -> dict[str, dict[float, float]]:
-        """By rival and κ, the standard deviation that the choice of both learning rates adds to the difference."""
+        """The standard deviation that the choice of both learning rates adds to a difference.
+
+        Parameters
+        ----------
+        levels
+            All of them.
+        pilots
+            Ends of all pilots.
+
+        Returns
+        -------
+        dict of str to dict
+            By rival and κ.
+        """
         kept = _kept(levels)
         own = {
             method: selection_sds([self._cell_of(method, level, pilots) for level in kept])
@@ -278,16 +352,55 @@ class Design:
         )
 
     def best_plain(self, plain: Sequence[Trained]) -> list[Trained]:
-        """The ELBO's runs at the learning rate that suits it; a diverged one is none."""
+        """The ELBO's runs at the learning rate that suits it.
+
+        Parameters
+        ----------
+        plain
+            Ends of its runs.
+
+        Returns
+        -------
+        list of Trained
+            Those that trained to their end.
+        """
         cell = self._cell(plain, self.scale.weight_of_one)
         return [each for each in plain if each.completed and each.run.rate == best_rate(cell)]
 
     def lagrangian(self, metrics: Mapping[str, float], weight: float, part: str = "val") -> float:
-        """J = KL + λ·distortion, in nats per example."""
+        """J = KL + λ·distortion, in nats per example.
+
+        Parameters
+        ----------
+        metrics
+            Of a run.
+        weight
+            λ.
+        part
+            `val` or `test`.
+
+        Returns
+        -------
+        float
+            J.
+        """
         return metrics[f"{part}/kl"] + weight * self.distortion(metrics, part)
 
     def distortion(self, metrics: Mapping[str, float], part: str = "test") -> float:
-        """The SSE of an example, or under bits its nats."""
+        """The SSE of an example, or under bits its nats.
+
+        Parameters
+        ----------
+        metrics
+            Of a run.
+        part
+            `val` or `test`.
+
+        Returns
+        -------
+        float
+            The mean over examples.
+        """
         if self.scale.sigma is None:
             return metrics[f"{part}/recon_nll"]
         return self.scale.n_elements * metrics[f"{part}/mse"]

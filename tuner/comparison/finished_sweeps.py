@@ -54,7 +54,18 @@ class FinishedSweeps:
         return next(iter(self.sweeps.values())).ranking
 
     def best(self, name: str) -> Trial:
-        """A sweep's best completed trial."""
+        """A sweep's best completed trial.
+
+        Parameters
+        ----------
+        name
+            Of one of the sweeps.
+
+        Returns
+        -------
+        Trial
+            By the metric that all have in common.
+        """
         return ranked_trials(self.sweeps[name])[0]
 
     @property
@@ -64,12 +75,35 @@ class FinishedSweeps:
         return sorted(self.sweeps, key=lambda name: sign * self.best(name).ranked[self.metric])
 
     def values(self, name: str) -> list[float]:
-        """The metric of each completed trial."""
+        """The metric of each completed trial.
+
+        Parameters
+        ----------
+        name
+            Of one of the sweeps.
+
+        Returns
+        -------
+        list of float
+            Best first.
+        """
         return [trial.ranked[self.metric] for trial in ranked_trials(self.sweeps[name])]
 
     def expected(self, name: str) -> list[Expected]:
-        """The expected best of n = 1 … 20 random, unpruned trials, by the metric that selects them. Empty where a sweep
-        has no such trials: those of a search that learns, or prunes, say nothing about other draws."""
+        """The expected best of n = 1 … 20 random, unpruned trials, by the metric that selects them.
+
+        Trials of a search that learns, or prunes, say nothing about other draws.
+
+        Parameters
+        ----------
+        name
+            Of one of the sweeps.
+
+        Returns
+        -------
+        list of Expected
+            Empty where the sweep has no such trials.
+        """
         sweep, sign = self.sweeps[name], sign_of(self.direction)
         usable = [trial for trial in _random_trials(sweep) if trial.stop_reason in ("completed", "diverged")]
         values = [_score(trial, self.metric, sign) for trial in usable]
@@ -80,7 +114,18 @@ class FinishedSweeps:
         return [found.signed(sign) for found in expected_best(values, counted, MOST_TRIALS)]
 
     def document(self, report: Path) -> dict[str, Any]:
-        """What was found as plain data. report: where its page is."""
+        """What was found as plain data.
+
+        Parameters
+        ----------
+        report
+            The path of its page.
+
+        Returns
+        -------
+        dict
+            Ready for JSON.
+        """
         return {
             "report": str(report),
             "dataset": self.dataset,
@@ -104,14 +149,44 @@ class FinishedSweeps:
 
 
 def stop_reasons(sweep: Sweep) -> dict[str, int]:
-    """How many trials ended how, the most frequent first."""
+    """How many trials ended how.
+
+    Parameters
+    ----------
+    sweep
+        That has ended.
+
+    Returns
+    -------
+    dict of str to int
+        By stop reason, the most frequent first.
+    """
     return dict(Counter(trial.stop_reason or "interrupted" for trial in sweep.trials.values()).most_common())
 
 
 def read_finished_sweeps(storage: str | Path, names: Sequence[str], *, allow_changed: bool = False) -> FinishedSweeps:
-    """Read finished sweeps. Raises UserError for fewer than two, for one that is unfinished or without a result, and
-    for sweeps of which numbers mean different things: another data set, split or metric; or, unless that is allowed,
-    other data under the same name, or other code of one model."""
+    """Read finished sweeps that can stand side by side.
+
+    Parameters
+    ----------
+    storage
+        Folder, or URI of object storage, that holds them.
+    names
+        Two or more.
+    allow_changed
+        Read them although their data or code differ.
+
+    Returns
+    -------
+    FinishedSweeps
+        In the order of the names.
+
+    Raises
+    ------
+    UserError
+        One has not finished or has no result, or their numbers mean different things: another data set, split or
+        metric, or other data or code under the same name.
+    """
     if len(names) < 2 or len(set(names)) != len(names):
         raise UserError(f"sweeps: {','.join(names)} is not allowed; name two or more finished sweeps, each once")
     sweeps = {name: known_sweep(storage, name) for name in names}

@@ -87,12 +87,46 @@ def _check_free(path: str, value: Any) -> None:
 
 
 def named_after(dataset: str, model: str) -> str:
-    """What a comparison without a name is called."""
+    """What a comparison without a name is called.
+
+    Parameters
+    ----------
+    dataset, model
+        As they are asked for.
+
+    Returns
+    -------
+    str
+        DATASET-MODEL.
+
+    Examples
+    --------
+    >>> named_after("./faces.npz", "nets:make")
+    'faces-nets-make'
+    """
     return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{Path(dataset).stem}-{model}").strip("-")[:LONGEST_NAME]
 
 
 def design_of(request: Request, data_dir: Path) -> tuple[Design, TrialConfig]:
-    """The design, and the configuration by default with its numbers. Raises UserError for what cannot be compared."""
+    """What a request amounts to on its data.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    data_dir
+        Folder of the built-in data sets.
+
+    Returns
+    -------
+    tuple of Design and TrialConfig
+        The design, and the default configuration with its numbers.
+
+    Raises
+    ------
+    UserError
+        That cannot be compared.
+    """
     config, facts = _resolved(request, data_dir)
     if not isinstance(config.lr, ConstantLr):
         raise ConfigError(f"lr.kind: {config.lr.kind} cannot be compared; methods share a grid of constant rates")
@@ -122,7 +156,20 @@ def _resolved(request: Request, data_dir: Path) -> tuple[TrialConfig, DataFacts]
 
 
 def remembered(request: Request, folder: Path) -> None:
-    """Write the request down, or refuse another one under its name."""
+    """Write a request down, or refuse another one under its name.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    folder
+        Of the comparison.
+
+    Raises
+    ------
+    UserError
+        The comparison was begun with another setting.
+    """
     file = folder / REQUEST_FILE
     asked = json.loads(json.dumps(asdict(request)))
     if not file.exists():
@@ -143,15 +190,40 @@ def remembered(request: Request, folder: Path) -> None:
 
 
 def known_reach(folder: Path) -> dict[str, float]:
-    """κ_min by constraint, as it was measured for a comparison; empty where it was not, or could not be."""
+    """κ_min as it was measured for a comparison.
+
+    Parameters
+    ----------
+    folder
+        Of the comparison.
+
+    Returns
+    -------
+    dict of str to float
+        By constraint; empty where it was not measured, or could not be.
+    """
     file = folder / REACH_FILE
     found: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return found
 
 
 def as_begun(design: Design, config: TrialConfig, pilot: Path) -> Design:
-    """A design with the learning rates that its pilot was begun with, and the rule by which they follow the batch size:
-    defaults may have changed since. config: what all methods share, by today's defaults."""
+    """A design with the learning rates that its pilot was begun with, and the rule by which they follow the batch size.
+
+    Parameters
+    ----------
+    design
+        By today's defaults, which may have changed since.
+    config
+        What all methods share, by today's defaults.
+    pilot
+        Folder of the pilot's sweep.
+
+    Returns
+    -------
+    Design
+        The same where the pilot has not begun.
+    """
     file = pilot / JOURNAL
     events = read_journal(file) if file.exists() else []
     if not events:
@@ -164,13 +236,35 @@ def as_begun(design: Design, config: TrialConfig, pilot: Path) -> Design:
 
 
 def schedule_begun(sweep: Sweep) -> dict[str, Any] | None:
-    """The schedule of the first trial of a sweep that was not refused; None without one."""
+    """The learning-rate schedule that a sweep was begun with.
+
+    Parameters
+    ----------
+    sweep
+        With the configurations of its trials.
+
+    Returns
+    -------
+    dict or None
+        By path, of the first trial that was not refused; None without one.
+    """
     first = next((trial for trial in sweep.trials.values() if trial.kind != REFUSED), None)
     return None if first is None else schedule_of(parse_config(first.config))
 
 
 def schedule_of(config: TrialConfig) -> dict[str, Any]:
-    """What makes learning rates of `lr.base`, by path; the rule for batch sizes only where it has something to do."""
+    """What makes learning rates of `lr.base`.
+
+    Parameters
+    ----------
+    config
+        Resolved.
+
+    Returns
+    -------
+    dict of str to value
+        By path; the rule for batch sizes only where it has something to do.
+    """
     scaled = {"lr.scaling": scaling_of(config.lr.scaling), "lr.base_batch_size": config.lr.base_batch_size}
     rest = {path: value for path, value in flatten(plain(config)).items() if path.startswith("lr.") and path != LR}
     rest = {path: value for path, value in rest.items() if path not in scaled}
@@ -178,13 +272,40 @@ def schedule_of(config: TrialConfig) -> dict[str, Any]:
 
 
 def differing_paths(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The paths at which two trees of plain data differ."""
+    """The paths at which two trees of plain data differ.
+
+    Parameters
+    ----------
+    one, other
+        Nested.
+
+    Returns
+    -------
+    list of str
+        In the order of `other`.
+
+    Examples
+    --------
+    >>> differing_paths({"seeds": 2, "lr": {"base": 1}}, {"seeds": 3, "lr": {"base": 1}})
+    ['seeds']
+    """
     flat, other_flat = flatten(one), flatten(other)
     return [path for path in dict.fromkeys([*other_flat, *flat]) if flat.get(path) != other_flat.get(path)]
 
 
 def read_request(folder: Path) -> Request | None:
-    """What a comparison was asked for; None where there is none."""
+    """What a comparison was asked for.
+
+    Parameters
+    ----------
+    folder
+        Of the comparison.
+
+    Returns
+    -------
+    Request or None
+        None where there is no comparison.
+    """
     if not (folder / REQUEST_FILE).is_file():
         return None
     kept = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
@@ -192,7 +313,25 @@ def read_request(folder: Path) -> Request | None:
 
 
 def command_of(request: Request, options: Mapping[str, Any] | None = None) -> str:
-    """The command that repeats it. options: where and how it runs, by option; one that is True has no value."""
+    """The command that repeats a comparison.
+
+    Parameters
+    ----------
+    request
+        What was asked for.
+    options
+        Where and how it runs, by option; one that is True has no value.
+
+    Returns
+    -------
+    str
+        Quoted for a shell.
+
+    Examples
+    --------
+    >>> command_of(Request("c", methods=("geco", "beta")), {"--offline": True})
+    'vae-tuner compare --dataset digits --model mlp --name c --methods geco,beta --offline'
+    """
     words = ["vae-tuner", "compare", "--dataset", request.dataset, "--model", request.model, "--name", request.name]
     words += ["--methods", ",".join(request.methods)]
     words += ["--epochs", str(request.epochs)] if request.epochs else []

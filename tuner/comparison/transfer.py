@@ -80,7 +80,20 @@ class Transferred:
 
 
 def best_trials(pool: Sequence[Trained], metric: str) -> dict[str, Trained]:
-    """By method, the best trial by validation; a method of which all trials diverged has none."""
+    """The best trial of each method by validation.
+
+    Parameters
+    ----------
+    pool
+        Ends of random trials.
+    metric
+        As `val/elbo_cal`.
+
+    Returns
+    -------
+    dict of str to Trained
+        By method; one of which all trials diverged has none.
+    """
     sign = sign_of(direction_of(metric))
     found: dict[str, Trained] = {}
     for each in sorted((each for each in pool if each.completed), key=lambda each: -sign * each.val[metric]):
@@ -89,7 +102,18 @@ def best_trials(pool: Sequence[Trained], metric: str) -> dict[str, Trained]:
 
 
 def candidates(origin: Side, target: Side) -> list[Candidate]:
-    """What is trained on the target's data, method by method, its own best first."""
+    """What is trained on the target's data.
+
+    Parameters
+    ----------
+    origin, target
+        The two data sets.
+
+    Returns
+    -------
+    list of Candidate
+        Method by method, the target's own best first.
+    """
     ratio = target.design.scale.kappa_max / origin.design.scale.kappa_max
     found = []
     for method, own in target.best.items():
@@ -107,14 +131,44 @@ def _carried(run: Run, ratio: float) -> list[Candidate]:
 
 
 def runs_of(stage: str, found: Sequence[Candidate], seeds: Sequence[int]) -> list[Run]:
-    """Every candidate on every seed, candidate by candidate."""
+    """Every candidate on every seed.
+
+    Parameters
+    ----------
+    stage
+        Its name.
+    found
+        The candidates.
+    seeds
+        By which nothing was chosen.
+
+    Returns
+    -------
+    list of Run
+        Candidate by candidate.
+    """
     return [replace(each.run, stage=stage, seed=seed) for each in found for seed in seeds]
 
 
 def answer_transfer(
     origin: Side, target: Side, found: Sequence[Candidate], trained: Sequence[Trained]
 ) -> list[Transferred]:
-    """trained: the ends of the candidates' runs, in their order."""
+    """What is lost by taking a data set's best trials to another.
+
+    Parameters
+    ----------
+    origin, target
+        The two data sets.
+    found
+        The candidates on the target's data.
+    trained
+        The ends of their runs, in their order.
+
+    Returns
+    -------
+    list of Transferred
+        For each candidate that is not the target's own.
+    """
     n_seeds = len(trained) // max(1, len(found))
     answers = []
     for i, candidate in enumerate(found):
@@ -151,8 +205,29 @@ ALIKE = ("model", "methods", "epochs", "quick", "settings")
 
 
 def other_comparison(request: Request, design: Design, storage: Path, data_dir: Path) -> tuple[Request, Design]:
-    """The request and the design of the comparison that a request names. Raises UserError where nothing can be
-    exchanged with it."""
+    """The comparison that a request names, to exchange dials with.
+
+    Parameters
+    ----------
+    request
+        With `transfer`.
+    design
+        What it amounts to.
+    storage
+        Folder that holds the sweeps.
+    data_dir
+        Folder of the built-in data sets.
+
+    Returns
+    -------
+    tuple of Request and Design
+        The other one's.
+
+    Raises
+    ------
+    UserError
+        Nothing can be exchanged with it.
+    """
     name = request.transfer
     assert name is not None
     other = read_request(storage / name)
@@ -179,6 +254,20 @@ def _rule(design: Design) -> Any:
 
 
 def check_same_rule(name: str, theirs: str | None, ours: str | None) -> None:
+    """Refuse learning rates that follow the batch size by another rule.
+
+    Parameters
+    ----------
+    name
+        Of the other comparison.
+    theirs, ours
+        The rules; None where rates are used as they are.
+
+    Raises
+    ------
+    UserError
+        They differ.
+    """
     if theirs and ours and theirs != ours:
         raise UserError(
             f"transfer: comparison {name} was begun with {SCALING} {theirs}, this one with {ours}, so that a learning "

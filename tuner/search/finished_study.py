@@ -28,9 +28,26 @@ SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 
 def finished_study(storage: str | Path, name: str) -> optuna.Study:
-    """The sweep in Optuna's memory: a trial for each configuration, with the metric by epoch and its final values.
+    """A sweep as a study in Optuna's memory.
 
-    A configuration of several seeds is one trial with their means. Raises UserError for a sweep that is not there.
+    A configuration of several seeds is one trial with their means.
+
+    Parameters
+    ----------
+    storage
+        Folder, or URI of object storage, that holds the sweeps.
+    name
+        Of the sweep.
+
+    Returns
+    -------
+    optuna.Study
+        A trial for each configuration, with the metric by epoch and its final values.
+
+    Raises
+    ------
+    UserError
+        There is no such sweep.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep = known_sweep(storage, name).by_configuration()
@@ -46,7 +63,17 @@ def finished_study(storage: str | Path, name: str) -> optuna.Study:
 def write_study(study: optuna.Study, file: Path) -> None:
     """Write a new SQLite file that Optuna opens as `sqlite:///FILE`; it appears whole or not at all.
 
-    Raises what `new_file` does.
+    Parameters
+    ----------
+    study
+        Any study.
+    file
+        It ends in .db, .sqlite or .sqlite3.
+
+    Raises
+    ------
+    UserError
+        The file exists, has another ending or cannot be written.
     """
     with new_file(file, *SUFFIXES) as part:
         try:

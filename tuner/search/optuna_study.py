@@ -49,7 +49,20 @@ class OptunaTrials:
         self._trials: dict[str, FrozenTrial] = {}
 
     def trials(self, sweep: Sweep, space: Space) -> list[FrozenTrial]:
-        """Those of earlier sweeps, then the sweep's own in the order they were asked for."""
+        """What Optuna is told of all trials.
+
+        Parameters
+        ----------
+        sweep
+            As it stands.
+        space
+            What it searches.
+
+        Returns
+        -------
+        list of FrozenTrial
+            Those of earlier sweeps, then the sweep's own in the order they were asked for.
+        """
         metrics = list(sweep.metrics)
         self._priors += [_Fixed(_known(prior, space, metrics)) for prior in sweep.priors[len(self._priors) :]]
         for trial in sweep.trials.values():
@@ -79,12 +92,29 @@ def suggest(
     known: OptunaTrials | None = None,
     is_known: Callable[[Assignment], bool] = lambda assignment: False,
 ) -> Suggestion | None:
-    """The next assignment that is not known: a function of what the sweep has seen, how it is sampled and the number of
-    the ask. None where there is no other.
+    """The next assignment that is not known.
 
-    Sampler and study are built anew, so that nothing is remembered but the journal. Where what is drawn is known, the
-    sampler draws again, some times, and then one is taken evenly from what is left. known: Optuna's trials of this
-    sweep, as the last call left them.
+    It is a function of what the sweep has seen, how it is sampled and the number of the ask: sampler and study are
+    built anew, so that nothing is remembered but the journal. Where what is drawn is known, the sampler draws again,
+    some times, and then one is taken evenly from what is left.
+
+    Parameters
+    ----------
+    sweep
+        As it stands.
+    space
+        In numbers.
+    sampling
+        How it is sampled.
+    known
+        Optuna's trials of this sweep, as the last call left them; only time is lost without.
+    is_known
+        Whether the sweep has an assignment's configuration.
+
+    Returns
+    -------
+    Suggestion or None
+        None where there is no other.
     """
     sweep = sweep.by_configuration()
     number = len(sweep.trials)
@@ -139,8 +169,29 @@ def study_of(
     storage: BaseStorage | None = None,
     known: OptunaTrials | None = None,
 ) -> optuna.Study:
-    """What Optuna is told: each trial of earlier sweeps and of this one by how it ended, as `_ending` has it. A
-    configuration of several seeds is one trial, with their mean."""
+    """What Optuna is told: each trial of earlier sweeps and of this one, by how it ended.
+
+    A configuration of several seeds is one trial, with their mean.
+
+    Parameters
+    ----------
+    sweep
+        As it stands.
+    space
+        What it searches.
+    sampler
+        The study's.
+    storage
+        The study's; by default in memory.
+    known
+        Optuna's trials of this sweep, as the last call left them.
+
+    Returns
+    -------
+    optuna.Study
+        COMPLETE with a result; PRUNED with values by epoch, or without values where the configuration gives no result;
+        FAIL where nothing is known of it; RUNNING where it may go on.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sweep = sweep.by_configuration()
     storage = storage or InMemoryStorage()

@@ -58,17 +58,56 @@ class Sampling:
         return self.kind in REMEMBERING
 
     def grid(self, space: Space) -> Grid:
-        """The grid that its trials walk through."""
+        """The grid that its trials walk through.
+
+        Parameters
+        ----------
+        space
+            In numbers.
+
+        Returns
+        -------
+        Grid
+            Of no more points than trials, where that can be.
+        """
         return finest_grid(space, dict(self.default), self.trials)
 
 
 def new_sampler(sampling: Sampling, space: Space, number: int) -> BaseSampler:
-    """The sampler of the ask of this number; a grid has none."""
+    """The sampler of an ask.
+
+    Parameters
+    ----------
+    sampling
+        How the space is sampled; not a grid, which has no sampler.
+    space
+        In numbers.
+    number
+        Of the ask, from 0.
+
+    Returns
+    -------
+    BaseSampler
+        Optuna's, with a seed of its own.
+    """
     return SAMPLERS[sampling.kind](sampling, space, _seed_of(sampling.seed, number))
 
 
 def even_sampler(sampling: Sampling, number: int) -> BaseSampler:
-    """What draws evenly where the sampler of this ask finds nothing new."""
+    """What draws evenly where the sampler of an ask finds nothing new.
+
+    Parameters
+    ----------
+    sampling
+        How the space is sampled.
+    number
+        Of the ask, from 0.
+
+    Returns
+    -------
+    BaseSampler
+        Random.
+    """
     return RandomSampler(seed=_seed_of(sampling.seed, number))
 
 
@@ -134,14 +173,41 @@ SAMPLERS: dict[str, Callable[[Sampling, Space, int], BaseSampler]] = {
 
 
 def trials_to_run(sampling: Sampling, space: Space) -> int:
-    """The trials there are to run: no more than a grid has points."""
+    """The number of trials to run.
+
+    Parameters
+    ----------
+    sampling
+        How the space is sampled.
+    space
+        In numbers.
+
+    Returns
+    -------
+    int
+        No more than a grid has points.
+    """
     return min(sampling.n_trials, sampling.grid(space).n_points) if sampling.kind == "grid" else sampling.n_trials
 
 
 def sampler_notes(sampling: Sampling, space: Space, *, warm: bool, pruned_by: str | None) -> list[str]:
-    """What the sampler does with this space that one might not expect.
+    """What a sampler does with a space that one might not expect.
 
-    warm: whether it is told of earlier trials. pruned_by: the scheduler's kind, None where nothing is pruned.
+    Parameters
+    ----------
+    sampling
+        How the space is sampled.
+    space
+        In numbers.
+    warm
+        Whether it is told of earlier trials.
+    pruned_by
+        The scheduler's kind; None where nothing is pruned.
+
+    Returns
+    -------
+    list of str
+        Sentences; often none.
     """
     found = []
     common = space.active({})
