@@ -32,6 +32,11 @@ def test_the_public_faces_have_examples():
 
 # --- the public faces, in NumPy's style -------------------------------------------------------------------------------
 
+
+def modules_of(room):
+    return sorted(path.stem for path in (ROOT / "tuner" / room).glob("[a-z]*.py"))
+
+
 SPACES = ("space", "domains", "values", "catalogue", "grid", "compile", "covering", "geco", "reach")
 FACES = [
     "trainables.vae",
@@ -48,11 +53,7 @@ FACES = [
     *(f"trainables.config.{name}" for name in ("paths", "trial")),
     *(f"search_spaces.{name}" for name in SPACES),
     *(f"tuner.api.{name}" for name in ("comparisons", "jobs", "models", "sweeps")),
-    *(
-        f"tuner.{room}.{path.stem}"
-        for room in ("comparison", "search")
-        for path in (ROOT / "tuner" / room).glob("[a-z]*.py")
-    ),
+    *(f"tuner.{room}.{name}" for room in ("comparison", "search") for name in modules_of(room)),
     *("tuner.sweeps.metrics", "tuner.sweeps.means", "tuner.planning.rungs"),
 ]
 
