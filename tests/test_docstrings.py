@@ -54,7 +54,8 @@ FACES = [
     *(f"search_spaces.{name}" for name in SPACES),
     *(f"tuner.api.{name}" for name in ("comparisons", "jobs", "models", "sweeps")),
     *(f"tuner.{room}.{name}" for room in ("comparison", "search") for name in modules_of(room)),
-    *("tuner.sweeps.metrics", "tuner.sweeps.means", "tuner.planning.rungs"),
+    *(f"tuner.planning.{name}" for name in modules_of("planning") if name != "resources"),
+    *("tuner.sweeps.metrics", "tuner.sweeps.means"),
 ]
 
 

@@ -45,7 +45,20 @@ class Finding:
 
 
 def examine(spec: SweepSpec, data_dir: Path | None = None) -> list[Finding]:
-    """All checks of a sweep that could be started with this spec; those that need a plan only where there is one."""
+    """All checks of a sweep that could be started with this spec.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    data_dir
+        Folder of the built-in data sets.
+
+    Returns
+    -------
+    list of Finding
+        Those of a plan only where there is one.
+    """
     found = [_packages()]
     try:
         plan = make_plan(spec, data_dir)
@@ -55,7 +68,23 @@ def examine(spec: SweepSpec, data_dir: Path | None = None) -> list[Finding]:
 
 
 def require_ready(plan: Plan) -> list[Finding]:
-    """The warnings of a plan's checks; raises UserError where one fails."""
+    """Check all that can be known to fail before a plan starts, and make its experiment in MLflow.
+
+    Parameters
+    ----------
+    plan
+        Of the sweep.
+
+    Returns
+    -------
+    list of Finding
+        The warnings.
+
+    Raises
+    ------
+    UserError
+        A check fails; the message has each cause and its fix.
+    """
     found = list(_of_plan(plan))
     failures = [finding for finding in found if finding.state == "failure"]
     if failures:
@@ -150,7 +179,23 @@ def _storage(storage: str) -> Finding:
 
 
 def check_tracking(spec: SweepSpec) -> Finding:
-    """Whether the store answers and takes what a sweep writes."""
+    """Whether the store answers and takes what a sweep writes.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+
+    Returns
+    -------
+    Finding
+        `ok`.
+
+    Raises
+    ------
+    UserError
+        It does not; the message names cause and fix.
+    """
     uri, experiment = resolve_uri(spec.tracking.uri, Path.cwd()), spec.tracking.experiment
     if uri.startswith("databricks") and not experiment.startswith("/"):
         raise UserError(
@@ -195,7 +240,18 @@ def _disk(plan: Plan) -> Finding:
 
 
 def checkpoint_bytes(plan: Plan) -> int:
-    """What a checkpoint of the default configuration takes."""
+    """What a checkpoint of the default configuration takes.
+
+    Parameters
+    ----------
+    plan
+        Of the sweep.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     from tuner.planning.memory_probe import n_parameters
 
     return STATES_PER_PARAMETER * BYTES_PER_VALUE * n_parameters(plan.default.model, plan.facts.shape)

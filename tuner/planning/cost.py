@@ -15,9 +15,17 @@ PROBE_STEPS = 20
 
 @fresh()
 def seconds_per_epoch(plan: Plan) -> float | None:
-    """Seconds for training and evaluating one epoch, alone on the machine; nothing is kept.
+    """Time an epoch of the default configuration, from a few steps alone on the machine; nothing is kept.
 
-    None where trials run on GPUs of a cluster and this machine has none.
+    Parameters
+    ----------
+    plan
+        Of the sweep.
+
+    Returns
+    -------
+    float or None
+        Seconds; None where trials run on GPUs of a cluster and this machine has none.
     """
     config = plan.default
     if config.device != "cpu" and not torch.cuda.is_available():

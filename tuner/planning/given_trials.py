@@ -17,7 +17,22 @@ Point = Mapping[str, Any]
 def check_points(
     points: Sequence[Point], base: Mapping[str, Any], parse: Callable[[Mapping[str, Any]], object]
 ) -> None:
-    """Refuse a point that is no valid configuration, or would make the trials of a sweep incomparable."""
+    """Refuse a point that is no valid configuration, or would make the trials of a sweep incomparable.
+
+    Parameters
+    ----------
+    points
+        Assignments by path.
+    base
+        The fixed part of every trial, as a tree.
+    parse
+        Raises ConfigError for a tree that is no valid configuration.
+
+    Raises
+    ------
+    ConfigError
+        It names the trial.
+    """
     for number, point in enumerate(points):
         for path in point:
             if path.startswith(CONSTANT):

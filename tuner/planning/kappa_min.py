@@ -19,7 +19,19 @@ KIND = "objective.kind"
 def asks_for_reach(space: Space, base: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> bool:
     """Whether κ_min decides the κ of some trial: it bounds a range that is searched, or κ is `auto` under GECO.
 
-    base: the fixed part, as a tree. points: trials given one by one, in place of the space.
+    Parameters
+    ----------
+    space
+        What is searched, with relative bounds.
+    base
+        The fixed part of every trial, as a tree.
+    points
+        Trials given one by one, in place of the space.
+
+    Returns
+    -------
+    bool
+        False where no trial is under GECO.
     """
     fixed = {**flatten(base), **space.fixed}
     if points:
@@ -43,7 +55,20 @@ def _may_be_auto(domain: Domain, fixed: Mapping[str, Any]) -> bool:
 
 
 def as_begun(space: Space, header: Mapping[str, Any]) -> Space:
-    """The space with the range of κ that a sweep was begun with, where it is not the user's own numbers."""
+    """The space with the range of κ that a sweep was begun with, where it is not the user's own numbers.
+
+    Parameters
+    ----------
+    space
+        With relative bounds.
+    header
+        Of the sweep's journal.
+
+    Returns
+    -------
+    Space
+        The same where κ is not searched.
+    """
     ours, begun = space.dimensions.get(KAPPA), header["space"].get(KAPPA)
     if not isinstance(ours, Float) or ours.references is None or not isinstance(begun, Mapping):
         return space
@@ -53,7 +78,21 @@ def as_begun(space: Space, header: Mapping[str, Any]) -> Space:
 def reach_notes(kappa: Domain | None, constraint: str, facts: DataFacts, *, awaited: bool) -> list[str]:
     """What the user should know of κ_min.
 
-    kappa: what is searched, in absolute terms. awaited: whether κ_min is measured at the start.
+    Parameters
+    ----------
+    kappa
+        What is searched, in absolute terms; None where κ is not.
+    constraint
+        `re` or `nll`.
+    facts
+        Of the data.
+    awaited
+        Whether κ_min is measured at the start.
+
+    Returns
+    -------
+    list of str
+        Sentences.
     """
     if awaited:
         return ["κ_min, the error that the largest model reaches at β → 0, is measured at the start; κ begins there"]

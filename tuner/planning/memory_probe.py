@@ -34,7 +34,23 @@ def largest(
     """The configuration of the most parameters × batch size × samples that the space can draw.
 
     Dimension by dimension, children before their parents, the level where that is most, with what is known of the
-    others; a parent's options are compared with the largest of what they switch on. base: the fixed part, as a tree.
+    others; a parent's options are compared with the largest of what they switch on.
+
+    Parameters
+    ----------
+    space
+        In numbers.
+    base
+        The fixed part of every trial, as a tree.
+    resolved
+        The configuration of a tree.
+    shape
+        Of an example.
+
+    Returns
+    -------
+    TrialConfig
+        Resolved.
     """
     best: dict[str, Any] = {}
 
@@ -51,7 +67,20 @@ def largest(
 
 @fresh()
 def n_parameters(model: ModelConfig, shape: tuple[int, ...]) -> int:
-    """The number of parameters of a model for examples of this shape."""
+    """The number of parameters of a model.
+
+    Parameters
+    ----------
+    model
+        Its configuration.
+    shape
+        Of an example.
+
+    Returns
+    -------
+    int
+        All numbers that it learns.
+    """
     return sum(value.numel() for value in build_model(model, shape).init(0, torch.device("cpu")).values())
 
 
@@ -63,9 +92,28 @@ def _size(config: TrialConfig, shape: tuple[int, ...]) -> int:
 def measured_share(
     config: TrialConfig, data_dir: Path, capacity: Capacity, cpus_per_trial: float
 ) -> tuple[float, list[str]]:
-    """The GPUs of a trial, and the note that says how it was found; raises UserError where nothing can be measured.
+    """The share of a GPU that a trial needs, measured on one of this machine or of the cluster.
 
-    config: the largest. It is tried on one GPU of this machine or of the cluster, whichever is free first.
+    Parameters
+    ----------
+    config
+        The largest that the sweep can draw.
+    data_dir
+        Folder of the built-in data sets.
+    capacity
+        Of this machine or the cluster.
+    cpus_per_trial
+        As in `resources`.
+
+    Returns
+    -------
+    tuple of float and list of str
+        GPUs of a trial, and notes that say how that was found.
+
+    Raises
+    ------
+    UserError
+        Nothing can be measured.
     """
     request = {"config": json.dumps(plain(config)), "data_dir": str(data_dir), "working_dir": str(Path.cwd())}
     if capacity.address is None:
@@ -80,7 +128,27 @@ def measured_share(
 
 
 def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, list[str]]:
-    """The same from what the probe has answered on a node."""
+    """The share of a GPU that a trial needs, from what the probe has answered.
+
+    Parameters
+    ----------
+    answer
+        Bytes of memory, and of the trial at its peak; None where it ran out of them.
+    node
+        That it was measured on.
+    cpus_per_trial
+        As in `resources`.
+
+    Returns
+    -------
+    tuple of float and list of str
+        GPUs of a trial, and notes.
+
+    Raises
+    ------
+    UserError
+        The node has no GPU.
+    """
     memory, peak = answer["memory_bytes"], answer["peak_bytes"]
     if memory is None:
         raise _failure("there is no GPU where it ran")
@@ -97,7 +165,23 @@ def packed(answer: Answer, node: Node, cpus_per_trial: float) -> tuple[float, li
 
 
 def measured_here(request: Mapping[str, str]) -> Answer:
-    """What a trial takes of this machine's GPU, measured in a process of its own, which gives it back."""
+    """What a trial takes of this machine's GPU, measured in a process of its own, which gives it back.
+
+    Parameters
+    ----------
+    request
+        The configuration, and where its data and code are.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes, as `packed` takes them.
+
+    Raises
+    ------
+    UserError
+        The process failed; the message has its last words.
+    """
     command = [sys.executable, "-m", "trainables.worker.probe"]
     environment, asked = seen_by_workers(os.environ, ""), json.dumps(request)
     done = subprocess.run(
@@ -116,7 +200,25 @@ def measured_here(request: Mapping[str, str]) -> Answer:
 
 
 def measured_on_cluster(request: Mapping[str, str], cpus: float) -> tuple[Answer, Node, str]:
-    """What a trial takes of a GPU of the cluster that was joined, the node that measured it, and the GPU's name."""
+    """What a trial takes of a GPU of the cluster that was joined.
+
+    Parameters
+    ----------
+    request
+        The configuration, and where its data and code are.
+    cpus
+        That the probe asks for.
+
+    Returns
+    -------
+    tuple
+        Bytes as `packed` takes them, the node that measured them, and the GPU's name.
+
+    Raises
+    ------
+    UserError
+        It failed, or no GPU became free.
+    """
     import ray
 
     probe = ray.remote(num_gpus=1, num_cpus=cpus, max_retries=0, max_calls=1)(_there)
@@ -142,7 +244,23 @@ def _failure(cause: str) -> UserError:
 
 
 def gigabytes(n: float) -> str:
-    """A number of bytes in words."""
+    """A number of bytes in words.
+
+    Parameters
+    ----------
+    n
+        Bytes.
+
+    Returns
+    -------
+    str
+        In GB.
+
+    Examples
+    --------
+    >>> gigabytes(24_000_000_000)
+    '24 GB'
+    """
     return f"{n / 1e9:.3g} GB"
 
 
@@ -154,7 +272,26 @@ MOST = 8  # beyond that trials wait for each other on the GPU longer than they g
 def trials_per_gpu(memory_bytes: int, peak_bytes: int, cpus_per_gpu: float, cpus_per_trial: float) -> int:
     """⌊memory·(1 − margin) / (peak + context)⌋, at least 1, at most 8 and what the CPUs beside a GPU allow.
 
-    peak_bytes: what the largest configuration takes. cpus_per_gpu: of a node, for each of its GPUs.
+    Parameters
+    ----------
+    memory_bytes
+        Of the GPU.
+    peak_bytes
+        What the largest configuration takes.
+    cpus_per_gpu
+        Of a node, for each of its GPUs.
+    cpus_per_trial
+        As in `resources`.
+
+    Returns
+    -------
+    int
+        Trials at once on a GPU.
+
+    Examples
+    --------
+    >>> trials_per_gpu(24 * 10**9, 6 * 10**9, cpus_per_gpu=8, cpus_per_trial=1)
+    3
     """
     by_memory = int(memory_bytes * (1 - MARGIN)) // (peak_bytes + CONTEXT_BYTES)
     by_cpus = int(cpus_per_gpu / cpus_per_trial)
@@ -162,5 +299,21 @@ def trials_per_gpu(memory_bytes: int, peak_bytes: int, cpus_per_gpu: float, cpus
 
 
 def gpu_share(trials: int) -> float:
-    """The GPUs of a trial, such that so many fit in the steps of 1e-4 that Ray counts in: 1/3 is 0.3333."""
+    """The share of a GPU of which so many fit, in the steps of 1e-4 that Ray counts in.
+
+    Parameters
+    ----------
+    trials
+        At once on a GPU.
+
+    Returns
+    -------
+    float
+        Rounded down.
+
+    Examples
+    --------
+    >>> gpu_share(3)
+    0.3333
+    """
     return 10_000 // trials / 10_000

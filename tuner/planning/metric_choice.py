@@ -21,7 +21,29 @@ MOST_METRICS = 3
 def chosen_metrics(
     chosen: str | tuple[str, ...], default: TrialConfig, base: Mapping[str, Any], space: Space
 ) -> tuple[str, ...]:
-    """The metrics that a spec asks for; raises ConfigError for those that no trial of the sweep can be ranked by."""
+    """The metrics that a sweep searches by.
+
+    Parameters
+    ----------
+    chosen
+        As the spec has them; `auto` is settled.
+    default
+        The default configuration, resolved.
+    base
+        The fixed part of every trial, by path.
+    space
+        What it searches.
+
+    Returns
+    -------
+    tuple of str
+        One to three; rungs and ranking go by the first.
+
+    Raises
+    ------
+    ConfigError
+        No trial of the sweep can be ranked by one of them.
+    """
     names = (chosen,) if isinstance(chosen, str) else chosen
     if chosen == "auto":
         names = (_auto_metric(default, base, space),)
@@ -67,7 +89,20 @@ def _check_metric(name: str, default: TrialConfig) -> None:
 
 
 def settings_for(metrics: tuple[str, ...], default: TrialConfig) -> dict[str, Any]:
-    """What makes a trial report its costlier metrics at every epoch, where it is compared by them."""
+    """The settings under which a trial reports its costlier metrics at every epoch, where it is compared by them.
+
+    Parameters
+    ----------
+    metrics
+        That the sweep searches by.
+    default
+        The default configuration, resolved.
+
+    Returns
+    -------
+    dict
+        By configuration path.
+    """
     settings: dict[str, Any] = {}
     if {NLL, AGGREGATE} & set(metrics):
         settings["metrics.every"] = 1
@@ -77,6 +112,20 @@ def settings_for(metrics: tuple[str, ...], default: TrialConfig) -> dict[str, An
 
 
 def metric_notes(spec: SweepSpec, metrics: tuple[str, ...]) -> list[str]:
+    """What the user should know of a search by several metrics.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    metrics
+        That it searches by.
+
+    Returns
+    -------
+    list of str
+        Sentences; none for one metric.
+    """
     if len(metrics) == 1:
         return []
     kind = scheduler_kind(spec)
@@ -86,8 +135,18 @@ def metric_notes(spec: SweepSpec, metrics: tuple[str, ...]) -> list[str]:
 
 
 def scheduler_kind(spec: SweepSpec) -> str:
-    """The scheduler, with `auto` settled: ASHA for one metric, none for several, of which none alone says what is
-    hopeless."""
+    """The scheduler, with `auto` settled.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+
+    Returns
+    -------
+    str
+        For `auto`, `asha` with one metric and `none` with several, of which none alone says what is hopeless.
+    """
     if spec.scheduler.kind != "auto":
         return spec.scheduler.kind
     return "asha" if isinstance(spec.search.metric, str) else "none"

@@ -55,7 +55,18 @@ class NodeReport(NamedTuple):
 
 
 def look_around(question: Question) -> NodeReport:
-    """Every check, where this runs."""
+    """Make every check, where this runs.
+
+    Parameters
+    ----------
+    question
+        What to look at.
+
+    Returns
+    -------
+    NodeReport
+        What is wrong, and the bytes that are free.
+    """
     checks: tuple[Callable[[Question], Fault | None], ...] = (_versions, _storage, _data_dir, _data, _models)
     faults = [fault for check in checks if (fault := check(question))]
     return NodeReport(tuple(faults), LocalFolder(Path(question.data_dir)).free())
@@ -130,7 +141,24 @@ def _models(question: Question) -> Fault | None:
 
 @contextmanager
 def asking(storage: str, data_dir: Path, data: str | None, models: tuple[str, ...]) -> Iterator[Question]:
-    """A question about this storage, which holds the driver's file until it is answered."""
+    """A question to nodes; the storage holds the driver's file until it is answered.
+
+    Parameters
+    ----------
+    storage
+        A folder that exists, or a URI.
+    data_dir
+        Folder of the built-in data sets.
+    data
+        A file or folder of the user's; None for a built-in set.
+    models
+        The user's own, each `package.module:factory`.
+
+    Returns
+    -------
+    context manager of Question
+        It removes the file.
+    """
     token, place = f".vae-tuner-{uuid.uuid4().hex}", folder_at(storage)
     place.write(token, token.encode())
     try:
@@ -140,7 +168,18 @@ def asking(storage: str, data_dir: Path, data: str | None, models: tuple[str, ..
 
 
 def ask_nodes(question: Question) -> list[tuple[str, NodeReport]]:
-    """What each node of the cluster that was joined answers, by its address; all are asked at once."""
+    """Ask each node of the cluster that was joined, all at once.
+
+    Parameters
+    ----------
+    question
+        What to look at.
+
+    Returns
+    -------
+    list of tuple
+        (address, NodeReport) of each node; one that does not answer in time has a fault.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -174,7 +213,18 @@ def _silent() -> NodeReport:
 
 
 def faults_by_node(looks: list[tuple[str, NodeReport]]) -> list[UserError]:
-    """The faults of all nodes, each once with the addresses of the nodes that have it."""
+    """The faults of all nodes.
+
+    Parameters
+    ----------
+    looks
+        (address, NodeReport) of each node.
+
+    Returns
+    -------
+    list of UserError
+        Each fault once, with the addresses of the nodes that have it.
+    """
     nodes = grouped((fault, address) for address, look in looks for fault in look.faults)
     return [
         UserError(f"nodes: on {', '.join(dict.fromkeys(addresses))}: {fault.says}; {fault.fix}")

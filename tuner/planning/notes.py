@@ -26,6 +26,20 @@ SCALED_BY = ("batch_size", "lr.base_batch_size", "lr.scaling")
 
 
 def describe_data(config: TrialConfig, facts: DataFacts) -> list[str]:
+    """What a plan says of its data: sizes, likelihood, κ_max, and what may surprise.
+
+    Parameters
+    ----------
+    config
+        The default configuration, resolved.
+    facts
+        Of the data.
+
+    Returns
+    -------
+    list of str
+        Sentences; the first is always there.
+    """
     limits = ", ".join(f"{name} {value:.4g}" for name, value in facts.kappa_max.items())
     shape = "×".join(map(str, facts.shape))
     found = [
@@ -71,7 +85,31 @@ def model_notes(
     facts: DataFacts,
     resolved: Callable[[Mapping[str, Any]], TrialConfig],
 ) -> list[str]:
-    """What the user should know of their own models; raises UserError where one that can be drawn cannot be trained."""
+    """What the user should know of their own models.
+
+    Parameters
+    ----------
+    space
+        In numbers.
+    base
+        The fixed part of every trial, by path.
+    default
+        The default configuration, resolved.
+    facts
+        Of the data.
+    resolved
+        The configuration of a tree.
+
+    Returns
+    -------
+    list of str
+        Sentences; often none.
+
+    Raises
+    ------
+    UserError
+        One that can be drawn cannot be trained.
+    """
     domain = space.dimensions.get("model.kind")
     found = []
     for kind in domain.levels() if domain else (default.model.kind,):
@@ -81,7 +119,22 @@ def model_notes(
 
 
 def phase_notes(space: Space, base: Mapping[str, Any], default: TrialConfig) -> list[str]:
-    """A sentence on cycles and one on one-cycle rates, where the space can draw them."""
+    """At which epochs trials are compared, where the space can draw cycles or one-cycle rates.
+
+    Parameters
+    ----------
+    space
+        In numbers.
+    base
+        The fixed part of every trial, by path.
+    default
+        The default configuration, resolved.
+
+    Returns
+    -------
+    list of str
+        Sentences; often none.
+    """
     drawn = list(_schedules_drawn(space, base, default))
     cycles = ", ".join(f"{path} {kind}" for path, kind in drawn if _has_cycles(path, kind))
     found = []
@@ -108,9 +161,21 @@ def _has_cycles(path: str, kind: str) -> bool:
 
 
 def rate_notes(space: Space, base: Mapping[str, Any], trials: Iterable[TrialConfig]) -> list[str]:
-    """The rates in use where they are not as written: of the given trials, or over what the space varies.
+    """The learning rates in use where they are not as written: of the given trials, or over what the space varies.
 
-    base: the fixed part by path. trials: those that stand for the sweep.
+    Parameters
+    ----------
+    space
+        In numbers.
+    base
+        The fixed part of every trial, by path.
+    trials
+        Those that stand for the sweep.
+
+    Returns
+    -------
+    list of str
+        Sentences; often none.
     """
     first = next(iter(trials := list(trials)))
     if not space.dimensions.keys() & {*RATES, *SCALED_BY}:
@@ -141,7 +206,24 @@ def _span(values: Iterable[float]) -> str:
 
 
 def budget_notes(space: Space, default: TrialConfig, given: Sequence[TrialConfig], facts: DataFacts) -> list[str]:
-    """Whether the budget is too short for GECO: for the given trials, or without them for those that can be drawn."""
+    """Whether the budget is too short for GECO.
+
+    Parameters
+    ----------
+    space
+        In numbers.
+    default
+        The default configuration, resolved.
+    given
+        Trials given one by one; without them those count that can be drawn.
+    facts
+        Of the data.
+
+    Returns
+    -------
+    list of str
+        Sentences; often none.
+    """
     found = (
         [config for config in given if isinstance(config.objective, Geco)] if given else _slowest_drawn(space, default)
     )

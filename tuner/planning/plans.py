@@ -128,12 +128,39 @@ class Plan:
         return scheduler_kind(self.spec)
 
     def resolved(self, assignment: Mapping[str, Any]) -> TrialConfig:
-        """The configuration a trial of this assignment runs with."""
+        """The configuration that a trial runs with.
+
+        Parameters
+        ----------
+        assignment
+            By path.
+
+        Returns
+        -------
+        TrialConfig
+            With `auto` settled.
+
+        Raises
+        ------
+        ConfigError
+            The trial cannot run.
+        """
         tree = assemble(unflatten(self.base), self.space, assignment)
         return _resolved(tree, self.facts, self.spec, self.default.device)
 
     def trial(self, assignment: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """A trial's resolved configuration as plain data, and its method."""
+        """What a trial runs with, for the journal.
+
+        Parameters
+        ----------
+        assignment
+            By path.
+
+        Returns
+        -------
+        tuple of dict and str
+            Its resolved configuration as plain data, and its method.
+        """
         config = self.resolved(assignment)
         return plain(config), method_of(config)
 
@@ -186,9 +213,22 @@ class Plan:
         return _with_largest_model(self)
 
     def with_reach(self, kappa_min: Mapping[str, float]) -> Plan:
-        """The same where κ_min is known, by constraint; empty where it could not be measured.
+        """The same plan where κ_min is known.
 
-        Raises ConfigError for a range of the user's own that is none then.
+        Parameters
+        ----------
+        kappa_min
+            By constraint; empty where it could not be measured.
+
+        Returns
+        -------
+        Plan
+            With bounds of κ in absolute terms.
+
+        Raises
+        ------
+        ConfigError
+            A range of the user's own has no room then.
         """
         facts = replace(self.facts, kappa_min=dict(kappa_min))
         space = _in_numbers(self.relative, self.constraint, facts)
@@ -236,11 +276,30 @@ def make_plan(
     *,
     allow_changed: bool = False,
 ) -> Plan:
-    """Check a spec against its data and settle what `auto` means; raises UserError for what cannot run.
+    """Check a spec against its data and settle what `auto` means.
 
-    capacity: what it is planned for; by default this machine, or the cluster of the spec, which is joined. begun: the
-    header of a sweep that goes on: its κ_min and its range of κ hold. allow_changed: learn also from sweeps whose data
-    or code were others.
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    chosen_data_dir
+        Folder of the built-in data sets.
+    capacity
+        What it is planned for; by default this machine, or the cluster of the spec, which is joined.
+    begun
+        The header of a sweep that goes on: its κ_min and its range of κ hold.
+    allow_changed
+        Learn also from sweeps whose data or code were others.
+
+    Returns
+    -------
+    Plan
+        Ready to start.
+
+    Raises
+    ------
+    UserError
+        It cannot run.
     """
     if begun is None:
         check_public(spec)

@@ -16,9 +16,27 @@ from tuner.sweeps.spec import Search, SweepSpec
 def sampling_of(
     search: Search, space: Space, first: Mapping[str, Any], concurrency: int, priors: Sequence[EarlierTrial], seeds: int
 ) -> tuple[Sampling, list[str]]:
-    """How is sampled, of no more configurations than there are combinations, and how many those are.
+    """How a sweep samples its space, with no more configurations than there are combinations.
 
-    first: the default. seeds: of each configuration.
+    Parameters
+    ----------
+    search
+        As the spec has it.
+    space
+        In numbers.
+    first
+        The assignment that is tried first.
+    concurrency
+        Trials at once.
+    priors
+        Trials of earlier sweeps.
+    seeds
+        Of each configuration.
+
+    Returns
+    -------
+    tuple of Sampling and list of str
+        And notes on how many combinations there are.
     """
     kind, n_trials = ("random", len(search.points)) if search.points else (search.sampler, search.trials)
     found = Sampling(kind, search.seed, n_trials, concurrency > 1, first, seeds=seeds)
@@ -33,6 +51,21 @@ def sampling_of(
 
 
 def with_trials(spec: SweepSpec, sampling: Sampling, space: Space) -> SweepSpec:
-    """A spec with the trials and the sampler that come of it."""
+    """A spec with the trials and the sampler that come of its sampling.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    sampling
+        How its space is sampled.
+    space
+        In numbers.
+
+    Returns
+    -------
+    SweepSpec
+        With as many trials as can be run.
+    """
     update = {"trials": trials_to_run(sampling, space), "sampler": sampling.kind}
     return spec.model_copy(update={"search": spec.search.model_copy(update=update)})

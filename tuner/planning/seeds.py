@@ -18,7 +18,22 @@ def split_seeds(spec: SweepSpec, space: Space) -> tuple[tuple[int, ...], Space]:
     """The seeds of every configuration, and the space without them: those of `seed: {choice: […]}` in a space, or
     `search.repeats` from the seed of the configuration on, by default the search's.
 
-    Raises ConfigError for a range of seeds, a condition on one, and a choice of them beside `search.repeats`.
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    space
+        What it searches.
+
+    Returns
+    -------
+    tuple
+        The seeds, and the rest of the space.
+
+    Raises
+    ------
+    ConfigError
+        For a range of seeds, a condition on one, and a choice of them beside `search.repeats`.
     """
     own = flatten(spec.config).get(PATH)
     repeats = spec.search.repeats
@@ -63,7 +78,20 @@ def _from(first: Any, repeats: int) -> tuple[int, ...]:
 
 
 def check_patience(spec: SweepSpec, seeds: tuple[int, ...]) -> None:
-    """Refuse to stop seeds one by one that shall stop together."""
+    """Refuse to stop seeds one by one that shall stop together.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    seeds
+        Of each configuration.
+
+    Raises
+    ------
+    ConfigError
+        There is a patience, and more than one seed.
+    """
     if spec.scheduler.patience is not None and len(seeds) > 1:
         raise ConfigError(
             f"scheduler.patience: {spec.scheduler.patience} ends trials one by one, and the {len(seeds)} seeds of a "
@@ -72,7 +100,18 @@ def check_patience(spec: SweepSpec, seeds: tuple[int, ...]) -> None:
 
 
 def check_point_seeds(spec: SweepSpec) -> None:
-    """Refuse given trials that have seeds of their own beside those of the sweep."""
+    """Refuse given trials that have seeds of their own beside those of the sweep.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+
+    Raises
+    ------
+    ConfigError
+        Some have.
+    """
     if spec.search.repeats > 1 and any(PATH in point for point in spec.search.points):
         raise ConfigError(
             f"search.repeats: {spec.search.repeats} beside search.points with seeds; leave one of them out"

@@ -70,12 +70,35 @@ def warm_starts(
 ) -> list[WarmStart]:
     """Read the sweeps that `search.warm_start` names; nothing of them is executed.
 
-    ranking: of the new sweep, by which their trials count too, whatever they were ranked by.
-    resolved: the configuration a trial of the new sweep runs with, by assignment. A trial is used if it has completed
-    with all metrics, diverged, or raised, lies inside the space, and would run with the same configuration here, but
-    for what FREE names; how much memory it found says nothing of this machine.
-    Raises ConfigError for names that are no sweeps of the storage, and for those that ran on other data or code, unless
-    that is allowed, and JournalError for a journal that is damaged.
+    A trial is used if it has completed with all metrics, diverged, or raised, lies inside the space, and would run with
+    the same configuration here, but for what FREE names; how much memory it found says nothing of this machine.
+
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    space
+        Of the new sweep, in numbers.
+    metrics
+        That it searches by.
+    ranking
+        Of the new sweep, by which their trials count too, whatever they were ranked by.
+    resolved
+        The configuration that a trial of the new sweep runs with, by assignment.
+    here
+        What the new sweep trains on and with.
+
+    Returns
+    -------
+    list of WarmStart
+        In the order of the names, each once.
+
+    Raises
+    ------
+    ConfigError
+        A name is no sweep of the storage, or it ran on other data or code and that is not allowed.
+    JournalError
+        A journal is damaged.
     """
     names = list(dict.fromkeys(spec.search.warm_start))
     for name in names:
@@ -158,7 +181,20 @@ def _prior_or_reason(
 
 
 def values_or_reason(trial: Trial, metrics: tuple[str, ...]) -> dict[str, float] | str:
-    """Its values, none of one that would fail here too, or why it says nothing."""
+    """What a trial tells a new sweep.
+
+    Parameters
+    ----------
+    trial
+        Of the earlier sweep.
+    metrics
+        That the new one searches by.
+
+    Returns
+    -------
+    dict of str to float, or str
+        Its values, none of one that would fail here too; or why it says nothing.
+    """
     if trial.stop_reason == "diverged" or (trial.failed and trial.kind == "raised"):
         return {}
     early = trial.epochs < trial.config["epochs"] and trial.ranking.kind != BEST
