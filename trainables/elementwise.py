@@ -13,37 +13,29 @@ from torch import Tensor
 
 
 class _Sigmoid(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return (0.5 * x).tanh_().mul_(0.5).add_(0.5)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(output)
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        value = (0.5 * x).tanh_().mul_(0.5).add_(0.5)
+        ctx.save_for_backward(value)
+        return value
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        value: Tensor = ctx.saved_tensors[0]
-        return gradient * (value - value * value)
+        (value,) = ctx.saved_tensors
+        return gradient * torch.addcmul(value, value, value, value=-1)
 
 
 class _Softplus(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, sharpness: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, sharpness: float) -> Tensor:
+        ctx.sharpness = sharpness
+        ctx.save_for_backward(x)
         return x.abs().mul_(-sharpness).exp_().log1p_().div_(sharpness).add_(x.clamp(min=0))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        x, ctx.sharpness = inputs
-        ctx.save_for_backward(x)
-
-    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * sigmoid(ctx.sharpness * ctx.saved_tensors[0]), None
+        (x,) = ctx.saved_tensors
+        return gradient * sigmoid(ctx.sharpness * x), None
 
 
 def sigmoid(x: Tensor) -> Tensor:

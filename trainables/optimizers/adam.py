@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,8 @@ class AdamOptimizer(Adaptive):
     >>> from trainables.layout import Layout
     >>> optimizer, params = AdamOptimizer(Adam()), torch.zeros(1, 2)
     >>> layout = Layout(("encoder.bias",), ((2,),))
-    >>> optimizer.step(params, torch.tensor([[3.0, -0.5]]), optimizer.init(params), torch.tensor([0.5]), layout)
+    >>> step = optimizer.stepper(params, torch.tensor([[3.0, -0.5]]), optimizer.init(params), layout)
+    >>> step(torch.tensor([0.5]))
     >>> params
     tensor([[-0.5000,  0.5000]])
     """
@@ -58,28 +60,30 @@ class AdamOptimizer(Adaptive):
         of_first, of_second = (1 - beta**t for beta in (self.config.beta1, self.config.beta2))
         return first / of_first.to(first.dtype) / ((second / of_second.to(first.dtype)).sqrt() + self.config.eps)
 
-    def move(
-        self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, lr: Tensor, decay: float
-    ) -> None:
+    def mover(
+        self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, decay: float
+    ) -> Callable[[Tensor], None]:
         """On a CPU by torch's fused kernel, member by member: a step is one pass over memory."""
         if params.device.type != "cpu":
-            super().move(params, gradients, moments, count, lr, decay)
-            return
-        columns = (params, gradients, moments["first"], moments["second"], count)
-        rows = zip(*(torch.split(each, 1) for each in columns), lr.tolist(), strict=True)
-        for row, gradient, first, second, t, rate in rows:
-            torch._fused_adamw_(
-                [row],
-                [gradient],
-                [first],
-                [second],
-                [],
-                [t],
-                amsgrad=False,
-                beta1=self.config.beta1,
-                beta2=self.config.beta2,
-                lr=rate,
-                weight_decay=decay,
-                eps=self.config.eps,
-                maximize=False,
-            )
+            return super().mover(params, gradients, moments, count, decay)
+        columns = params, gradients, moments["first"], moments["second"], count
+        rows = [[[value] for value in row] for row in zip(*columns, strict=True)]
+        numbers = {name: getattr(self.config, name) for name in ("beta1", "beta2", "eps")}
+
+        def move(lr: Tensor) -> None:
+            for (row, gradient, first, second, t), rate in zip(rows, lr.tolist(), strict=True):
+                torch._fused_adamw_(
+                    row,
+                    gradient,
+                    first,
+                    second,
+                    [],
+                    t,
+                    lr=rate,
+                    weight_decay=decay,
+                    amsgrad=False,
+                    maximize=False,
+                    **numbers,
+                )
+
+        return move

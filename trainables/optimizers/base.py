@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby, pairwise
@@ -170,65 +170,79 @@ class Optimizer(ABC):
         """wd of the parameters that are decayed."""
         return 0.0
 
-    def clipped(self, gradients: Tensor, norm: Tensor) -> Tensor:
-        """Gradients within the configured bounds: first on their global norm, then on each element.
+    def clip(self, gradients: Tensor) -> None:
+        """Bring gradients within the configured bounds, in place: their global norm first, then each element.
 
         Parameters
         ----------
         gradients
-            [..., P].
-        norm
-            Their global norm, [...].
-
-        Returns
-        -------
-        Tensor
-            The same tensor without bounds.
+            [N, P].
         """
         if self.config.clip_norm is not None:
-            gradients = clip_by_norm(gradients, norm, self.config.clip_norm)
+            clip_by_norm(gradients, self.config.clip_norm)
         if self.config.clip_value is not None:
-            gradients = gradients.clamp(-self.config.clip_value, self.config.clip_value)
-        return gradients
+            gradients.clamp_(-self.config.clip_value, self.config.clip_value)
 
-    def step(self, params: Tensor, gradients: Tensor, state: Moments, lr: Tensor, layout: Layout) -> None:
-        """A step, in place.
+    def stepper(self, params: Tensor, gradients: Tensor, state: Moments, layout: Layout) -> Callable[[Tensor], None]:
+        """The step of some members, in place: views are made once, and not at each step.
 
         Parameters
         ----------
         params, gradients
-            Parameters and their clipped gradients, [N, P].
+            Parameters, and where their gradients are to be before each step, [N, P].
         state
-            As of `init`, or of the last step; it is brought up to date.
-        lr
-            The learning rate of each member, [N].
+            As of `init`; each step brings it up to date.
         layout
             Of the parameters.
+
+        Returns
+        -------
+        Callable
+            Takes a step at the learning rates of the members, [N] in float64. It clips the gradients.
         """
-        count = state["count"].add_(1) if self.counted else torch.zeros_like(lr)
+        count = state["count"] if self.counted else torch.zeros(len(params))
+        moves = []
         for where, factor, decay in self.parts(layout):
             moments = {moment: state[moment][:, where] for moment in self.kept}
-            self.move(params[:, where], gradients[:, where], moments, count, lr * factor, decay)
+            moves.append((factor, self.mover(params[:, where], gradients[:, where], moments, count, decay)))
 
-    def move(
-        self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, lr: Tensor, decay: float
-    ) -> None:
-        """A step of parameters with one learning rate and one weight decay, in place.
+        def step(lr: Tensor) -> None:
+            self.clip(gradients)
+            if self.counted:
+                count.add_(1)
+            for factor, move in moves:
+                move(lr * factor)
+
+        return step
+
+    def mover(
+        self, params: Tensor, gradients: Tensor, moments: Moments, count: Tensor, decay: float
+    ) -> Callable[[Tensor], None]:
+        """The step of parameters with one learning rate and one weight decay, in place.
 
         Parameters
         ----------
         params, gradients, moments
             As for `direction`.
-        count, lr
-            The steps and the learning rate of each member, [N].
+        count
+            The steps of each member, [N].
         decay
             Their weight decay.
+
+        Returns
+        -------
+        Callable
+            Takes a step at the learning rates of the members, [N].
         """
-        rate = lr[:, None].to(params.dtype)
-        direction = self.direction(params, gradients, moments, count[:, None].double(), decay)
-        if self.decoupled and decay:
-            params.mul_(1 - rate * decay)
-        params.sub_(rate * direction)
+
+        def move(lr: Tensor) -> None:
+            rate = lr[:, None].to(params.dtype)
+            direction = self.direction(params, gradients, moments, count[:, None].double(), decay)
+            if self.decoupled and decay:
+                params.mul_(1 - rate * decay)
+            params.sub_(rate * direction)
+
+        return move
 
     @lru_cache(maxsize=64)  # noqa: B019
     def parts(self, layout: Layout) -> tuple[Part, ...]:

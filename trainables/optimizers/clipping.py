@@ -28,21 +28,14 @@ def global_norm(gradients: Tensor) -> Tensor:
     return norm
 
 
-def clip_by_norm(gradients: Tensor, norm: Tensor, bound: float) -> Tensor:
-    """Gradients scaled so that their global norm is at most `bound`.
+def clip_by_norm(gradients: Tensor, bound: float) -> None:
+    """Scale gradients in place so that their global norm is at most `bound`; those within it stay as they are.
 
     Parameters
     ----------
     gradients
         [..., P].
-    norm
-        Their global norm, [...].
     bound
         Above 0.
-
-    Returns
-    -------
-    Tensor
-        [..., P]; unchanged where the norm is within the bound.
     """
-    return gradients * (bound / (norm + 1e-6)).clamp(max=1.0)[..., None]
+    gradients.mul_((bound / (global_norm(gradients) + 1e-6)).clamp(max=1.0)[..., None])

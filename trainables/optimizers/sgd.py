@@ -22,8 +22,9 @@ class SgdOptimizer(Optimizer):
     >>> from trainables.layout import Layout
     >>> optimizer, params = SgdOptimizer(Sgd(momentum=0.5)), torch.ones(1, 1)
     >>> state, layout = optimizer.init(params), Layout(("encoder.bias",), ((1,),))
-    >>> for _ in range(2):
-    ...     optimizer.step(params, torch.ones(1, 1), state, torch.tensor([0.25]), layout)
+    >>> step = optimizer.stepper(params, torch.ones(1, 1), state, layout)
+    >>> step(torch.tensor([0.25])), step(torch.tensor([0.25]))
+    (None, None)
     >>> params.item(), state["first"].item()
     (0.375, 1.5)
     """

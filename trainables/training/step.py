@@ -6,7 +6,7 @@ parameters: one gradient of their sum serves all. On a CPU a member's numbers do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, groupby, pairwise
@@ -114,15 +114,17 @@ class Members:
     @cached_property
     def formulas(self) -> list[slice]:
         """Neighbours whose objectives have one formula, which take the step of their objective together."""
-        sizes = [len([*run]) for _, run in groupby(objective.formula for objective in self.objectives)]
-        return [slice(*edges) for edges in pairwise(accumulate(sizes, initial=0))]
+        return _runs([objective.formula for objective in self.objectives])
 
     @cached_property
-    def _alike(self) -> list[tuple[slice, Optimizer]]:
-        """Neighbours whose optimisers are the same."""
-        runs = [(optimizer, len([*run])) for optimizer, run in groupby(self.optimizers)]
-        edges = pairwise(accumulate((size for _, size in runs), initial=0))
-        return [(slice(*edge), optimizer) for edge, (optimizer, _) in zip(edges, runs, strict=True)]
+    def _steppers(self) -> list[tuple[slice, Callable[[Tensor], None]]]:
+        """The optimisers' steps, one for neighbours whose optimisers are the same."""
+        found, (gradients, _) = [], self._gradients
+        for where in _runs(self.optimizers):
+            moments = {name: value[where] for name, value in self.moments.items()}
+            optimizer = self.optimizers[where.start]
+            found.append((where, optimizer.stepper(self.params[where], gradients[where], moments, self.layout)))
+        return found
 
     def step(self, inputs: Inputs) -> Record:
         """Take a step.
@@ -143,7 +145,8 @@ class Members:
         torch._foreach_copy_(views, torch.autograd.grad(losses.sum(), list(self.named.values())))
         with torch.no_grad():
             norm = global_norm(gradients)
-            self._move(gradients, norm, inputs.lr)
+            for where, step in self._steppers:
+                step(inputs.lr[where])
         return Record(losses.detach(), terms.mean_recon_nll.detach(), terms.mean_kl.detach(), norm, self.states)
 
     def _terms(self, inputs: Inputs) -> Terms:
@@ -165,11 +168,11 @@ class Members:
         losses, states = zip(*found, strict=True)
         return torch.cat(losses) if len(losses) > 1 else losses[0], states
 
-    def _move(self, gradients: Tensor, norm: Tensor, lr: Tensor) -> None:
-        for where, optimizer in self._alike:
-            state = {name: value[where] for name, value in self.moments.items()}
-            clipped = optimizer.clipped(gradients[where], norm[where])
-            optimizer.step(self.params[where], clipped, state, lr[where], self.layout)
+
+def _runs(keys: Sequence[Hashable]) -> list[slice]:
+    """Where neighbours are equal."""
+    sizes = [len([*run]) for _, run in groupby(keys)]
+    return [slice(*edges) for edges in pairwise(accumulate(sizes, initial=0))]
 
 
 def _repeated(rows: Tensor, samples: int) -> Tensor:
