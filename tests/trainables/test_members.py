@@ -4,6 +4,7 @@ At sizes that fill no vector register, where torch computes the last elements of
 """
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -34,6 +35,7 @@ OBJECTIVES = {
     "geco": {"kappa": 0.3},
     "iwae": {"samples": 1},
 }
+SHAPING = ("model", "objective", "optimizer")
 CLIPPED = {"clip_norm": 5.0, "clip_value": 0.5}
 CHOICES = {
     "model": MODELS,
@@ -126,6 +128,18 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case.values()))
 def test_a_member_among_others_that_come_and_go_has_the_numbers_of_one_alone(case):
+    assert_alone_as_among(case)
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize(("model", "objective", "optimizer"), product(*(CHOICES[name] for name in SHAPING)))
+def test_so_has_every_member_of_the_product_of_all_kinds(model, objective, optimizer):
+    own = {"model": [model], "objective": [objective], "optimizer": [optimizer]}
+    for values in product(*{**CHOICES, **own}.values()):
+        assert_alone_as_among(allowed(dict(zip(CHOICES, values, strict=True))))
+
+
+def assert_alone_as_among(case):
     """In the first epoch it is the last of three, in the second the first of three that have trained less or more."""
     alone, among = (Trainer(config_of(case, seed=1), DATA) for _ in range(2))
     expected = [said(alone.train_epoch()) for _ in range(EPOCHS)]
