@@ -38,7 +38,7 @@ test: check
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: install
-	@$(BIN)/pytest -m bench -s tests/benchmarks tests/integration/test_compare.py tests/trainables/test_ppca.py
+	@$(BIN)/pytest -m bench -s tests/benchmarks tests/integration/test_compare.py tests/trainables/test_ppca.py tests/trainables/test_members.py
 
 faults: install
 	@$(BIN)/pytest -m "faults or bench" -s tests/faults tests/integration/test_cluster.py tests/tuner/test_crashes.py tests/tuner/sweeps/test_fuzz_journals.py

@@ -132,7 +132,7 @@ def test_a_member_among_others_that_come_and_go_has_the_numbers_of_one_alone(cas
 
 
 @pytest.mark.bench
-@pytest.mark.parametrize(("model", "objective", "optimizer"), product(*(CHOICES[name] for name in SHAPING)))
+@pytest.mark.parametrize(("model", "objective", "optimizer"), [*product(*(CHOICES[name] for name in SHAPING))])
 def test_so_has_every_member_of_the_product_of_all_kinds(model, objective, optimizer):
     own = {"model": [model], "objective": [objective], "optimizer": [optimizer]}
     for values in product(*{**CHOICES, **own}.values()):
