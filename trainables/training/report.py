@@ -65,7 +65,7 @@ def reports_of(trainers: Sequence[Trainer], members: Members, steps: Iterator[Re
     """
     started = time.perf_counter()
     records = [*steps]
-    means = [torch.stack(column).mean(0) for column in list(zip(*records, strict=True))[:-1]]
+    means = [torch.stack(column, 1).mean(1) for column in list(zip(*records, strict=True))[:-1]]
     finite = members.params.isfinite().all(1).to(means[0].dtype)
     train = torch.stack([*means, finite]).T.tolist()
     trained = time.perf_counter()
