@@ -18,7 +18,7 @@ from trainables.training.members import cheapest_width, group_of, train_together
 from trainables.training.step import Members
 from trainables.training.trainer import Trainer
 
-HEIGHT, WIDTH, N, BATCH, EPOCHS = 7, 5, 23, 4, 2
+HEIGHT, WIDTH, N, BATCH, EPOCHS = 7, 5, 23, 5, 2
 LIKELIHOODS = {
     "gaussian": {"data": {"likelihood": "gaussian"}},
     "learned sigma": {"data": {"likelihood": "gaussian"}, "model": {"learn_sigma": True}},
@@ -186,7 +186,7 @@ def test_a_trial_of_another_shape_is_of_another_group():
     base = {name: next(iter(values)) for name, values in CHOICES.items()}
     own = group_of(config_of(base))
     assert group_of(config_of(base, seed=3, model={"sigma": 0.2}, lr={"base": 0.1}, beta={"end": 2.0})) == own
-    for other in ({"model": {"hidden": [8]}}, {"batch_size": 5}, {"objective": {"samples": 2}}, {"device": "cuda"}):
+    for other in ({"model": {"hidden": [8]}}, {"batch_size": 6}, {"objective": {"samples": 2}}, {"device": "cuda"}):
         assert group_of(config_of(base, **other)) not in (own, None)
     assert group_of(config_of({**base, "optimizer": "sgd"})) != group_of(
         config_of({**base, "optimizer": "sgd"}, optimizer={"momentum": 0})

@@ -108,8 +108,8 @@ def test_members_side_by_side_are_the_models_one_by_one(model_of):
     model = model_of("make")
     members = [model.init(seed, CPU) for seed in (0, 1)]
     params = {name: torch.stack([member[name] for member in members]) for name in members[0]}
-    means, _ = torch.func.vmap(model.encode, in_dims=(0, None))(params, examples())
-    decoded = torch.func.vmap(model.decode)(params, means)
+    means, _ = model.encode_members(params, examples())
+    decoded = model.decode_members(params, means)
     for i, member in enumerate(members):
         torch.testing.assert_close(means[i], model.encode(member, examples())[0])
         torch.testing.assert_close(decoded[i], model.decode(member, means[i]))

@@ -173,7 +173,7 @@ def _one_by_one(
     columns = zip(*(value.unbind() for value in params.values()), strict=True)
     members = [dict(zip(params, column, strict=True)) for column in columns]
     given = [dict(member) for member in members]
-    found = [side(member, x if x.ndim == 2 else x[i]) for i, member in enumerate(members)]
+    found = [side(member, x if x.ndim == 2 else x[i].clone()) for i, member in enumerate(members)]
     for name in params:
         if any(member[name] is not before[name] for member, before in zip(members, given, strict=True)):
             params[name] = torch.stack([member[name] for member in members])
@@ -209,34 +209,6 @@ def initial_uniform(name: str, shape: tuple[int, ...], fan_in: int, seed: int, d
     bound = 1 / math.sqrt(fan_in)
     values = torch.rand(shape, generator=generator("cpu", seed, f"init/{name}"))
     return ((2 * values - 1) * bound).to(device)
-
-
-def linear(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """x·Wᵀ + b with the parameters `name.weight` and `name.bias`.
-
-    Parameters
-    ----------
-    params
-        By name.
-    name
-        Of the layer.
-    x
-        [B, n_in]; where the parameters are of N members also [N, B, n_in].
-
-    Returns
-    -------
-    Tensor
-        [B, n_out], or [N, B, n_out] of N members.
-
-    Examples
-    --------
-    >>> linear({"a.weight": torch.tensor([[2.0, 0.0]]), "a.bias": torch.tensor([1.0])}, "a", torch.tensor([[3.0, 5.0]]))
-    tensor([[7.]])
-    """
-    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    if weight.ndim == 2:
-        return torch.baddbmm(bias[None, None], x[None], weight.T[None])[0]
-    return torch.baddbmm(bias[:, None], x.expand(len(weight), -1, -1), weight.mT)
 
 
 def linear_params(name: str, n_in: int, n_out: int, seed: int, device: torch.device) -> Params:

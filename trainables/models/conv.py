@@ -14,7 +14,8 @@ from torch.nn import functional
 from trainables.config.models import Conv, ModelConfig
 from trainables.errors import ConfigError
 from trainables.models.activations import ACTIVATIONS, bounded_heads
-from trainables.models.base import Model, Params, initial_uniform, linear, linear_params
+from trainables.models.base import Model, Params, initial_uniform, linear_params
+from trainables.models.linear import linear
 
 KERNEL, STRIDE, PADDING = 4, 2, 1
 MIN_GROUP = 4

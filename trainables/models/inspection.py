@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +25,7 @@ CPU = torch.device("cpu")
 class ModelFinding:
     """A fact about a model. level: an `error` makes it untrainable, a `note` is good to know."""
 
-    check: Literal["encode", "decode", "buffers", "finite", "repeatable", "rows", "gradients", "vmap", "parameters"]
+    check: Literal["encode", "decode", "buffers", "finite", "repeatable", "rows", "gradients", "parameters"]
     level: Literal["error", "note"]
     message: str
 
@@ -60,7 +59,7 @@ def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[ModelFind
             return [NOTHING_TO_TRAIN]
         trial = _Trial(model, params, torch.rand(EXAMPLES, math.prod(shape)), torch.randn(EXAMPLES, config.latent_dim))
         errors = list(_failed_calls(trial)) or list(_broken_laws(trial))
-        return errors or [*_vmap(trial), *_names(trial), _size(trial)]
+        return errors or [*_names(trial), _size(trial)]
 
 
 @dataclass(frozen=True)
@@ -142,22 +141,6 @@ def _unreached(trial: _Trial) -> list[str]:
         return list(params)
     gradients = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     return [name for name, value in zip(params, gradients, strict=True) if value is None or not value.any()]
-
-
-def _vmap(trial: _Trial) -> Iterator[ModelFinding]:
-    """Whether members can be trained fused."""
-    params = {name: torch.stack([value.detach(), 0.9 * value.detach()]) for name, value in trial.params.items()}
-    members = [{name: value[i] for name, value in params.items()} for i in range(2)]
-    x = torch.stack([trial.x, 1 - trial.x])
-    alone = torch.stack([trial.reconstruct(member, batch) for member, batch in zip(members, x, strict=True)])
-    try:
-        with users_code(), warnings.catch_warnings(action="ignore"):
-            fused = torch.func.vmap(trial.reconstruct)(params, x)
-    except RaisedError as raised:
-        yield ModelFinding("vmap", "note", f"it trains alone, torch.func.vmap raised {raised}")
-        return
-    if not torch.allclose(fused.float(), alone.float(), rtol=1e-3, atol=1e-4):
-        yield ModelFinding("vmap", "note", "it trains alone, torch.func.vmap gives other numbers")
 
 
 def _names(trial: _Trial) -> Iterator[ModelFinding]:

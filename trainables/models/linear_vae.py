@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from trainables.config.models import ModelConfig
-from trainables.models.base import Model, Params, linear, linear_params
+from trainables.models.base import Model, Params, linear_params
+from trainables.models.linear import linear
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from trainables.config.models import Mlp, ModelConfig
 from trainables.models.activations import ACTIVATIONS, bounded_heads
-from trainables.models.base import Model, Params, linear, linear_params
+from trainables.models.base import Model, Params, linear_params
+from trainables.models.linear import linear
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby, pairwise
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -258,12 +258,12 @@ class Optimizer(ABC):
         tuple of Part
             Each value is in one part.
         """
-        edges = pairwise(accumulate(layout.sizes, initial=0))
         kinds = [
             (self.groups.factor(name), self.weight_decay if is_decayed(shape) else 0.0)
             for name, shape in zip(layout.names, layout.shapes, strict=True)
         ]
-        runs = [[*run] for _, run in groupby(zip(kinds, edges, strict=True), key=lambda pair: pair[0])]
+        placed = zip(kinds, pairwise(layout.edges), strict=True)
+        runs = [[*run] for _, run in groupby(placed, key=lambda pair: pair[0])]
         return tuple(Part(slice(run[0][1][0], run[-1][1][1]), *run[0][0]) for run in runs)
 
     def named(self, state: Mapping[str, Tensor], layout: Layout) -> dict[str, dict[str, Tensor]]:

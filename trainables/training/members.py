@@ -93,7 +93,7 @@ def train_together(trainers: Sequence[Trainer]) -> list[Report]:
         One each, in their order. Where it raises, none of several trainers has changed.
     """
     first = trainers[0]
-    width = _width(sum(first.layout.sizes)) if first.program.model.batched else 1
+    width = _width(len(first.flat)) if first.program.model.batched else 1
     if first.device.type != "cpu":
         width = len(trainers)
     epochs = [Epoch(trainers[start : start + width]) for start in range(0, len(trainers), width)]

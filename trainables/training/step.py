@@ -108,7 +108,7 @@ class Members:
     @cached_property
     def _gradients(self) -> tuple[Tensor, list[Tensor]]:
         """Where the gradients are put: [N, P], and views of it by parameter."""
-        flat = torch.empty_like(self.params)
+        flat = torch.zeros_like(self.params)
         return flat, list(self.layout.views(flat).values())
 
     @cached_property
