@@ -1,7 +1,8 @@
 """The linear layer of several members, whose bits on a CPU do not depend on how many there are.
 
 The last bits of a matrix product depend on where its matrices begin: at a multiple of 64 bytes, or not. A member's
-parameters do (`trainables/layout.py`); its rows are filled up to a multiple of 16, and its gradient is made where it does.
+parameters do (`trainables/layout.py`), its rows are filled up to a multiple of 16, and its gradient is made where it
+does.
 """
 
 from __future__ import annotations
