@@ -116,10 +116,10 @@ class ServerRecords(ClientRecords):
     """Records on a server, of which MLflow's client would make messages, and of these an indented text, in Python."""
 
     def _log_batch(self, change: Change) -> None:
-        texts = {
-            name: [{"key": key, "value": value} for key, value in values.items()]
-            for name, values in (("params", change.params), ("tags", change.tags))
+        parts = {
+            "metrics": [point._asdict() for point in change.points],
+            "params": [{"key": key, "value": value} for key, value in change.params.items()],
+            "tags": [{"key": key, "value": value} for key, value in change.tags.items()],
         }
-        points = [point._asdict() for point in change.points]
-        body = json.dumps({"run_id": change.run_id, "metrics": points, **texts})
+        body = json.dumps({"run_id": change.run_id, **{name: part for name, part in parts.items() if part}})
         self._client._tracking_client.store._call_endpoint(LogBatch, body)

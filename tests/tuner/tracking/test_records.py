@@ -1,10 +1,13 @@
 """Both ways to write into a database leave the same in all of its tables."""
 
+import json
+import math
 import random
 import shutil
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from events import parsed
@@ -12,9 +15,9 @@ from postgresql import postgresql_server
 from sqlalchemy import MetaData, create_engine, select, text
 
 from tuner.tracking import database_records
-from tuner.tracking.mlflow_store import MlflowException, ensure_experiment, open_client
+from tuner.tracking.mlflow_store import MlflowException, RestStore, ensure_experiment, open_client
 from tuner.tracking.projection import Projection
-from tuner.tracking.records import Change, ClientRecords, NewRun, Point, records_of
+from tuner.tracking.records import Change, ClientRecords, NewRun, Point, ServerRecords, records_of
 
 
 def contents(uri):
@@ -111,6 +114,20 @@ def test_any_changes_leave_the_same(seed, both):
             records.write([some_change(chance, run_id) for run_id in chance.sample(runs, 2)])
         records.write([Change(runs[0], tags={"long": "x" * 9000}, params={"long": "y" * 7000})])
     assert_same(both)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_server_is_sent_the_same(seed, monkeypatch):
+    """Bodies of requests, none of which leaves."""
+    sent = []
+    monkeypatch.setattr(RestStore, "_call_endpoint", lambda store, api, body: sent.append((api, json.loads(body))))
+    client, chance = open_client("http://127.0.0.1:9"), random.Random(seed)
+    change = replace(some_change(chance, "0" * 32), status=None, end=None)
+    finite = [point for point in change.points if math.isfinite(point.value)]
+    for records in (ClientRecords(client), records_of(client)):
+        records.write([replace(change, points=finite * 200)])
+    assert type(records) is ServerRecords
+    assert sent[: len(sent) // 2] == sent[len(sent) // 2 :] != []
 
 
 # --- in a database ----------------------------------------------------------------------------------------------------
