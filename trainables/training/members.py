@@ -129,7 +129,7 @@ class Epoch:
         self.members = Members(
             first.program,
             first.layout,
-            torch.stack([each.flat for each in self.trainers]),
+            _side_by_side([each.flat for each in self.trainers]),
             _stacked([each.moments for each in self.trainers]),
             _stacked([each.buffers for each in self.trainers]),
             [each.program.objective for each in self.trainers],
@@ -199,8 +199,13 @@ class Epoch:
                     yield torch.stack([batch[i] for i in which]), torch.stack([noise[i] for i in which])
 
 
+def _side_by_side(rows: Sequence[Tensor]) -> Tensor:
+    """As one tensor; that of a single trial takes no more memory."""
+    return torch.stack([*rows]) if len(rows) > 1 else rows[0][None]
+
+
 def _stacked(trees: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([tree[name] for tree in trees]) for name in trees[0]}
+    return {name: _side_by_side([tree[name] for tree in trees]) for name in trees[0]}
 
 
 def _columns(trees: Sequence[dict[str, T]]) -> dict[str, list[T]]:
