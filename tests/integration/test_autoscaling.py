@@ -71,9 +71,9 @@ def test_machines_for_all_trials_are_asked_for_at_once_and_spot_ones_first(head,
     refused = driver.run(*sweep)
     assert refused.returncode == 2
     assert "fits on no node that the cluster at" in refused.stderr
-    assert refused.stderr.endswith("set how many trials run at once with --concurrency\n")
+    assert refused.stderr.endswith("set how many lanes there are with --lanes\n")
 
-    driver.start(*sweep, "--concurrency", "2")
+    driver.start(*sweep, "--lanes", "2", "--members", "1")
     driver.wait_for(lambda: driver.n_lines and sum(trial.epochs > 0 for trial in driver.sweep.trials.values()) == 2)
     added = re.findall(r"^(\S+ \S+)\t.*Adding (\d+) node\(s\) of type (\S+)\.", log.read_text(), re.MULTILINE)
     assert sum(int(n) for _, n, _ in added) == 2

@@ -84,7 +84,7 @@ def test_trials_share_gpus_wait_all_at_once_and_one_that_runs_out_of_memory_gets
     resources = {"gpus_per_trial": 0.5, "cpus_per_trial": 0.5, "retries": 0}
     driver = sweep("GPU", 1.0, spec(resources=resources))
     assert driver.end() == 0, driver.err
-    assert "4 trials at once fit on the 2 nodes" in driver.err
+    assert "4 lanes fit on the 2 nodes" in driver.err
     asked, rest = driver.events[1:4], driver.events[4:]
     assert {event["event"] for event in asked} == {"ask"}, "one that waits keeps no other from waiting"
     (failure,) = [event for event in rest if event["event"] == "failure"]
@@ -98,7 +98,7 @@ def test_trials_share_gpus_wait_all_at_once_and_one_that_runs_out_of_memory_gets
 def test_on_cores_alone_is_a_whole_node_and_threads_stay_those_of_the_share(sweep):
     driver = sweep("CPU", 2.0, spec(resources={"cpus_per_trial": 1, "retries": 0}))
     assert driver.end() == 0, driver.err
-    assert "3 trials at once fit on the 2 nodes" in driver.err
+    assert "3 lanes fit on the 2 nodes" in driver.err
     assert {trial.stop_reason for trial in driver.sweep.trials.values()} == {"completed"}
     assert {(each["width"], each["CPU"]) for each in given(driver)} == {(8, 1), (16, 1), (32, 1), (32, 2)}
     assert {each["threads"] for each in given(driver)} == {1}

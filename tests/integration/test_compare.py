@@ -13,7 +13,7 @@ import pytest
 import torch
 from drivers import all_runs
 from html_pages import check_page
-from tune_loop import TrainedLoop
+from lane_loop import TrainedLoop
 
 import tuner
 from trainables.data.dataset import load

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 from ray.air.execution._internal import RayActorManager
-from ray.tune.schedulers import FIFOScheduler
 
 import tuner
-from tuner.running import tune_scheduler as schedulers
-from tuner.running.tune_scheduler import JournalScheduler
+from tuner.running import dispatcher
 from tuner.sweeps.journal import read_journal
 
 pytestmark = pytest.mark.cluster
@@ -18,8 +16,7 @@ TRIALS = 6
 
 @pytest.fixture
 def asked_for(workplace, monkeypatch):
-    """asked_for(name) → the workers that Tune asks for in a sweep of two trials at once, of which one fits: the second
-    worker is always still to come when the first has done its trial."""
+    """asked_for(name) → the workers that Tune asks for in a sweep of two lanes of a trial each, of which one fits."""
     workers, add = [], RayActorManager.add_actor
 
     def counted(self, *arguments, **options):
@@ -44,15 +41,13 @@ def asked_for(workplace, monkeypatch):
     return sweep
 
 
-def test_trap_10_a_worker_that_comes_up_is_not_killed_for_a_place_that_is_free(asked_for, monkeypatch):
-    with monkeypatch.context() as stock:
-        stock.setattr(JournalScheduler, "choose_trial_to_run", FIFOScheduler.choose_trial_to_run)
-        assert asked_for("stock") == TRIALS
-    assert asked_for("ours") == 2
+def test_a_lane_for_which_there_is_no_place_costs_no_worker_and_its_trial_is_trained(asked_for):
+    """The worker of the lane that has ended serves it, or its place does."""
+    assert asked_for("s") == 2
 
 
-def test_a_trial_for_which_no_worker_comes_is_not_left_to_the_end_of_the_search(asked_for, monkeypatch):
-    monkeypatch.setattr(schedulers, "WAIT_SECONDS", 0.0)
+def test_a_lane_for_which_no_worker_comes_leaves_its_trials_to_others(asked_for, monkeypatch):
+    monkeypatch.setattr(dispatcher, "WAIT_SECONDS", 0.0)
     asked_for("s")
     ended = [event["trial"] for event in read_journal(Path("sweeps/s/journal.jsonl")) if event["event"] == "report"]
     assert ended == sorted(ended)

@@ -116,7 +116,7 @@ class Driver:
             self.kill()
 
     def workers(self, n):
-        """The n processes that train, once there are so many: Ray titles them `VaeTrainable`, in a call
+        """The n processes that train, once there are so many: Ray titles them `LaneTrainable`, in a call
         `ResourceTrainable.train`, and not at all while it changes the title."""
         found = []
         self.wait_for(lambda: found.append(self.started(b"Trainable")) or len(found[-1]) == n)

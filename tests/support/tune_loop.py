@@ -1,6 +1,5 @@
 """Tune's loop without Ray."""
 
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -13,8 +12,6 @@ from search_spaces.catalogue import parse_space
 from search_spaces.space import assemble
 from trainables.config import method_of
 from trainables.config.paths import parse_config, plain
-from trainables.errors import RESULT_KEY
-from tuner.running import search_loop
 from tuner.running.decisions import Decisions
 from tuner.running.handing_out import HandingOut
 from tuner.sweeps.events import line_of
@@ -121,27 +118,3 @@ class TuneLoop:
         """What happened, in order, but for who wrote it and when."""
         kept = [line_of(event) for event in self.journal.events]
         return [{key: line[key] for key in line if key not in ("seq", "session", "t")} for line in kept]
-
-
-class TrainedLoop(TuneLoop):
-    """The loop of a session, as the driver runs it on Ray, with its trials trained in this process."""
-
-    def __init__(self, session: Any) -> None:
-        self.peak, self.n_told = 0, 0
-        self.running, self.journal = [], session.journal
-        self.decisions, self.handing_out = search_loop.algorithms(session.plan, session.journal)
-        self.given = {"folder": session.trials, "data_dir": str(session.plan.data_dir), "session": self.journal.session}
-        self.workers: dict[str, Any] = {}
-
-    def tell(self, trial: str, epoch: int) -> bool:
-        from trainables.worker.ray_tune import VaeTrainable
-
-        if trial not in self.workers:
-            config = self.journal.sweep.trials[trial].config
-            self.workers[trial] = VaeTrainable(
-                {**self.given, "trial": trial, "config": json.dumps(config), "epochs_done": epoch - 1}
-            )
-        goes_on = self.decisions.hear(json.loads(self.workers[trial].step()[RESULT_KEY]))
-        if not goes_on:
-            del self.workers[trial]
-        return goes_on

@@ -18,11 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainables import global_settings
 from trainables.config.paths import parse_config, plain
 from trainables.data.dataset import data_facts
-from trainables.errors import RESULT_KEY, ConfigError
+from trainables.errors import ConfigError
 from trainables.global_settings import SETTINGS, apply, current, fresh, reset
 from trainables.models.inspection import check_user_model
 from trainables.resolve import resolve
-from trainables.worker.ray_tune import VaeTrainable
+from trainables.worker.lane import Lane
+from trainables.worker.orders import Orders
 
 
 class Passing(TorchDispatchMode):
@@ -161,26 +162,37 @@ def model_that(nets, tmp_path):
 
 
 @pytest.fixture
-def trained(vae_data_root, tmp_path):
-    """trained(kind of model, actor) → the actor after a trial of one epoch, a new one where none is given, and what it
-    has reported."""
+def given(vae_data_root, tmp_path):
+    """given(kind of model, epochs) → what a lane is given of a new trial."""
     numbers = count()
 
-    def train(kind, actor=None):
+    def make(kind, epochs=1):
         config = parse_config({
-            "data": {"n_train": 64}, "batch_size": 32, "epochs": 1, "device": "cpu", "threads": 1,
+            "data": {"n_train": 64}, "batch_size": 32, "epochs": epochs, "device": "cpu", "threads": 1,
             "model": {"kind": kind, "latent_dim": 2},
         })  # fmt: skip
-        given = {"config": json.dumps(plain(resolve(config, data_facts(config.data, vae_data_root))))}
-        given |= {"trial": str(next(numbers)), "folder": str(tmp_path / "trials"), "data_dir": str(vae_data_root)}
-        given |= {"session": "a", "epochs_done": 0, "working_dir": str(tmp_path)}
-        if actor is None:
-            actor = VaeTrainable(given)
-        else:
-            actor.reset_config(given)
-        report = json.loads(actor.step()[RESULT_KEY])
-        told = {name: value for name, value in report.get("metrics", {}).items() if not name.startswith("time/")}
-        return actor, told or report
+        own = {"config": json.dumps(plain(resolve(config, data_facts(config.data, vae_data_root))))}
+        own |= {"trial": str(next(numbers)), "folder": str(tmp_path / "trials"), "data_dir": str(vae_data_root)}
+        return own | {"session": "a", "epochs_done": 0, "working_dir": str(tmp_path)}
+
+    return make
+
+
+def numbers_of(report):
+    told = {name: value for name, value in report.get("metrics", {}).items() if not name.startswith("time/")}
+    return told or report
+
+
+@pytest.fixture
+def trained(given):
+    """trained(kind of model, lane) → the lane after a trial of one epoch, a new one where none is given, and what the
+    trial has reported."""
+
+    def train(kind, lane=None):
+        own = given(kind)
+        lane = lane or Lane(own)
+        (report,) = lane.step(Orders(tuple(lane.members), (own,)))["reports"]
+        return lane, numbers_of(report)
 
     return train
 
@@ -250,13 +262,34 @@ def test_what_one_trials_model_sets_does_not_reach_the_next(set_it, when, model_
 
 
 @pytest.mark.parametrize("when", WHENS)
+@pytest.mark.parametrize("set_it", SET.values(), ids=SET)
+def test_trials_side_by_side_find_their_own_settings_at_every_epoch(set_it, when, model_that, given, nets):
+    """Among others what the model of one sets as it is made, or called."""
+    kinds = (f"{nets}:make", model_that(set_it, when), "mlp", f"{nets}:make")
+
+    def epochs(kinds):
+        """Of each trial, those that it told of before it failed, if it did."""
+        lane, own = Lane(given("mlp")), [given(kind, epochs=3) for kind in kinds]
+        told = {each["trial"]: [] for each in own}
+        for start in (own, (), ()):
+            for report in (lane.step(Orders(start=tuple(start))) or {"reports": ()})["reports"]:
+                told[report["trial"]] += [numbers_of(report)] if "error" not in report else []
+        return list(told.values())
+
+    together = epochs(kinds)
+    assert together == [own for kind in kinds for own in epochs([kind])]
+    assert [len(together[place]) for place in (0, 2, 3)] == [3, 3, 3]
+    assert (current(), torch.get_num_threads()) == (DEFAULTS, 1)
+
+
+@pytest.mark.parametrize("when", WHENS)
 def test_each_trial_of_a_model_finds_what_its_code_sets(when, model_that, trained):
     """A module is imported once for many trials, and what its import sets is of each of them."""
     kind, as_it_is = model_that(SET["autocast"], when), model_that("pass", when)
-    actor, first = trained(kind)
-    trained("mlp", actor)
-    assert trained(kind, actor)[1] == first
-    assert trained(as_it_is, actor)[1]["val/elbo"] not in (None, first["val/elbo"])
+    lane, first = trained(kind)
+    trained("mlp", lane)
+    assert trained(kind, lane)[1] == first
+    assert trained(as_it_is, lane)[1]["val/elbo"] not in (None, first["val/elbo"])
 
 
 def test_what_a_shared_module_sets_reaches_both_models_that_import_it(nets, tmp_path, trained):
@@ -271,11 +304,11 @@ def test_what_a_shared_module_sets_reaches_both_models_that_import_it(nets, tmp_
         return f"a_{own}:make", f"b_{own}:make"
 
     (one, other), (second_one, second_other) = two_models(), two_models()
-    actor, first = trained(one)
+    lane, first = trained(one)
     assert first["val/elbo"] not in (None, undisturbed(trained, f"{nets}:make")["val/elbo"])
     for kind in (other, one, second_other, second_one, other):
-        assert trained(kind, actor)[1] == first
-    assert trained(f"{nets}:make", actor)[1] != first
+        assert trained(kind, lane)[1] == first
+    assert trained(f"{nets}:make", lane)[1] != first
 
 
 def test_each_trial_finds_what_an_installed_module_sets(nets, tmp_path, trained, monkeypatch):
@@ -285,9 +318,9 @@ def test_each_trial_finds_what_an_installed_module_sets(nets, tmp_path, trained,
         f"import torch\n{SET['autocast']}\nfrom {nets} import make\n"
     )
     monkeypatch.syspath_prepend(tmp_path / "site")
-    actor, first = trained(f"installed_{nets}:make")
-    assert trained("mlp", actor)[1] != first
-    assert trained(f"installed_{nets}:make", actor)[1] == first != undisturbed(trained, f"{nets}:make")
+    lane, first = trained(f"installed_{nets}:make")
+    assert trained("mlp", lane)[1] != first
+    assert trained(f"installed_{nets}:make", lane)[1] == first != undisturbed(trained, f"{nets}:make")
 
 
 @pytest.mark.parametrize("when", WHENS)

@@ -9,10 +9,13 @@ import typer
 
 from tuner.cli.options import (
     AllowChangedOption,
+    ConcurrencyOption,
     CpusPerTrialOption,
     Format,
     FormatOption,
     GpusPerTrialOption,
+    LanesOption,
+    MembersOption,
     MoreTrialsOption,
     OwnModelsOption,
     OwnUriOption,
@@ -75,9 +78,9 @@ def submit(
     ] = None,
     ranking: RankingOption = None,
     patience: PatienceOption = None,
-    concurrency: Annotated[
-        int | None, typer.Option(help="Trials at once; default fills the cluster.", show_default=False)
-    ] = None,
+    concurrency: ConcurrencyOption = None,
+    lanes: LanesOption = None,
+    members: MembersOption = None,
     cpus_per_trial: CpusPerTrialOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
     allow_changed: AllowChangedOption = False,

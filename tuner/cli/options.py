@@ -44,14 +44,41 @@ StorageOption = Annotated[
 ]
 CpusPerTrialOption = Annotated[
     float | None,
-    typer.Option("--cpus-per-trial", help="Default 1; also the threads of a trial.", show_default=False),
+    typer.Option("--cpus-per-trial", help="Cores of a lane, and its threads. Default 1.", show_default=False),
+]
+ConcurrencyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        metavar="N",
+        help="Trials at once. Default a quarter of them for tpe and nsga2, else as many as find room.",
+        show_default=False,
+    ),
+]
+LanesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--lanes",
+        metavar="N",
+        help="Workers, each of which trains several trials. Default one a core, or a GPU.",
+        show_default=False,
+    ),
+]
+MembersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--members",
+        metavar="N",
+        help="Trials of a lane, at most. Default as many as make a step cheapest for each.",
+        show_default=False,
+    ),
 ]
 GpusPerTrialOption = Annotated[
     str | None,
     typer.Option(
         "--gpus-per-trial",
         metavar="X|auto",
-        help="Default 1 where there is a GPU; fractions share one; auto measures how many trials fit.",
+        help="Of a lane. Default 1 where there is a GPU; fractions share one; auto measures how many fit.",
         show_default=False,
     ),
 ]
@@ -121,6 +148,8 @@ PATHS = {
     "grace": "scheduler.grace",
     "patience": "scheduler.patience",
     "concurrency": "resources.concurrency",
+    "lanes": "resources.lanes",
+    "members": "resources.members",
     "cpus_per_trial": "resources.cpus_per_trial",
     "gpus_per_trial": "resources.gpus_per_trial",
     "ray_address": "resources.ray_address",

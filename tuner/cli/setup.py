@@ -42,7 +42,7 @@ search: {sampler: tpe, trials: 20, seed: 0, metric: auto}   # several metrics: [
 # search.ranking: each trial by its last epoch (last), its best (best), or the mean of its last five (mean-5)
 scheduler: {kind: asha, grace: auto, reduction_factor: 3}   # grace in epochs; auto: from the longest warm-up
 budget: {time: none, epochs: none}                          # the sweep stops in order: 2h, 90m; epochs of all trials
-resources: {concurrency: auto, cpus_per_trial: 1, gpus_per_trial: none}
+resources: {concurrency: auto, lanes: auto, members: auto, cpus_per_trial: 1, gpus_per_trial: none}
 # resources.epoch_timeout: 30m ends a trial whose epoch takes longer
 tracking: {experiment: vae-tuner}                           # uri: none is sqlite:///mlflow.db in this folder
 """

@@ -11,11 +11,14 @@ import typer
 from trainables.errors import StorageError
 from tuner.cli.options import (
     AllowChangedOption,
+    ConcurrencyOption,
     CpusPerTrialOption,
     DataDirOption,
     Format,
     FormatOption,
     GpusPerTrialOption,
+    LanesOption,
+    MembersOption,
     MoreTrialsOption,
     OfflineOption,
     OwnModelsOption,
@@ -79,7 +82,9 @@ def sweep(
         list[str] | None, typer.Option(help="An earlier sweep to learn from; repeatable.", show_default=False)
     ] = None,
     allow_changed: AllowChangedOption = False,
-    concurrency: Annotated[int | None, typer.Option(help="Trials at once; default fills the machine.")] = None,
+    concurrency: ConcurrencyOption = None,
+    lanes: LanesOption = None,
+    members: MembersOption = None,
     cpus_per_trial: CpusPerTrialOption = None,
     gpus_per_trial: GpusPerTrialOption = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,

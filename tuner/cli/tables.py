@@ -38,7 +38,7 @@ def show_plan(plan: Plan, output: str) -> None:
 
     with working("Timing a few steps"):
         seconds = seconds_per_epoch(plan)
-    estimate = None if seconds is None else plan.expected_epochs * seconds / plan.concurrency
+    estimate = None if seconds is None else plan.expected_epochs * seconds / plan.placement.speedup
     if output == "json":
         print_json(_plan_document(plan, seconds, estimate))
         return
@@ -80,6 +80,8 @@ def _plan_document(plan: Plan, seconds: float | None, estimate: float | None) ->
         "sampler": plan.spec.search.sampler,
         "priors": len(plan.priors),
         "concurrency": plan.concurrency,
+        "lanes": plan.placement.lanes,
+        "members": plan.placement.members,
         "seconds_per_epoch": seconds,
         "estimated_seconds": estimate,
         "notes": list(plan.notes),
@@ -89,7 +91,8 @@ def _plan_document(plan: Plan, seconds: float | None, estimate: float | None) ->
 def _plan_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     """What is trained, pruned and searched by, each under its name."""
     trials = _counted(plan.spec.search.trials, len(plan.seeds))
-    yield "trials", f"{trials}, {plan.concurrency} at a time on {plan.default.device}"
+    lanes = f"{plan.placement.lanes} lane{'s' if plan.placement.lanes > 1 else ''}"
+    yield "trials", f"{trials}, {plan.concurrency} at a time in {lanes} on {plan.default.device}"
     yield "epochs", f"{plan.epochs} a trial; about {plan.expected_epochs} in all, at most {plan.most_epochs}"
     yield "pruning", plan.rule.summary if plan.rule else "none"
     if patience := plan.spec.scheduler.patience:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,17 +31,11 @@ from trainables.resolve import notes, resolve
 from tuner.cluster.capacity import Capacity, capacity_of
 from tuner.planning.given_trials import NO_SPACE, check_points
 from tuner.planning.kappa_min import KAPPA, as_begun, asks_for_reach, reach_notes
-from tuner.planning.memory_probe import largest, measured_share, n_parameters
+from tuner.planning.memory_probe import largest, n_parameters
 from tuner.planning.metric_choice import chosen_metrics, metric_notes, scheduler_kind, settings_for
 from tuner.planning.notes import budget_notes, describe_data, model_notes, phase_notes, rate_notes
-from tuner.planning.resources import (
-    auto_device,
-    capacity_notes,
-    concurrency_of,
-    gpus_of,
-    memory_share,
-    placement_notes,
-)
+from tuner.planning.placement import Placement, placement_of
+from tuner.planning.resources import auto_device, placement_notes
 from tuner.planning.rungs import rule_of, rungs_of
 from tuner.planning.sampling import sampling_of, with_trials
 from tuner.planning.seeds import check_patience, check_point_seeds, split_seeds
@@ -62,7 +56,8 @@ class Plan:
     spec: with no more trials than there are combinations, or points of a grid. base: the fixed part of every trial by
     path. relative: the space with bounds that κ_min and κ_max are to settle. space: with bounds in absolute terms,
     preliminary ones where the plan `awaits_reach`. metrics: what is searched by; rungs and ranking go by the first.
-    rungs: the epochs at which trials are compared, of the median rule the first; empty without a scheduler. warm: what
+    rungs: the epochs at which trials are compared, of the median rule the first; empty without a scheduler. placement:
+    how many lanes there are, and what each gets. warm: what
     earlier sweeps tell the sampler. remarks: what the user should know, but for what κ and `warm` say. identity: what
     its trials train on and with. changed: in what that is not what the sweeps it builds on had, as the user allowed.
     seeds: of each configuration.
@@ -77,8 +72,7 @@ class Plan:
     default: TrialConfig
     metrics: tuple[str, ...]
     rungs: tuple[int, ...]
-    concurrency: int
-    gpus_per_trial: float
+    placement: Placement
     warm: tuple[WarmStart, ...]
     remarks: tuple[str, ...]
     identity: Identity = field(default_factory=Identity)
@@ -118,9 +112,19 @@ class Plan:
         return Ranking(self.spec.search.ranking, self.metric, self.direction)
 
     @property
+    def concurrency(self) -> int:
+        """How many trials train at once."""
+        return self.placement.concurrency
+
+    @property
+    def gpus_per_trial(self) -> float:
+        """What a lane gets."""
+        return self.placement.gpus
+
+    @property
     def cpus(self) -> float:
-        """What its trials take at once."""
-        return self.concurrency * self.spec.resources.cpus_per_trial
+        """What its lanes take at once."""
+        return self.placement.lanes * self.spec.resources.cpus_per_trial
 
     @property
     def scheduler_kind(self) -> str:
@@ -240,14 +244,9 @@ class Plan:
 
     @property
     def follows_cluster(self) -> bool:
-        """Whether more trials run at once where the cluster gets more nodes."""
+        """Whether there are more lanes where the cluster gets more nodes."""
         resources = self.spec.resources
-        return resources.ray_address is not None and resources.concurrency == "auto"
-
-    @property
-    def memory_share(self) -> float:
-        """The part of its device's memory that a trial may count on."""
-        return memory_share(self.gpus_per_trial, self.concurrency)
+        return resources.ray_address is not None and resources.lanes == "auto"
 
     @cached_property
     def rule(self) -> Rule | None:
@@ -310,8 +309,8 @@ def make_plan(
     ground = replace(ground, base=ground.base | settings_for(metrics, default))
     default = ground.trial(ground.first)
     rungs, grace_notes = rungs_of(spec, space, ground.base, default, facts)
-    placed = _placed(ground, default)
-    drawn = _drawn(ground, default, metrics, placed.concurrency, pruned=bool(rungs), allow_changed=allow_changed)
+    placement, placement_told = _placed(ground, default)
+    drawn = _drawn(ground, default, metrics, placement.concurrency, pruned=bool(rungs), allow_changed=allow_changed)
     return Plan(
         spec=drawn.spec,
         base=ground.base,
@@ -322,19 +321,18 @@ def make_plan(
         default=default,
         metrics=metrics,
         rungs=rungs,
-        concurrency=placed.concurrency,
-        gpus_per_trial=placed.gpus,
+        placement=placement,
         warm=drawn.warm,
         seeds=ground.seeds,
         remarks=(
-            *_data_notes(ground, default, placed),
+            *_data_notes(ground, default, placement),
             *_training_notes(ground, default),
             *on_models,
             *grace_notes,
             *(phase_notes(space, ground.base, default) if rungs else ()),
             *_fixed_notes(spec),
             *ground.device_notes,
-            *placed.notes,
+            *placement_told,
             *metric_notes(spec, metrics),
             *drawn.notes,
         ),
@@ -507,36 +505,13 @@ def _training_notes(ground: _Ground, default: TrialConfig) -> list[str]:
     return [*rates, *budget_notes(ground.space, default, given, ground.facts)]
 
 
-# --- resources --------------------------------------------------------------------------------------------------------
+def _placed(ground: _Ground, default: TrialConfig) -> tuple[Placement, Sequence[str]]:
+    biggest = partial(largest, ground.space, unflatten(ground.base), ground.resolved, ground.facts.shape)
+    return placement_of(ground.spec, len(ground.seeds), default, ground.facts.shape, ground.room, ground.root, biggest)
 
 
-class _Placed(NamedTuple):
-    """What a trial gets, and how many run at once."""
-
-    gpus: float
-    concurrency: int
-    notes: Sequence[str]
-
-
-def _placed(ground: _Ground, default: TrialConfig) -> _Placed:
-    resources, room = ground.spec.resources, ground.room
-
-    def measured() -> tuple[float, list[str]]:
-        nonlocal room
-        concurrency_of(resources, 1.0, room)  # refused before a GPU is asked for
-        biggest = largest(ground.space, unflatten(ground.base), ground.resolved, ground.facts.shape)
-        found = measured_share(biggest, ground.root, room, resources.cpus_per_trial)
-        if room.address is not None:  # which may have grown for it
-            room = capacity_of(room.address)
-        return found
-
-    gpus, gpu_notes = gpus_of(resources, default.device, room, measured)
-    concurrency = concurrency_of(resources, gpus, room)
-    return _Placed(gpus, concurrency, (*gpu_notes, *capacity_notes(resources, gpus, concurrency, room)))
-
-
-def _data_notes(ground: _Ground, default: TrialConfig, placed: _Placed) -> list[str]:
+def _data_notes(ground: _Ground, default: TrialConfig, placement: Placement) -> list[str]:
     found = describe_data(default, ground.facts)
     if ground.spec.resources.ray_address is None:
-        found += placement_notes(default, ground.facts, memory_share(placed.gpus, placed.concurrency))
+        found += placement_notes(default, ground.facts, placement.memory_share)
     return found

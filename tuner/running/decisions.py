@@ -8,14 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from trainables.ranking import BEST, is_spent
-from tuner.running.lost_workers import Loss
+from tuner.running.lost_workers import TIMEOUT, Loss
 from tuner.search.rules import Rule, Verdict
 from tuner.search.seed_groups import has_ended_all
 from tuner.sweeps.events import Decided, Ended, Failed, Reported, Warned
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.state import Trial
-
-TIMEOUT = "timeout"
 
 
 class Decisions:
@@ -29,7 +27,7 @@ class Decisions:
 
     A trial that is lost with its worker, or whose model raises, is handed out again, to go on from its last checkpoint,
     `retries` times over all sessions; one that runs out of memory once more than that, alone. A node that is lost takes
-    none of them, and one whose epoch took too long ends at once. A disk that is full stops the sweep.
+    none of them, and one whose epoch took too long, alone in its lane, ends at once: it would do so again.
 
     A trial that has not become better for `patience` epochs ends too: with its best epoch as its result where trials
     are ranked by that, and as pruned elsewhere.
@@ -72,14 +70,17 @@ class Decisions:
             reason = "pruned" if verdict.decision == "stop" else None
             self._journal.append(Decided(trial=trial, reason=reason, **vars(verdict)))
 
-    def expire(self, trial: str, why: str) -> None:
-        """A trial ends whose epoch took too long: it would do so again."""
-        self.fail(self._journal.sweep.trials[trial], why, TIMEOUT)
-
     def lose(self, trials: Sequence[str], loss: Loss) -> None:
-        """Trials were lost with their worker."""
-        for trial in trials:
-            self.fail(self._journal.sweep.trials[trial], loss.says, loss.kind)
+        """The trials of a lane were lost with it. Of several none is charged: they are handed out again, into smaller
+        lanes, until the one that ends its lanes is alone. Of a lost node that is not asked."""
+        lost = [self._journal.sweep.trials[trial] for trial in trials]
+        if len(lost) == 1 or loss.kind == "node":
+            for trial in lost:
+                self.fail(trial, loss.says, loss.kind)
+            return
+        for trial in lost:
+            if trial.unfinished and not trial.paused:
+                self._journal.append(Failed(trial.id, loss.says, loss.kind, len(lost)))
 
     def fail(self, trial: Trial, error: str, kind: str) -> None:
         """A trial was lost: it is handed out again, or ends where that was tried too often. kind: as in the journal."""

@@ -43,7 +43,7 @@ class AloneWatch(tune.Callback):  # type: ignore[misc]
             return
         self._looked = now
         waiting = {
-            trial.config["trial"]: trial.placement_group_factory.required_resources.get("CPU", 0.0)
+            trial.config["alone"]: trial.placement_group_factory.required_resources.get("CPU", 0.0)
             for trial in trials
             if trial.status == "PENDING" and trial.config["alone"]
         }

@@ -18,6 +18,8 @@ from tuner.sweeps.events import Asked, BudgetSpent, Ended, Exhausted
 from tuner.sweeps.journal import Journal
 from tuner.sweeps.state import REFUSED, Trial, trial_id
 
+HasPlace = Callable[[int | None], bool]
+
 AGAIN: dict[str, Any] = {}
 """None yet: what was asked for has ended already."""
 FINISHED: Final = "FINISHED"
@@ -70,29 +72,37 @@ class HandingOut:
         self._optuna_trials = OptunaTrials()
         self._handed: set[tuple[str, int, int]] = set()
 
-    def next_trial(self) -> Mapping[str, Any] | str | None:
-        """What the worker of the next trial is given, None while there is none, or FINISHED."""
-        while (given := self._next_or_again()) is AGAIN:
+    def next_trial(self, has_place: HasPlace = lambda width: True) -> Mapping[str, Any] | str | None:
+        """What the worker of the next trial is given, None while there is none, or FINISHED.
+
+        has_place: whether a lane takes a trial with which it may consist of so many, None for any number. Of those that
+        wait, the first that finds a place is handed out; one that is to run alone has a place of its own.
+        """
+        while (given := self._next_or_again(has_place)) is AGAIN:
             pass
         return given
 
-    def _next_or_again(self) -> Mapping[str, Any] | str | None:
+    def _next_or_again(self, has_place: HasPlace) -> Mapping[str, Any] | str | None:
         if self._journal.sweep.spent:
             return FINISHED
         self._settle()
         unfinished = [trial for trial in self._journal.sweep.trials.values() if trial.unfinished]
         waiting = [trial for trial in unfinished if not trial.paused and _attempt(trial) not in self._handed]
         waiting.sort(key=lambda trial: not trial.in_step)
-        first = [trial for trial in waiting if not trial.alone]
+        sharing = [trial for trial in waiting if not trial.alone]
+        ready = next((trial for trial in sharing if has_place(trial.width)), None)
         all_asked = self._all_asked()
         if all_asked and not unfinished:
             return FINISHED
-        if len(self.running()) >= self._at_once() or (all_asked and not waiting):
+        if all_asked and not sharing:
+            ready = next(iter(waiting), None)
+        may_ask = not all_asked and has_place(None)
+        if len(self.running()) >= self._at_once() or not (ready or may_ask):
             return None
         if self._is_spent(0):
             self._journal.append(BudgetSpent())
             return FINISHED
-        trial = (first or waiting)[0] if first or all_asked else self._new_trial()
+        trial = ready or self._new_trial()
         if trial is None:
             self._journal.append(Exhausted())
         if trial is None or not trial.unfinished:
@@ -101,6 +111,21 @@ class HandingOut:
         given = {"trial": trial.id, "config": json.dumps(trial.config), "epochs_done": trial.epochs}
         best = trial.best if trial.ranking.kind == BEST else None
         return {**given, "alone": trial.alone, "best": json.dumps(best)}
+
+    def take_back(self, trial: str) -> None:
+        """It was handed out, and has not begun."""
+        self._handed.discard(_attempt(self._journal.sweep.trials[trial]))
+
+    @property
+    def to_come(self) -> int:
+        """How many trials may yet be handed out, but for those that run alone: none is more than that."""
+        sweep = self._journal.sweep
+        if sweep.spent:
+            return 0
+        known = [trial for trial in sweep.trials.values() if trial.unfinished and not trial.alone]
+        waiting = sum(trial.paused or _attempt(trial) not in self._handed for trial in known)
+        planned = len(sweep.trials) if sweep.exhausted else self._n_trials * self._repeats
+        return waiting + max(0, planned - len(sweep.trials))
 
     def running(self) -> list[Trial]:
         """The trials that were handed out and have neither ended, paused nor failed since."""

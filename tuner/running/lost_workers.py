@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-Kind = Literal["raised", "worker", "node", "memory"]
-"""What was lost: `raised` a model's exception, `worker` a process, `node` the machine below it, `memory` its memory."""
+Kind = Literal["raised", "worker", "node", "memory", "timeout"]
+"""What was lost: `raised` a model's exception, `worker` a process, `node` the machine below it, `memory` its memory,
+`timeout` the time for an epoch."""
 
-OUT_OF_MEMORY = "the machine ran out of memory; use a lower --concurrency, or a smaller model or batch"
+TIMEOUT: Final = "timeout"
+OUT_OF_MEMORY = "the machine ran out of memory; use fewer --lanes, or a smaller model or batch"
 
 
 class Loss(NamedTuple):

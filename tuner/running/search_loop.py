@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,11 @@ from tuner.cluster.capacity import cluster_now, growing
 from tuner.cluster.ray_thread import done_by_ray_thread
 from tuner.cluster.signals import StopSignal, handler_kept
 from tuner.planning.plans import Plan
+from tuner.planning.resources import trials_at_once
 from tuner.running.decisions import Decisions
+from tuner.running.dispatcher import Dispatcher, OrdersLostError
 from tuner.running.handing_out import HandingOut
-from tuner.running.lost_workers import OUT_OF_MEMORY
+from tuner.running.lanes import Lanes, Post
 from tuner.running.session import Session
 from tuner.sweeps.events import Warned
 from tuner.sweeps.journal import Journal
@@ -50,73 +53,87 @@ def _fitted(session: Session) -> bool:
         from ray import tune
         from ray.tune.execution import class_cache
 
-        from trainables.worker.ray_tune import VaeTrainable
-        from tuner.running.exclusive_trials import AloneWatch
-        from tuner.running.silence import SilenceWatch, kill_worker
-        from tuner.running.stop_watch import StopWatch
-        from tuner.running.tune_scheduler import JournalScheduler
-        from tuner.running.tune_searcher import JournalSearcher
+        from trainables.worker.ray_tune import LaneTrainable
+        from tuner.running.order_desk import order_desk
+        from tuner.running.tune_scheduler import LaneScheduler, SearchIsOver
+        from tuner.running.tune_searcher import LaneSearcher
 
     # Tune would hand AWS's keys to every worker, by way of Ray's logs; nodes have their own.
     class_cache.ENV_VARS_TO_PROPAGATE = set()
 
-    plan, journal = session.plan, session.journal
-    resources, silent = plan.spec.resources, session.shown.silent
-    decisions, handing_out = algorithms(plan, journal)
-    scheduler = JournalScheduler(decisions)
-    given = {
-        "folder": session.trials,
-        "data_dir": str(plan.data_dir),
-        "memory_share": plan.memory_share,
-        "working_dir": str(Path.cwd()),
-        "session": journal.session,
-        "identity": json.dumps(plan.identity.document()),
-        **_ranking_given(plan),
-    }
     # Under a name of its own, and one after the other: Tune keeps one registry for all threads, which may not share it.
-    name = f"{VaeTrainable.__name__}-{journal.session}"
-    trainable = tune.with_resources(VaeTrainable, places(plan))
+    name = f"{LaneTrainable.__name__}-{session.journal.session}"
+    trainable = tune.with_resources(LaneTrainable, places(session.plan))
     done_by_ray_thread(partial(tune.register_trainable, name, trainable))
-    try:
-        # SIGUSR1 is Tune's own way to be stopped.
-        with TemporaryDirectory() as scratch, handler_kept(signal.SIGUSR1):
+    desk = f"orders-{uuid.uuid4()}"
+    # SIGUSR1 is Tune's own way to be stopped.
+    with order_desk(desk) as post, TemporaryDirectory() as scratch, handler_kept(signal.SIGUSR1):
+        dispatcher = dispatcher_of(session.plan, session.journal, post)
+        try:
             tune.Tuner(
                 name,
-                param_space=given,
+                param_space={**given_to_lanes(session), "desk": desk},
                 tune_config=tune.TuneConfig(
-                    search_alg=JournalSearcher(handing_out), scheduler=scheduler, num_samples=-1, reuse_actors=True
+                    search_alg=LaneSearcher(dispatcher),
+                    scheduler=LaneScheduler(dispatcher),
+                    num_samples=-1,
+                    reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[
-                        StopWatch(session.signals, session.shared.stays, kill_worker),
-                        AloneWatch(resources.cpus_per_trial, lambda: cluster_now().most_cpus),
-                        SilenceWatch(journal, resources.epoch_timeout, silent, decisions.expire, kill_worker),
-                    ],
+                    stop=SearchIsOver(dispatcher),
+                    callbacks=_callbacks(session, dispatcher),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()
-    except Exception as error:
-        _accept(error, journal, partial(charge_memory, decisions, handing_out, scheduler.ips))
-        return False
+        except Exception as error:
+            _accept(error, session.journal, dispatcher)
+            return False
     return True
 
 
-def _accept(error: Exception, journal: Journal, charge: Callable[[str], None]) -> None:
-    """Take an error of Tune's loop after which the journal goes on, and write down what it means; raises any other.
+def given_to_lanes(session: Session) -> dict[str, Any]:
+    """What every lane is given."""
+    plan = session.plan
+    return {
+        "folder": session.trials,
+        "data_dir": str(plan.data_dir),
+        "memory_share": plan.placement.memory_share,
+        "working_dir": str(Path.cwd()),
+        "session": session.journal.session,
+        "identity": json.dumps(plan.identity.document()),
+        **_ranking_given(plan),
+    }
 
-    charge: takes Ray's message where memory ran out."""
+
+def _callbacks(session: Session, dispatcher: Dispatcher) -> list[Any]:
+    from tuner.running.exclusive_trials import AloneWatch
+    from tuner.running.silence import SilenceWatch, kill_worker
+    from tuner.running.stop_watch import StopWatch
+    from tuner.running.tune_scheduler import LaneStarts
+
+    resources = session.plan.spec.resources
+    return [
+        StopWatch(session.signals, session.shared.stays, dispatcher, kill_worker),
+        LaneStarts(dispatcher),
+        AloneWatch(resources.cpus_per_trial, lambda: cluster_now().most_cpus),
+        SilenceWatch(session.journal, resources.epoch_timeout, session.shown.silent, dispatcher, kill_worker),
+    ]
+
+
+def _accept(error: Exception, journal: Journal, dispatcher: Dispatcher) -> None:
+    """Take an error of Tune's loop after which the journal goes on, and write down what it means; raises any other."""
     from ray.exceptions import OutOfMemoryError
 
     from tuner.running.exclusive_trials import NodeGoneError
     from tuner.running.stop_watch import StopAskedError
 
-    if _inner(error, StopAskedError):
+    if _inner(error, StopAskedError) or _inner(error, OrdersLostError):
         return
     if killed := _inner(error, OutOfMemoryError):
-        charge(str(killed))
+        dispatcher.charge_memory(str(killed))
     elif gone := _inner(error, NodeGoneError):
         journal.append(Warned(gone.trial, str(gone)))
     elif full := _inner(error, StorageError):
@@ -139,8 +156,24 @@ def _inner(error: BaseException | None, kind: type[ErrorT]) -> ErrorT | None:
     return error
 
 
-def algorithms(plan: Plan, journal: Journal) -> tuple[Decisions, HandingOut]:
-    """What decides and what hands out, fresh: all they know is in the journal."""
+def dispatcher_of(plan: Plan, journal: Journal, post: Post) -> Dispatcher:
+    """What stands between the journal and the lanes, fresh: all it knows is in the journal."""
+    placed = plan.placement
+    n_lanes = growing(placed.lanes, lambda: _slots(plan)) if plan.follows_cluster else lambda: placed.lanes
+
+    def at_once() -> int:
+        return trials_at_once(placed.most, n_lanes(), placed.members)
+
+    decisions, handing_out = algorithms(plan, journal, at_once if plan.follows_cluster else plan.concurrency)
+    lanes = Lanes(placed.members, post)
+    return Dispatcher(journal, decisions, handing_out, lanes, lambda: min(n_lanes(), at_once()))
+
+
+def algorithms(
+    plan: Plan, journal: Journal, at_once: int | Callable[[], int] | None = None
+) -> tuple[Decisions, HandingOut]:
+    """What decides and what hands out, fresh: all they know is in the journal. at_once: how many trials, by default as
+    planned."""
     search = plan.spec.search
     spent = partial(is_spent, plan.spec.budget, journal)
     retries, patience = plan.spec.resources.retries, plan.spec.scheduler.patience
@@ -156,7 +189,7 @@ def algorithms(plan: Plan, journal: Journal) -> tuple[Decisions, HandingOut]:
         more=journal.sweep.more,
         points=search.points,
         seeds=plan.seeds,
-        concurrency=growing(plan.concurrency, lambda: _slots(plan)) if plan.follows_cluster else plan.concurrency,
+        concurrency=plan.concurrency if at_once is None else at_once,
         settle=decisions.settle,
         is_spent=spent,
     )
@@ -164,15 +197,15 @@ def algorithms(plan: Plan, journal: Journal) -> tuple[Decisions, HandingOut]:
 
 
 def _slots(plan: Plan) -> int:
-    """How many trials fit on the cluster now."""
+    """How many lanes fit on the cluster now."""
     address = plan.spec.resources.ray_address
     return cluster_now(address).slots(plan.spec.resources.cpus_per_trial, plan.gpus_per_trial)
 
 
 def places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
-    """What a trial asks Ray for; one that runs alone a whole GPU, or all the cores of a node.
+    """What a lane asks Ray for; one for a trial that runs alone a whole GPU, or all the cores of a node.
 
-    Tune asks as a trial is handed out: of the nodes there are then.
+    Tune asks as a lane is opened: of the nodes there are then.
     """
     from ray.tune import PlacementGroupFactory
 
@@ -183,15 +216,3 @@ def places(plan: Plan) -> Callable[[Mapping[str, Any]], Any]:
         return {"CPU": cpus, "GPU": max(1.0, gpus)} if gpus else {"CPU": max(cpus, cluster_now().most_cpus)}
 
     return lambda config: PlacementGroupFactory([alone() if config["alone"] else shared])
-
-
-def charge_memory(decisions: Decisions, handing_out: HandingOut, ips: Mapping[str, str], message: str) -> None:
-    """All that ran on a node shared its memory, which was too little: each goes on from its last checkpoint, alone.
-
-    ips: where each trial was heard of last. message: Ray's, which names the node. A trial of which nothing was heard
-    may have run there too.
-    """
-    for trial in handing_out.running():
-        ip = ips.get(trial.id)
-        if ip is None or "(IP: " not in message or f"(IP: {ip}," in message:
-            decisions.fail(trial, OUT_OF_MEMORY, "memory")

@@ -1,66 +1,75 @@
-"""The Tune scheduler that passes on every report."""
+"""Lanes behind the interface of Tune's scheduler."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ray.tune.experiment import Trial as TuneTrial
+from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from trainables.errors import RESULT_KEY, StorageError
-from tuner.running.decisions import Decisions
+from trainables.errors import RESULT_KEY
+from tuner.running.dispatcher import Dispatcher
 from tuner.running.lost_workers import error_of, why
 
-WAIT_SECONDS = 60.0
-"""What a worker is given to come up, before its trial takes the next place that is free."""
 
+class LaneScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes on what is heard of a lane, which is a trial of Tune's and trains several of ours.
 
-class JournalScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Stops and goes on as it is decided.
-
-    A paused trial leaves Tune: its actor serves the next trial, and the searcher hands it out again when it may go on.
-    So Tune saves nothing a second time, and what waits takes no place. A disk that is full stops the sweep.
+    A paused trial leaves Tune with its lane's step. So Tune saves nothing a second time, and what waits takes no place.
     """
 
-    def __init__(self, decisions: Decisions) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
-        self._decisions = decisions
-        self._added: deque[tuple[Any, float]] = deque()
-        self.ips: dict[str, str] = {}
-        """Where each trial was heard of last."""
+        self._dispatcher = dispatcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
-        report = json.loads(result[RESULT_KEY])
-        if "node_ip" in result:
-            self.ips[report["trial"]] = result["node_ip"]
-        if "storage" in report:
-            raise StorageError(report["storage"])
-        return str(TrialScheduler.CONTINUE if self._decisions.hear(report) else TrialScheduler.STOP)
+        goes_on = self._dispatcher.hear(trial.config["lane"], json.loads(result[RESULT_KEY]), result.get("node_ip"))
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """The worker is gone; what a model raised arrives as a result instead."""
-        self._decisions.lose([trial.config["trial"]], why(error_of(trial)))
+        self._dispatcher.lose(trial.config["lane"], why(error_of(trial)))
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self._added.append((trial, time.monotonic()))
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> None:
+        self._dispatcher.closed(trial.config["lane"])
 
-    def choose_trial_to_run(self, tune_controller: Any) -> Any | None:
-        """The first that waits, once it has waited for longer than a worker takes to come up; None before.
-
-        Tune gives the place of a trial that has ended to the trial chosen here, and kills the worker that is coming up
-        for it: with many at once most workers would be started in vain. Where none is chosen, the newest takes the
-        place: where there are fewer places than trials at once, as when a node is lost, the others would wait for the
-        end of the search.
-        """
-        while self._added and self._added[0][0].status != TuneTrial.PENDING:
-            self._added.popleft()
-        waits = self._added and time.monotonic() - self._added[0][1] >= WAIT_SECONDS
-        return self._added[0][0] if waits else None
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Tune gives the place of a lane that has ended to the one chosen here, and kills the worker that is coming up
+        for it; where none is chosen, one that waits takes the place."""
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Tune pickles its scheduler for a restore that is never asked for."""
+        return object, ()
+
+
+class LaneStarts(tune.Callback):  # type: ignore[misc]
+    """Tells which lanes have a worker."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        self._dispatcher.came_up(trial.config["lane"])
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune pickles its callbacks for a restore that is never asked for."""
+        return tune.Callback, ()
+
+
+class SearchIsOver(tune.Stopper):  # type: ignore[misc]
+    """Ends Tune's loop where only lanes are left whose workers never came."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._dispatcher.is_over
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune pickles it for a restore that is never asked for."""
         return object, ()

@@ -1,4 +1,4 @@
-"""The searcher behind Tune's interface: what is handed out next."""
+"""Lanes behind the interface of Tune's searcher."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from tuner.running.handing_out import HandingOut
+from tuner.running.dispatcher import Dispatcher
 
 
-class JournalSearcher(Searcher):  # type: ignore[misc]
-    """Results reach the study through the journal, never through Tune."""
+class LaneSearcher(Searcher):  # type: ignore[misc]
+    """Gives Tune a lane wherever one is to be opened; trials are handed out to lanes beside it."""
 
-    def __init__(self, handing_out: HandingOut) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
-        self._handing_out = handing_out
+        self._dispatcher = dispatcher
 
     def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
-        return self._handing_out.next_trial()
+        return self._dispatcher.next_lane()
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         """The journal has it already."""

@@ -18,7 +18,7 @@ Line = dict[str, Any]
 """A journal's line as plain data."""
 
 
-OMITTED = ("repeat", "why", "kind", "place", "data", "code", "versions")
+OMITTED = ("repeat", "why", "kind", "place", "data", "code", "versions", "members")
 """Fields that are not written where they are None."""
 
 
@@ -116,13 +116,15 @@ class Decided(Event):
 @dataclass(frozen=True)
 class Failed(Event):
     """A trial was lost; it goes on from its last checkpoint. kind: its model `raised`, its `worker` or its `node` was
-    lost, or `memory` ran out."""
+    lost, `memory` ran out, or a `timeout` has passed. members: of the lane that it was lost with, where it did not
+    train there alone and any of them may have ended it."""
 
     name: ClassVar[str] = "failure"
 
     trial: str
     error: str = ""
     kind: str = "raised"
+    members: int | None = None
 
 
 @dataclass(frozen=True)

@@ -133,19 +133,25 @@ class Budget(_SpecSection):
 
 
 class Resources(_SpecSection):
-    """What a trial gets, and how many run at once.
+    """What trials get, and how many run at once: as many as `concurrency` says, and no more than lanes × members.
 
-    concurrency: trials at once; `auto` fills the machine, or what the cluster has.
-    cpus_per_trial: cores of a trial, and its threads.
-    gpus_per_trial: none for 1 where there is a GPU, else 0; a fraction shares one; `auto` measures what share of one
-        the largest configuration needs.
+    concurrency: trials at once; `auto` is a quarter of them for a sampler that learns, so that it still does, and for
+        others as many as find room.
+    lanes: workers, each of which trains several trials at once; `auto` is one for each core, or for each GPU, of the
+        machine or of what the cluster has.
+    members: the most trials of a lane; `auto` is as many as make a step cheapest for each.
+    cpus_per_trial: cores of a lane, and its threads.
+    gpus_per_trial: of a lane; none for 1 where there is a GPU, else 0; a fraction shares one; `auto` measures what
+        share of one the largest configuration needs.
     ray_address: of a Ray cluster that runs; none starts Ray here.
     retries: how often a trial that is lost with its worker, or whose model raises, goes on from its last checkpoint.
     epoch_timeout: seconds, or `90s`, `30m`, after which a trial ends whose epoch has not; its first begins with reading
-        data and making the model.
+        data and making the model. A lane has as much for each of its trials.
     """
 
     concurrency: Count | Auto = "auto"
+    lanes: Count | Auto = "auto"
+    members: Count | Auto = "auto"
     cpus_per_trial: Positive = 1.0
     gpus_per_trial: Annotated[float | Auto | None, BeforeValidator(_gpus), Optional] = None
     ray_address: Annotated[str | None, Optional] = None

@@ -51,6 +51,7 @@ class Trial:
     pauses: how often it paused to wait for others; releases: how often it was decided on after that.
     in_step: whether it holds the place it was handed out to, neither paused nor lost since its last epoch.
     lost: how often it was lost with its worker or node, or its model raised. failures: how often that counted.
+    width: of how many trials a lane with it may consist, None for any number: of half as many as were lost with it.
     alone: whether it ran out of memory and runs with nothing beside it since. nodes_lost: how often its node was lost
     since its last epoch. kind: of its latest failure, as in the journal. why: a sentence, where it was stopped for not
     becoming better. data, code: the digests it was asked for and reported under, one each where nothing changed;
@@ -78,6 +79,7 @@ class Trial:
     in_step: bool = True
     lost: int = 0
     failures: int = 0
+    width: int | None = None
     alone: bool = False
     nodes_lost: int = 0
     kind: str = "raised"
@@ -307,7 +309,7 @@ class Sweep:
             case Decided():
                 self._release(self.trials[event.trial], event)
             case Failed():
-                self._failure(self.trials[event.trial], event.kind)
+                self._failure(self.trials[event.trial], event)
             case Resumed():
                 self._resume(event.more)
                 self._begin(event.place, line_of(event))
@@ -390,13 +392,16 @@ class Sweep:
             self.rungs.setdefault(event.rung, {})[trial.id] = trial.value_at(event.compared, self.header["metric"])
 
     @staticmethod
-    def _failure(trial: Trial, kind: str) -> None:
+    def _failure(trial: Trial, event: Failed) -> None:
+        kind, trial.kind = event.kind, event.kind
         trial.lost += 1
         trial.in_step = False
+        if event.members is not None:
+            trial.width = max(1, event.members // 2)
+            return
         trial.failures += trial.counts(kind)
         trial.alone |= kind == "memory"
         trial.nodes_lost += kind == "node"
-        trial.kind = kind
 
     @staticmethod
     def _release(trial: Trial, event: Decided) -> None:

@@ -23,7 +23,12 @@ def plan_of(monkeypatch, vae_data_root):
     monkeypatch.setattr("tuner.planning.cost.seconds_per_epoch", lambda plan: 0.5)
 
     def make(kind, **parts):
-        own = {"space": "lr", "config": {"epochs": 36}, "search": {"trials": 20}, "resources": {"concurrency": 2}}
+        own = {
+            "space": "lr",
+            "config": {"epochs": 36},
+            "search": {"trials": 20},
+            "resources": {"concurrency": 2, "lanes": 2},
+        }
         return tuner.plan({**own, "scheduler": {"kind": kind}, **parts}, data_dir=vae_data_root)
 
     return make

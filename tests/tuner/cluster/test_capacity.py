@@ -38,7 +38,7 @@ def test_trials_are_counted_node_by_node(nodes, cpus, gpus, slots):
 
 
 @given(st.lists(st.builds(Node, st.integers(0, 16), st.integers(0, 8))), shares, st.one_of(st.just(0.0), shares))
-def test_trials_never_take_more_than_there_is_and_one_more_would(nodes, cpus, gpus):
+def test_lanes_never_take_more_than_there_is_and_one_more_would(nodes, cpus, gpus):
     assert Capacity(tuple(nodes), "a:1").slots(cpus, gpus) == sum(node.slots(cpus, gpus) for node in nodes)
     for node in nodes:
         fit = node.slots(cpus, gpus)
@@ -54,7 +54,7 @@ def test_of_this_machine_only_what_is_allotted_is_filled(plan, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     made = plan(capacity_of(None))
-    assert made.concurrency == 3
+    assert made.placement.lanes == 3
     assert "3 of 64 cores, by SLURM_CPUS_PER_TASK, are used" in made.notes
     with pytest.raises(ConfigError) as raised:
         plan(capacity_of(None), **{"resources.cpus_per_trial": 4})
@@ -99,7 +99,9 @@ def plan(vae_data_root, monkeypatch):
     monkeypatch.setattr(placement, "held_on_device", lambda *arguments: True)
 
     def make(capacity, **paths):
-        return make_plan(parse_spec(unflatten({"space": "lr", **paths})), vae_data_root, capacity)
+        return make_plan(
+            parse_spec(unflatten({"space": "lr", "search.sampler": "random", **paths})), vae_data_root, capacity
+        )
 
     return make
 
@@ -120,15 +122,17 @@ ONE, SHARED, NONE = {}, {"resources.gpus_per_trial": 0.5}, {"resources.gpus_per_
         (CLUSTER, {**SHARED, "resources.cpus_per_trial": 3}, ("cuda", 0.5, 4)),
         (CLUSTER, NONE, ("cpu", 0.0, 18)),
         (CLUSTER, {"resources.concurrency": 100}, ("cuda", 1.0, 100)),
+        (CLUSTER, {"resources.concurrency": 2}, ("cuda", 1.0, 2)),
+        (CLUSTER, {"resources.lanes": 7}, ("cuda", 1.0, 7)),
         (Capacity((HEAD,), "head:6379"), ONE, ("cpu", 0.0, 2)),
     ],
 )
-def test_device_gpus_and_trials_at_once(capacity, paths, expected, plan):
+def test_device_gpus_and_lanes(capacity, paths, expected, plan):
     address = {"resources.ray_address": capacity.address} if capacity.address else {}
     made = plan(capacity, **paths, **address)
-    assert (made.default.device, made.gpus_per_trial, made.concurrency) == expected
+    assert (made.default.device, made.gpus_per_trial, made.placement.lanes) == expected
     assert made.resolved(made.first) == made.default
-    assert made.follows_cluster == (capacity.address is not None and "resources.concurrency" not in paths)
+    assert made.follows_cluster == (capacity.address is not None and "resources.lanes" not in paths)
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1, 1), (3.9, 3), (4, 4)])
@@ -138,15 +142,15 @@ def test_threads_are_the_share_of_cores_and_recorded(cpus, threads, plan):
 
 
 def test_a_cluster_says_what_was_counted(plan):
-    note = "4 trials at once fit on the 3 nodes that the cluster has now, more where nodes are added; "
+    note = "4 lanes fit on the 3 nodes that the cluster has now, more where nodes are added; "
     assert [text.startswith(note) for text in plan(CLUSTER).notes].count(True) == 1
-    assert not [text for text in plan(CLUSTER, **{"resources.concurrency": 3}).notes if "at once" in text]
-    assert not [text for text in plan(BOX).notes if "at once" in text]
+    assert not [text for text in plan(CLUSTER, **{"resources.lanes": 3}).notes if "lanes fit" in text]
+    assert not [text for text in plan(BOX).notes if "lanes fit" in text]
 
 
 def test_trials_that_wait_for_a_node_are_told(plan):
     note = (
-        "a trial of 4 CPU fits on no node that the cluster at head:6379 has now, the biggest has 2 CPU and 0 GPU: "
+        "a lane of 4 CPU fits on no node that the cluster at head:6379 has now, the biggest has 2 CPU and 0 GPU: "
         "trials wait until the cluster scales up"
     )
     wanted = {"resources.concurrency": 3, "resources.gpus_per_trial": 0, "resources.cpus_per_trial": 4}
@@ -161,42 +165,41 @@ def test_trials_that_wait_for_a_node_are_told(plan):
         (
             CLUSTER,
             {"resources.gpus_per_trial": 4},
-            "resources.gpus_per_trial: a trial of 1 CPU and 4 GPU fits on no node that the cluster at head:6379 has "
+            "resources.gpus_per_trial: a lane of 1 CPU and 4 GPU fits on no node that the cluster at head:6379 has "
             "now, the biggest has 8 CPU and 2 GPU; ask for less with --gpus-per-trial, or if the cluster scales up, "
-            "set how many trials run at once with --concurrency",
+            "set how many lanes there are with --lanes",
         ),
         (
             CLUSTER,
             {"resources.cpus_per_trial": 64},
-            "resources.cpus_per_trial: a trial of 64 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
+            "resources.cpus_per_trial: a lane of 64 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
             "now, the biggest has 8 CPU and 2 GPU; ask for less with --cpus-per-trial, or if the cluster scales up, "
-            "set how many trials run at once with --concurrency",
+            "set how many lanes there are with --lanes",
         ),
         (
             Capacity((Node(8),), "head:6379"),
             {"resources.cpus_per_trial": 64},
-            "resources.cpus_per_trial: a trial of 64 CPU fits on no node that the cluster at head:6379 has now, the "
+            "resources.cpus_per_trial: a lane of 64 CPU fits on no node that the cluster at head:6379 has now, the "
             "biggest has 8 CPU and 0 GPU; ask for less with --cpus-per-trial",
         ),
         (
             Capacity((Node(8),), "head:6379"),
             {"resources.gpus_per_trial": 1},
-            "resources.gpus_per_trial: a trial of 1 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
+            "resources.gpus_per_trial: a lane of 1 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
             "now, the biggest has 8 CPU and 0 GPU; ask for less with --gpus-per-trial, or if the cluster scales up, "
-            "set how many trials run at once with --concurrency",
+            "set how many lanes there are with --lanes",
         ),
         (
             Capacity((Node(0),), "head:6379"),
             NONE,
-            "resources.concurrency: auto: a trial of 1 CPU fits on no node that the cluster at head:6379 has now, the "
-            "biggest has 0 CPU and 0 GPU; if the cluster scales up, set how many trials run at once with "
-            "--concurrency",
+            "resources.lanes: auto: a lane of 1 CPU fits on no node that the cluster at head:6379 has now, the "
+            "biggest has 0 CPU and 0 GPU; if the cluster scales up, set how many lanes there are with --lanes",
         ),
         (
             Capacity((), "head:6379"),
             NONE,
-            "resources.concurrency: auto: the cluster at head:6379 has no nodes now; if the cluster scales up, set "
-            "how many trials run at once with --concurrency",
+            "resources.lanes: auto: the cluster at head:6379 has no nodes now; if the cluster scales up, set "
+            "how many lanes there are with --lanes",
         ),
         (
             BOX,
@@ -256,8 +259,8 @@ def test_trials_never_land_on_cpus_unasked(capacity, plan):
     with pytest.raises(ConfigError) as raised:
         plan(capacity, **{"resources.concurrency": 64})
     assert str(raised.value) == (
-        "resources.gpus_per_trial: the cluster at head:6379 has no node for a trial of 1 CPU yet: say "
-        "--gpus-per-trial 1 (or 0 to train on CPUs) and --concurrency"
+        "resources.gpus_per_trial: the cluster at head:6379 has no node for a lane of 1 CPU yet: say "
+        "--gpus-per-trial 1 (or 0 to train on CPUs) and --lanes"
     )
     note = "the cluster has no GPU now: trials run on CPUs; if nodes with GPUs will join, pass "
     found = {asked: plan(Capacity((HEAD,), "head:6379"), **paths).notes for asked, paths in (("", ONE), ("0", NONE))}

@@ -11,8 +11,7 @@ from search_spaces.space import assemble
 from trainables.config.paths import parse_config, plain, unflatten
 from trainables.errors import UserError
 from tuner.cluster.capacity import Capacity, Node
-from tuner.planning import memory_probe, plans
-from tuner.planning import resources as placement
+from tuner.planning import memory_probe, placement, resources
 from tuner.planning.memory_probe import largest, measured_share, packed
 from tuner.planning.plans import make_plan
 from tuner.sweeps.spec import parse_spec
@@ -117,8 +116,8 @@ def planned(monkeypatch, vae_data_root, capacity, answer=None, **paths):
         return answer
 
     monkeypatch.setattr(memory_probe, "measured_here", here)
-    monkeypatch.setattr(placement, "held_on_device", lambda *arguments: True)
-    paths = {"space": SIZES, "resources.gpus_per_trial": "auto", **paths}
+    monkeypatch.setattr(resources, "held_on_device", lambda *arguments: True)
+    paths = {"space": SIZES, "search.sampler": "random", "resources.gpus_per_trial": "auto", **paths}
     return make_plan(parse_spec(unflatten(paths)), vae_data_root, capacity), asked
 
 
@@ -145,9 +144,9 @@ def growing(monkeypatch, vae_data_root):
 
     def make(nodes, concurrency):
         monkeypatch.setattr(memory_probe, "measured_on_cluster", lambda *arguments: (answer, probed, "NVIDIA L4"))
-        monkeypatch.setattr(plans, "capacity_of", lambda address: Capacity((*nodes, probed), address))
-        resources = {"gpus_per_trial": "auto", "ray_address": "head:6379", "concurrency": concurrency}
-        spec = parse_spec({"space": SIZES, "resources": resources})
+        monkeypatch.setattr(placement, "capacity_of", lambda address: Capacity((*nodes, probed), address))
+        asked = {"gpus_per_trial": "auto", "ray_address": "head:6379", "concurrency": concurrency}
+        spec = parse_spec({"space": SIZES, "search": {"sampler": "random"}, "resources": asked})
         return make_plan(spec, vae_data_root, Capacity(tuple(nodes), "head:6379"))
 
     return make
@@ -170,9 +169,8 @@ def test_the_node_of_the_probe_alone_is_not_what_fills_a_cluster_that_scales_up(
     with pytest.raises(UserError) as refusal:
         growing([Node(0)], "auto")
     assert str(refusal.value) == (
-        "resources.concurrency: auto: a trial of 1 CPU and 1 GPU fits on no node that the cluster at head:6379 has "
-        "now, the biggest has 0 CPU and 0 GPU; if the cluster scales up, set how many trials run at once with "
-        "--concurrency"
+        "resources.lanes: auto: a lane of 1 CPU and 1 GPU fits on no node that the cluster at head:6379 has now, the "
+        "biggest has 0 CPU and 0 GPU; if the cluster scales up, set how many lanes there are with --lanes"
     )
     assert "is asked for one" not in capsys.readouterr().err, "no machine is started for it"
 

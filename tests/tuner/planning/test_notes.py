@@ -80,16 +80,16 @@ def test_data_that_stay_in_host_memory_are_told(notes, monkeypatch):
         return held_on_device(n_bytes + 2**60, device, share)
 
     monkeypatch.setattr(resources, "held_on_device", small)
-    (note,) = [note for note in notes({"name": "digits"}, concurrency=4) if "host memory" in note]
+    (note,) = [note for note in notes({"name": "digits"}, lanes=4) if "host memory" in note]
     assert shares == [(1199 * 64, "cpu", 1 / 4)]
     assert note.endswith("they stay in host memory, and batches are fetched ahead of their steps")
 
 
 @pytest.mark.parametrize(
-    ("gpus", "concurrency", "share"), [(0.0, 4, 0.25), (0.0, 1, 1.0), (0.25, 8, 0.25), (1.0, 2, 1.0), (2.0, 1, 1.0)]
+    ("gpus", "lanes", "share"), [(0.0, 4, 0.25), (0.0, 1, 1.0), (0.25, 8, 0.25), (1.0, 2, 1.0), (2.0, 1, 1.0)]
 )
-def test_a_trials_share_of_its_device(gpus, concurrency, share):
-    assert resources.memory_share(gpus, concurrency) == share
+def test_a_lanes_share_of_its_device(gpus, lanes, share):
+    assert resources.memory_share(gpus, lanes) == share
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="shows a machine without a GPU, and this one has one")

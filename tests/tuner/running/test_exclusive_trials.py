@@ -24,7 +24,8 @@ class Clock:
 
 def trial(name, cpus, status="PENDING", alone=True):
     factory = tune.PlacementGroupFactory([{"CPU": cpus}])
-    return SimpleNamespace(config={"trial": name, "alone": alone}, status=status, placement_group_factory=factory)
+    config = {"lane": 0, "alone": name if alone else None}
+    return SimpleNamespace(config=config, status=status, placement_group_factory=factory)
 
 
 @pytest.fixture

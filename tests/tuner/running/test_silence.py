@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 from events import lines_of
+from lane_loop import Bench
 from ray import tune
-from tune_loop import TuneLoop
 
 from tuner.running.lost_workers import why
 from tuner.running.silence import LOOK_SECONDS, SLOWEST, WHILE_SECONDS, SilenceWatch
@@ -14,30 +14,28 @@ from tuner.sweeps.spec import parse_spec
 
 
 class Watched:
-    """A loop of trials as Tune has them, and a clock."""
+    """Lanes as trials of Tune's, and a clock."""
 
-    def __init__(self, path, limit, n_trials=2):
-        self.loop = TuneLoop(path, None, lambda *_: -1.0, n_trials=n_trials, epochs=9, concurrency=2, retries=3)
-        self.loop.fill()
-        self.trials = [self._of_tune(name) for name, _ in self.loop.running]
+    def __init__(self, path, limit, members=1):
+        self.loop = Bench(path, lanes=2, members=members, n_trials=2 * members, epochs=99)
+        self.loop.open()
+        self.trials = [self._of_tune(lane) for lane in self.loop.workers]
         self.now, self.told, self.killed = 0.0, [], []
-        expire = self.loop.decisions.expire
         self.watch = SilenceWatch(
-            self.loop.journal, limit, self.told.append, expire, lambda trial: self.kill(trial), lambda: self.now
+            self.loop.journal, limit, self.told.append, self.loop.dispatcher, self.kill, lambda: self.now
         )
 
     @staticmethod
-    def _of_tune(name):
+    def _of_tune(lane):
         factory = tune.PlacementGroupFactory([{"CPU": 2.0, "GPU": 0.5}])
-        config = {"trial": name, "epochs_done": 0, "alone": False}
         return SimpleNamespace(
-            trial_id=f"tune-{name}", config=config, status="RUNNING", placement_group_factory=factory, error_file=None
+            trial_id=f"tune-{lane}", config={"lane": lane}, status="RUNNING", placement_group_factory=factory
         )
 
     def kill(self, trial):
         """As Tune does: the death of a worker is told to the scheduler."""
-        self.killed.append(trial.config["trial"])
-        self.loop.decisions.lose([trial.config["trial"]], why(""))
+        self.killed.append(trial.config["lane"])
+        self.loop.lose(trial.config["lane"], why(""))
         trial.status = "ERROR"
 
     def wait(self, seconds, step=LOOK_SECONDS / 4):
@@ -46,10 +44,9 @@ class Watched:
             self.now += step
             self.watch.on_step_begin(0, self.trials)
 
-    def report(self, number):
-        name = self.trials[number].config["trial"]
-        self.loop.tell(name, self.loop.journal.sweep.trials[name].epochs + 1)
-        self.watch.on_trial_result(0, self.trials, self.trials[number], {})
+    def report(self, lane):
+        self.loop.step(lane)
+        self.watch.on_trial_result(0, self.trials, self.trials[lane], {})
 
     def ends(self):
         return [event for event in lines_of(self.loop.journal.events) if event["event"] in ("end", "failure")]
@@ -57,7 +54,7 @@ class Watched:
 
 @pytest.fixture
 def watched(tmp_path):
-    return lambda limit=None: Watched(tmp_path / "journal.jsonl", limit)
+    return lambda limit=None, members=1: Watched(tmp_path / "journal.jsonl", limit, members)
 
 
 def test_a_silent_trial_is_named_with_what_it_does_and_again_when_that_has_doubled(watched):
@@ -92,14 +89,14 @@ def test_an_epoch_that_takes_too_long_ends_its_trial_at_once_and_no_other(watche
     for _ in range(4):
         own.wait(3.0)
         own.report(0)
-    assert own.killed == ["0001"]
+    assert own.killed == [1]
     (end,) = own.ends()
     assert (end["trial"], end["reason"], end["kind"]) == ("0001", "error", "timeout")
     assert end["error"] == "epoch 1 took longer than resources.epoch_timeout, 5 s"
-    trial = own.loop.journal.sweep.trials["0001"]
+    trial = own.loop.trials["0001"]
     assert (trial.unfinished, trial.failed) == (False, True)
     own.wait(7.0)
-    assert own.killed == ["0001", "0000"]
+    assert own.killed == [1, 0]
     assert own.ends()[-1]["error"] == "epoch 5 took longer than resources.epoch_timeout, 5 s"
 
 
@@ -120,7 +117,7 @@ def test_a_trial_that_hangs_is_ended_though_others_never_fall_silent(watched):
     for _ in range(60):
         own.wait(0.25)
         own.watch.on_trial_result(0, own.trials, own.trials[0], {})
-    assert own.killed == ["0001"]
+    assert own.killed == [1]
 
 
 def test_a_trial_that_waits_for_a_worker_is_not_ended(watched):
@@ -142,6 +139,46 @@ def test_none_ends_without_a_limit(watched):
     own = watched()
     own.wait(3600.0, step=LOOK_SECONDS)
     assert own.killed == own.ends() == []
+
+
+def test_a_lane_has_the_time_of_all_its_trials_and_is_then_lost_to_none_of_them(watched):
+    own = watched(limit=5.0, members=3)
+    own.wait(14.0)
+    assert own.killed == []
+    own.wait(4.0)
+    assert own.killed == [0, 1]
+    ends = own.ends()
+    assert {(end["event"], end["kind"], end["members"]) for end in ends} == {("failure", "timeout", 3)}
+    assert {end["error"] for end in ends} == {
+        "a lane of 3 trials took longer than 3 times resources.epoch_timeout, 15 s, for an epoch of each"
+    }
+    assert {(trial.width, trial.failures) for trial in own.loop.trials.values()} == {(1, 0)}
+
+
+def test_a_silent_lane_is_named_with_its_trials(watched):
+    own = watched(members=6)
+    own.trials[0].status = "PENDING"
+    own.wait(WHILE_SECONDS + 2 * LOOK_SECONDS)
+    assert own.told == [
+        f"Trials {', '.join(lane.trials[:4])} and 2 more: nothing heard for 60 s; {doing}"
+        for lane, doing in zip(
+            own.loop.dispatcher.lanes,
+            ("they wait for a worker with 2 CPU and 0.5 GPU", "they train in one lane"),
+            strict=True,
+        )
+    ]
+
+
+def test_a_lane_that_waits_for_orders_is_not_silent(watched):
+    own = watched(limit=5.0)
+    own.trials.pop()
+    own.loop.dispatcher.lanes.get(0).trains = False
+    own.wait(10 * WHILE_SECONDS)
+    own.loop.dispatcher.lanes.get(0).trains = True
+    own.wait(4.0)
+    assert (own.killed, own.told) == ([], [])
+    own.wait(4.0)
+    assert own.killed == [0]
 
 
 @pytest.mark.parametrize(("given", "seconds"), [("90s", 90.0), (2.5, 2.5), ("2h", 7200.0), ("none", None)])

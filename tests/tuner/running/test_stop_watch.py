@@ -1,4 +1,4 @@
-"""A signal that has come ends Tune's loop between two of its steps, and the workers with it."""
+"""A signal that has come ends Tune's loop between two of its steps, once the lanes have saved."""
 
 import pickle
 import signal
@@ -7,7 +7,7 @@ import pytest
 from ray import tune
 
 from tuner.cluster.signals import Signals, StopSignal
-from tuner.running.stop_watch import StopAskedError, StopWatch
+from tuner.running.stop_watch import SAVE_SECONDS, StopAskedError, StopWatch
 
 
 @pytest.fixture
@@ -16,19 +16,43 @@ def signals(monkeypatch):
     return Signals()
 
 
+class Lanes:
+    """What a dispatcher does of a stop. is_quiet: whether all lanes have ended."""
+
+    def __init__(self):
+        self.stops, self.is_quiet = 0, False
+
+    def stop(self):
+        self.stops += 1
+
+
+@pytest.fixture
+def lanes():
+    return Lanes()
+
+
+@pytest.mark.parametrize("in_time", [True, False])
 @pytest.mark.parametrize(("stays", "raised"), [(True, StopAskedError), (False, StopSignal)])
-def test_the_loop_ends_at_the_first_step_after_it_was_asked_to(stays, raised, signals):
+def test_the_loop_ends_once_its_lanes_have_saved_or_their_time_is_up(
+    stays, raised, in_time, signals, lanes, monkeypatch
+):
     """Tune gives back what it holds of a Ray that stays after an error alone; one that ends takes the workers along."""
-    killed = []
-    watch = StopWatch(signals, stays, killed.append)
-    watch.on_step_begin(0, ["0000", "0001"])
-    assert killed == []
+    now, killed = [100.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    watch = StopWatch(signals, stays, lanes, killed.append)
+    watch.on_step_begin(0, ["0", "1"])
+    assert (killed, lanes.stops) == ([], 0)
     signals.hear(signal.SIGINT)
+    for _ in range(3):
+        watch.on_step_begin(1, ["0", "1"])
+    assert (killed, lanes.stops) == ([], 1), "lanes save"
+    assert not signals.pending, "which is not interrupted"
+    lanes.is_quiet = in_time
+    now[0] += 0 if in_time else SAVE_SECONDS
     with pytest.raises(raised):
-        watch.on_step_begin(1, ["0000", "0001"])
-    assert killed == (["0000", "0001"] if stays else [])
-    assert signals.pending != stays, "what Tune does then is not interrupted"
+        watch.on_step_begin(2, ["0", "1"])
+    assert killed == (["0", "1"] if stays else [])
 
 
-def test_tune_may_pickle_it(signals):
-    assert isinstance(pickle.loads(pickle.dumps(StopWatch(signals, True, print))), tune.Callback)
+def test_tune_may_pickle_it(signals, lanes):
+    assert isinstance(pickle.loads(pickle.dumps(StopWatch(signals, True, lanes, print))), tune.Callback)

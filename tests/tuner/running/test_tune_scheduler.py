@@ -1,55 +1,77 @@
-"""What Tune's scheduler adds to the decisions: which waiting trial takes a place, and nothing at a trial's end."""
+"""Lanes behind Tune's interfaces: what it is told, and nothing at a trial's end."""
 
 import json
 import pickle
 from types import SimpleNamespace
 
 import pytest
+from lane_loop import Bench
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils import flatten_dict
-from tune_loop import TuneLoop
 
 from trainables.errors import RESULT_KEY
-from tuner.running import tune_scheduler as schedulers
-from tuner.running.tune_scheduler import JournalScheduler
+from tuner.running.tune_scheduler import LaneScheduler, LaneStarts, SearchIsOver
+from tuner.running.tune_searcher import LaneSearcher
+
+
+class Tune:
+    """What Tune asks and tells, as far as lanes are concerned."""
+
+    def __init__(self, bench):
+        self.bench, own = bench, bench.dispatcher
+        self.scheduler, self.searcher = LaneScheduler(own), LaneSearcher(own)
+        self.starts, self.over = LaneStarts(own), SearchIsOver(own)
+
+    def start(self):
+        trial = SimpleNamespace(config=self.searcher.suggest("tune's id"), error_file=None)
+        self.starts.on_trial_start(0, [trial], trial)
+        return trial
+
+    def told(self, trial, worker):
+        """A step of a worker; results are flattened before a scheduler sees them."""
+        orders = self.bench.orders[trial.config["lane"]].popleft()
+        told = worker.step(orders)
+        return {"done": orders.end} if told is None else flatten_dict({RESULT_KEY: json.dumps(told), "node_ip": "ip"})
 
 
 @pytest.fixture
-def loop(tmp_path):
-    made = TuneLoop(tmp_path / "journal.jsonl", None, lambda *_: -1.0, n_trials=3, epochs=9, concurrency=3)
-    made.fill()
-    return made
+def own(tmp_path):
+    return Tune(Bench(tmp_path / "journal.jsonl", members=2, n_trials=2))
 
 
-@pytest.fixture
-def scheduler(loop):
-    return JournalScheduler(loop.decisions)
+def test_a_lane_goes_from_its_start_to_its_end(own):
+    trial, worker = own.start(), own.bench._worker()
+    assert own.searcher.suggest("tune's id") is None
+    while RESULT_KEY in (result := own.told(trial, worker)):
+        assert own.scheduler.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE
+        assert own.bench.dispatcher.lanes.get(0).ip == "ip"
+    assert result == {"done": True}
+    assert not own.over.stop_all()
+    n = len(own.bench.journal.events)
+    own.scheduler.on_trial_complete(None, trial, result)
+    own.scheduler.on_trial_remove(None, trial)
+    assert own.over.stop_all()
+    assert own.searcher.suggest("tune's id") == tune.search.Searcher.FINISHED
+    assert len(own.bench.journal.events) == n, "Tune's own end files nothing; stock ASHA its last result twice"
+    assert {each.stop_reason for each in own.bench.trials.values()} == {"completed"}
 
 
-def test_tunes_own_end_of_a_trial_files_nothing(loop, scheduler):
-    """Stock ASHA files the last result a second time when Tune tells it of the end."""
-    loop.tell("0000", 1)
-    events = list(loop.journal.events)
-    trial = SimpleNamespace(trial_id="t", config={"trial": "0000"})
-    last = flatten_dict({RESULT_KEY: json.dumps({"trial": "0000", "epoch": 5, "metrics": {}, "diverged": False})})
-    scheduler.on_trial_add(None, trial)
-    scheduler.on_trial_complete(None, trial, last)
-    scheduler.on_trial_remove(None, trial)
-    assert loop.journal.events == events
+def test_a_lane_that_is_lost_is_not_heard_any_more(own):
+    trial, worker = own.start(), own.bench._worker()
+    result = own.told(trial, worker)
+    own.scheduler.on_trial_error(None, trial)
+    assert {each.lost for each in own.bench.trials.values()} == {1}
+    assert own.scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
+    assert own.searcher.suggest("tune's id") == {"lane": 1, "alone": None}
 
 
-def test_tune_can_pickle_it(scheduler):
-    scheduler.unpicklable = (line for line in ())
-    pickle.loads(pickle.dumps(scheduler))
+def test_tune_can_pickle_what_holds_an_open_journal(own, tmp_path):
+    own.bench.dispatcher.unpicklable = (line for line in ())
+    for each in (own.scheduler, own.searcher, own.starts, own.over):
+        pickle.loads(pickle.dumps(each))
+    own.searcher.save_to_dir(str(tmp_path))
 
 
-def test_a_place_that_is_free_is_the_newest_trials_until_the_first_has_waited_too_long(scheduler, monkeypatch):
-    trials = [SimpleNamespace(status="PENDING") for _ in range(3)]
-    for trial in trials:
-        scheduler.on_trial_add(None, trial)
-    assert scheduler.choose_trial_to_run(None) is None
-    monkeypatch.setattr(schedulers, "WAIT_SECONDS", 0.0)
-    for n, status in enumerate(("RUNNING", "ERROR", "TERMINATED")):
-        assert scheduler.choose_trial_to_run(None) is trials[n]
-        assert scheduler.choose_trial_to_run(None) is trials[n]
-        trials[n].status = status
-    assert scheduler.choose_trial_to_run(None) is None
+def test_no_lane_is_chosen_for_a_place_that_another_comes_up_for(own):
+    assert own.scheduler.choose_trial_to_run(None) is None

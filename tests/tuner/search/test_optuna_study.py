@@ -6,7 +6,6 @@
 import hashlib
 import json
 import math
-import pickle
 from types import SimpleNamespace
 from typing import get_args
 
@@ -27,7 +26,7 @@ from trainables.config.paths import parse_config, plain
 from tuner.running.decisions import Decisions
 from tuner.running.handing_out import HandingOut
 from tuner.running.lost_workers import why
-from tuner.running.tune_searcher import JournalSearcher
+from tuner.running.tune_searcher import LaneSearcher
 from tuner.search import optuna_study
 from tuner.search.asha import Asha
 from tuner.search.optuna_study import Suggestion, study_of, suggest
@@ -186,13 +185,6 @@ def test_a_trial_is_handed_out_again_each_time_its_node_is_lost(tmp_path):
         (given,) = sweeper.handed_out()
         sweeper.decisions.lose([given["trial"]], why("The actor died because its node has died. Node Id: 0f"))
     assert sweeper.journal.sweep.trials["0000"].lost == 5
-
-
-def test_tune_can_pickle_the_searcher_of_an_open_journal(tmp_path):
-    searcher = JournalSearcher(Sweeper(tmp_path / "journal.jsonl").handing_out)
-    searcher.unpicklable = (line for line in ())
-    pickle.loads(pickle.dumps(searcher))
-    searcher.save_to_dir(str(tmp_path))
 
 
 # --- what Optuna is told ----------------------------------------------------------------------------------------------
@@ -428,7 +420,7 @@ def test_trap_02_pruned_trials_are_told_to_optuna_as_complete(tmp_path, tune_loo
     )  # fmt: skip
     loop.fill()
     assert [loop.tell(trial, 1) for trial, _ in loop.running] == [True, False]
-    JournalSearcher(loop.handing_out).on_trial_complete("tune's id", {METRIC: 0.1, "training_iteration": 1})
+    LaneSearcher(None).on_trial_complete("tune's id", {METRIC: 0.1, "training_iteration": 1})
     told = study_of(loop.journal.sweep, parse_space("lr"), optuna.samplers.RandomSampler()).trials[1]
     assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {1: 0.1})
 
