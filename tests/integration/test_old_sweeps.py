@@ -7,6 +7,7 @@ have neither repeats nor digests of data and code; those of 2026-11-30 have both
 
 import sys
 import tarfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ SHOWN = {
 
 TRAINED_AGAIN = [("2026-11-29", "geco"), ("2026-11-30", "halving")]
 CUT_SHORT = [("2026-11-29", "killed", None, 4), ("2026-11-30", "own", "nets:Net", 3)]
+
+TOLD = {
+    "2026-11-29": nullcontext,
+    "2026-11-30": lambda: pytest.warns(UserWarning, match="train step is 2 here and was 1 there"),
+}
+"""What is said where a model is loaded: only of versions that were recorded."""
 
 
 @pytest.fixture
@@ -118,7 +125,8 @@ def test_the_best_trains_again_to_the_same_numbers_and_loads(project, archive, s
     }
     assert {name: again.metrics[name] for name in same} == same
     for source in (best.run_id, f"sweeps/{sweep}/trials/{best.trial}/checkpoint.safetensors"):
-        assert tuner.load(source, tracking_uri="sqlite:///mlflow.db").sample(3).shape == (3, 8, 8)
+        with TOLD[archive]():
+            assert tuner.load(source, tracking_uri="sqlite:///mlflow.db").sample(3).shape == (3, 8, 8)
 
 
 @pytest.mark.cluster
