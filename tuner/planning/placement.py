@@ -59,10 +59,34 @@ def placement_of(
     root: Path,
     biggest: Callable[[], TrialConfig],
 ) -> tuple[Placement, Sequence[str]]:
-    """The same of a spec, and what the user should know of it.
+    """What the trials of a spec get.
 
-    seeds: of each configuration. default: the one that is tried first, of examples of this shape. root: of the data.
-    biggest: the largest configuration, which is tried on a GPU where its share of one is to be measured.
+    Parameters
+    ----------
+    spec
+        Of the sweep.
+    seeds
+        Of each configuration.
+    default
+        The configuration that is tried first, resolved.
+    shape
+        Of an example.
+    room
+        Of this machine or the cluster.
+    root
+        Folder of the built-in data sets.
+    biggest
+        The largest configuration, which is tried on a GPU where its share of one is to be measured.
+
+    Returns
+    -------
+    tuple of Placement and sequence of str
+        And what the user should know of it.
+
+    Raises
+    ------
+    UserError
+        No trial fits, now or ever.
     """
     resources = spec.resources
     members = members_of(resources, default, shape)
