@@ -17,11 +17,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import global_settings
 from trainables.config.paths import parse_config, plain
-from trainables.data.dataset import data_facts
+from trainables.data.dataset import data_facts, load
 from trainables.errors import ConfigError
 from trainables.global_settings import SETTINGS, apply, current, fresh, reset
 from trainables.models.inspection import check_user_model
 from trainables.resolve import resolve
+from trainables.training.trainer import Trainer
 from trainables.worker.lane import Lane
 from trainables.worker.orders import Orders
 
@@ -263,7 +264,9 @@ def test_what_one_trials_model_sets_does_not_reach_the_next(set_it, when, model_
 
 @pytest.mark.parametrize("when", WHENS)
 @pytest.mark.parametrize("set_it", SET.values(), ids=SET)
-def test_trials_side_by_side_find_their_own_settings_at_every_epoch(set_it, when, model_that, given, nets):
+def test_trials_side_by_side_find_their_own_settings_at_every_epoch(
+    set_it, when, model_that, given, nets, vae_data_root
+):
     """Among others what the model of one sets as it is made, or called."""
     kinds = (f"{nets}:make", model_that(set_it, when), "mlp", f"{nets}:make")
 
@@ -276,7 +279,17 @@ def test_trials_side_by_side_find_their_own_settings_at_every_epoch(set_it, when
                 told[report["trial"]] += [numbers_of(report)] if "error" not in report else []
         return list(told.values())
 
+    def by_itself(own):
+        """The same of a trial in a process in which nothing else trains."""
+        config, found = parse_config(json.loads(own["config"])), []
+        with fresh(), suppress(Exception):
+            trainer = Trainer(config, load(config.data, vae_data_root, torch.device("cpu")))
+            for _ in range(3):
+                found.append(numbers_of({"metrics": trainer.train_epoch().metrics}))
+        return found
+
     together = epochs(kinds)
+    assert together[1] == by_itself(given(kinds[1], epochs=3))
     assert together == [own for kind in kinds for own in epochs([kind])]
     assert [len(together[place]) for place in (0, 2, 3)] == [3, 3, 3]
     assert (current(), torch.get_num_threads()) == (DEFAULTS, 1)
