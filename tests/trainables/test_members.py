@@ -194,15 +194,37 @@ def test_a_trial_of_another_shape_is_of_another_group():
     assert group_of(config_of(base, threads=2)) is None
 
 
-def test_where_one_of_several_raises_none_has_changed(monkeypatch):
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_of_one_latent_has_the_numbers_of_one_alone(model):
+    """A product with a single column is computed by other code."""
     base = {name: next(iter(values)) for name, values in CHOICES.items()}
-    trainers = [Trainer(config_of(base, seed=seed), DATA) for seed in range(2)]
+    configs = [config_of({**base, "model": model}, seed=seed, model={"latent_dim": 1}) for seed in range(3)]
+    together, alone = ([Trainer(config, DATA) for config in configs] for _ in range(2))
+    assert list(map(said, train_together(together))) == [said(each.train_epoch()) for each in alone]
+    for found, expected in zip(together, alone, strict=True):
+        assert_same(state_of(found), state_of(expected))
+
+
+def test_a_trial_keeps_no_memory_of_those_that_trained_beside_it():
+    base = {name: next(iter(values)) for name, values in CHOICES.items()}
+    trainers = [Trainer(config_of(base, seed=seed), DATA) for seed in range(3)]
+    sizes = {each.flat.untyped_storage().nbytes() for each in trainers}
+    train_together(trainers)
+    kept = [value for each in trainers for value in (each.flat, each.moments["first"])]
+    assert {value.untyped_storage().nbytes() for value in kept} == sizes
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_where_one_of_several_raises_none_has_changed(model, monkeypatch):
+    """Also where they take their steps one by one."""
+    base = {name: next(iter(values)) for name, values in CHOICES.items()}
+    trainers = [Trainer(config_of({**base, "model": model}, seed=seed), DATA) for seed in range(2)]
     before = [state_of(each) for each in trainers]
     step, taken = Members.step, []
 
     def breaking(members, inputs):
         taken.append(step(members, inputs))
-        if len(taken) == 3:
+        if len(taken) == (3 if trainers[0].program.model.batched else 6):
             raise RuntimeError("out of memory")
         return taken[-1]
 

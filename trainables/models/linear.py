@@ -2,7 +2,7 @@
 
 The last bits of a matrix product depend on where its matrices begin: at a multiple of 64 bytes, or not. A member's
 parameters do (`trainables/layout.py`), its rows are filled up to a multiple of 16, and its gradient is made where it
-does.
+does. A single input or output has a second beside it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.layout import aligned, aligned_matrices
+
+LEAST = 2
+"""Inputs and outputs of a product: one of a single one is computed by other code."""
 
 
 class _Linear(torch.autograd.Function):
@@ -62,8 +65,15 @@ def linear(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
     if weight.ndim == 2:
         return linear({f"{name}.weight": weight[None], f"{name}.bias": bias[None]}, name, x)[0]
-    n_rows = x.shape[-2]
-    if n_more := aligned(n_rows) - n_rows:
-        x = functional.pad(x, (0, 0, 0, n_more))
+    n_rows, (n_out, n_in) = x.shape[-2], weight.shape[-2:]
+    x = _filled(x, aligned(n_rows) - n_rows, LEAST - n_in)
+    weight, bias = _filled(weight, LEAST - n_out, LEAST - n_in), _filled(bias, 0, LEAST - n_out)
     output: Tensor = _Linear.apply(x, weight, bias)
-    return output[:, :n_rows] if n_more else output
+    return output if output.shape[1:] == (n_rows, n_out) else output[:, :n_rows, :n_out]
+
+
+def _filled(matrices: Tensor, n_rows: int, n_columns: int) -> Tensor:
+    """With zeros for so many more rows and columns, where that is above 0."""
+    if n_rows <= 0 and n_columns <= 0:
+        return matrices
+    return functional.pad(matrices, (0, max(0, n_columns), 0, max(0, n_rows)))

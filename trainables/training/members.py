@@ -96,7 +96,8 @@ def train_together(trainers: Sequence[Trainer]) -> list[Report]:
     width = _width(len(first.flat)) if first.program.model.batched else 1
     if first.device.type != "cpu":
         width = len(trainers)
-    epochs = [Epoch(trainers[start : start + width]) for start in range(0, len(trainers), width)]
+    parts = [trainers[start : start + width] for start in range(0, len(trainers), width)]
+    epochs = [Epoch(part, in_place=len(trainers) == 1) for part in parts]
     found = [epoch.run() for epoch in epochs]
     for epoch in epochs:
         epoch.hand_back()
@@ -110,6 +111,9 @@ class Epoch:
     ----------
     trainers
         The trials, which `hand_back` changes, and nothing before.
+    in_place
+        Whether that of a single trial is trained where its state lies: it takes no more memory, and changes with each
+        step.
 
     Attributes
     ----------
@@ -119,8 +123,8 @@ class Epoch:
         Their states.
     """
 
-    def __init__(self, trainers: Sequence[Trainer]) -> None:
-        self._given = trainers
+    def __init__(self, trainers: Sequence[Trainer], in_place: bool = False) -> None:
+        self._given, self._in_place = trainers, in_place
         places: dict[Hashable, int] = {}
         self.trainers = sorted(
             trainers, key=lambda each: places.setdefault(each.program.objective.formula, len(places))
@@ -129,13 +133,25 @@ class Epoch:
         self.members = Members(
             first.program,
             first.layout,
-            _side_by_side([each.flat for each in self.trainers]),
-            _stacked([each.moments for each in self.trainers]),
-            _stacked([each.buffers for each in self.trainers]),
+            self._side_by_side([each.flat for each in self.trainers]),
+            self._stacked([each.moments for each in self.trainers]),
+            self._stacked([each.buffers for each in self.trainers]),
             [each.program.objective for each in self.trainers],
             [each.program.optimizer for each in self.trainers],
         )
-        self.members.states = tuple(_stacked([each.state for each in self.trainers[where]]) for where in self._formulas)
+        self.members.states = tuple(
+            self._stacked([each.state for each in self.trainers[where]]) for where in self._formulas
+        )
+
+    def _side_by_side(self, rows: Sequence[Tensor]) -> Tensor:
+        return rows[0][None] if self._in_place else torch.stack([*rows])
+
+    def _stacked(self, trees: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: self._side_by_side([tree[name] for tree in trees]) for name in trees[0]}
+
+    def _own(self, row: Tensor) -> Tensor:
+        """A row of several in memory of its own, so that none keeps that of all."""
+        return row.clone() if len(self.trainers) > 1 else row
 
     @property
     def _formulas(self) -> list[slice]:
@@ -154,9 +170,9 @@ class Epoch:
             for i in range(where.stop - where.start)
         ]
         for i, (each, state) in enumerate(zip(self.trainers, states, strict=True)):
-            each.flat, each.state = self.members.params[i], state
-            each.moments = {name: value[i] for name, value in self.members.moments.items()}
-            each.buffers = {name: value[i] for name, value in self.members.buffers.items()}
+            each.flat, each.state = self._own(self.members.params[i]), state
+            each.moments = {name: self._own(value[i]) for name, value in self.members.moments.items()}
+            each.buffers = {name: self._own(value[i]) for name, value in self.members.buffers.items()}
             each.epoch += 1
 
     def steps(self) -> Iterator[Record]:
@@ -197,15 +213,6 @@ class Epoch:
                 else:
                     batch, noise = zip(*drawn, strict=True)
                     yield torch.stack([batch[i] for i in which]), torch.stack([noise[i] for i in which])
-
-
-def _side_by_side(rows: Sequence[Tensor]) -> Tensor:
-    """As one tensor; that of a single trial takes no more memory."""
-    return torch.stack([*rows]) if len(rows) > 1 else rows[0][None]
-
-
-def _stacked(trees: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: _side_by_side([tree[name] for tree in trees]) for name in trees[0]}
 
 
 def _columns(trees: Sequence[dict[str, T]]) -> dict[str, list[T]]:

@@ -120,7 +120,7 @@ class Trainer:
         Iterator of Record
             Of one member, [1].
         """
-        epoch = Epoch([self])
+        epoch = Epoch([self], in_place=True)
         before = epoch.members.states
         for record in epoch.steps():
             if hold_state:
