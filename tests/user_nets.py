@@ -68,6 +68,17 @@ class Evaluating(Net):
         self.eval()
 
 
+class Mixed(Net):
+    """Its decoder computes in float64."""
+
+    def __init__(self, shape, latent_dim):
+        super().__init__(shape, latent_dim)
+        self.decoder.double()
+
+    def decode(self, z):
+        return super().decode(z.double())
+
+
 class OtherNames(Net):
     def __init__(self, shape, latent_dim):
         super().__init__(shape, latent_dim)

@@ -33,8 +33,10 @@ SPACE = parse_space("lr+batch-size")
 class LaneLoop:
     """dispatcher: made of what posts orders. worker: makes what trains a lane, with `step(orders)` as `Lane` has it.
 
+    The lane of a trial that is to run alone comes up once no other holds a place, and keeps others from coming up.
+
     workers: of the lanes that are up. opened: what each lane was opened with. peak: the most trials that trained at
-    once. trained: of each step the lane and its trials.
+    once. trained: of each step the lane and its trials. begun: the trials that lanes were told to start.
     """
 
     def __init__(self, dispatcher: Callable[[Post], Dispatcher], worker: Callable[[], Any]) -> None:
@@ -43,19 +45,33 @@ class LaneLoop:
         self.workers: dict[int, Any] = {}
         self.opened: list[dict[str, Any]] = []
         self.trained: list[tuple[int, list[str]]] = []
+        self.begun: list[str] = []
         self.peak = 0
+        self._pending: list[dict[str, Any]] = []
 
     def _post(self, lane: int, turn: int, orders: Orders) -> None:
         assert turn == self.dispatcher.lanes.get(lane).turn
         self.orders.setdefault(lane, deque()).append(orders)
+        self.begun += [given["trial"] for given in orders.start]
 
     def open(self) -> Any:
         """Start the workers of all lanes that are wanted; what the searcher says then."""
-        while isinstance(given := self.dispatcher.next_lane(), dict):
-            self.opened.append(given)
+        while True:
+            while isinstance(said := self.dispatcher.next_lane(), dict):
+                self.opened.append(said)
+                self._pending.append(said)
+            given = next(filter(self._has_room, self._pending), None)
+            if given is None:
+                return said
+            self._pending.remove(given)
             self.workers[given["lane"]] = self._worker()
             self.dispatcher.came_up(given["lane"])
-        return given
+
+    def _has_room(self, given: dict[str, Any]) -> bool:
+        if given["alone"] is not None:
+            return not self.workers
+        up = (self.dispatcher.lanes.get(lane) for lane in self.workers)
+        return all(lane is None or lane.alone is None for lane in up)
 
     @property
     def ready(self) -> list[int]:

@@ -72,6 +72,7 @@ BROKEN = {
         ("decode", "decode raised RuntimeError: "),
     ],
     "ChannelsLast": [("decode", "decode gave (4, 5, 4, 2), not (4, 2, 5, 4) or (4, 40)")],
+    "Mixed": [("parameters", "its parameters are of float32 and float64; make them all of one kind, as .float() does")],
     "NoParameters": [("parameters", "it has no trainable parameters; give it layers as attributes that require ")],
     "AllFrozen": [("parameters", "it has no trainable parameters; ")],
     "ExitsInEncode": [("encode", "encode raised SystemExit: 3 (")],

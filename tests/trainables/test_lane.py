@@ -18,6 +18,7 @@ from trainables.files.checkpoint import read
 from trainables.files.trial_files import BEST_NAME, FILE_NAME, trial_files
 from trainables.resolve import resolve
 from trainables.worker import lane as lane_module
+from trainables.worker import member as member_module
 from trainables.worker.lane import Lane
 from trainables.worker.orders import Orders
 
@@ -339,6 +340,25 @@ def test_a_trial_that_raises_leaves_its_lane_and_its_neighbours_numbers_as_they_
     assert third.keys() == set(PARTS_IDS) - {"0001"}
     for trial in third:
         assert [numbers(second[trial]), numbers(third[trial])] == by_themselves[trial][1:3]
+
+
+def test_a_trial_whose_results_cannot_be_made_is_told_of_and_the_others_end(given, by_themselves, monkeypatch):
+    """Its pictures are made by its model."""
+    own, write = Shared(given), member_module.write_results
+
+    def write_or_fail(folder, trainer, *rest):
+        if trainer.config.lr.base == 0.02:
+            raise RuntimeError("no picture")
+        write(folder, trainer, *rest)
+
+    monkeypatch.setattr(member_module, "write_results", write_or_fail)
+    own.step(start=PARTS_IDS)
+    for _ in range(EPOCHS - 1):
+        last = own.step()
+    assert last["0001"]["error"].rstrip().endswith("no picture")
+    assert {trial: numbers(last[trial]) for trial in last if trial != "0001"} == {
+        trial: found[EPOCHS - 1] for trial, found in by_themselves.items() if trial != "0001"
+    }
 
 
 def test_a_trial_that_cannot_begin_is_told_of_and_the_others_train(given, by_themselves):

@@ -57,6 +57,9 @@ def inspect_model(config: ModelConfig, shape: tuple[int, ...]) -> list[ModelFind
         params = {name: value.requires_grad_() for name, value in model.init(0, CPU).items()}
         if not params:
             return [NOTHING_TO_TRAIN]
+        if len(kinds := sorted({str(value.dtype).removeprefix("torch.") for value in params.values()})) > 1:
+            message = f"its parameters are of {' and '.join(kinds)}; make them all of one kind, as .float() does"
+            return [ModelFinding("parameters", "error", message)]
         trial = _Trial(model, params, torch.rand(EXAMPLES, math.prod(shape)), torch.randn(EXAMPLES, config.latent_dim))
         errors = list(_failed_calls(trial)) or list(_broken_laws(trial))
         return errors or [*_names(trial), _size(trial)]

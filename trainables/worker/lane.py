@@ -77,22 +77,27 @@ class Lane:
         for trial, outcome in outcomes.items():
             if isinstance(outcome, Report):
                 self.members[trial].take(outcome)
-        told = self._saved_and_told(outcomes, self._clock() - began)
-        for trial, outcome in outcomes.items():
-            if isinstance(outcome, Failure):
-                self._remove(trial)
-        return told
+        return self._saved_and_told(outcomes, self._clock() - began)
 
     def _saved_and_told(self, outcomes: Mapping[str, Outcome], seconds: float) -> list[dict[str, Any]]:
-        """seconds: the epoch took. A checkpoint is due where the next would come too late."""
+        """seconds: the epoch took. A checkpoint is due where the next would come too late. Whoever failed leaves."""
         now = self._clock()
         due = now - self._saved + seconds >= SAVE_SECONDS
         if due:
             self._saved = now
         found = []
         for trial, outcome in outcomes.items():
-            member = self.members[trial]
-            found.append(member.told(outcome, None if isinstance(outcome, Failure) else member.save(due)))
+            member, checkpoint = self.members[trial], None
+            if isinstance(outcome, Report):
+                try:
+                    checkpoint = member.save(due)
+                except StorageError:
+                    raise
+                except BaseException as error:  # its pictures are made by its model
+                    outcome = failure_of(error)
+            if isinstance(outcome, Failure):
+                self._remove(trial)
+            found.append(member.told(outcome, checkpoint))
         return found
 
     def _outcomes(self) -> dict[str, Outcome]:

@@ -154,7 +154,7 @@ class Member:
         return found
 
     def take(self, report: Report) -> None:
-        """An epoch is trained. A diverged one is never kept: the checkpoint before it stays."""
+        """An epoch is trained. A diverged one is never kept: the checkpoint that was written last stays."""
         if report.diverged:
             self._unsaved = None
             return

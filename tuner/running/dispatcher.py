@@ -80,7 +80,7 @@ class Dispatcher:
 
         for report in sorted(result["reports"], key=place):
             if not self._decisions.hear(report):
-                lane.remove(report["trial"])
+                lane.remove(report["trial"], has_left="error" in report)
 
     def lose(self, number: int, loss: Loss) -> None:
         """A lane is lost. Whom it was not told of yet waits again, as if nothing had happened."""
@@ -113,7 +113,7 @@ class Dispatcher:
 
         message: Ray's, which names the node. A lane of which nothing was heard may have run there too.
         """
-        for lane in self.lanes:
+        for lane in [lane for lane in self.lanes if lane not in self._to_open]:
             if lane.ip is None or "(IP: " not in message or f"(IP: {lane.ip}," in message:
                 self.lose(lane.number, Loss("memory", OUT_OF_MEMORY))
 
@@ -126,7 +126,7 @@ class Dispatcher:
     def next_lane(self) -> dict[str, Any] | str | None:
         """What a new lane is given beside what all are, None while there is none, or FINISHED."""
         self.fill()
-        if self._to_open:
+        if self._to_open and not self._stopping:
             lane = self._to_open.popleft()
             lane.opened = self._clock()
             return {"lane": lane.number, "alone": lane.alone}
@@ -142,14 +142,21 @@ class Dispatcher:
         while isinstance(given := self._handing_out.next_trial(self.lanes.has_place), Mapping):
             self._place(given)
         self._finished = given == FINISHED
-        none_to_come = self._finished or not self._handing_out.to_come
-        for lane in [lane for lane in self._to_open if lane.is_idle and none_to_come]:
+        is_needless = self._finished or not self._handing_out.to_come or self._waits_alone
+        for lane in [lane for lane in self._to_open if lane.is_idle and is_needless]:
             self._to_open.remove(lane)
             self.lanes.close(lane.number)
-        self.lanes.send(lambda lane: lane.is_idle and (none_to_come or lane.alone is not None))
+        self.lanes.send(lambda lane: lane.is_idle and (is_needless or lane.alone is not None))
+
+    @property
+    def _waits_alone(self) -> bool:
+        """Whether a trial waits for what it is to have alone, and which the lanes hold that have nothing to train."""
+        return any(lane.alone is not None and not lane.is_up for lane in self.lanes)
 
     def _open_lanes(self) -> None:
         """As many as there may be, and as there are trials for them."""
+        if self._waits_alone:
+            return
         running = sum(len(lane.trials) for lane in self.lanes.shared)
         wanted = min(self._n_lanes(), running + self._handing_out.to_come)
         while len(self.lanes.shared) < wanted:

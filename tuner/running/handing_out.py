@@ -124,8 +124,9 @@ class HandingOut:
             return 0
         known = [trial for trial in sweep.trials.values() if trial.unfinished and not trial.alone]
         waiting = sum(trial.paused or _attempt(trial) not in self._handed for trial in known)
-        planned = len(sweep.trials) if sweep.exhausted else self._n_trials * self._repeats
-        return waiting + max(0, planned - len(sweep.trials))
+        more = 0 if sweep.exhausted else max(0, self._n_trials - len(sweep.configurations))
+        begun = self._lacking()
+        return waiting + more * self._repeats + (self._repeats - len(begun.runs) if begun else 0)
 
     def running(self) -> list[Trial]:
         """The trials that were handed out and have neither ended, paused nor failed since."""

@@ -69,11 +69,20 @@ class Lane:
         self.epochs_done[trial.id] = trial.epochs
         self._start[trial.id] = given
 
-    def remove(self, trial: str) -> None:
-        """It trains no more here; the lane is told, unless it has not been told of it."""
+    def keep(self, trial: Trial) -> bool:
+        """Take back that a trial is to stop, where the lane has not been told; whether that is so."""
+        if trial.id not in self._stop or self.late:
+            return False
+        self._stop.remove(trial.id)
+        self.widths[trial.id], self.epochs_done[trial.id] = trial.width, trial.epochs
+        return True
+
+    def remove(self, trial: str, has_left: bool = False) -> None:
+        """It trains no more here; the lane is told, unless it has not been told of it, or the trial has left by itself,
+        as one does that has failed."""
         for known in (self.shares, self.widths, self.epochs_done):
             known.pop(trial, None)
-        if self._start.pop(trial, None) is None:
+        if self._start.pop(trial, None) is None and not has_left:
             self._stop.append(trial)
 
     def orders(self, end: bool) -> Orders | None:
@@ -127,7 +136,13 @@ class Lanes:
         return any(lane.takes(width, self.members) for lane in self._open.values())
 
     def place(self, trial: Trial, given: Mapping[str, Any]) -> None:
-        """Put a trial where the lane costs least with it, of equals into the first."""
+        """Put a trial where the lane costs least with it, of equals into the first.
+
+        One that was paused and goes on before its lane was told stays there, with what is not saved.
+        """
+        if kept := next((lane for lane in self._open.values() if lane.keep(trial)), None):
+            kept.shares[trial.id] = share_of(trial)
+            return
         able = [lane for lane in self._open.values() if lane.takes(trial.width, self.members)]
         share = share_of(trial)
         min(able, key=lambda lane: epoch_cost([*lane.shares.values(), share])).add(trial, given, share)

@@ -13,6 +13,7 @@ from tuner.planning.resources import Share, epoch_cost
 from tuner.running.dispatcher import WAIT_SECONDS, OrdersLostError
 from tuner.running.lost_workers import OUT_OF_MEMORY, Loss, why
 from tuner.search.asha import Asha
+from tuner.search.rules import Verdict
 
 KILLED, NODE = why(""), why("The actor died because its node has died. Node Id: 0f")
 
@@ -164,6 +165,41 @@ def test_a_trial_that_runs_out_of_memory_is_alone_in_a_lane_of_its_own_after_all
     assert {trial.stop_reason for trial in own.trials.values()} == {"completed"}
 
 
+class Pauses:
+    """Every trial pauses at its second epoch, until `is_due` of it."""
+
+    def __init__(self, is_due):
+        self.is_due = is_due
+
+    def decide(self, sweep, trial, epoch, value):
+        return Verdict("pause" if epoch == 2 else "continue")
+
+    def release(self, sweep):
+        return [
+            (own.id, Verdict("continue")) for own in sweep.trials.values() if own.paused and self.is_due(sweep, own)
+        ]
+
+
+def test_a_trial_that_is_paused_and_goes_on_at_once_stays_where_its_state_is(bench):
+    """Another lane would begin with a checkpoint that is not written yet."""
+    own = bench(lanes=2, members=1, n_trials=2, rule=Pauses(lambda sweep, trial: True)).run()
+    assert sorted(own.begun) == ["0000", "0001"]
+    assert {trial.epochs for trial in own.trials.values()} == {EPOCHS}
+
+
+def test_a_trial_that_is_to_run_alone_gets_the_places_of_lanes_with_nothing_to_train(bench):
+    """While another is paused until it has ended."""
+
+    def fails(trial, epoch):
+        return None if trial == "0001" or own.trials[trial].alone else {"error": "out of memory", "kind": "memory"}
+
+    rule = Pauses(lambda sweep, trial: trial.id == "0000" or not sweep.trials["0000"].unfinished)
+    own = bench(lanes=2, members=1, n_trials=2, rule=rule, fails=fails)
+    own.run()
+    assert {trial.stop_reason for trial in own.trials.values()} == {"completed"}
+    assert [given["alone"] for given in own.opened][2] == "0000"
+
+
 # --- what a lost lane costs -------------------------------------------------------------------------------------------
 
 
@@ -278,6 +314,13 @@ def test_where_a_node_ran_out_of_memory_all_lanes_that_may_have_run_there_share_
     assert {e.error for e in own.journal.events if e.name == "failure"} == {OUT_OF_MEMORY}
 
 
+def test_a_lane_that_has_not_been_asked_for_has_no_share_in_a_node_that_ran_out_of_memory(bench):
+    own = bench(lanes=3, members=1)
+    own.dispatcher.came_up(own.dispatcher.next_lane()["lane"])
+    own.dispatcher.charge_memory("killed, and it is not said where")
+    assert [trial.alone for trial in own.trials.values()] == [True, False, False]
+
+
 # --- an orderly stop --------------------------------------------------------------------------------------------------
 
 
@@ -298,5 +341,6 @@ def test_a_lane_that_was_killed_after_a_stop_charges_none(bench):
     own = bench(members=1)
     own.open()
     own.dispatcher.stop()
+    assert not isinstance(own.dispatcher.next_lane(), dict)
     own.lose(0, KILLED)
     assert own.trials["0000"].lost == 0
