@@ -155,8 +155,6 @@ class Dispatcher:
 
     def _open_lanes(self) -> None:
         """As many as there may be, and as there are trials for them."""
-        if self._waits_alone:
-            return
         running = sum(len(lane.trials) for lane in self.lanes.shared)
         wanted = min(self._n_lanes(), running + self._handing_out.to_come)
         while len(self.lanes.shared) < wanted:

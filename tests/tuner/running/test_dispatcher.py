@@ -337,10 +337,16 @@ def test_a_stop_lets_epochs_end_that_have_begun_and_begins_no_more(bench):
     Bench(own.journal.path, lanes=2, members=2).run()
 
 
+def test_no_lane_is_asked_for_after_a_stop(bench):
+    own = bench(lanes=2, members=1)
+    own.dispatcher.came_up(own.dispatcher.next_lane()["lane"])
+    own.dispatcher.stop()
+    assert own.dispatcher.next_lane() is None
+
+
 def test_a_lane_that_was_killed_after_a_stop_charges_none(bench):
     own = bench(members=1)
     own.open()
     own.dispatcher.stop()
-    assert not isinstance(own.dispatcher.next_lane(), dict)
     own.lose(0, KILLED)
     assert own.trials["0000"].lost == 0
