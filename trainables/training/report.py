@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -61,7 +61,7 @@ def reports_of(trainers: Sequence[Trainer], members: Members, steps: Iterator[Re
     Returns
     -------
     list of Report
-        One each.
+        One each. The time of an epoch is a member's share of that of all.
     """
     started = time.perf_counter()
     records = [*steps]
@@ -77,11 +77,14 @@ def reports_of(trainers: Sequence[Trainer], members: Members, steps: Iterator[Re
         ending = end.ending() if end.is_last else None
         values |= ending.metrics if ending else {}
         values["epoch"] = float(end.epoch)
-        values["time/epoch_s"] = time.perf_counter() - started
-        values["time/samples_per_s"] = n_examples / (trained - started)
         outcome = ending.outcome if ending and not diverged else None
         reports.append(Report(end.epoch, finite_ones(values), diverged, outcome))
-    return reports
+    share = 1 / len(trainers)
+    times = {
+        "time/epoch_s": share * (time.perf_counter() - started),
+        "time/samples_per_s": n_examples / (share * (trained - started)),
+    }
+    return [replace(report, metrics=report.metrics | times) for report in reports]
 
 
 def _states_of_steps(members: Members, records: Sequence[Record]) -> list[State]:
