@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.config.models import UserModel
+from trainables.layout import Layout
 from trainables.models import build_model
 from trainables.program import Program
 from trainables.random_streams import generator
@@ -71,8 +72,8 @@ def cheapest_width(config: TrialConfig, shape: tuple[int, ...]) -> int:
     if group_of(config) is None:
         return 1
     model = build_model(config.model, shape)
-    n_values = sum(value.numel() for value in model.init(0, torch.device("cpu")).values())
-    return _width(n_values) if model.batched else 1
+    layout = Layout.of(model.init(0, torch.device("cpu")))
+    return _width(layout.edges[-1]) if model.batched else 1
 
 
 def _width(n_values: int) -> int:

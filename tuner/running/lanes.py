@@ -64,18 +64,22 @@ class Lane:
         return not (self.alone or self.ends or self.late) and len(self.shares) < min(widths)
 
     def add(self, trial: Trial, given: Mapping[str, Any], share: Share) -> None:
+        self._note(trial, share)
+        self._start[trial.id] = given
+
+    def holds(self, trial: str) -> bool:
+        """Whether its worker has a trial that is to stop, and has not been told."""
+        return trial in self._stop and not self.late
+
+    def keep(self, trial: Trial, share: Share) -> None:
+        """Take back that a trial that it holds is to stop."""
+        self._stop.remove(trial.id)
+        self._note(trial, share)
+
+    def _note(self, trial: Trial, share: Share) -> None:
         self.shares[trial.id] = share
         self.widths[trial.id] = trial.width
         self.epochs_done[trial.id] = trial.epochs
-        self._start[trial.id] = given
-
-    def keep(self, trial: Trial) -> bool:
-        """Take back that a trial is to stop, where the lane has not been told; whether that is so."""
-        if trial.id not in self._stop or self.late:
-            return False
-        self._stop.remove(trial.id)
-        self.widths[trial.id], self.epochs_done[trial.id] = trial.width, trial.epochs
-        return True
 
     def remove(self, trial: str, has_left: bool = False) -> None:
         """It trains no more here; the lane is told, unless it has not been told of it, or the trial has left by itself,
@@ -140,11 +144,11 @@ class Lanes:
 
         One that was paused and goes on before its lane was told stays there, with what is not saved.
         """
-        if kept := next((lane for lane in self._open.values() if lane.keep(trial)), None):
-            kept.shares[trial.id] = share_of(trial)
+        share = share_of(trial)
+        if holder := next((lane for lane in self._open.values() if lane.holds(trial.id)), None):
+            holder.keep(trial, share)
             return
         able = [lane for lane in self._open.values() if lane.takes(trial.width, self.members)]
-        share = share_of(trial)
         min(able, key=lambda lane: epoch_cost([*lane.shares.values(), share])).add(trial, given, share)
 
     def send(self, end: Callable[[Lane], bool] = lambda lane: False) -> None:
